@@ -1,0 +1,210 @@
+"""Read the dialects that vLLM speaks: chat, completions, responses (OpenAI) and messages (Anthropic).
+
+Reading only, for statistics and people, and the error envelope that clients expect of us. Nothing here is on the data
+path, and nothing here fails: what cannot be read is simply not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from replayproxy.core import headers
+from replayproxy.core.sse import Decoder, Event, events_of
+from replayproxy.model import Headers, Request, Response
+
+TAIL = 16 * 1024
+"""Bytes at the end of a stream in which usage and finish reason are looked for: vLLM's last four events are 1.5 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What `ls`, `stats` and SQL want to know of an exchange without unpacking it. None = not said.
+
+    `first_content` is ns since the request was complete: the first event with content, the start of TTFT's end.
+    """
+
+    model: str | None = None
+    stream: bool = False
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    finish: str | None = None
+    first_content: int | None = None
+
+
+def error_body(message: str, *, type: str, code: str, param: str | None = None) -> bytes:
+    """OpenAI's error envelope."""
+    return orjson.dumps({"error": {"message": message, "type": type, "param": param, "code": code}})
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """A JSON object, or nothing."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def is_event_stream(fields: Headers) -> bool:
+    """Whether an answer is a stream of server-sent events."""
+    return (headers.get(fields, "content-type") or "").partition(";")[0].strip().lower() == "text/event-stream"
+
+
+def terminal(path: str) -> bytes | None:
+    """The bytes that must stand in a whole stream's last event at this endpoint; None where no rule is known.
+
+    An EOF-delimited stream cut by a reset looks complete to HTTP; only this tells.
+    """
+    if path.endswith("/completions"):
+        return b"data: [DONE]"
+    if path.endswith("/messages"):
+        return b'"message_stop"'
+    if path.endswith("/responses"):
+        return b'"response.'
+    return None
+
+
+def said_everything(path: str, tail: bytes) -> bool | None:
+    """Whether the end of a stream carries the endpoint's terminal event; None where no rule is known."""
+    mark = terminal(path)
+    if mark is None:
+        return None
+    if mark == b'"response.':
+        return any(f'"response.{end}"'.encode() in tail for end in ("completed", "failed", "incomplete"))
+    return mark in tail
+
+
+# One event, one body
+
+
+def text_in(value: dict[str, Any]) -> str:
+    """The text that an event or a whole body adds to the answer, reasoning and tool arguments included."""
+    parts: list[str] = []
+    for choice in _dicts(value.get("choices")):
+        said = choice.get("delta") or choice.get("message") or {}
+        if isinstance(said, dict):
+            # Where both names of the reasoning are given, they say the same.
+            parts += _strings(said.get("reasoning") or said.get("reasoning_content"), said.get("content"))
+            for call in _dicts(said.get("tool_calls")):
+                function = call.get("function")
+                if isinstance(function, dict):
+                    parts += _strings(function.get("name"), function.get("arguments"))
+        parts += _strings(choice.get("text"))
+    if str(value.get("type", "")).endswith(".delta"):
+        parts += _strings(value.get("delta"))
+    delta = value.get("delta")
+    if value.get("type") == "content_block_delta" and isinstance(delta, dict):
+        parts += _strings(delta.get("text"), delta.get("thinking"), delta.get("partial_json"))
+    for item in _dicts(value.get("output")):
+        for part in _dicts(item.get("content")):
+            parts += _strings(part.get("text"))
+    for part in _dicts(value.get("content")):
+        parts += _strings(part.get("text"))
+    return "".join(parts)
+
+
+def _dicts(value: object) -> Iterator[dict[str, Any]]:
+    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else iter(())
+
+
+def _strings(*values: object) -> list[str]:
+    return [value for value in values if isinstance(value, str)]
+
+
+def _usage(value: dict[str, Any]) -> tuple[int | None, int | None, int | None]:
+    inner = value.get("response") or value.get("message")
+    usage = value.get("usage") or (inner.get("usage") if isinstance(inner, dict) else None)
+    if not isinstance(usage, dict):
+        return None, None, None
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return (
+        _count(usage.get("prompt_tokens", usage.get("input_tokens"))),
+        _count(usage.get("completion_tokens", usage.get("output_tokens"))),
+        _count(cached if cached is not None else usage.get("cache_read_input_tokens")),
+    )
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value < 2**53 else None
+
+
+def _finish(value: dict[str, Any]) -> str | None:
+    for choice in _dicts(value.get("choices")):
+        if isinstance(choice.get("finish_reason"), str):
+            return str(choice["finish_reason"])
+    delta = value.get("delta")
+    if isinstance(delta, dict) and isinstance(delta.get("stop_reason"), str):
+        return str(delta["stop_reason"])
+    if isinstance(value.get("stop_reason"), str):
+        return str(value["stop_reason"])
+    inner = value.get("response", value)
+    if isinstance(inner, dict) and str(inner.get("object")) == "response" and isinstance(inner.get("status"), str):
+        return str(inner["status"])
+    return None
+
+
+# A whole exchange
+
+
+def text_of(response: Response) -> str:
+    """The text of an answer, streamed or not. Choices of `n > 1` follow one another as they came."""
+    if is_event_stream(response.headers):
+        return "".join(text_in(_read(event)) for event in events_of([response.body]))
+    return text_in(parsed(response.body))
+
+
+def events_at(response: Response) -> Iterator[tuple[int, Event]]:
+    """Each event with the time of the chunk that completed it."""
+    decoder = Decoder()
+    for chunk in response.chunks():
+        for event in decoder.feed(chunk.data):
+            yield chunk.at, event
+
+
+def facts_of(request: Request, response: Response) -> Facts:
+    """Read what is worth a column. Looks at the first events (up to the first with content) and at the last ones."""
+    asked = parsed(request.body)
+    model = asked.get("model")
+    name = model if isinstance(model, str) else None
+    if not is_event_stream(response.headers):
+        body = parsed(response.body)
+        prompt, completion, cached = _usage(body)
+        return Facts(name, bool(asked.get("stream")), prompt, completion, cached, _finish(body))
+    ends = [_read(event) for event in events_of([_ending_of(response.body)])]
+    usage: tuple[int | None, ...] = (None, None, None)
+    for value in (next((_read(event) for _, event in events_at(response)), {}), *ends):
+        usage = tuple(old if new is None else new for new, old in zip(_usage(value), usage, strict=True))
+    return Facts(
+        model=name,
+        stream=True,
+        prompt_tokens=usage[0],
+        completion_tokens=usage[1],
+        cached_tokens=usage[2],
+        finish=_last(_finish(value) for value in ends),
+        first_content=next((at for at, event in events_at(response) if text_in(_read(event))), None),
+    )
+
+
+def _read(event: Event) -> dict[str, Any]:
+    return parsed(event.data.encode())
+
+
+def _ending_of(body: bytes) -> bytes:
+    """The last 16 KiB, and all of the last two events: at its end `/responses` says the whole answer again."""
+    start = len(body)
+    for _ in range(3):  # one blank line after each of the two, one before
+        start = body.rfind(b"\n\n", 0, max(0, start))
+    return body[max(0, min(start, len(body) - TAIL)) :]
+
+
+def _last(values: Iterable[str | None]) -> str | None:
+    said = None
+    for value in values:
+        said = value or said
+    return said

@@ -1,0 +1,101 @@
+"""What to do with a request: one pure table. Nowhere else is a mode looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from replayproxy.model import Place
+
+PROBES = frozenset({"/health", "/ping", "/load", "/metrics", "/version"})
+"""Paths about the server itself: forwarded live and never recorded; in replay answered by us."""
+
+
+class Mode(StrEnum):
+    """What a proxy was started for."""
+
+    RECORD = "record"
+    REPLAY = "replay"
+    AUTO = "auto"
+    SIMULATE = "simulate"
+
+
+class OnMiss(StrEnum):
+    """What follows when no recording answers."""
+
+    REFUSE = "refuse"
+    FORWARD = "forward"
+    RECORD = "record"
+    SIMULATE = "simulate"
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Play this recording."""
+
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Ask the server and keep what it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Ask the server and keep nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Simulate:
+    """Invent an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Answer for the server that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Explain the miss."""
+
+
+Decision = Replay | Record | Forward | Simulate | Probe | Refuse
+
+_FALLBACKS: dict[OnMiss, Decision] = {
+    OnMiss.REFUSE: Refuse(),
+    OnMiss.FORWARD: Forward(),
+    OnMiss.RECORD: Record(),
+    OnMiss.SIMULATE: Simulate(),
+}
+
+
+def looks_for_recordings(mode: Mode) -> bool:
+    """Whether a request's key is worth knowing before the answer."""
+    return mode in (Mode.REPLAY, Mode.AUTO)
+
+
+def decide(mode: Mode, *, probe: bool, wanted: bool, place: Place | None, on_miss: OnMiss) -> Decision:
+    """The table.
+
+    `probe`: the path is one of `PROBES`. `wanted`: the recorder's filters let it in. `place`: the next recording for
+    this request and scope, if there is one. `on_miss` counts in REPLAY only; AUTO records what it misses.
+    """
+    match mode:
+        case Mode.RECORD:
+            return Record() if wanted and not probe else Forward()
+        case Mode.AUTO:
+            if probe:
+                return Forward()
+            if place is not None:
+                return Replay(place)
+            return Record() if wanted else Forward()
+        case Mode.REPLAY:
+            if probe:
+                return Probe()
+            if place is not None:
+                return Replay(place)
+            return _FALLBACKS[on_miss]
+        case Mode.SIMULATE:
+            return Probe() if probe else Simulate()

@@ -1,0 +1,82 @@
+"""What can go wrong, by who is to blame.
+
+Each message has three parts: what happened, with which thing, what to do now. Foreign exceptions are mapped to these
+at the door of the room that meets them; nothing here knows a library.
+"""
+
+from __future__ import annotations
+
+
+class ReplayProxyError(Exception):
+    """Anything of our own making. `status` and `code` are what a client gets when it is the one to be told."""
+
+    status = 500
+    code = "internal_error"
+
+    def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        if status is not None:
+            self.status = status
+        if code is not None:
+            self.code = code
+
+
+class ClientError(ReplayProxyError):
+    """The client asked for something we cannot take."""
+
+    status = 400
+    code = "bad_request"
+
+
+class UpstreamError(ReplayProxyError):
+    """The server behind us failed before its answer had begun."""
+
+    status = 502
+    code = "upstream_error"
+
+
+class UpstreamUnreachable(UpstreamError):
+    """Nobody accepted the connection."""
+
+    code = "upstream_unreachable"
+
+
+class UpstreamGarbled(UpstreamError):
+    """The connection ended, or what came was not HTTP, before the head was complete."""
+
+    code = "upstream_garbled"
+
+
+class UpstreamTimeout(UpstreamError):
+    """Silent for too long."""
+
+    status = 504
+    code = "upstream_timeout"
+
+
+class CassetteError(ReplayProxyError):
+    """A file that cannot be used as a cassette."""
+
+    exit_code = 2
+
+
+class NotACassette(CassetteError):
+    """Missing, or not one of ours."""
+
+
+class NewerFormat(CassetteError):
+    """Written by a later version."""
+
+
+class Locked(CassetteError):
+    """Another process records on it."""
+
+
+class Damaged(CassetteError):
+    """Ours, but its content is not what was written."""
+
+    exit_code = 6
+
+
+class SettingsError(ReplayProxyError):
+    """An option, a key of the config file or an environment variable that makes no sense."""

@@ -1,0 +1,142 @@
+"""What the story needs from the world.
+
+A source plays an answer to a listener; the client is a listener, the tape is a listener. Push and not an async
+iterator, because the time of a chunk is the time of the socket read whatever the client does with it, one loop turn a
+chunk instead of two is half of a proxy's cost, and a synchronous `chunk` cannot lose the tape when a handler is
+cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from replayproxy.model import Chunk, End, Head, Key, Leg, Place, Request, Response
+
+
+class Listener(Protocol):
+    """Hears one answer: `head`, any number of `chunk` and `burst`, `end`."""
+
+    @property
+    def congested(self) -> bool:
+        """More is waiting here than should be; a live source then pauses its socket and awaits `ready`."""
+        ...
+
+    async def head(self, head: Head) -> None:
+        """The answer begins. May wait for nothing but the client's socket."""
+        ...
+
+    def chunk(self, chunk: Chunk) -> None:
+        """One chunk. Never waits."""
+        ...
+
+    def burst(self, response: Response) -> None:
+        """All chunks of a recorded answer, due at once. Never waits."""
+        ...
+
+    async def end(self, end: End) -> None:
+        """The answer is over. After anything but COMPLETE the client must see an unclean end."""
+        ...
+
+    async def ready(self) -> None:
+        """Wait until no longer congested."""
+        ...
+
+
+Upload = AsyncIterator[bytes]
+"""The body of a request that is still arriving, piece by piece. Pulling the first piece asks the client for it."""
+
+
+class Source(Protocol):
+    """Plays answers: a live server, a prefill/decode pair, a cassette, a simulator."""
+
+    async def play(self, request: Request, listener: Listener, upload: Upload | None = None) -> None:
+        """Play the whole answer to `request`.
+
+        With `upload`, `request.body` is empty and the body comes from there. Raises `UpstreamError` if there was no
+        head to play; after the head, a failure is played as an `End` that is not COMPLETE.
+        """
+        ...
+
+
+class Shelf(Protocol):
+    """Where recordings stand."""
+
+    def count(self, key: Key) -> int:
+        """How many playable answers there are to requests with this key."""
+        ...
+
+    def count_broken(self, key: Key) -> int:
+        """How many answers with this key had broken and are not playable."""
+        ...
+
+    async def read(self, place: Place) -> Response:
+        """The answer at this place. Raises `Damaged` when it is not what was written."""
+        ...
+
+
+class Clock(Protocol):
+    """The only way to know the time."""
+
+    def now(self) -> int:
+        """Nanoseconds on a clock that never jumps."""
+        ...
+
+    def today(self) -> int:
+        """Nanoseconds since the Unix epoch."""
+        ...
+
+    async def sleep_until(self, at: int) -> None:
+        """Wait until `now() >= at`; at once if that has passed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a tape: what was heard since the piece before it. The one with an `end` is the last.
+
+    `tape` is unique within the process. Field lines are already only those that a cassette may hold. `key` is None
+    where the archive shall derive it.
+    """
+
+    tape: int
+    request: Request
+    recorded_at: int
+    head: Head | None
+    chunks: tuple[Chunk, ...]
+    end: End | None = None
+    key: Key | None = None
+    scope: str = ""
+    stalled: int = 0
+    legs: tuple[Leg, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory wait with this piece."""
+        return 1000 + len(self.request.body) + sum(100 + len(chunk.data) for chunk in self.chunks)
+
+
+class Archive(Protocol):
+    """Where tapes go. Nothing here waits, but for those who chose to."""
+
+    @property
+    def full(self) -> bool:
+        """No room for more now."""
+        ...
+
+    def keep(self, piece: Piece) -> bool:
+        """Take a piece. False: no room; then forget the whole tape with `drop`."""
+        ...
+
+    def drop(self, tape: int, reason: str) -> None:
+        """Nothing of this tape is to be found later, but that it was dropped, and why."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until no longer full."""
+        ...
+
+    async def settled(self, key: Key) -> None:
+        """Wait until everything kept with this key can be found."""
+        ...

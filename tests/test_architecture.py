@@ -1,0 +1,256 @@
+"""The floors of the house, and what each room may have in it. Read the docstring of `replayproxy/__init__.py` first.
+
+import-linter knows the floors (in pyproject.toml); what it cannot say is read from the syntax trees here.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HOUSE = ROOT / "replayproxy"
+FILES = sorted(HOUSE.rglob("*.py"))
+
+# Where a library lives: the folders and files of replayproxy/ that may import it
+HOMES: dict[str, tuple[str, ...]] = {
+    "aiohttp": ("net/",),
+    "httptools": ("net/",),
+    "socket": ("net/", "cli/"),
+    "ssl": ("net/",),
+    "uvloop": ("net/", "assembly.py"),
+    "time": ("net/clock.py",),
+    "msgpack": ("cassette/",),
+    "sqlite3": ("cassette/",),
+    "sqlite_utils": ("cassette/",),
+    "zstandard": ("cassette/",),
+    "hypercorn": ("inspector/",),
+    "quart": ("inspector/",),
+    "click": ("cli/",),
+    "rich": ("cli/",),
+    "pytest": ("pytest_plugin.py",),
+    # Nobody's: a cassette comes from strangers
+    "marshal": (),
+    "pickle": (),
+    "shelve": (),
+}
+
+# Floors 0 and 1 do no I/O and wait for nothing
+PURE = ("core/", "errors.py", "model.py", "ports.py")
+IMPURE = {
+    *("asyncio", "concurrent", "datetime", "fcntl", "io", "logging", "multiprocessing", "os", "pathlib", "queue"),
+    *("secrets", "select", "selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys"),
+    *("tempfile", "threading", "time", "urllib.request", "uuid"),
+}
+
+# Only net/clock.py reads a clock, whatever module has one
+CLOCKS = {"now", "utcnow", "today"}
+
+
+def where(path: Path) -> str:
+    """A file's place in the house."""
+    return path.relative_to(HOUSE).as_posix()
+
+
+def lives(place: str, homes: tuple[str, ...]) -> bool:
+    """Whether a file is one of these, or in one of these folders."""
+    return any(place == home or (home.endswith("/") and place.startswith(home)) for home in homes)
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The modules a file imports, wherever in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def strangers(place: str, tree: ast.AST) -> set[str]:
+    """What a file imports that lives elsewhere."""
+    modules = {module.partition(".")[0] for module in imported(tree)}
+    found = {module for module in modules & set(HOMES) if not lives(place, HOMES[module])}
+    if lives(place, PURE):
+        found |= {module for module in imported(tree) if module in IMPURE or module.partition(".")[0] in IMPURE}
+    if place in PURE:
+        found |= {module for module in modules - {"replayproxy", ""} if module not in sys.stdlib_module_names}
+    return found
+
+
+def chances(tree: ast.AST) -> list[str]:
+    """Uses of the `random` module other than `random.Random(seed)`."""
+    found = [
+        f"line {node.lineno}: from random import"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "random"
+    ]
+    seeded = {
+        id(node.func)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and node.args and ast.unparse(node.func) == "random.Random"
+    }
+    annotations = {
+        id(inner)
+        for node in ast.walk(tree)
+        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None))
+        if annotation is not None
+        for inner in ast.walk(annotation)
+    }
+    found += [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "random"
+        and id(node) not in seeded | annotations
+    ]
+    return found
+
+
+def clocks(tree: ast.AST) -> list[str]:
+    """Calls of `datetime.now` and its kin."""
+    return [
+        f"line {node.lineno}: {ast.unparse(node.func)}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in CLOCKS
+        and ast.unparse(node.func.value).rpartition(".")[2] in {"datetime", "date"}
+    ]
+
+
+def waits(tree: ast.AST) -> list[str]:
+    """Functions that wait, by their own word."""
+    kinds = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
+    return [f"line {node.lineno}: {type(node).__name__}" for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=where)
+def test_every_library_lives_in_its_room(path: Path) -> None:
+    """The wire's in net/, the disk's in cassette/, the browser's in inspector/, the terminal's in cli/."""
+    assert strangers(where(path), ast.parse(path.read_text())) == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=where)
+def test_randomness_has_a_seed(path: Path) -> None:
+    """`random.Random(seed)` and nothing else, so that the order of arrival changes nothing."""
+    assert chances(ast.parse(path.read_text())) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=where)
+def test_one_file_reads_the_clock(path: Path) -> None:
+    """Time is a parameter everywhere but in net/clock.py."""
+    assert where(path) == "net/clock.py" or clocks(ast.parse(path.read_text())) == []
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if where(path).startswith("core/")], ids=where)
+def test_the_core_waits_for_nothing(path: Path) -> None:
+    """No await on floor 1."""
+    assert waits(ast.parse(path.read_text())) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=where)
+def test_names_are_nouns_of_the_field(path: Path) -> None:
+    """No file is called for being of use (style 8)."""
+    assert path.stem not in {"utils", "util", "helpers", "helper", "manager", "data", "info", "common", "misc"}
+
+
+EXCEPTION = re.compile(r"#\s*(?:noqa: [A-Z0-9, ]+?|type: ignore\[[a-z0-9, -]+\]|pragma: no cover)(?P<reason>\s.*)?$")
+SILENCED = re.compile(r"#\s*(noqa|type: ignore|pragma: no cover)")
+
+
+@pytest.mark.parametrize("path", [*FILES, *sorted((ROOT / "tests").rglob("*.py"))], ids=lambda path: path.stem)
+def test_an_exception_carries_its_reason(path: Path) -> None:
+    """A lint or type rule is silenced by name, with the reason on the same line (style 22)."""
+    assert list(unreasoned(path.read_text())) == []
+
+
+def unreasoned(source: str) -> Iterator[str]:
+    """Comments that silence a rule and do not say why."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and SILENCED.match(token.string):
+            match = EXCEPTION.match(token.string)
+            if match is None or not (match["reason"] or "").strip(" #"):
+                yield f"line {token.start[0]}: {token.string}"
+
+
+def test_the_floors_hold() -> None:
+    """Imports go down, never up, never sideways between rooms: the contracts of import-linter in pyproject.toml."""
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command as run; run()",
+            "--no-cache",
+            "--no-logo",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "0 broken" in ran.stdout
+
+
+# The readers above, each shown a break
+
+BROKEN: list[tuple[str, str, set[str]]] = [
+    ("proxy/handler.py", "import aiohttp.web", {"aiohttp"}),
+    ("proxy/handler.py", "def f():\n    from sqlite3 import connect", {"sqlite3"}),
+    ("cassette/writer.py", "import time", {"time"}),
+    ("net/server.py", "from time import monotonic", {"time"}),
+    ("net/clock.py", "import time", set()),
+    ("net/server.py", "import aiohttp, httptools", set()),
+    ("core/sse.py", "import asyncio", {"asyncio"}),
+    ("core/sse.py", "from os import path", {"os", "os.path"}),
+    ("core/sse.py", "import orjson", set()),
+    ("core/matching.py", "from urllib.parse import parse_qsl", set()),
+    ("core/matching.py", "import urllib.request", {"urllib.request"}),
+    ("model.py", "import orjson", {"orjson"}),
+    ("model.py", "from replayproxy.errors import Damaged\nimport enum", set()),
+    ("inspector/app.py", "import pickle", {"pickle"}),
+]
+
+
+@pytest.mark.parametrize(("place", "source", "found"), BROKEN)
+def test_a_stranger_is_seen(place: str, source: str, found: set[str]) -> None:
+    """Also inside functions, under another name, and by `from`."""
+    assert strangers(place, ast.parse(source)) == found
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("import random\nrandom.Random(7).random()", 0),
+        ("import random\ndef f(chance: random.Random) -> random.Random: ...", 0),
+        ("import random\nrandom.Random()", 1),
+        ("import random\nrandom.random()", 1),
+        ("from random import Random", 1),
+        ("f(random.shuffle)", 1),
+    ],
+)
+def test_chance_is_seen(source: str, count: int) -> None:
+    """Without a seed it is chance."""
+    assert len(chances(ast.parse(source))) == count
+
+
+def test_the_other_readers_see_too() -> None:
+    """Clocks, waits and exceptions without a reason."""
+    assert clocks(ast.parse("datetime.now(UTC)\nimport datetime\ndatetime.date.today()")) == [
+        "line 1: datetime.now",
+        "line 3: datetime.date.today",
+    ]
+    assert clocks(ast.parse("clock.now()")) == []
+    assert waits(ast.parse("async def f():\n    await g()")) == ["line 1: AsyncFunctionDef", "line 2: Await"]
+    silenced = "a = 1  # no{0}\nb = 2  # no{0}: E501\nc = 3  # no{0}: E501  because\nd = 4  # type: ignore[misc]\n"
+    assert [line.partition(":")[0] for line in unreasoned(silenced.format("qa"))] == ["line 1", "line 2", "line 4"]
