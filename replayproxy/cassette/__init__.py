@@ -1,0 +1,1 @@
+"""The disk room: one SQLite file a cassette. Knows no socket and no story."""

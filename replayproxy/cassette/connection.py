@@ -1,0 +1,144 @@
+"""Open an SQLite file as a cassette: for reading, or for the one who records.
+
+SQLite is never gone around: a live cassette opened with `open()` and closed again would lose SQLite's own locks
+(sqlite.org/howtocorrupt.html §2.2). What SQLite says is translated here; behind this door there are only our errors.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from replayproxy.cassette import schema
+from replayproxy.errors import CassetteError, Damaged, Locked, NotACassette
+
+_DEFENCES = (
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+    "PRAGMA mmap_size = 0",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA temp_store = MEMORY",
+)
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """SQLite's errors in our words."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise CassetteError(f"{name} cannot be used: {error}. Look at the file's rights and at the disk.") from error
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_NOTADB:
+            raise NotACassette(f"{name} is not a cassette: give a file written by `replayproxy record`") from error
+        raise Damaged(f"{name} is damaged: {error}. Restore it from a copy.") from error
+
+
+def read(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write. Raises `NotACassette`, `NewerFormat`, `Damaged`, `CassetteError`."""
+    name = str(path)
+    if not path.is_file():
+        raise NotACassette(f"{name} does not exist: record one with `replayproxy record {name} --upstream URL`")
+    # A sealed file on read-only media has no -wal and needs none; SQLite must be told not to look for locks there.
+    immutable = "&immutable=1" if not os.access(path.parent, os.W_OK) and not Path(f"{name}-wal").exists() else ""
+    with translated(name):
+        connection = sqlite3.connect(
+            f"file:{quote(str(path.absolute()))}?mode=ro{immutable}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            for pragma in (*_DEFENCES, "PRAGMA query_only = ON", "PRAGMA busy_timeout = 5000"):
+                connection.execute(pragma)
+            schema.check(connection, name)
+            _refuse_truncated(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def write(path: Path, *, full: bool) -> sqlite3.Connection:
+    """A connection for the one recorder, who holds the `Lock`. Creates the file, 0600, where there is none.
+
+    `full`: every commit survives a power cut (`--durability full`); else about the last second may be lost to one.
+    """
+    name = str(path)
+    new = not path.exists()
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)) if new else None
+    except OSError as error:
+        raise CassetteError(
+            f"{name} cannot be created: {error.strerror}. Name a file in a folder you may write."
+        ) from error
+    with translated(name):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            for pragma in (*_DEFENCES, "PRAGMA busy_timeout = 5000"):
+                connection.execute(pragma)
+            if new or path.stat().st_size == 0:
+                schema.create(connection)
+            schema.check(connection, name)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer makes its own
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _refuse_truncated(connection: sqlite3.Connection, path: Path) -> None:
+    """SQLite notices a missing tail only when it needs it. With a -wal beside it a short file is in order."""
+    if Path(f"{path}-wal").exists():
+        return
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    size = connection.execute("PRAGMA page_size").fetchone()[0]
+    if path.stat().st_size < pages * size:
+        raise Damaged(
+            f"{path} is cut off: {path.stat().st_size} of {pages * size} bytes are there. Restore it from a copy."
+        )
+
+
+class Lock:
+    """One recorder a file: `flock` on `<cassette>.lock`, given back by the kernel however the process ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = Path(f"{path.resolve()}.lock")
+        self._file = self._acquire(path)
+
+    def _acquire(self, path: Path) -> int:
+        while True:
+            try:
+                file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                raise CassetteError(
+                    f"{self._path} cannot be created: {error.strerror}. Name a file in a folder you may write."
+                ) from error
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = os.read(file, 32).decode("ascii", "replace").strip() or "unknown"
+                os.close(file)
+                raise Locked(
+                    f"{path} is being recorded by process {pid}: stop that one, or record to another file"
+                ) from None
+            with suppress(FileNotFoundError):
+                if os.fstat(file).st_ino == self._path.stat().st_ino:
+                    os.truncate(file, 0)
+                    os.write(file, f"{os.getpid()}\n".encode())
+                    return file
+            os.close(file)  # it was given back, and removed, between our open and our flock
+
+    def release(self) -> None:
+        """Remove the file while it is still ours, then let go."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._file)

@@ -1,0 +1,380 @@
+"""Put exchanges on a cassette. Works in the thread that calls it; the `Writer` gives it one.
+
+A tape comes in pieces. One piece alone becomes rows at once; a stream in flight becomes an open row with segments,
+folded into its payload in the transaction that marks it done. The first few hundred exchanges train the dictionaries;
+those before are then packed again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+
+import replayproxy
+from replayproxy.cassette import codec, connection
+from replayproxy.cassette.cassette import key_bytes, payload_id
+from replayproxy.cassette.codec import TICK, Codec, Kind
+from replayproxy.core.canonical import TAG
+from replayproxy.core.matching import Matcher
+from replayproxy.core.openai import facts_of
+from replayproxy.errors import Damaged, SettingsError
+from replayproxy.model import Chunk, End, Ending, Head, Headers, Request, Response
+from replayproxy.ports import Piece
+
+TRAINED_AFTER = 256
+"""Exchanges before the dictionaries are trained while recording."""
+
+TRAINED_AT_SEAL = 24
+"""Exchanges below which a dictionary would not pay for itself."""
+
+SMALL = 256 * 1024 * 1024
+"""Bytes of bodies: a larger cassette is not rewritten at sealing (this takes about 3 s)."""
+
+
+class Keeper:
+    """The one who writes on this cassette, until `seal` or `close`."""
+
+    def __init__(self, path: Path, matcher: Matcher, *, full: bool = False) -> None:
+        self.path = path
+        self._matcher = matcher
+        self._full = full
+        self._lock = connection.Lock(path)
+        try:
+            self._open()
+            self._settle_rules()
+            self.crashed = self._finish_crashed()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self) -> None:
+        self._connection = connection.write(self.path, full=self._full)
+        self._codec = Codec(self._dictionary)
+        self._open_rows: dict[int, int] = {}
+        self._names: dict[tuple[str, ...], int] = {}
+        self._last_dictionary = 0
+        for number, kind, content in self._connection.execute("SELECT id, kind, content FROM dictionary ORDER BY id"):
+            self._codec.learn(number, kind, content)
+            self._last_dictionary = number
+        self._trained = self._one("SELECT count(*) FROM exchange") if self._last_dictionary else 0
+
+    def reopen(self) -> None:
+        """After an I/O error nothing that the old connection believes can be trusted. Streams in flight start anew."""
+        with suppress(sqlite3.Error):
+            self._connection.close()
+        self._open()
+
+    def _settle_rules(self) -> None:
+        """A cassette has one set of match rules: those of its first recorder."""
+        match = {"profile": self._matcher.rules.profile, "ignore": list(self._matcher.rules.ignore), "tag": TAG}
+        stored = self._connection.execute("SELECT value FROM meta WHERE name = 'match'").fetchone()
+        if stored is None:
+            self._say("match", match)
+            self._say("creator", f"replayproxy {replayproxy.__version__}")
+        elif orjson.loads(stored[0]) != match:
+            raise SettingsError(
+                f"{self.path} was recorded with other match rules ({stored[0]}): use those, or record to another file"
+            )
+
+    def _say(self, name: str, value: object) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, orjson.dumps(value).decode()))
+
+    # Transactions
+
+    def begin(self) -> None:
+        """Start a batch."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._names_before, self._rows_before = dict(self._names), dict(self._open_rows)
+
+    def commit(self) -> None:
+        """Make the batch durable as far as promised."""
+        self._connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Forget the batch, also what was remembered of it."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._names, self._open_rows = self._names_before, self._rows_before
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the file, as far as readers let it, and sync."""
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    # One tape
+
+    def keep(self, piece: Piece) -> None:
+        """Write a piece of a tape, within a batch."""
+        row = self._open_rows.get(piece.tape)
+        if piece.end is None:
+            if row is None:
+                row = self._open_rows[piece.tape] = self._begin(piece)
+            self._add_segment(row, piece.head, piece.chunks)
+            return
+        if row is None:
+            self._finish(None, piece, piece.chunks)
+            return
+        self._add_segment(row, piece.head, piece.chunks)
+        del self._open_rows[piece.tape]
+        status, fields, chunks, head_at = self._segments(row)
+        self._finish(row, replace(piece, head=Head(head_at, status, fields)), chunks)
+
+    def drop(self, tape: int) -> None:
+        """Remove what there is of a tape."""
+        row = self._open_rows.pop(tape, None)
+        if row is not None:
+            self._connection.execute("DELETE FROM payload WHERE id = ?", (payload_id(row),))
+            self._connection.execute("DELETE FROM exchange WHERE id = ?", (row,))
+
+    def note_dropped(self, reason: str, exchanges: int, at: int) -> None:
+        """Say on the cassette what is not on it."""
+        self._connection.execute("INSERT INTO dropped VALUES (?, ?, ?)", (at, reason, exchanges))
+
+    def _begin(self, piece: Piece) -> int:
+        key = piece.key or self._matcher.key(piece.request)
+        cursor = self._connection.execute(
+            "INSERT INTO exchange (key, recorded_at, endpoint, stream, state, status, request_size, response_size,"
+            " chunks, scope) VALUES (?, ?, ?, 1, 0, ?, ?, 0, 0, ?)",
+            (
+                key_bytes(key),
+                piece.recorded_at,
+                self._endpoint(piece.request),
+                piece.head.status if piece.head else 0,
+                len(piece.request.body),
+                piece.scope or None,
+            ),
+        )
+        row = int(cursor.lastrowid or 0)
+        self._connection.execute(
+            "INSERT INTO payload VALUES (?, ?, x'', x'')", (payload_id(row), self._codec.pack_request(piece.request))
+        )
+        return row
+
+    def _add_segment(self, row: int, head: Head | None, chunks: Sequence[Chunk]) -> None:
+        ticks = [chunk.at // TICK for chunk in chunks]
+        position = self._one("SELECT count(*) FROM segment WHERE exchange = ?", row)
+        fields: Headers = ()
+        if position == 0 and head is not None:
+            fields, ticks = head.headers, [head.at // TICK, *ticks]
+        self._connection.execute(
+            "INSERT INTO segment VALUES (?, ?, ?, ?)",
+            (row, position, self._codec.pack_answer(fields, [chunk.data for chunk in chunks]), codec.pack_times(ticks)),
+        )
+
+    def _segments(self, row: int) -> tuple[int, Headers, list[Chunk], int]:
+        """Status, field lines, chunks and time of the head of a stream in flight, as far as it was written."""
+        status = self._one("SELECT status FROM exchange WHERE id = ?", row)
+        fields: Headers = ()
+        head_at = 0
+        chunks: list[Chunk] = []
+        rows = self._connection.execute(
+            "SELECT answer, times FROM segment WHERE exchange = ? ORDER BY position", (row,)
+        )
+        for answer, times in rows:
+            lines, pieces = self._codec.unpack_answer(answer, codec.MAX_BODY)
+            ticks = codec.unpack_times(times)
+            if len(ticks) > len(pieces):
+                fields, head_at = lines, ticks.pop(0) * TICK
+            chunks += [Chunk(tick * TICK, data) for tick, data in zip(ticks, pieces, strict=True)]
+        return status, fields, chunks, head_at
+
+    def _finish(self, row: int | None, piece: Piece, chunks: Sequence[Chunk]) -> None:
+        assert piece.end is not None
+        response = Response.of(piece.head, list(chunks), piece.end)
+        request = piece.request
+        key = piece.key or self._matcher.key(request)
+        facts = facts_of(request, response)
+        stored = key_bytes(key)
+        playable = response.ending is Ending.COMPLETE
+        occurrence = (
+            self._one("SELECT coalesce(max(occurrence) + 1, 0) FROM exchange WHERE key = ?", stored)
+            if playable
+            else None
+        )
+        columns = {
+            "id": row,
+            "key": stored,
+            "occurrence": occurrence,
+            "recorded_at": piece.recorded_at,
+            "endpoint": self._endpoint(request),
+            "model": None if facts.model is None else self._name("model", name=facts.model[:200]),
+            "stream": int(facts.stream),
+            "state": 1,
+            "status": response.status,
+            "ending": int(response.ending),
+            "scope": piece.scope or None,
+            "request_size": len(request.body),
+            "response_size": len(response.body),
+            "chunks": len(response.cuts),
+            "ttft_us": None if facts.first_content is None else facts.first_content // 1000,
+            "total_us": response.timeline.end // 1000,
+            "prompt_tokens": facts.prompt_tokens,
+            "completion_tokens": facts.completion_tokens,
+            "cached_tokens": facts.cached_tokens,
+            "finish": None if facts.finish is None else facts.finish[:40],
+            "stalled": piece.stalled or None,
+            "digest": codec.digest(key, request, response),
+        }
+        names = ", ".join(columns)
+        marks = ", ".join(f":{name}" for name in columns)
+        if row is not None:
+            changes = ", ".join(f"{name} = :{name}" for name in columns if name != "id")
+            self._connection.execute(f"UPDATE exchange SET {changes} WHERE id = :id", columns)
+            self._connection.execute("DELETE FROM segment WHERE exchange = ?", (row,))
+        else:
+            row = int(
+                self._connection.execute(f"INSERT INTO exchange ({names}) VALUES ({marks})", columns).lastrowid or 0
+            )
+        self._store(row, 0, request, response)
+        for position, leg in enumerate(piece.legs, 1):
+            self._connection.execute(
+                "INSERT INTO leg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(row, position, leg.role, leg.upstream, leg.request.method, leg.request.path),
+                    *(leg.response.status, int(leg.response.ending), leg.started // 1000),
+                    *(leg.response.timeline.head // 1000, leg.response.timeline.end // 1000),
+                ),
+            )
+            self._store(row, position, leg.request, leg.response)
+
+    def _store(self, row: int, leg: int, request: Request, response: Response) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO payload VALUES (?, ?, ?, ?)",
+            (
+                payload_id(row, leg),
+                self._codec.pack_request(request),
+                self._codec.pack_answer(response.headers, [chunk.data for chunk in response.chunks()]),
+                codec.pack_times(codec.ticks_of(response.timeline)),
+            ),
+        )
+
+    def _endpoint(self, request: Request) -> int:
+        return self._name("endpoint", method=request.method, path=request.path)
+
+    def _name(self, table: str, **columns: str) -> int:
+        """The number of a name; a new one for a new name."""
+        wanted = (table, *columns.values())
+        if wanted not in self._names:
+            if len(self._names) > 10_000:
+                self._names.clear()
+            where = " AND ".join(f"{column} = ?" for column in columns)
+            found = self._connection.execute(f"SELECT id FROM {table} WHERE {where}", wanted[1:]).fetchone()
+            if found is None:
+                marks = ", ".join("?" for _ in columns)
+                insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) RETURNING id"
+                found = self._connection.execute(insert, wanted[1:]).fetchone()
+            self._names[wanted] = int(found[0])
+        return self._names[wanted]
+
+    # After a crash
+
+    def _finish_crashed(self) -> int:
+        """Streams that were in flight when a recorder died: keep what was written, mark it. Gives their number."""
+        rows = self._connection.execute("SELECT id, key, recorded_at, scope FROM exchange WHERE state = 0").fetchall()
+        if not rows:
+            return 0
+        self.begin()
+        for row, key, recorded_at, scope in rows:
+            status, fields, chunks, head_at = self._segments(row)
+            method, path, frame = self._connection.execute(
+                "SELECT method, path, request FROM exchange JOIN endpoint ON endpoint.id = endpoint"
+                " JOIN payload ON payload.id = 16 * exchange.id WHERE exchange.id = ?",
+                (row,),
+            ).fetchone()
+            end = End(chunks[-1].at if chunks else head_at, Ending.PROXY_CRASHED)
+            piece = Piece(
+                tape=0,
+                request=self._codec.unpack_request(frame, method, path),
+                recorded_at=recorded_at,
+                head=Head(head_at, status, fields) if status else None,
+                chunks=(),
+                end=end,
+                key=f"{TAG}:{key.hex()}",
+                scope=scope or "",
+            )
+            self._finish(row, piece, chunks)
+        self.commit()
+        return len(rows)
+
+    # Dictionaries
+
+    def train_when_due(self) -> None:
+        """Train and pack again once enough has come. Costs about a fifth of a second, once in a cassette's life."""
+        if not self._trained and self._one("SELECT count(*) FROM exchange WHERE state = 1") >= TRAINED_AFTER:
+            self._pack_again("WHERE response_size < 262144")
+
+    def _pack_again(self, which: str = "") -> None:
+        """Train a vocabulary and dictionaries on these exchanges, and pack them with it."""
+        rows = self._connection.execute(
+            "SELECT payload.id, request, answer FROM payload JOIN exchange ON exchange.id = payload.id / 16"
+            f" AND state = 1 {which}"
+        ).fetchall()
+        requests = [self._codec.expand(row[1]) for row in rows]
+        answers = [self._codec.unpack_answer(row[2], codec.MAX_BODY) for row in rows]
+        self.begin()
+        self._learn("vocabulary", codec.vocabulary(chunks for _, chunks in answers))
+        said = [self._codec.plain_answer(fields, chunks) for fields, chunks in answers]
+        self._learn("request", codec.train("request", requests, self._next_dictionary()))
+        self._learn("answer", codec.train("answer", said, self._next_dictionary()))
+        packed = [
+            (self._codec.squeeze("request", asked), self._codec.squeeze("answer", answer), row[0])
+            for asked, answer, row in zip(requests, said, rows, strict=True)
+        ]
+        self._connection.executemany("UPDATE payload SET request = ?, answer = ? WHERE id = ?", packed)
+        self.commit()
+        self._trained = len(rows)
+
+    def _learn(self, kind: Kind, content: bytes | None) -> None:
+        if content is not None:
+            number = self._next_dictionary()
+            self._connection.execute("INSERT INTO dictionary VALUES (?, ?, ?)", (number, kind, content))
+            self._codec.learn(number, kind, content)
+
+    def _next_dictionary(self) -> int:
+        """Numbers are never used twice in one run: a reader may remember what a number meant."""
+        self._last_dictionary = max(self._last_dictionary, self._one("SELECT coalesce(max(id), 0) FROM dictionary"))
+        return self._last_dictionary + 1
+
+    def _dictionary(self, number: int) -> tuple[Kind, bytes] | None:
+        found = self._connection.execute("SELECT kind, content FROM dictionary WHERE id = ?", (number,)).fetchone()
+        return None if found is None else (found[0], found[1])
+
+    # The end
+
+    def seal(self) -> None:
+        """Leave one file that opens read-only anywhere, and let go of it.
+
+        A small cassette that has doubled since it was last trained is trained on all that it has: 0.1 % of the SSE
+        bytes of 600 chats.
+        """
+        exchanges = self._one("SELECT count(*) FROM exchange WHERE state = 1")
+        small = self._one("SELECT coalesce(sum(request_size + response_size), 0) FROM exchange") < SMALL
+        loose = self._trained > 0
+        if small and exchanges >= max(TRAINED_AT_SEAL, 2 * self._trained):
+            before = self._next_dictionary()
+            self._pack_again()
+            self._connection.execute("DELETE FROM dictionary WHERE id < ?", (before,))
+            loose = True
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if loose and small:
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        # A reader may hold the log open: then the file stays in WAL mode, whole all the same.
+        with suppress(sqlite3.OperationalError):
+            self._connection.execute("PRAGMA journal_mode = DELETE")
+        self.close()
+
+    def close(self) -> None:
+        """Let go, sealed or not."""
+        self._connection.close()
+        self._lock.release()
+
+    def _one(self, sql: str, *parameters: object) -> int:
+        row = self._connection.execute(sql, parameters).fetchone()
+        if row is None:
+            raise Damaged(f"{self.path} has lost a row that it had a moment ago")
+        return int(row[0])

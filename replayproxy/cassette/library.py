@@ -1,0 +1,34 @@
+"""Several cassettes as one shelf: equal requests walk through the first one's recordings, then the next one's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from replayproxy.cassette.cassette import Cassette
+from replayproxy.errors import Damaged
+from replayproxy.model import Key, Place, Response
+
+
+class Library:
+    """A `Shelf` over cassettes, in their order."""
+
+    def __init__(self, cassettes: Sequence[Cassette]) -> None:
+        self._cassettes = cassettes
+
+    def count(self, key: Key) -> int:
+        """How many playable answers there are on all of them."""
+        return sum(cassette.count(key) for cassette in self._cassettes)
+
+    def count_broken(self, key: Key) -> int:
+        """How many answers had broken."""
+        return sum(cassette.count_broken(key) for cassette in self._cassettes)
+
+    async def read(self, place: Place) -> Response:
+        """The answer at this place of the whole row."""
+        occurrence = place.occurrence
+        for cassette in self._cassettes:
+            here = cassette.count(place.key)
+            if occurrence < here:
+                return await cassette.read(Place(place.key, occurrence))
+            occurrence -= here
+        raise Damaged(f"there is no recording {place.occurrence} of {place.key} any more")

@@ -1,0 +1,201 @@
+"""The tables of format 1 as one readable text, and whether a file has them.
+
+exchange ──┬─ payload (leg 0)          what the client asked and got
+           ├─ leg ── payload (leg 1…)  what prefill and decode were asked and said
+           └─ segment                  a stream in flight; folded into payload when it ends
+endpoint, model                        names, so that a row need not repeat them
+dictionary                             zstd dictionaries and vocabularies; what needs one names it
+miss, dropped                          what was asked and not found; what was not recorded, and why
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+
+import sqlite_utils
+
+from replayproxy.errors import Damaged, NewerFormat, NotACassette
+
+APPLICATION_ID = 0x52504C59
+"""`RPLY`, in the SQLite header at offset 68."""
+
+FORMAT = 1
+"""`user_version` in the SQLite header."""
+
+PAGE_SIZE = 4096
+
+SCHEMA = """
+CREATE TABLE meta (
+    name        TEXT PRIMARY KEY,
+    value       TEXT NOT NULL              -- JSON
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE endpoint (
+    id          INTEGER PRIMARY KEY,
+    method      TEXT NOT NULL,
+    path        TEXT NOT NULL              -- without the query
+) STRICT;
+
+CREATE TABLE model (
+    id          INTEGER PRIMARY KEY,
+    name        TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE dictionary (
+    id          INTEGER PRIMARY KEY,       -- named in the headers of zstd frames
+    kind        TEXT NOT NULL CHECK (kind IN ('request', 'answer', 'vocabulary')),
+    content     BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE exchange (
+    id                INTEGER PRIMARY KEY,
+    key               BLOB NOT NULL CHECK (length(key) = 16),
+    occurrence        INTEGER,             -- from 0, among complete answers with this key; NULL: not playable
+    recorded_at       INTEGER NOT NULL,    -- when the request was complete, ns since the Unix epoch
+    endpoint          INTEGER NOT NULL REFERENCES endpoint (id),
+    model             INTEGER REFERENCES model (id),
+    stream            INTEGER NOT NULL CHECK (stream IN (0, 1)),
+    state             INTEGER NOT NULL CHECK (state IN (0, 1)),   -- 0 open, 1 done
+    status            INTEGER NOT NULL,    -- HTTP; 0: ended before the head
+    ending            INTEGER,             -- model.Ending; v_exchange spells it
+    scope             TEXT,
+    request_size      INTEGER NOT NULL,    -- bytes of the body
+    response_size     INTEGER NOT NULL,
+    chunks            INTEGER NOT NULL,
+    ttft_us           INTEGER,             -- first event with content
+    total_us          INTEGER,
+    prompt_tokens     INTEGER,
+    completion_tokens INTEGER,
+    cached_tokens     INTEGER,
+    finish            TEXT,
+    stalled           INTEGER,             -- pauses forced on the upstream by a slow client
+    digest            BLOB,                -- over everything replay can emit, times included
+    CHECK ((state = 1) = (digest IS NOT NULL)),
+    CHECK (occurrence IS NULL OR (state = 1 AND ending = 0))
+) STRICT;
+CREATE UNIQUE INDEX exchange_place ON exchange (key, occurrence);
+
+CREATE TABLE leg (
+    exchange    INTEGER NOT NULL REFERENCES exchange (id) ON DELETE CASCADE,
+    leg         INTEGER NOT NULL CHECK (leg > 0),
+    role        TEXT NOT NULL CHECK (role IN ('prefill', 'decode')),
+    upstream    TEXT NOT NULL,
+    method      TEXT NOT NULL,
+    path        TEXT NOT NULL,
+    status      INTEGER NOT NULL,
+    ending      INTEGER NOT NULL,
+    started_us  INTEGER NOT NULL,          -- since the client's request was complete
+    head_us     INTEGER NOT NULL,
+    total_us    INTEGER NOT NULL,
+    PRIMARY KEY (exchange, leg)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE payload (
+    id          INTEGER PRIMARY KEY,       -- 16 * exchange + leg; leg 0 is the client's view
+    request     BLOB NOT NULL,             -- zstd of msgpack [query, headers, body]
+    answer      BLOB NOT NULL,             -- zstd of msgpack [headers, coding, shape, content]
+    times       BLOB NOT NULL              -- head, chunks, end: Golomb-Rice coded gaps of 10 us
+) STRICT;
+
+CREATE TABLE segment (
+    exchange    INTEGER NOT NULL REFERENCES exchange (id) ON DELETE CASCADE,
+    position    INTEGER NOT NULL,
+    answer      BLOB NOT NULL,             -- as in payload; headers in the first one only
+    times       BLOB NOT NULL,
+    PRIMARY KEY (exchange, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE miss (
+    id          INTEGER PRIMARY KEY,
+    asked_at    INTEGER NOT NULL,          -- ns since the Unix epoch
+    code        TEXT NOT NULL,
+    scope       TEXT,
+    key         BLOB NOT NULL,
+    method      TEXT NOT NULL,
+    path        TEXT NOT NULL,
+    nearest     INTEGER REFERENCES exchange (id) ON DELETE SET NULL,
+    request     BLOB                       -- as in payload
+) STRICT;
+
+CREATE TABLE dropped (
+    dropped_at  INTEGER NOT NULL,          -- ns since the Unix epoch
+    reason      TEXT NOT NULL,
+    exchanges   INTEGER NOT NULL
+) STRICT;
+
+CREATE VIEW v_exchange AS
+SELECT
+    exchange.id,
+    lower(hex(substr(digest, 1, 4))) AS short_id,
+    'rp1:' || lower(hex(key)) AS key,
+    occurrence,
+    strftime('%Y-%m-%dT%H:%M:', recorded_at / 1000000000, 'unixepoch')
+        || printf('%06.3fZ', (recorded_at / 1000000) % 60000 / 1000.0) AS recorded_at,
+    method,
+    path,
+    model.name AS model,
+    stream,
+    status,
+    CASE state WHEN 0 THEN 'open' ELSE 'done' END AS state,
+    CASE ending WHEN 0 THEN 'complete' WHEN 1 THEN 'upstream cut' WHEN 2 THEN 'client gone' WHEN 3 THEN 'timeout'
+        WHEN 4 THEN 'proxy stopped' WHEN 5 THEN 'proxy crashed' END AS ending,
+    coalesce(scope, '') AS scope,
+    request_size,
+    response_size,
+    chunks,
+    ttft_us / 1e6 AS ttft_s,
+    total_us / 1e6 AS total_s,
+    CASE WHEN completion_tokens > 1 THEN (total_us - ttft_us) / 1e6 / (completion_tokens - 1) END AS tpot_s,
+    prompt_tokens,
+    completion_tokens,
+    cached_tokens,
+    finish,
+    coalesce(stalled, 0) AS stalled,
+    (SELECT count(*) FROM leg WHERE leg.exchange = exchange.id) AS legs
+FROM exchange
+JOIN endpoint ON endpoint.id = exchange.endpoint
+LEFT JOIN model ON model.id = exchange.model;
+"""
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make an empty file a cassette. The caller has set nothing but the connection."""
+    connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    sqlite_utils.Database(connection).executescript(SCHEMA)
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def check(connection: sqlite3.Connection, name: str) -> None:
+    """Raise unless the file is a cassette of this format with exactly these tables (a stranger may have added some)."""
+    if _number(connection, "application_id") != APPLICATION_ID:
+        raise NotACassette(f"{name} is an SQLite file but not a cassette: give a file written by `replayproxy record`")
+    version = _number(connection, "user_version")
+    if version > FORMAT:
+        raise NewerFormat(
+            f"{name} has cassette format {version}, this replayproxy reads up to {FORMAT}: update replayproxy"
+        )
+    expected = sqlite3.connect(":memory:")
+    try:
+        create(expected)
+        if version < 1 or _objects(connection) != _objects(expected):
+            raise Damaged(
+                f"{name} says it has cassette format {version}, but its tables are others: restore it from a copy"
+            )
+    finally:
+        expected.close()
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+
+def _objects(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")
+    return {(kind, name, _bare(sql)) for kind, name, sql in rows}
+
+
+def _bare(sql: str) -> str:
+    """Without comments and white space: they may be improved without a new format."""
+    return " ".join(re.sub(r"--[^\n]*", "", sql).split())
