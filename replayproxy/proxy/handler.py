@@ -1,0 +1,151 @@
+"""The mission statement: answer every request, from a recording if there is one, from the server if we may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from replayproxy.core.matching import Matcher
+from replayproxy.core.policy import (
+    PROBES,
+    Decision,
+    Forward,
+    Mode,
+    OnMiss,
+    Probe,
+    Record,
+    Refuse,
+    Replay,
+    Simulate,
+    decide,
+    looks_for_recordings,
+)
+from replayproxy.core.sequence import Playhead, split_scope
+from replayproxy.model import Key, Place, Request, Response
+from replayproxy.ports import Clock, Listener, Shelf, Source, Upload
+from replayproxy.proxy.misses import Miss, Misses, probed
+from replayproxy.proxy.player import Player
+from replayproxy.proxy.recorder import Both, Recorder
+from replayproxy.proxy.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, the scope it came in, and its key where that is known."""
+
+    request: Request
+    scope: str = ""
+    key: Key | None = None
+
+
+class ReplayProxy:
+    """Answers requests. What a mode has no use for is None: `replay` that refuses has no upstream at all."""
+
+    def __init__(
+        self,
+        mode: Mode,
+        on_miss: OnMiss,
+        *,
+        clock: Clock,
+        player: Player,
+        tally: Tally,
+        misses: Misses,
+        matcher: Matcher,
+        playhead: Playhead,
+        shelf: Shelf | None = None,
+        upstream: Source | None = None,
+        recorder: Recorder | None = None,
+        invent: Callable[[Request], Response] | None = None,
+        wanted: Callable[[Request], bool] = lambda _: True,
+    ) -> None:
+        self.mode = mode
+        self.on_miss = on_miss
+        self.clock = clock
+        self.player = player
+        self.tally = tally
+        self.misses = misses
+        self.matcher = matcher
+        self.playhead = playhead
+        self._shelf = shelf
+        self._upstream = upstream
+        self._recorder = recorder
+        self._invent = invent
+        self._wanted = wanted
+
+    async def answer(self, request: Request, client: Listener, upload: Upload | None = None) -> None:
+        """Answer one request. Raises `UpstreamError` if there was no answer to begin with."""
+        started = self.clock.now()
+        asked, decision = await self.decide(request)
+        self.tally.requests[type(decision).__name__.lower()] += 1
+        self.tally.in_flight += 1
+        try:
+            match decision:
+                case Replay(place):
+                    await self.player.play(await self.shelf.read(place), client, started)
+                case Record():
+                    with self.recorder.tape(asked.request, scope=asked.scope, key=asked.key) as tape:
+                        heard = tape.hearing(upload) if upload is not None else None
+                        await self.upstream.play(asked.request, Both(client, tape, self.tally), heard)
+                case Forward():
+                    await self.upstream.play(asked.request, client, upload)
+                case Simulate():
+                    await self.player.play(self.invent(asked.request), client, started)
+                case Probe():
+                    await self.player.play(probed(asked.request), client, started)
+                case Refuse():
+                    await self.player.play(self.misses.explain(self._miss(asked)), client, started)
+        finally:
+            self.tally.in_flight -= 1
+
+    async def decide(self, request: Request) -> tuple[Asked, Decision]:
+        """What to do with a request, by the table."""
+        if not looks_for_recordings(self.mode):
+            probe = request.path in PROBES
+            wanted = self._wanted(request)
+            return Asked(request), decide(self.mode, probe=probe, wanted=wanted, place=None, on_miss=self.on_miss)
+        scope, request = split_scope(request)
+        probe = request.path in PROBES
+        asked = Asked(request, scope, None if probe else self.matcher.key(request))
+        place = None if asked.key is None else await self._next(asked.key, scope)
+        decision = decide(self.mode, probe=probe, wanted=self._wanted(request), place=place, on_miss=self.on_miss)
+        return asked, decision
+
+    async def _next(self, key: Key, scope: str) -> Place | None:
+        if self._recorder is not None:
+            await self._recorder.archive.settled(key)
+        occurrence = self.playhead.next(scope, key, self.shelf.count(key))
+        return None if occurrence is None else Place(key, occurrence)
+
+    def _miss(self, asked: Asked) -> Miss:
+        assert asked.key is not None
+        recorded = self.shelf.count(asked.key)
+        broken = self.shelf.count_broken(asked.key)
+        code = "exhausted" if recorded else "incomplete_only" if broken else "no_match"
+        self.tally.misses[code] += 1
+        times = self.playhead.asked(asked.scope, asked.key)
+        return Miss(code, asked.request, asked.key, asked.scope, recorded=recorded or broken, asked=times)
+
+    # What this mode has
+
+    @property
+    def shelf(self) -> Shelf:
+        """The recordings."""
+        assert self._shelf is not None, "no mode that decides Replay or Refuse is without a shelf"
+        return self._shelf
+
+    @property
+    def upstream(self) -> Source:
+        """The live server."""
+        assert self._upstream is not None, "no mode that decides Record or Forward is without an upstream"
+        return self._upstream
+
+    @property
+    def recorder(self) -> Recorder:
+        """Where answers are kept."""
+        assert self._recorder is not None, "no mode that decides Record is without a recorder"
+        return self._recorder
+
+    def invent(self, request: Request) -> Response:
+        """An answer out of thin air."""
+        assert self._invent is not None, "no mode that decides Simulate is without a simulator"
+        return self._invent(request)

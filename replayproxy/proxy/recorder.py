@@ -1,0 +1,207 @@
+"""The tape: a listener that keeps what it hears, and lets go of it in pieces.
+
+Synchronous where it matters: a cancelled handler still keeps what was heard, marked by how it ended. Knows no disk; the
+`Archive` takes the pieces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from itertools import count
+from types import TracebackType
+from typing import Self
+
+from replayproxy.core import headers
+from replayproxy.core.openai import is_event_stream, said_everything
+from replayproxy.errors import UpstreamError, UpstreamTimeout
+from replayproxy.model import Chunk, End, Ending, Head, Key, Leg, Request, Response
+from replayproxy.ports import Archive, Clock, Listener, Piece, Upload
+from replayproxy.proxy.tally import Tally
+
+PIECE_BYTES = 64 * 1024
+PIECE_NANOSECONDS = 1_000_000_000
+
+
+class Recorder:
+    """Makes tapes. `run` it as a task, so that streams in flight reach the disk every second."""
+
+    def __init__(self, archive: Archive, clock: Clock, tally: Tally, *, block: bool = False) -> None:
+        self.archive = archive
+        self._clock = clock
+        self._tally = tally
+        self._block = block
+        self._numbers = count(1)
+        self._running: set[Tape] = set()
+        self.stopping = False
+
+    def tape(self, request: Request, *, scope: str = "", key: Key | None = None) -> Tape:
+        """A tape for the answer to this request. Use it as a context manager."""
+        return Tape(self, next(self._numbers), request, scope, key)
+
+    async def run(self) -> None:
+        """Let go of what streams in flight have said, until cancelled."""
+        while True:
+            await self._clock.sleep_until(self._clock.now() + PIECE_NANOSECONDS)
+            for tape in list(self._running):
+                tape.let_go()
+
+
+class Tape:
+    """A `Listener`. What it has heard when its `with` block ends is kept, however that ends."""
+
+    def __init__(self, recorder: Recorder, number: int, request: Request, scope: str, key: Key | None) -> None:
+        self._recorder = recorder
+        self._number = number
+        self._request = replace(request, headers=headers.stored_of_request(request.headers))
+        self._scope = scope
+        self._key = key
+        self._recorded_at = recorder._clock.today()
+        self._started = recorder._clock.now()
+        self._head: Head | None = None
+        self._chunks: list[Chunk] = []
+        self._bytes = 0
+        self._said = b""
+        self._end: End | None = None
+        self._lost = False
+        self.legs: tuple[Leg, ...] = ()
+        self.stalled = 0
+
+    def __enter__(self) -> Self:
+        self._recorder._running.add(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._recorder._running.discard(self)
+        if self._end is None:
+            self._end = End(self._recorder._clock.now() - self._started, self._ending_by(error))
+        self._recorder._tally.endings[self._end.ending.name.lower()] += 1
+        self._keep()
+
+    def _ending_by(self, error: BaseException | None) -> Ending:
+        if isinstance(error, UpstreamTimeout):
+            return Ending.TIMEOUT
+        if isinstance(error, UpstreamError):
+            return Ending.UPSTREAM_CUT
+        # Some clients hang up at [DONE] and do not wait for the last-chunk: the server had said everything.
+        if self._head is not None and is_event_stream(self._head.headers) and self._has_said_everything():
+            return Ending.COMPLETE
+        return Ending.PROXY_STOPPED if self._recorder.stopping else Ending.CLIENT_GONE
+
+    def _has_said_everything(self) -> bool:
+        last = self._said + b"".join(chunk.data for chunk in self._chunks[-4:])
+        return said_everything(self._request.path, last) is True
+
+    # Hearing
+
+    async def hearing(self, upload: Upload) -> AsyncIterator[bytes]:
+        """Pass an upload on, and keep it as the request's body."""
+        pieces: list[bytes] = []
+        try:
+            async for piece in upload:
+                pieces.append(piece)
+                yield piece
+        finally:
+            self._request = replace(self._request, body=b"".join(pieces))
+            self._recorded_at = self._recorder._clock.today()
+
+    @property
+    def congested(self) -> bool:
+        """Only `--on-full block` lets the disk slow traffic down."""
+        return self._recorder._block and self._recorder.archive.full
+
+    async def ready(self) -> None:
+        """Wait for the disk."""
+        await self._recorder.archive.room()
+
+    async def head(self, head: Head) -> None:
+        """Keep status and the field lines that may be kept."""
+        self._head = Head(head.at, head.status, headers.stored_of_answer(head.headers))
+
+    def chunk(self, chunk: Chunk) -> None:
+        """Keep a chunk."""
+        self._chunks.append(chunk)
+        self._bytes += len(chunk.data)
+        if self._bytes >= PIECE_BYTES:
+            self.let_go()
+
+    def burst(self, response: Response) -> None:
+        """Keep many."""
+        for chunk in response.chunks():
+            self.chunk(chunk)
+
+    async def end(self, end: End) -> None:
+        """Keep how it ended."""
+        self._end = end
+
+    # Letting go
+
+    def let_go(self) -> None:
+        """Hand over what was heard since the last time."""
+        if self._chunks and self._end is None:
+            self._said = b"".join(chunk.data for chunk in self._chunks[-4:])
+            self._keep()
+            self._chunks = []
+            self._bytes = 0
+
+    def _keep(self) -> None:
+        if self._lost:
+            return
+        piece = Piece(
+            tape=self._number,
+            request=self._request,
+            recorded_at=self._recorded_at,
+            head=self._head,
+            chunks=tuple(self._chunks),
+            end=self._end,
+            key=self._key,
+            scope=self._scope,
+            stalled=self.stalled,
+            legs=self.legs,
+        )
+        if not self._recorder.archive.keep(piece):
+            self._lost = True
+            self._recorder.archive.drop(self._number, "queue full")
+
+
+class Both:
+    """A `Listener` that is two: the client, who comes first, and the tape."""
+
+    def __init__(self, client: Listener, tape: Tape, tally: Tally) -> None:
+        self._client = client
+        self._tape = tape
+        self._tally = tally
+
+    @property
+    def congested(self) -> bool:
+        """Either of them."""
+        return self._client.congested or self._tape.congested
+
+    async def ready(self) -> None:
+        """Both of them. Counts, because from here on recorded times are not the server's own."""
+        self._tape.stalled += 1
+        self._tally.stalled += 1
+        await asyncio.gather(self._client.ready(), self._tape.ready())
+
+    async def head(self, head: Head) -> None:
+        """The tape first: it does not wait, so nothing can come between."""
+        await self._tape.head(head)
+        await self._client.head(head)
+
+    def chunk(self, chunk: Chunk) -> None:
+        """To both."""
+        self._client.chunk(chunk)
+        self._tape.chunk(chunk)
+
+    def burst(self, response: Response) -> None:
+        """To both."""
+        self._client.burst(response)
+        self._tape.burst(response)
+
+    async def end(self, end: End) -> None:
+        """The tape first: a client that goes now does not undo what the server said."""
+        await self._tape.end(end)
+        await self._client.end(end)

@@ -1,0 +1,33 @@
+"""What a running proxy counts. Plain numbers; whoever shows them knows how."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+
+LATENESS_BOUNDS = (0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+"""Seconds."""
+
+
+class Tally:
+    """Counters of one process."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        """By what became of them: replay, record, forward, simulate, probe, refuse, upgrade."""
+        self.endings: Counter[str] = Counter()
+        """Of recorded answers, by how they ended."""
+        self.misses: Counter[str] = Counter()
+        """By code."""
+        self.in_flight = 0
+        self.stalled = 0
+        self.lateness_counts = [0] * (len(LATENESS_BOUNDS) + 1)
+        self.lateness_sum = 0.0
+        self.lateness_max = 0.0
+
+    def late(self, nanoseconds: int) -> None:
+        """A chunk went out this much after it was due."""
+        seconds = nanoseconds / 1e9
+        self.lateness_counts[bisect_left(LATENESS_BOUNDS, seconds)] += 1
+        self.lateness_sum += seconds
+        self.lateness_max = max(self.lateness_max, seconds)
