@@ -1,0 +1,5 @@
+"""`python -m replayproxy`."""
+
+from replayproxy.cli import main
+
+main()

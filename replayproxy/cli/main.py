@@ -1,0 +1,89 @@
+"""The group of all verbs, and how errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from replayproxy import __version__
+from replayproxy.cli.options import load_config, refuse_unknown_variables, suggestion
+from replayproxy.errors import CassetteError, ReplayProxyError, SettingsError
+
+
+class Verbs(click.Group):
+    """Lists verbs in the order of a user's life, and suggests the nearest for an unknown one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            raise click.UsageError(f"there is no verb {args[0]!r}{suggestion(args[0], self.commands)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "-c", "--config", type=click.Path(path_type=Path), envvar="REPLAYPROXY_CONFIG", help="YAML, one section a verb."
+)
+@click.version_option(__version__, "-V", "--version", prog_name="replayproxy")
+@click.pass_context
+def replayproxy(ctx: click.Context, config: Path | None) -> None:
+    """Record and replay LLM servers: the same bytes, the same chunk boundaries, the same beat.
+
+    \b
+    Examples:
+      replayproxy demo
+      replayproxy record chat.cassette --upstream http://127.0.0.1:8000
+      replayproxy replay chat.cassette --speed 1
+    """
+    group = ctx.command
+    assert isinstance(group, click.Group)
+    refuse_unknown_variables(group)
+    if config is not None:
+        ctx.default_map = dict(load_config(group, config))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script."""
+    from replayproxy.cli import checking, demo, reading, serving
+
+    logging.basicConfig(level=logging.WARNING, format="replayproxy: %(message)s", stream=sys.stderr)
+    for command in (*serving.COMMANDS, *reading.COMMANDS, *checking.COMMANDS, *demo.COMMANDS):
+        replayproxy.add_command(command)
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        code: Any = replayproxy.main(args=arguments, prog_name="replayproxy", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except CassetteError as error:
+        return _say(error, error.exit_code)
+    except SettingsError as error:
+        return _say(error, 2)
+    except ReplayProxyError as error:
+        return _say(error, 1)
+    except BrokenPipeError:
+        # Somebody piped us into `head`: not an error, and nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _say(error: ReplayProxyError, code: int) -> int:
+    click.echo(f"replayproxy: {error}", err=True)
+    return code

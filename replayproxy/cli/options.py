@@ -1,0 +1,155 @@
+"""Where options come from: flag, environment, config file, default, in this order; and what their values look like.
+
+Unknown `REPLAYPROXY_*` variables and unknown keys are errors with a suggestion: a misspelt option that is ignored is
+worse than none.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import yaml
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PREFIX = "REPLAYPROXY_"
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZES = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+
+class Duration(click.ParamType[float]):
+    """`200ms`, `25s`, `10m`, or a number of seconds. Gives seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        if found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h)?", str(value).strip()):
+            return float(found[1]) * _UNITS[found[2] or "s"]
+        self.fail(f"{value!r} is not a duration: write 200ms, 25s or 10m", param, ctx)
+
+
+class Size(click.ParamType[int]):
+    """`256MiB`, `10GB`, or a number of bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if (found := re.fullmatch(r"(\d+)\s*([a-z]*)", str(value).strip().lower())) and found[2] in _SIZES:
+            return int(found[1]) * _SIZES[found[2]]
+        self.fail(f"{value!r} is not a size: write 256MiB or 10GB", param, ctx)
+
+
+class Speed(click.ParamType[float | str]):
+    """`max`, or a factor: 1 as recorded, 2 twice as fast. Gives None for max."""
+
+    name = "speed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        if value == "max":
+            return "max"
+        try:
+            speed = float(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a speed: write max, or a factor such as 1 or 2.5", param, ctx)
+        if not 0 < speed < float("inf"):
+            self.fail(f"{value} is not a speed: write max, or a factor above 0", param, ctx)
+        return speed
+
+
+class AdminPort(click.ParamType[int]):
+    """A port, or `off`. Gives -1 for off."""
+
+    name = "port|off"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if value in ("off", False, -1):
+            return -1
+        return click.IntRange(0, 65535).convert(value, param, ctx)
+
+
+def option(*declarations: str, **attributes: Any) -> Callable[[F], F]:
+    """`click.option` that may also come from `REPLAYPROXY_<OPTION>`."""
+    name = next(part for part in declarations if part.startswith("--")).partition("/")[0]
+    variable = PREFIX + name.removeprefix("--").replace("-", "_").upper()
+    attributes.setdefault("show_default", True)
+    return click.option(*declarations, envvar=variable, show_envvar=False, **attributes)
+
+
+def suggestion(word: str, words: Iterable[str]) -> str:
+    """` (did you mean …?)`, or nothing."""
+    close = get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+# Environment
+
+
+def known_variables(group: click.Group) -> set[str]:
+    """Every variable that some option reads."""
+    known = {PREFIX + "CONFIG"}
+    for command in group.commands.values():
+        for parameter in command.params:
+            if isinstance(parameter.envvar, str):
+                known.add(parameter.envvar)
+    return known
+
+
+def refuse_unknown_variables(group: click.Group) -> None:
+    """A `REPLAYPROXY_*` that nobody reads is a mistake."""
+    known = known_variables(group)
+    for variable in sorted(os.environ):
+        if variable.startswith(PREFIX) and variable not in known:
+            raise click.UsageError(
+                f"environment variable {variable} is not known{suggestion(variable, known)}: unset it"
+            )
+
+
+# Config file
+
+
+def load_config(group: click.Group, path: Path) -> Mapping[str, Any]:
+    """A `default_map` from YAML: one section a verb, keys are the long flags. Raises `click.UsageError`."""
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise click.UsageError(f"--config {path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise click.UsageError(f"--config {path} is not YAML: {error}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise click.UsageError(f"--config {path} must have one section a verb, such as `record:`")
+    return {str(verb): _section(group, path, str(verb), section) for verb, section in document.items()}
+
+
+def _section(group: click.Group, path: Path, verb: str, section: Any) -> dict[str, Any]:
+    command = group.commands.get(verb)
+    if command is None:
+        raise click.UsageError(f"--config {path}: there is no verb {verb!r}{suggestion(verb, group.commands)}")
+    if not isinstance(section, dict):
+        raise click.UsageError(f"--config {path}: section {verb} must have keys, such as `port: 8080`")
+    flags = {
+        flag.removeprefix("--"): parameter
+        for parameter in command.params
+        for flag in (parameter.opts if isinstance(parameter, click.Option) else (parameter.name or "",))
+        if flag.startswith("--") or isinstance(parameter, click.Argument)
+    }
+    defaults: dict[str, Any] = {}
+    for key, value in section.items():
+        parameter = flags.get(str(key))
+        if parameter is None:
+            raise click.UsageError(f"--config {path}: {verb} has no option {key!r}{suggestion(str(key), flags)}")
+        several = parameter.multiple if isinstance(parameter, click.Option) else parameter.nargs == -1
+        defaults[parameter.name or ""] = [value] if several and not isinstance(value, list) else value
+    return defaults

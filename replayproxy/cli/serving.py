@@ -1,0 +1,298 @@
+"""`record`, `replay`, `auto`: parse options, start an app, say where it is, and what became of it at the end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from replayproxy import assembly
+from replayproxy.assembly import Addresses, App
+from replayproxy.cli.options import AdminPort, Duration, F, Size, Speed, option
+from replayproxy.core.latency import Latency
+from replayproxy.core.matching import Rules
+from replayproxy.core.policy import Mode, OnMiss
+from replayproxy.core.sequence import AtEnd
+from replayproxy.settings import QUEUE_BYTES, Listen, Recording, Replaying, Settings, Simulation
+
+PORT = click.IntRange(0, 65535)
+FILE = click.Path(path_type=Path)
+
+
+def _all(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for one in reversed(options):
+            function = one(function)
+        return function
+
+    return decorate
+
+
+listening = _all(
+    option("--host", default="127.0.0.1", help="Address to listen on."),
+    option("-p", "--port", type=PORT, default=8080, help="Port to listen on; 0 takes a free one."),
+    option("--uds", type=FILE, help="Listen on a Unix domain socket instead."),
+    option("--admin-host", default="127.0.0.1", help="Address of the admin port."),
+    option("--admin-port", type=AdminPort(), default=8081, help="Port of /health, /ready and /metrics, or off."),
+    option("--api-key-file", type=FILE, help="Clients must send the key in this file as a bearer token."),
+    option("--ssl-keyfile", type=FILE, help="Serve HTTPS with this key."),
+    option("--ssl-certfile", type=FILE, help="Serve HTTPS with this certificate."),
+    option("--drain", type=Duration(), default="25s", help="On SIGTERM, let answers finish for so long."),
+    option("--ready-file", type=FILE, help="Write {url, admin_url, pid} here when ready."),
+    option("--log-format", type=click.Choice(["text", "json"]), default="text", help="How to log to stderr."),
+)
+
+upstream_timeouts = _all(
+    option(
+        "--upstream-timeout", type=Duration(), default="600s", help="Longest silence before an answer begins; then 504."
+    ),
+    option(
+        "--stall-timeout", type=Duration(), default="300s", help="Longest silence within an answer; then it is cut."
+    ),
+    option(
+        "--wait-upstream", type=Duration(), default="0s", help="Wait so long for the upstream to accept connections."
+    ),
+)
+
+recording = _all(
+    option("--include", multiple=True, metavar="GLOB", help="Record only paths like this. May be repeated."),
+    option("--exclude", multiple=True, metavar="GLOB", help="Do not record paths like this. May be repeated."),
+    option("--sample", type=float, default=1.0, help="Record this share of the requests; forward all."),
+    option(
+        "--on-full",
+        type=click.Choice(["drop", "block"]),
+        default="drop",
+        help="When the disk is too slow: drop whole exchanges, or slow traffic down.",
+    ),
+    option("--queue-bytes", type=Size(), default="256MiB", help="What may wait to be written."),
+    option(
+        "--durability",
+        type=click.Choice(["normal", "full"]),
+        default="normal",
+        help="full: a power cut loses nothing that was committed.",
+    ),
+)
+
+matching = _all(
+    option(
+        "--match",
+        "match",
+        type=click.Choice(["default", "exact"]),
+        default=None,
+        help="What counts as the same request. Default: the cassette's own rules.",
+    ),
+    option(
+        "--match-ignore", multiple=True, metavar="JSONPATH", help="Ignore this part of request bodies. May be repeated."
+    ),
+)
+
+pacing = _all(
+    option("--speed", type=Speed(), default="max", help="max, 1 as recorded, 2 twice as fast."),
+    option("--allow-incomplete", is_flag=True, help="Also play answers that had broken; they break at the same byte."),
+)
+
+
+@click.command(short_help="Proxy to a live server and record what passes.")
+@click.argument("cassette", type=FILE)
+@option("--upstream", metavar="URL", required=True, help="The live server, without /v1.")
+@listening
+@upstream_timeouts
+@recording
+@matching
+def record(cassette: Path, upstream: str, **options: Any) -> int:
+    """Proxy to a live server and record what passes onto CASSETTE.
+
+    Clients get exactly what the server says, as it says it. The cassette is created, or recorded further.
+
+    \b
+    Example:
+      replayproxy record chat.cassette --upstream http://127.0.0.1:8000 --port 8080
+      OPENAI_BASE_URL=http://127.0.0.1:8080/v1 python my_client.py
+    """
+    return _serve(Mode.RECORD, (cassette,), options, upstream=upstream)
+
+
+@click.command(short_help="Answer from recordings.")
+@click.argument("cassette", type=FILE, nargs=-1, required=True)
+@option("--upstream", metavar="URL", help="A live server for --on-miss forward or record.")
+@option(
+    "--on-miss",
+    type=click.Choice(["refuse", "forward", "record"]),
+    default="refuse",
+    help="When no recording answers. refuse never opens a connection.",
+)
+@option(
+    "--at-end",
+    type=click.Choice(["cycle", "last", "refuse"]),
+    default="cycle",
+    help="After the last of several recordings of equal requests.",
+)
+@pacing
+@matching
+@listening
+@upstream_timeouts
+def replay(cassette: tuple[Path, ...], upstream: str | None, **options: Any) -> int:
+    """Answer from the recordings on CASSETTE, byte for byte, chunk for chunk, and if wished on time.
+
+    Equal requests get their recordings in order. Exit code 3: something was asked for that is not there.
+
+    \b
+    Example:
+      replayproxy replay chat.cassette --speed 1
+    """
+    return _serve(Mode.REPLAY, cassette, options, upstream=upstream)
+
+
+@click.command(short_help="Play what is there, record what is not.")
+@click.argument("cassette", type=FILE)
+@option("--upstream", metavar="URL", required=True, help="The live server, without /v1.")
+@pacing
+@listening
+@upstream_timeouts
+@recording
+@matching
+def auto(cassette: Path, upstream: str, **options: Any) -> int:
+    """Play what is on CASSETTE, record what is not.
+
+    \b
+    Example:
+      replayproxy auto chat.cassette --upstream http://127.0.0.1:8000
+    """
+    return _serve(Mode.AUTO, (cassette,), options, upstream=upstream)
+
+
+@click.command(short_help="Answer with no recording and no server.")
+@option("--model", default="simulated", help="Name of the one model served.")
+@option("--ttft", type=Duration(), default="0ms", help="Time to first token.")
+@option("--itl", type=Duration(), default="0ms", help="Inter-token latency.")
+@option("--jitter", type=float, default=0.0, help="Standard deviation as a share of each latency.")
+@option("--seed", type=click.IntRange(min=0), default=0, help="The same request and seed give the same answer.")
+@listening
+def simulate(model: str, ttft: float, itl: float, jitter: float, seed: int, **options: Any) -> int:
+    """Answer chat and completions as a vLLM would, with words that mean nothing, on time.
+
+    \b
+    Example:
+      replayproxy simulate --model tiny --ttft 200ms --itl 20ms --jitter 0.1
+    """
+    latency = Latency(ttft=round(ttft * 1e9), itl=round(itl * 1e9), jitter=jitter)
+    return _serve(Mode.SIMULATE, (), options, simulation=Simulation(model, latency, seed))
+
+
+COMMANDS = (record, replay, auto, simulate)
+
+
+def _serve(
+    mode: Mode,
+    cassettes: tuple[Path, ...],
+    options: dict[str, Any],
+    *,
+    upstream: str | None = None,
+    simulation: Simulation | None = None,
+) -> int:
+    if options["log_format"] == "json":
+        _log_as_json()
+    settings = settings_from(mode, cassettes, options, upstream)
+    if simulation is not None:
+        settings = replace(settings, simulation=simulation)
+
+    def ready(_: App, addresses: Addresses) -> None:
+        what = {
+            Mode.RECORD: f"recording {settings.upstream} onto",
+            Mode.REPLAY: "replaying",
+            Mode.AUTO: f"replaying, and recording {settings.upstream} onto",
+            Mode.SIMULATE: f"simulating {settings.simulation.model}",
+        }[mode]
+        admin = f"; admin {addresses.admin_url}" if addresses.admin_url else ""
+        click.echo(f"replayproxy: {addresses.url} {' '.join((what, *map(str, cassettes)))}{admin}", err=True)
+
+    app = assembly.serve(settings, ready, wait_upstream=options.get("wait_upstream", 0.0))
+    return _last_words(app)
+
+
+def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any], upstream: str | None) -> Settings:
+    """One frozen settings object out of what Click parsed. Raises `SettingsError`."""
+    admin_port = options["admin_port"]
+    match = None
+    if options.get("match") is not None or options.get("match_ignore"):
+        match = Rules(profile=options["match"] or "default", ignore=tuple(options["match_ignore"]))
+    return Settings(
+        mode=mode,
+        cassettes=cassettes,
+        upstream=upstream,
+        upstream_timeout=options.get("upstream_timeout", 600.0),
+        stall_timeout=options.get("stall_timeout", 300.0),
+        match=match,
+        listen=Listen(
+            host=options["host"],
+            port=options["port"],
+            uds=options["uds"],
+            admin_host=options["admin_host"],
+            admin_port=None if admin_port < 0 else admin_port,
+            api_key_file=options["api_key_file"],
+            ssl_keyfile=options["ssl_keyfile"],
+            ssl_certfile=options["ssl_certfile"],
+            ready_file=options["ready_file"],
+            drain=options["drain"],
+        ),
+        recording=Recording(
+            on_full=options.get("on_full", "drop"),
+            full_durability=options.get("durability") == "full",
+            sample=options.get("sample", 1.0),
+            include=tuple(options.get("include", ())),
+            exclude=tuple(options.get("exclude", ())),
+            queue_bytes=options.get("queue_bytes", QUEUE_BYTES),
+        ),
+        replaying=Replaying(
+            speed=None if options.get("speed", "max") == "max" else options["speed"],
+            at_end=AtEnd(options.get("at_end", "cycle")),
+            on_miss=OnMiss(options.get("on_miss", "refuse")),
+            allow_incomplete=options.get("allow_incomplete", False),
+        ),
+    )
+
+
+def _last_words(app: App) -> int:
+    """What became of it, to stderr; and the exit code."""
+    tally = app.tally
+    if app.writer is not None:
+        broken = sum(count for name, count in tally.endings.items() if name != "complete")
+        dropped = sum(app.writer.dropped.values())
+        click.echo(
+            f"replayproxy: recorded {app.writer.recorded} exchanges ({broken} incomplete, {dropped} dropped)"
+            f" onto {app.settings.cassettes[0]}",
+            err=True,
+        )
+        if app.trouble is not None:
+            click.echo(f"replayproxy: recording was degraded at the end: {app.trouble}", err=True)
+            return 1
+    if app.settings.plays:
+        click.echo(
+            f"replayproxy: replayed {tally.requests['replay']} answers, {sum(tally.misses.values())} misses,"
+            f" largest lateness {tally.lateness_max * 1000:.1f} ms",
+            err=True,
+        )
+        for name, miss, times in app.misses.causes.values():
+            click.echo(f"MISS {name}  x{times}   {miss.code}: {miss.sentence}", err=True)
+        if tally.misses:
+            return 3
+    return 0
+
+
+def _log_as_json() -> None:
+    class Json(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            said = {"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+            if record.exc_info:
+                said["exception"] = self.formatException(record.exc_info)
+            return orjson.dumps(said).decode()
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Json())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

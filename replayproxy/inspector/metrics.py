@@ -1,0 +1,75 @@
+"""What a proxy counts, in Prometheus's words. Nothing of a request, a key or a prompt becomes a label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from replayproxy import __version__
+from replayproxy.proxy.tally import LATENESS_BOUNDS, Tally
+
+
+class ProxyCollector(Collector):
+    """Reads the counters at scrape time, so that counting costs the data path an addition."""
+
+    def __init__(
+        self,
+        mode: str,
+        tally: Tally,
+        *,
+        connections: Callable[[], int],
+        recorded: Callable[[], int],
+        dropped: Callable[[], dict[str, int]],
+        queue_bytes: Callable[[], int],
+        degraded: Callable[[], bool],
+    ) -> None:
+        self._mode = mode
+        self._tally = tally
+        self._connections = connections
+        self._recorded = recorded
+        self._dropped = dropped
+        self._queue_bytes = queue_bytes
+        self._degraded = degraded
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        tally = self._tally
+        yield _labelled("requests", "Requests by what became of them", "outcome", tally.requests)
+        yield GaugeMetricFamily("replayproxy_streams_in_flight", "Answers under way", tally.in_flight)
+        yield GaugeMetricFamily("replayproxy_connections", "Open client connections", self._connections())
+        yield CounterMetricFamily("replayproxy_recorded", "Exchanges on the cassette", self._recorded())
+        yield _labelled("recorded_endings", "Taped answers by how they ended", "ending", tally.endings)
+        yield _labelled("record_dropped", "Exchanges that were not recorded", "reason", self._dropped())
+        yield GaugeMetricFamily("replayproxy_record_queue_bytes", "Bytes that wait to be written", self._queue_bytes())
+        yield GaugeMetricFamily(
+            "replayproxy_record_degraded", "1 while the cassette cannot be written", int(self._degraded())
+        )
+        yield CounterMetricFamily("replayproxy_stalled", "Times a slow client paused the upstream", tally.stalled)
+        yield _labelled("replay_misses", "Requests that no recording answered", "code", tally.misses)
+        total, buckets = 0, []
+        for bound, count in zip((*map(str, LATENESS_BOUNDS), "+Inf"), tally.lateness_counts, strict=True):
+            total += count
+            buckets.append((bound, total))
+        lateness = HistogramMetricFamily("replayproxy_replay_lateness_seconds", "Chunk sent minus chunk due")
+        lateness.add_metric([], buckets, tally.lateness_sum)
+        yield lateness
+        about = GaugeMetricFamily("replayproxy_build_info", "Version and mode", labels=["version", "mode"])
+        about.add_metric([__version__, self._mode], 1)
+        yield about
+
+
+def _labelled(name: str, help: str, label: str, counts: dict[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"replayproxy_{name}", help, labels=[label])
+    for value, count in sorted(counts.items()):
+        family.add_metric([value], count)
+    return family
+
+
+def registry(collector: Collector) -> CollectorRegistry:
+    """A registry with this collector alone: nothing global, so that two proxies fit into one process."""
+    own = CollectorRegistry(auto_describe=False)
+    own.register(collector)
+    return own
