@@ -15,7 +15,7 @@ from aiohttp import web
 
 from replayproxy.core import headers
 from replayproxy.core.openai import error_body
-from replayproxy.errors import ReplayProxyError
+from replayproxy.errors import ClientError, ReplayProxyError
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Response
 
 BUFFERED = 256 * 1024
@@ -37,6 +37,8 @@ class Client:
         self._framing = "none"
         self.begun = False
         self.whole = False
+        self.keeps = request.keep_alive
+        """Whether the connection may carry another request after this answer."""
 
     @property
     def congested(self) -> bool:
@@ -65,7 +67,7 @@ class Client:
         else:
             self._framing = "chunked" if request.version >= (1, 1) else "close"
         self.begun = True
-        self._hold(_spelled(head.status, head.headers, self._framing, keep=request.keep_alive))
+        self._hold(_spelled(head.status, head.headers, self._framing, keep=self.keeps))
 
     def chunk(self, chunk: Chunk) -> None:
         """One write, in this turn."""
@@ -118,6 +120,8 @@ class Client:
         if self.begun:
             await self.break_off()
             return
+        if isinstance(error, ClientError):
+            self.keeps = False  # what else this client sends on this connection is not to be trusted
         body = error_body(str(error), type="proxy_error", code=error.code)
         fields = (
             ("Content-Type", "application/json"),
@@ -144,9 +148,9 @@ class Client:
 class Played(web.StreamResponse):
     """What the HTTP server gets instead of a response: everything has been written already."""
 
-    def __init__(self, client: Client, *, keep_alive: bool) -> None:
+    def __init__(self, client: Client) -> None:
         super().__init__(status=200)
-        self._keeps = keep_alive and client.whole
+        self._keeps = client.keeps and client.whole
 
     @property
     def keep_alive(self) -> bool | None:

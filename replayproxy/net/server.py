@@ -142,7 +142,7 @@ class Server:
             self._answering -= 1
             if not self._answering:
                 self._idle.set()
-        return Played(client, keep_alive=received.keep_alive)
+        return Played(client)
 
     async def _answer_whole_or_streaming(
         self, request: Request, received: web.BaseRequest, transport: asyncio.Transport, client: Client
@@ -174,7 +174,7 @@ class Server:
     ) -> web.StreamResponse:
         rest = bytes(getattr(received.protocol, "_message_tail", b""))
         await self._upgrade(request, transport, rest)
-        return Played(client, keep_alive=False)
+        return Played(client)
 
 
 def _request(received: web.BaseRequest) -> Request:

@@ -16,7 +16,6 @@ from tests import wire
 from tests.apps import endings, exchanges, recording, replaying, run, running
 from tests.upstreams import (
     DONE,
-    END,
     STREAM,
     STREAM_TO_EOF,
     Close,
@@ -103,28 +102,21 @@ def test_incomplete_answers_break_again_at_the_same_byte_when_they_are_allowed(t
     run(dialogue())
 
 
+GARBLED = (502, "upstream_garbled", Ending.UPSTREAM_CUT)
+TWO_LENGTHS = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+UNASKED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+LONG = b"HTTP/1.1 200 OK\r\nX-Long: " + b"a" * 300_000 + b"\r\n\r\n"
+
 BEFORE_THE_HEAD: list[tuple[str, tuple[Step, ...], int, str, Ending]] = [
-    ("closes", (Close(),), 502, "upstream_garbled", Ending.UPSTREAM_CUT),
-    ("resets", (Reset(),), 502, "upstream_garbled", Ending.UPSTREAM_CUT),
-    ("closes within the head", (Send(b"HTTP/1.1 200 OK\r\nConte"), Close()), 502, "upstream_garbled", Ending.UPSTREAM_CUT),
-    ("speaks SSH", (Send(b"SSH-2.0-OpenSSH_9.2\r\n"), Hang()), 502, "upstream_garbled", Ending.UPSTREAM_CUT),
-    (
-        "has a length and chunks",
-        (Send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), Hang()),
-        502,
-        "upstream_garbled",
-        Ending.UPSTREAM_CUT,
-    ),
-    (
-        "has a head without end",
-        (Send(b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"a" * 300_000 + b"\r\n\r\n"), Hang()),
-        502,
-        "upstream_garbled",
-        Ending.UPSTREAM_CUT,
-    ),
-    ("switches protocols unasked", (Send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"), Hang()), 502, "upstream_garbled", Ending.UPSTREAM_CUT),
+    ("closes", (Close(),), *GARBLED),
+    ("resets", (Reset(),), *GARBLED),
+    ("closes within the head", (Send(b"HTTP/1.1 200 OK\r\nConte"), Close()), *GARBLED),
+    ("speaks SSH", (Send(b"SSH-2.0-OpenSSH_9.2\r\n"), Hang()), *GARBLED),
+    ("has a length and chunks", (Send(TWO_LENGTHS), Hang()), *GARBLED),
+    ("has a head without end", (Send(LONG), Hang()), *GARBLED),
+    ("switches protocols unasked", (Send(UNASKED), Hang()), *GARBLED),
     ("is silent", (Hang(),), 504, "upstream_timeout", Ending.TIMEOUT),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ from pathlib import Path
 import orjson
 import pytest
 
-from replayproxy.model import Ending
+from replayproxy.model import Ending, Request
 from replayproxy.settings import Recording
 from tests import wire
 from tests.apps import Running, endings, exchanges, recording, replaying, run, running
 from tests.upstreams import DONE, Hang, Send, chunk, scripted, stream
 
 
-def _chat(number: int, size: int = 10) -> wire.Request:
+def _chat(number: int, size: int = 10) -> Request:
     return wire.post(
         "/v1/chat/completions", {"stream": True, "n": number, "messages": random.Random(number).randbytes(size).hex()}
     )
