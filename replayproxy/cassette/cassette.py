@@ -201,21 +201,18 @@ class Cassette:
 
     def _legs(self, number: int) -> Iterator[Leg]:
         rows = self._rows(
-            "SELECT role, upstream, method, path, status, ending, started_us, request, answer, times FROM leg"
-            " JOIN payload ON payload.id = 16 * exchange + leg WHERE exchange = ? ORDER BY leg",
+            "SELECT role, upstream, method, path, leg.status, leg.ending, started_us, leg.digest, key, request, answer,"
+            " times FROM leg JOIN exchange ON exchange.id = leg.exchange"
+            " JOIN payload ON payload.id = 16 * exchange.id + leg WHERE exchange.id = ? ORDER BY leg",
             number,
         )
-        for role, upstream, method, path, status, ending, started, request, answer, times in rows:
+        for role, upstream, method, path, status, ending, started, written, key, asked, answer, times in rows:
             with self._unpacking:
-                yield Leg(
-                    role=role,
-                    upstream=upstream,
-                    request=self._codec.unpack_request(request, method, path),
-                    response=unpack_response(
-                        self._codec, status, answer, times, size=codec.MAX_BODY, ending=ending
-                    ),
-                    started=started * 1000,
-                )
+                request = self._codec.unpack_request(asked, method, path)
+                response = unpack_response(self._codec, status, answer, times, size=codec.MAX_BODY, ending=ending)
+            if codec.digest(f"{TAG}:{key.hex()}", request, response) != written:
+                raise Damaged(f"the {role} leg of recording {number} in {self._name} is not what was written")
+            yield Leg(role, upstream, request, response, started * 1000)
 
     def _dictionary(self, number: int) -> tuple[codec.Kind, bytes] | None:
         row = self._row("SELECT kind, content FROM dictionary WHERE id = ?", number)

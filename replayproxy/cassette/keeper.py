@@ -232,11 +232,12 @@ class Keeper:
         self._store(row, 0, request, response)
         for position, leg in enumerate(piece.legs, 1):
             self._connection.execute(
-                "INSERT INTO leg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO leg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(row, position, leg.role, leg.upstream, leg.request.method, leg.request.path),
                     *(leg.response.status, int(leg.response.ending), leg.started // 1000),
                     *(leg.response.timeline.head // 1000, leg.response.timeline.end // 1000),
+                    codec.digest(key, leg.request, leg.response),
                 ),
             )
             self._store(row, position, leg.request, leg.response)

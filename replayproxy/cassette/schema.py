@@ -88,6 +88,7 @@ CREATE TABLE leg (
     started_us  INTEGER NOT NULL,          -- since the client's request was complete
     head_us     INTEGER NOT NULL,
     total_us    INTEGER NOT NULL,
+    digest      BLOB NOT NULL,             -- as of an exchange, with the exchange's key
     PRIMARY KEY (exchange, leg)
 ) STRICT, WITHOUT ROWID;
 

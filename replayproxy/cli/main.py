@@ -51,12 +51,17 @@ def replayproxy(ctx: click.Context, config: Path | None) -> None:
         ctx.default_map = dict(load_config(group, config))
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The console script."""
+def commands() -> list[click.Command]:
+    """All verbs, in the order of a user's life."""
     from replayproxy.cli import checking, demo, reading, serving
 
+    return [*serving.COMMANDS, *reading.COMMANDS, *checking.COMMANDS, *demo.COMMANDS]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script."""
     logging.basicConfig(level=logging.WARNING, format="replayproxy: %(message)s", stream=sys.stderr)
-    for command in (*serving.COMMANDS, *reading.COMMANDS, *checking.COMMANDS, *demo.COMMANDS):
+    for command in commands():
         replayproxy.add_command(command)
     sys.exit(_run(arguments))
 

@@ -1,0 +1,59 @@
+"""What the documentation says is there: every verb and flag that README names exists, every example parses, every verb
+has an example in its help.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from replayproxy.cli.main import commands
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+EXAMPLES = sorted(set(re.findall(r"^    (?:# )?replayproxy (.+?)(?:\s{2,}#.*)?$", README, re.MULTILINE)))
+VERBS = {command.name: command for command in commands()}
+
+
+def flags(command: click.Command) -> set[str]:
+    """The long flags of a verb."""
+    return {flag for parameter in command.params for flag in parameter.opts if flag.startswith("--")}
+
+
+def test_every_flag_in_the_readme_exists() -> None:
+    """A flag that is written about can be typed."""
+    known = set().union(*map(flags, VERBS.values())) | {"--config", "--help"}
+    foreign = {"--strict"}  # mypy's
+    assert set(re.findall(r"--[a-z][a-z-]+", README)) - known - foreign == set()
+
+
+def test_every_verb_in_the_readme_exists_and_is_written_about() -> None:
+    """The table of verbs is complete."""
+    table = README.partition("## Commands")[2]
+    written = {
+        word for cell in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for word in re.findall(r"`(\w+)", cell)
+    }
+    assert written == set(VERBS)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_in_the_readme_parses(example: str) -> None:
+    """Nothing is run; the words are understood."""
+    words = shlex.split(example)
+    if words[0] == "--config":
+        words = words[2:] + ["--upstream", "http://127.0.0.1:8000"]
+    VERBS[words[0]].make_context(words[0], words[1:])
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_help_ends_with_an_example_that_parses(verb: str) -> None:
+    """`Example:`, and below it a line to paste."""
+    help_text = VERBS[verb].help or ""
+    examples = re.findall(rf"^\s*replayproxy ({verb}\b.*)$", help_text.partition("Example")[2], re.MULTILINE)
+    assert examples, verb
+    for example in examples:
+        words = shlex.split(re.split(r" [>|] ", example)[0])
+        VERBS[words[0]].make_context(words[0], words[1:])
