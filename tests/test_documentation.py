@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import takewhile
 from pathlib import Path
 
 import click
@@ -51,9 +52,10 @@ def test_every_example_in_the_readme_parses(example: str) -> None:
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_every_help_ends_with_an_example_that_parses(verb: str) -> None:
     """`Example:`, and below it a line to paste."""
-    help_text = VERBS[verb].help or ""
-    examples = re.findall(rf"^\s*replayproxy ({verb}\b.*)$", help_text.partition("Example")[2], re.MULTILINE)
+    epilog = VERBS[verb].epilog or ""
+    assert epilog.startswith("\b\nExample")
+    examples = re.findall(rf"^\s*replayproxy ({verb}\b.*)$", epilog, re.MULTILINE)
     assert examples, verb
     for example in examples:
-        words = shlex.split(re.split(r" [>|] ", example)[0])
+        words = list(takewhile(lambda word: word not in (">", "|"), shlex.split(example)))
         VERBS[words[0]].make_context(words[0], words[1:])

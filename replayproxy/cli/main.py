@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import sys
@@ -55,7 +56,16 @@ def commands() -> list[click.Command]:
     """All verbs, in the order of a user's life."""
     from replayproxy.cli import checking, demo, reading, serving
 
-    return [*serving.COMMANDS, *reading.COMMANDS, *checking.COMMANDS, *demo.COMMANDS]
+    verbs = [*serving.COMMANDS, *reading.COMMANDS, *checking.COMMANDS, *demo.COMMANDS]
+    return [_with_example_last(verb) for verb in verbs]
+
+
+def _with_example_last(verb: click.Command) -> click.Command:
+    """A docstring's example, below the options: the last thing one reads is what one pastes."""
+    text, mark, example = inspect.cleandoc(verb.help or "").partition("\b\nExample")
+    if mark:
+        verb.help, verb.epilog = text.rstrip(), mark + example
+    return verb
 
 
 def main(arguments: list[str] | None = None) -> None:

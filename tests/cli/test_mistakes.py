@@ -1,0 +1,220 @@
+"""Bad input gets a sentence that says what to do, the right exit code, and no traceback."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from replayproxy.cassette.keeper import Keeper
+from replayproxy.core.matching import Matcher, Rules
+from replayproxy.model import Chunk, End, Ending, Head, Request
+from replayproxy.ports import Piece
+from tests.processes import environment, recording, replayproxy
+
+
+def a_cassette(path: Path, exchanges: int = 30) -> Path:
+    """A sealed cassette with some exchanges."""
+    keeper = Keeper(path, Matcher(Rules()))
+    keeper.begin()
+    for number in range(exchanges):
+        head, end = Head(1_000_000, 200, ()), End(3_000_000, Ending.COMPLETE)
+        request = Request("POST", "/v1/chat/completions", (), os.urandom(300).hex().encode())
+        keeper.keep(Piece(number, request, 1, head, (Chunk(2_000_000, b"data: 1\n\n"),), end))
+    keeper.commit()
+    keeper.seal()
+    return path
+
+
+def missing(folder: Path) -> list[str]:
+    """A file that is not there."""
+    return ["replay", str(folder / "nothing.cassette")]
+
+
+def text(folder: Path) -> list[str]:
+    """A file that is no SQLite file."""
+    (folder / "a.txt").write_text("hello " * 1000)
+    return ["replay", str(folder / "a.txt")]
+
+
+def foreign(folder: Path) -> list[str]:
+    """Somebody else's SQLite file."""
+    connection = sqlite3.connect(folder / "a.db")
+    connection.execute("CREATE TABLE a (b)")
+    connection.close()
+    return ["replay", str(folder / "a.db")]
+
+
+def newer(folder: Path) -> list[str]:
+    """A cassette from the future."""
+    path = a_cassette(folder / "a.cassette")
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    return ["replay", str(path)]
+
+
+def truncated(folder: Path) -> list[str]:
+    """A cassette that lost its tail."""
+    path = a_cassette(folder / "a.cassette")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return ["verify", str(path)]
+
+
+def replay_truncated(folder: Path) -> list[str]:
+    """The same, in earnest."""
+    return ["replay", truncated(folder)[1]]
+
+
+def port_in_use(folder: Path) -> list[str]:
+    """Somebody listens there."""
+    busy = socket.create_server(("127.0.0.1", 0))
+    _kept.append(busy)
+    return ["replay", str(a_cassette(folder / "a.cassette")), "--port", str(busy.getsockname()[1])]
+
+
+def nobody_listens(folder: Path) -> list[str]:
+    """An upstream that is not up."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return ["record", str(folder / "a.cassette"), "--upstream", f"http://127.0.0.1:{port}", "--port", "0"]
+
+
+def ends_in_v1(folder: Path) -> list[str]:
+    """What everybody writes once."""
+    return ["record", str(folder / "a.cassette"), "--upstream", "http://127.0.0.1:8000/v1"]
+
+
+def no_url(folder: Path) -> list[str]:
+    """A host alone."""
+    return ["record", str(folder / "a.cassette"), "--upstream", "localhost:8000"]
+
+
+def unknown_flag(folder: Path) -> list[str]:
+    """A flag that nobody has."""
+    return ["replay", str(folder / "a.cassette"), "--sped", "1"]
+
+
+def unknown_verb(folder: Path) -> list[str]:
+    """A verb that nobody has."""
+    return ["rekord", str(folder)]
+
+
+def unknown_key(folder: Path) -> list[str]:
+    """A misspelt key."""
+    (folder / "c.yaml").write_text("replay:\n  sped: 1\n")
+    return ["--config", str(folder / "c.yaml"), "replay", str(folder / "a.cassette")]
+
+
+def unknown_section(folder: Path) -> list[str]:
+    """A misspelt verb in the config file."""
+    (folder / "c.yaml").write_text("repaly:\n  speed: 1\n")
+    return ["--config", str(folder / "c.yaml"), "replay", str(folder / "a.cassette")]
+
+
+def no_yaml(folder: Path) -> list[str]:
+    """Not YAML at all."""
+    (folder / "c.yaml").write_text("a: [")
+    return ["--config", str(folder / "c.yaml"), "replay", str(folder / "a.cassette")]
+
+
+def bad_path(folder: Path) -> list[str]:
+    """A JSONPath that is none."""
+    return ["replay", str(a_cassette(folder / "a.cassette")), "--match-ignore", "messages[["]
+
+
+def upstream_for_nothing(folder: Path) -> list[str]:
+    """Replay that refuses has no use for a server."""
+    return ["replay", str(a_cassette(folder / "a.cassette")), "--upstream", "http://127.0.0.1:8000"]
+
+
+def miss_without_upstream(folder: Path) -> list[str]:
+    """Forwarding needs a server."""
+    return ["replay", str(a_cassette(folder / "a.cassette")), "--on-miss", "forward"]
+
+
+def no_folder(folder: Path) -> list[str]:
+    """A cassette where there is no folder."""
+    return ["record", str(folder / "no" / "a.cassette"), "--upstream", "http://127.0.0.1:8000"]
+
+
+_kept: list[socket.socket] = []
+
+MISTAKES: list[tuple[Callable[[Path], list[str]], int, str]] = [
+    (missing, 2, "does not exist: record one with"),
+    (text, 2, "is not a cassette: give a file written by"),
+    (foreign, 2, "is an SQLite file but not a cassette"),
+    (newer, 2, "has cassette format 99, this replayproxy reads up to 1: update replayproxy"),
+    (truncated, 6, "Restore it from a copy"),
+    (replay_truncated, 6, "Restore it from a copy"),
+    (port_in_use, 2, "choose another --port, or 0 for a free one"),
+    (nobody_listens, 1, "start it, or give another --upstream"),
+    (ends_in_v1, 2, "write http://127.0.0.1:8000"),
+    (no_url, 2, "write http://HOST:PORT"),
+    (unknown_flag, 2, "--speed"),
+    (unknown_verb, 2, "did you mean record?"),
+    (unknown_key, 2, "replay has no option 'sped' (did you mean speed?)"),
+    (unknown_section, 2, "there is no verb 'repaly' (did you mean replay?)"),
+    (no_yaml, 2, "is not YAML"),
+    (bad_path, 2, "is not a JSONPath (RFC 9535)"),
+    (upstream_for_nothing, 2, "leave --upstream away"),
+    (miss_without_upstream, 2, "give its URL with --upstream"),
+    (no_folder, 2, "Name a file in a folder you may write"),
+]
+
+
+@pytest.mark.parametrize(("mistake", "code", "sentence"), MISTAKES, ids=[row[0].__name__ for row in MISTAKES])
+def test_a_mistake_gets_a_sentence_and_an_exit_code(
+    tmp_path: Path, mistake: Callable[[Path], list[str]], code: int, sentence: str
+) -> None:
+    """What happened, with which thing, what to do now; on one screen, without a traceback."""
+    done = replayproxy(*mistake(tmp_path))
+    said = " ".join((done.stderr + done.stdout).split())
+    assert sentence in said
+    assert "Traceback" not in said
+    assert done.returncode == code
+    while _kept:
+        _kept.pop().close()
+
+
+def test_an_unknown_environment_variable_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
+    """A misspelt variable that is ignored would be worse than none."""
+    done = subprocess.run(
+        [sys.executable, "-m", "replayproxy", "replay", str(tmp_path / "a.cassette")],
+        env=environment() | {"REPLAYPROXY_SPED": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "REPLAYPROXY_SPED is not known (did you mean REPLAYPROXY_SPEED?)" in done.stderr
+
+
+def test_a_second_recorder_is_refused_and_told_who_records(tmp_path: Path) -> None:
+    """Exit code 2, with the pid of the first; the first records on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        upstream = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with recording(tmp_path / "a.cassette", upstream) as first:
+            done = replayproxy("record", tmp_path / "a.cassette", "--upstream", upstream, "--port", "0")
+    assert done.returncode == 2
+    assert f"is being recorded by process {first.pid}" in done.stderr
+    assert first.code == 0
+
+
+def test_without_aiohttps_c_parser_we_do_not_start(tmp_path: Path) -> None:
+    """Its pure Python parser has most of the smuggling advisories: refuse, and say how to get the other one."""
+    done = subprocess.run(
+        [sys.executable, "-m", "replayproxy", "replay", str(a_cassette(tmp_path / "a.cassette")), "--port", "0"],
+        env=environment() | {"AIOHTTP_NO_EXTENSIONS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "without its C parser" in done.stderr
