@@ -7,10 +7,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import UnionType
 from typing import Any, Self
 
 import orjson
@@ -28,8 +29,6 @@ REMEMBERED = 64 * 1024 * 1024
 LONG = 256 * 1024
 """Bytes; a longer answer is unpacked in a thread, so that it delays no other stream."""
 
-_PLACES = "SELECT id, key, occurrence FROM exchange WHERE occurrence IS NOT NULL"
-
 
 def key_bytes(key: Key) -> bytes:
     """A key as it is stored."""
@@ -41,6 +40,16 @@ def payload_id(exchange: int, leg: int = 0) -> int:
     return 16 * exchange + leg
 
 
+_KINDS: Mapping[str, type | UnionType] = {
+    **dict.fromkeys(("id", "stream", "status", "request_size", "response_size", "chunks", "stalled", "legs"), int),
+    **dict.fromkeys(("key", "recorded_at", "method", "path", "state", "scope"), str),
+    **dict.fromkeys(("short_id", "model", "ending", "finish", "transfer"), str | None),
+    **dict.fromkeys(("occurrence", "prompt_tokens", "completion_tokens", "cached_tokens"), int | None),
+    **dict.fromkeys(("ttft_s", "total_s", "tpot_s"), float | None),
+}
+"""Of the columns of `v_exchange`."""
+
+
 class Cassette:
     """One cassette, open for reading; a `Shelf`. Use it as a context manager, or `close` it."""
 
@@ -50,17 +59,16 @@ class Cassette:
         self._connection = connection.read(path)
         self._codec = Codec(self._dictionary)
         self._unpacking = threading.Lock()
-        self._remembered: OrderedDict[int, Response] = OrderedDict()
+        self._remembered: OrderedDict[Place, Response] = OrderedDict()
         self._remembered_bytes = 0
         self._places = "exchange"
+        self._allow_incomplete = allow_incomplete
         if allow_incomplete:
-            self._number_places(
-                (row[0], row[1])
-                for row in self._rows(
-                    "SELECT key, id FROM exchange WHERE state = 1 AND status > 0"
-                    " ORDER BY occurrence IS NULL, occurrence, recorded_at, id"
-                )
-            )
+            try:
+                self._number_places(lambda _, key: key, order="occurrence, recorded_at, id")
+            except BaseException:
+                self.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -77,78 +85,100 @@ class Cassette:
     @property
     def meta(self) -> Mapping[str, Any]:
         """Who made it, by which rules."""
-        return {name: orjson.loads(value) for name, value in self._rows("SELECT name, value FROM meta")}
+        rows = self._rows("SELECT name, value FROM meta")
+        try:
+            return {name: orjson.loads(value) for name, value in (typed(row, str, str) for row in rows)}
+        except orjson.JSONDecodeError as error:
+            raise Damaged(f"what {self._name} says of itself cannot be read: {error}") from error
 
     @property
     def rules(self) -> Rules:
         """The rules its keys were made by."""
-        stored = self.meta.get("match", {})
-        return Rules(profile=stored.get("profile", "default"), ignore=tuple(stored.get("ignore", ())))
+        match self.meta.get("match"):
+            case None:  # its recorder died before it had begun
+                return Rules()
+            case {"profile": "default" | "exact" as profile, "ignore": [*paths], "tag": "rp1"}:
+                if all(isinstance(path, str) for path in paths):
+                    return Rules(profile, tuple(paths))
+        raise Damaged(f"{self._name} does not say by which match rules it was recorded: restore it from a copy")
 
     def use_rules(self, matcher: Matcher) -> None:
         """Find recordings by other rules than their own: derives every key again, in memory."""
-        self._number_places(
-            (key_bytes(matcher.key(request)), number)
-            for number, request in (
-                (row[0], self.request(row[0])) for row in self._rows(_PLACES + " ORDER BY recorded_at, id")
-            )
-        )
+        self._number_places(lambda number, _: key_bytes(matcher.key(self.request(number))), order="recorded_at, id")
 
-    def _number_places(self, places: Iterator[tuple[bytes, int]]) -> None:
-        seen: dict[bytes, int] = {}
+    def _number_places(self, key_of: Callable[[int, bytes], bytes], order: str) -> None:
+        """Places of our own, in memory. What may not be played has a key there too, and no occurrence."""
+        seen = Counter[bytes]()
         rows = []
-        for key, number in places:
-            rows.append((number, key, seen.setdefault(key, 0)))
-            seen[key] += 1
+        for row in self._rows(
+            f"SELECT id, key, occurrence, status FROM exchange WHERE state = 1 ORDER BY occurrence IS NULL, {order}"
+        ):
+            number, stored, occurrence, status = typed(row, int, bytes, int | None, int)
+            key = key_of(number, stored)
+            playable = occurrence is not None or (self._allow_incomplete and status > 0)
+            rows.append((number, key, seen[key] if playable else None))
+            seen[key] += playable
         with connection.translated(self._name):
             self._connection.execute("PRAGMA query_only = OFF")  # temporary tables only: the file is open for reading
             self._connection.execute("DROP TABLE IF EXISTS temp.place")
             self._connection.execute(
-                "CREATE TEMP TABLE place (id INTEGER, key BLOB, occurrence INTEGER, PRIMARY KEY (key, occurrence))"
-                " WITHOUT ROWID"
+                "CREATE TEMP TABLE place (id INTEGER, key BLOB, occurrence INTEGER, state DEFAULT 1,"
+                " UNIQUE (key, occurrence))"
             )
-            self._connection.executemany("INSERT INTO temp.place VALUES (?, ?, ?)", rows)
+            self._connection.executemany("INSERT INTO temp.place (id, key, occurrence) VALUES (?, ?, ?)", rows)
             self._connection.execute("PRAGMA query_only = ON")
         self._places = "temp.place"
+        self._remembered.clear()
+        self._remembered_bytes = 0
 
     # Shelf
 
     def count(self, key: Key) -> int:
         """How many playable answers there are."""
-        row = self._row(f"SELECT max(occurrence) FROM {self._places} WHERE key = ?", key_bytes(key))
-        return 0 if row is None or row[0] is None else int(row[0]) + 1
+        row = self._must(f"SELECT max(occurrence) FROM {self._places} WHERE key = ?", key_bytes(key))
+        (last,) = typed(row, int | None)
+        return 0 if last is None else last + 1
 
     def count_broken(self, key: Key) -> int:
         """How many answers had broken."""
-        row = self._row(
-            "SELECT count(*) FROM exchange WHERE key = ? AND occurrence IS NULL AND state = 1", key_bytes(key)
+        row = self._must(
+            f"SELECT count(*) FROM {self._places} WHERE key = ? AND occurrence IS NULL AND state = 1", key_bytes(key)
         )
-        return int(row[0]) if row else 0
+        return int(row[0])
+
+    def with_transfer(self, key: Key, transfer: str) -> int | None:
+        """The occurrence that was recorded with this hand-over from prefill to decode."""
+        row = self._row(
+            f"SELECT place.occurrence FROM {self._places} AS place JOIN exchange USING (id)"
+            " WHERE place.key = ? AND place.occurrence IS NOT NULL AND exchange.transfer = ? LIMIT 1",
+            *(key_bytes(key), transfer),
+        )
+        return None if row is None else typed(row, int)[0]
 
     async def read(self, place: Place) -> Response:
         """The answer at this place, whole and checked."""
+        known = self._remembered.get(place)
+        if known is not None:
+            self._remembered.move_to_end(place)
+            return known
         row = self._row(
-            f"SELECT id FROM {self._places} WHERE key = ? AND occurrence = ?", key_bytes(place.key), place.occurrence
+            "SELECT id, key, occurrence, response_size FROM exchange"
+            f" WHERE id = (SELECT id FROM {self._places} WHERE key = ? AND occurrence = ?)",
+            *(key_bytes(place.key), place.occurrence),
         )
         if row is None:
             raise Damaged(f"{self._name} has no recording {place.occurrence} of {place.key}")
-        number = int(row[0])
-        known = self._remembered.get(number)
-        if known is not None:
-            self._remembered.move_to_end(number)
-            return known
-        size = self._row("SELECT response_size FROM exchange WHERE id = ?", number)
-        if size is not None and size[0] > LONG:
-            response = await asyncio.to_thread(self.response, number)
-        else:
-            response = self.response(number)
-        self._remember(number, response)
+        number, key, occurrence, size = typed(row, int, bytes, int | None, int)
+        if self._places == "exchange" and (key, occurrence) != (key_bytes(place.key), place.occurrence):
+            raise Damaged(f"the index of {self._name} takes recording {number} for another one: restore it from a copy")
+        response = await asyncio.to_thread(self.response, number) if size > LONG else self.response(number)
+        self._remember(place, response)
         return response
 
-    def _remember(self, number: int, response: Response) -> None:
-        if len(response.body) > REMEMBERED // 4 or number in self._remembered:
+    def _remember(self, place: Place, response: Response) -> None:
+        if len(response.body) > REMEMBERED // 4 or place in self._remembered:
             return
-        self._remembered[number] = response
+        self._remembered[place] = response
         self._remembered_bytes += 2 * len(response.body)  # once more for its framed form
         while self._remembered_bytes > REMEMBERED:
             _, forgotten = self._remembered.popitem(last=False)
@@ -163,19 +193,23 @@ class Cassette:
             " JOIN payload ON payload.id = 16 * exchange.id WHERE exchange.id = ?",
             number,
         )
+        method, path, asked = typed(row, str, str, bytes)
         with self._unpacking:
-            return self._codec.unpack_request(row[2], row[0], row[1])
+            return self._codec.unpack_request(asked, method, path)
 
     def response(self, number: int) -> Response:
         """What the client got. Raises `Damaged` unless it is byte for byte what was written."""
         return self._whole(number)[1]
 
     def _whole(self, number: int) -> tuple[Request, Response]:
-        key, method, path, status, ending, size, written, asked, answer, times = self._must(
+        row = self._must(
             "SELECT key, method, path, status, ending, response_size, digest, request, answer, times FROM exchange"
             " JOIN endpoint ON endpoint.id = exchange.endpoint JOIN payload ON payload.id = 16 * exchange.id"
             " WHERE exchange.id = ? AND state = 1",
             number,
+        )
+        key, method, path, status, ending, size, written, asked, answer, times = typed(
+            row, bytes, str, str, int, int, int, bytes, bytes, bytes, bytes
         )
         with self._unpacking:
             request = self._codec.unpack_request(asked, method, path)
@@ -186,9 +220,8 @@ class Cassette:
 
     def exchange(self, number: int) -> Exchange:
         """Everything about one exchange."""
-        recorded_at, scope, stalled = self._must(
-            "SELECT recorded_at, scope, stalled FROM exchange WHERE id = ?", number
-        )
+        row = self._must("SELECT recorded_at, scope, stalled FROM exchange WHERE id = ?", number)
+        recorded_at, scope, stalled = typed(row, int, str | None, int | None)
         request, response = self._whole(number)
         return Exchange(
             request=request,
@@ -200,23 +233,37 @@ class Cassette:
         )
 
     def _legs(self, number: int) -> Iterator[Leg]:
+        count, payloads = self._must(
+            "SELECT (SELECT count(*) FROM leg WHERE exchange = ?1),"
+            " (SELECT count(*) FROM payload WHERE id BETWEEN 16 * ?1 + 1 AND 16 * ?1 + 15)",
+            number,
+        )
+        if count != payloads:
+            raise Damaged(f"recording {number} in {self._name} has {count} legs, but payloads of {payloads}")
         rows = self._rows(
             "SELECT role, upstream, method, path, leg.status, leg.ending, started_us, leg.digest, key, request, answer,"
             " times FROM leg JOIN exchange ON exchange.id = leg.exchange"
-            " JOIN payload ON payload.id = 16 * exchange.id + leg WHERE exchange.id = ? ORDER BY leg",
+            " LEFT JOIN payload ON payload.id = 16 * exchange.id + leg WHERE exchange.id = ? ORDER BY leg",
             number,
         )
-        for role, upstream, method, path, status, ending, started, written, key, asked, answer, times in rows:
+        for row in rows:
+            role, upstream, method, path, status, ending, started, written, key, asked, answer, times = typed(
+                row, str, str, str, str, int, int, int, bytes, bytes, bytes, bytes, bytes
+            )
             with self._unpacking:
                 request = self._codec.unpack_request(asked, method, path)
                 response = unpack_response(self._codec, status, answer, times, size=codec.MAX_BODY, ending=ending)
-            if codec.digest(f"{TAG}:{key.hex()}", request, response) != written:
+            leg = Leg(role, upstream, request, response, started * 1000)
+            if codec.digest_of_leg(f"{TAG}:{key.hex()}", leg) != written:
                 raise Damaged(f"the {role} leg of recording {number} in {self._name} is not what was written")
-            yield Leg(role, upstream, request, response, started * 1000)
+            yield leg
 
     def _dictionary(self, number: int) -> tuple[codec.Kind, bytes] | None:
         row = self._row("SELECT kind, content FROM dictionary WHERE id = ?", number)
-        return None if row is None else (row[0], row[1])
+        if row is None:
+            return None
+        kind, content = typed(row, str, bytes)
+        return kind, content
 
     # Many exchanges
 
@@ -244,8 +291,9 @@ class Cassette:
                 f"SELECT {columns} FROM v_exchange WHERE {where} ORDER BY {order} LIMIT {limit:d}", parameters or {}
             )
             names = [column[0] for column in cursor.description]
+            kinds = [_KINDS.get(name, object) for name in names]
             for row in cursor:
-                yield dict(zip(names, row, strict=True))
+                yield dict(zip(names, typed(row, *kinds), strict=True))
 
     def timelines(
         self, where: str = "1", parameters: Mapping[str, Any] | None = None
@@ -258,7 +306,8 @@ class Cassette:
                 f" WHERE state = 'done' AND ({where})",
                 parameters or {},
             )
-            for number, times in packed:
+            for row in packed:
+                number, times = typed(row, int, bytes)
                 ticks = codec.unpack_times(times)
                 if len(ticks) < 2:
                     raise Damaged(f"recording {number} in {self._name} has no times")
@@ -307,6 +356,14 @@ class Cassette:
         if row is None:
             raise CassetteError(f"{self._name} has no such recording: {parameters}")
         return row
+
+
+def typed(row: Sequence[Any], *kinds: type | UnionType) -> Sequence[Any]:
+    """A row, each column of its kind: STRICT binds who writes, not what a damaged page says."""
+    for value, kind in zip(row, kinds, strict=True):
+        if not isinstance(value, kind):
+            raise Damaged(f"a stored {type(value).__name__} stands where there are none")
+    return row
 
 
 def unpack_response(unpacker: Codec, status: int, answer: bytes, times: bytes, *, size: int, ending: int) -> Response:

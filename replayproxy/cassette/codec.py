@@ -27,7 +27,7 @@ import msgpack
 import zstandard
 
 from replayproxy.errors import Damaged
-from replayproxy.model import Ending, Headers, Key, Request, Response, Timeline
+from replayproxy.model import Ending, Headers, Key, Leg, Request, Response, Timeline
 
 TICK = 10_000
 """Nanoseconds: the grain of stored times."""
@@ -276,10 +276,25 @@ def digest(key: Key, request: Request, response: Response) -> bytes:
     return hashlib.blake2b(msgpack.packb([asked, said]), digest_size=8).digest()
 
 
+def digest_of_leg(key: Key, leg: Leg) -> bytes:
+    """The same of a leg, with the key of its exchange; whom we asked, and when, belongs to it."""
+    return digest(f"{key} {leg.role} {leg.upstream} {leg.started // 1000}", leg.request, leg.response)
+
+
 def ticks_of(timeline: Timeline) -> list[int]:
-    """Head, chunks and end in ticks, made non-decreasing (they are, but for a body that came with its head)."""
-    at = [timeline.head, *timeline.chunks, timeline.end]
-    return list(accumulate((max(0, time) // TICK for time in at), max))
+    """Head, chunks and end in ticks."""
+    return grained([timeline.head, *timeline.chunks, timeline.end])
+
+
+def grained(times: Iterable[int]) -> list[int]:
+    """Times in ticks, made non-decreasing (they are, but for a body that came with its head)."""
+    return list(accumulate((max(0, time) // TICK for time in times), max))
+
+
+def as_read(response: Response) -> Response:
+    """A response as it will be read again: its times are those of the cassette."""
+    chunks = [chunk.data for chunk in response.chunks()]
+    return response_of(response.status, response.headers, chunks, ticks_of(response.timeline), response.ending)
 
 
 def response_of(

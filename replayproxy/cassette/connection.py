@@ -31,12 +31,17 @@ def translated(name: str) -> Iterator[None]:
     """SQLite's errors in our words."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise CassetteError(f"{name} cannot be used: {error}. Look at the file's rights and at the disk.") from error
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", None)
+        # Without a code it is Python's own: text that is no UTF-8, a number beyond 64 bit.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+        if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_CORRUPT:
+            raise CassetteError(
+                f"{name} cannot be used: {error}. Look at the file's rights and at the disk."
+            ) from error
         if code == sqlite3.SQLITE_NOTADB:
             raise NotACassette(f"{name} is not a cassette: give a file written by `replayproxy record`") from error
+        raise Damaged(f"{name} is damaged: {error}. Restore it from a copy.") from error
+    except UnicodeDecodeError as error:  # SQLite quotes what it cannot read, and Python cannot read that
         raise Damaged(f"{name} is damaged: {error}. Restore it from a copy.") from error
 
 
@@ -131,6 +136,11 @@ class Lock:
                 raise Locked(
                     f"{path} is being recorded by process {pid}: stop that one, or record to another file"
                 ) from None
+            except OSError as error:
+                os.close(file)
+                raise CassetteError(
+                    f"{self._path} cannot be locked: {error.strerror}. Record to a local disk."
+                ) from error
             with suppress(FileNotFoundError):
                 if os.fstat(file).st_ino == self._path.stat().st_ino:
                     os.truncate(file, 0)
@@ -140,5 +150,6 @@ class Lock:
 
     def release(self) -> None:
         """Remove the file while it is still ours, then let go."""
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # what is left of it locks nobody out
+            self._path.unlink()
         os.close(self._file)

@@ -17,11 +17,11 @@ import orjson
 
 import replayproxy
 from replayproxy.cassette import codec, connection
-from replayproxy.cassette.cassette import key_bytes, payload_id
+from replayproxy.cassette.cassette import key_bytes, payload_id, typed
 from replayproxy.cassette.codec import TICK, Codec, Kind
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
-from replayproxy.core.openai import facts_of
+from replayproxy.core.openai import Facts, facts_of
 from replayproxy.errors import Damaged, SettingsError
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Request, Response
 from replayproxy.ports import Piece
@@ -36,6 +36,10 @@ SMALL = 256 * 1024 * 1024
 """Bytes of bodies: a larger cassette is not rewritten at sealing (this takes about 3 s)."""
 
 
+GONE = 0
+"""No exchange has this number: a foreign key refuses what is to be added to it."""
+
+
 class Keeper:
     """The one who writes on this cassette, until `seal` or `close`."""
 
@@ -43,31 +47,47 @@ class Keeper:
         self.path = path
         self._matcher = matcher
         self._full = full
+        self._open_rows: dict[int, int] = {}
         self._lock = connection.Lock(path)
         try:
             self._open()
-            self._settle_rules()
-            self.crashed = self._finish_crashed()
         except BaseException:
             self._lock.release()
+            raise
+        try:
+            with connection.translated(str(path)):
+                self.crashed = self._finish_open(Ending.PROXY_CRASHED)
+        except BaseException:
+            self.close()
             raise
 
     def _open(self) -> None:
         self._connection = connection.write(self.path, full=self._full)
-        self._codec = Codec(self._dictionary)
-        self._open_rows: dict[int, int] = {}
-        self._names: dict[tuple[str, ...], int] = {}
-        self._last_dictionary = 0
-        for number, kind, content in self._connection.execute("SELECT id, kind, content FROM dictionary ORDER BY id"):
-            self._codec.learn(number, kind, content)
-            self._last_dictionary = number
-        self._trained = self._one("SELECT count(*) FROM exchange") if self._last_dictionary else 0
+        try:
+            with connection.translated(str(self.path)):
+                self._names: dict[tuple[str, ...], int] = {}
+                self._last_dictionary = 0
+                self._settle_rules()
+                self._learn_all()
+                self._trained = self._one("SELECT count(*) FROM exchange") if self._last_dictionary else 0
+        except BaseException:
+            with suppress(sqlite3.Error):  # as it was before
+                self._connection.execute("PRAGMA journal_mode = DELETE")
+            self._connection.close()
+            raise
 
     def reopen(self) -> None:
-        """After an I/O error nothing that the old connection believes can be trusted. Streams in flight start anew."""
+        """After an I/O error nothing that the old connection believes can be trusted.
+
+        What was committed of streams in flight is still there, and they go on where they were; unless somebody has
+        taken the file away. Raises `CassetteError`.
+        """
         with suppress(sqlite3.Error):
             self._connection.close()
         self._open()
+        with connection.translated(str(self.path)):
+            there = {row for (row,) in self._connection.execute("SELECT id FROM exchange WHERE state = 0")}
+        self._open_rows = {tape: row if row in there else GONE for tape, row in self._open_rows.items()}
 
     def _settle_rules(self) -> None:
         """A cassette has one set of match rules: those of its first recorder."""
@@ -76,9 +96,15 @@ class Keeper:
         if stored is None:
             self._say("match", match)
             self._say("creator", f"replayproxy {replayproxy.__version__}")
-        elif orjson.loads(stored[0]) != match:
+            return
+        (said,) = typed(stored, str)
+        try:
+            same = orjson.loads(said) == match
+        except orjson.JSONDecodeError as error:
+            raise Damaged(f"{self.path} does not say by which match rules it was recorded: {error}") from error
+        if not same:
             raise SettingsError(
-                f"{self.path} was recorded with other match rules ({stored[0]}): use those, or record to another file"
+                f"{self.path} was recorded with other match rules ({said}): use those, or record to another file"
             )
 
     def _say(self, name: str, value: object) -> None:
@@ -88,8 +114,8 @@ class Keeper:
 
     def begin(self) -> None:
         """Start a batch."""
-        self._connection.execute("BEGIN IMMEDIATE")
         self._names_before, self._rows_before = dict(self._names), dict(self._open_rows)
+        self._connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         """Make the batch durable as far as promised."""
@@ -97,9 +123,9 @@ class Keeper:
 
     def rollback(self) -> None:
         """Forget the batch, also what was remembered of it."""
+        self._names, self._open_rows = self._names_before, self._rows_before
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
-        self._names, self._open_rows = self._names_before, self._rows_before
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file, as far as readers let it, and sync."""
@@ -155,14 +181,14 @@ class Keeper:
         return row
 
     def _add_segment(self, row: int, head: Head | None, chunks: Sequence[Chunk]) -> None:
-        ticks = [chunk.at // TICK for chunk in chunks]
+        times = [chunk.at for chunk in chunks]
         position = self._one("SELECT count(*) FROM segment WHERE exchange = ?", row)
         fields: Headers = ()
         if position == 0 and head is not None:
-            fields, ticks = head.headers, [head.at // TICK, *ticks]
+            fields, times = head.headers, [head.at, *times]
+        answer = self._codec.pack_answer(fields, [chunk.data for chunk in chunks])
         self._connection.execute(
-            "INSERT INTO segment VALUES (?, ?, ?, ?)",
-            (row, position, self._codec.pack_answer(fields, [chunk.data for chunk in chunks]), codec.pack_times(ticks)),
+            "INSERT INTO segment VALUES (?, ?, ?, ?)", (row, position, answer, codec.pack_times(codec.grained(times)))
         )
 
     def _segments(self, row: int) -> tuple[int, Headers, list[Chunk], int]:
@@ -174,7 +200,8 @@ class Keeper:
         rows = self._connection.execute(
             "SELECT answer, times FROM segment WHERE exchange = ? ORDER BY position", (row,)
         )
-        for answer, times in rows:
+        for segment in rows:
+            answer, times = typed(segment, bytes, bytes)
             lines, pieces = self._codec.unpack_answer(answer, codec.MAX_BODY)
             ticks = codec.unpack_times(times)
             if len(ticks) > len(pieces):
@@ -184,7 +211,7 @@ class Keeper:
 
     def _finish(self, row: int | None, piece: Piece, chunks: Sequence[Chunk]) -> None:
         assert piece.end is not None
-        response = Response.of(piece.head, list(chunks), piece.end)
+        response = codec.as_read(Response.of(piece.head, list(chunks), piece.end))
         request = piece.request
         key = piece.key or self._matcher.key(request)
         facts = facts_of(request, response)
@@ -202,22 +229,11 @@ class Keeper:
             "recorded_at": piece.recorded_at,
             "endpoint": self._endpoint(request),
             "model": None if facts.model is None else self._name("model", name=facts.model[:200]),
-            "stream": int(facts.stream),
             "state": 1,
-            "status": response.status,
-            "ending": int(response.ending),
             "scope": piece.scope or None,
-            "request_size": len(request.body),
-            "response_size": len(response.body),
-            "chunks": len(response.cuts),
-            "ttft_us": None if facts.first_content is None else facts.first_content // 1000,
-            "total_us": response.timeline.end // 1000,
-            "prompt_tokens": facts.prompt_tokens,
-            "completion_tokens": facts.completion_tokens,
-            "cached_tokens": facts.cached_tokens,
-            "finish": None if facts.finish is None else facts.finish[:40],
             "stalled": piece.stalled or None,
             "digest": codec.digest(key, request, response),
+            **derived_columns(request, response, facts),
         }
         names = ", ".join(columns)
         marks = ", ".join(f":{name}" for name in columns)
@@ -237,7 +253,7 @@ class Keeper:
                     *(row, position, leg.role, leg.upstream, leg.request.method, leg.request.path),
                     *(leg.response.status, int(leg.response.ending), leg.started // 1000),
                     *(leg.response.timeline.head // 1000, leg.response.timeline.end // 1000),
-                    codec.digest(key, leg.request, leg.response),
+                    codec.digest_of_leg(key, leg),
                 ),
             )
             self._store(row, position, leg.request, leg.response)
@@ -271,22 +287,26 @@ class Keeper:
             self._names[wanted] = int(found[0])
         return self._names[wanted]
 
-    # After a crash
+    # Streams that nobody ended
 
-    def _finish_crashed(self) -> int:
-        """Streams that were in flight when a recorder died: keep what was written, mark it. Gives their number."""
+    def _finish_open(self, ending: Ending) -> int:
+        """Keep what was written of them, and mark it. Gives their number."""
         rows = self._connection.execute("SELECT id, key, recorded_at, scope FROM exchange WHERE state = 0").fetchall()
         if not rows:
             return 0
         self.begin()
-        for row, key, recorded_at, scope in rows:
+        for columns in rows:
+            row, key, recorded_at, scope = typed(columns, int, bytes, int, str | None)
             status, fields, chunks, head_at = self._segments(row)
-            method, path, frame = self._connection.execute(
+            asked = self._connection.execute(
                 "SELECT method, path, request FROM exchange JOIN endpoint ON endpoint.id = endpoint"
                 " JOIN payload ON payload.id = 16 * exchange.id WHERE exchange.id = ?",
                 (row,),
             ).fetchone()
-            end = End(chunks[-1].at if chunks else head_at, Ending.PROXY_CRASHED)
+            if asked is None:
+                raise Damaged(f"{self.path} has lost a request that it had begun to answer: restore it from a copy")
+            method, path, frame = typed(asked, str, str, bytes)
+            end = End(chunks[-1].at if chunks else head_at, ending)
             piece = Piece(
                 tape=0,
                 request=self._codec.unpack_request(frame, method, path),
@@ -306,6 +326,7 @@ class Keeper:
     def train_when_due(self) -> None:
         """Train and pack again once enough has come. Costs about a fifth of a second, once in a cassette's life."""
         if not self._trained and self._one("SELECT count(*) FROM exchange WHERE state = 1") >= TRAINED_AFTER:
+            self._trained = 1  # tried, whatever comes of it; the next time is at sealing
             self._pack_again("WHERE response_size < 262144")
 
     def _pack_again(self, which: str = "") -> None:
@@ -317,17 +338,30 @@ class Keeper:
         requests = [self._codec.expand(row[1]) for row in rows]
         answers = [self._codec.unpack_answer(row[2], codec.MAX_BODY) for row in rows]
         self.begin()
-        self._learn("vocabulary", codec.vocabulary(chunks for _, chunks in answers))
-        said = [self._codec.plain_answer(fields, chunks) for fields, chunks in answers]
-        self._learn("request", codec.train("request", requests, self._next_dictionary()))
-        self._learn("answer", codec.train("answer", said, self._next_dictionary()))
-        packed = [
-            (self._codec.squeeze("request", asked), self._codec.squeeze("answer", answer), row[0])
-            for asked, answer, row in zip(requests, said, rows, strict=True)
-        ]
-        self._connection.executemany("UPDATE payload SET request = ?, answer = ? WHERE id = ?", packed)
-        self.commit()
-        self._trained = len(rows)
+        try:
+            self._learn("vocabulary", codec.vocabulary(chunks for _, chunks in answers))
+            said = [self._codec.plain_answer(fields, chunks) for fields, chunks in answers]
+            self._learn("request", codec.train("request", requests, self._next_dictionary()))
+            self._learn("answer", codec.train("answer", said, self._next_dictionary()))
+            packed = [
+                (self._codec.squeeze("request", asked), self._codec.squeeze("answer", answer), row[0])
+                for asked, answer, row in zip(requests, said, rows, strict=True)
+            ]
+            self._connection.executemany("UPDATE payload SET request = ?, answer = ? WHERE id = ?", packed)
+            self.commit()
+        except BaseException:
+            self.rollback()
+            self._learn_all()  # a frame must not need what is not on the cassette
+            raise
+        self._trained = max(1, len(rows))
+
+    def _learn_all(self) -> None:
+        """Know the dictionaries that are on the cassette, and no others."""
+        self._codec = Codec(self._dictionary)
+        for row in self._connection.execute("SELECT id, kind, content FROM dictionary ORDER BY id"):
+            number, kind, content = typed(row, int, str, bytes)
+            self._codec.learn(number, kind, content)
+            self._last_dictionary = max(self._last_dictionary, number)
 
     def _learn(self, kind: Kind, content: bytes | None) -> None:
         if content is not None:
@@ -352,6 +386,7 @@ class Keeper:
         A small cassette that has doubled since it was last trained is trained on all that it has: 0.1 % of the SSE
         bytes of 600 chats.
         """
+        self._finish_open(Ending.PROXY_STOPPED)
         exchanges = self._one("SELECT count(*) FROM exchange WHERE state = 1")
         small = self._one("SELECT coalesce(sum(request_size + response_size), 0) FROM exchange") < SMALL
         loose = self._trained > 0
@@ -371,11 +406,33 @@ class Keeper:
 
     def close(self) -> None:
         """Let go, sealed or not."""
-        self._connection.close()
-        self._lock.release()
+        try:
+            self._connection.close()
+        finally:
+            self._lock.release()
 
     def _one(self, sql: str, *parameters: object) -> int:
         row = self._connection.execute(sql, parameters).fetchone()
         if row is None:
             raise Damaged(f"{self.path} has lost a row that it had a moment ago")
-        return int(row[0])
+        (number,) = typed(row, int)
+        return int(number)
+
+
+def derived_columns(request: Request, response: Response, facts: Facts) -> dict[str, int | str | None]:
+    """What a row repeats of its payload, for those who do not want to unpack it. The response is as it will be read."""
+    return {
+        "stream": int(facts.stream),
+        "status": response.status,
+        "ending": int(response.ending),
+        "request_size": len(request.body),
+        "response_size": len(response.body),
+        "chunks": len(response.cuts),
+        "ttft_us": None if facts.first_content is None else facts.first_content // 1000,
+        "total_us": response.timeline.end // 1000,
+        "prompt_tokens": facts.prompt_tokens,
+        "completion_tokens": facts.completion_tokens,
+        "cached_tokens": facts.cached_tokens,
+        "finish": None if facts.finish is None else facts.finish[:40],
+        "transfer": facts.transfer,
+    }

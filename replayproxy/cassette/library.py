@@ -23,6 +23,16 @@ class Library:
         """How many answers had broken."""
         return sum(cassette.count_broken(key) for cassette in self._cassettes)
 
+    def with_transfer(self, key: Key, transfer: str) -> int | None:
+        """The occurrence that was recorded with this hand-over."""
+        before = 0
+        for cassette in self._cassettes:
+            found = cassette.with_transfer(key, transfer)
+            if found is not None:
+                return before + found
+            before += cassette.count(key)
+        return None
+
     async def read(self, place: Place) -> Response:
         """The answer at this place of the whole row."""
         occurrence = place.occurrence

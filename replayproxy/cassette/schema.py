@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from contextlib import closing
+from functools import cache
 
 import sqlite_utils
 
@@ -70,6 +72,7 @@ CREATE TABLE exchange (
     cached_tokens     INTEGER,
     finish            TEXT,
     stalled           INTEGER,             -- pauses forced on the upstream by a slow client
+    transfer          TEXT,                -- names a hand-over from prefill to decode; both legs have it
     digest            BLOB,                -- over everything replay can emit, times included
     CHECK ((state = 1) = (digest IS NOT NULL)),
     CHECK (occurrence IS NULL OR (state = 1 AND ending = 0))
@@ -153,6 +156,7 @@ SELECT
     cached_tokens,
     finish,
     coalesce(stalled, 0) AS stalled,
+    transfer,
     (SELECT count(*) FROM leg WHERE leg.exchange = exchange.id) AS legs
 FROM exchange
 JOIN endpoint ON endpoint.id = exchange.endpoint
@@ -161,11 +165,11 @@ LEFT JOIN model ON model.id = exchange.model;
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make an empty file a cassette. The caller has set nothing but the connection."""
+    """Make an empty file a cassette, or leave it empty. The caller has set nothing but the connection."""
     connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    sqlite_utils.Database(connection).executescript(SCHEMA)
-    connection.execute(f"PRAGMA user_version = {FORMAT}")
+    sqlite_utils.Database(connection).executescript(
+        f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;"
+    )
 
 
 def check(connection: sqlite3.Connection, name: str) -> None:
@@ -177,24 +181,27 @@ def check(connection: sqlite3.Connection, name: str) -> None:
         raise NewerFormat(
             f"{name} has cassette format {version}, this replayproxy reads up to {FORMAT}: update replayproxy"
         )
-    expected = sqlite3.connect(":memory:")
-    try:
-        create(expected)
-        if version < 1 or _objects(connection) != _objects(expected):
-            raise Damaged(
-                f"{name} says it has cassette format {version}, but its tables are others: restore it from a copy"
-            )
-    finally:
-        expected.close()
+    if version < 1 or _objects(connection) != _own_objects():
+        raise Damaged(
+            f"{name} says it has cassette format {version}, but its tables are others: restore it from a copy"
+        )
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:
     return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
 
 
+@cache
+def _own_objects() -> set[tuple[str, str, str]]:
+    """As SQLite itself spells them."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        create(connection)
+        return _objects(connection)
+
+
 def _objects(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
-    rows = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")
-    return {(kind, name, _bare(sql)) for kind, name, sql in rows}
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_schema")
+    return {(kind, name, _bare(sql or "")) for kind, name, sql in rows}
 
 
 def _bare(sql: str) -> str:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette.cassette import Cassette, key_bytes
+from replayproxy.cassette.codec import Codec
+from replayproxy.cassette.keeper import derived_columns
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import facts_of
-from replayproxy.errors import Damaged
+from replayproxy.errors import CassetteError, Damaged, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,10 @@ def verify(path: Path) -> tuple[int, list[Problem]]:
         problems = list(_file_problems(cassette))
         if problems:
             return 0, problems  # nothing that a broken file says can be compared
-        matcher = Matcher(cassette.rules)
+        try:
+            matcher = Matcher(cassette.rules)
+        except (Damaged, SettingsError) as error:
+            return 0, [Problem("", str(error))]
         exchanges = 0
         for number, short_id in cassette.all("SELECT id, short_id FROM v_exchange WHERE state = 'done' ORDER BY id"):
             exchanges += 1
@@ -43,6 +48,8 @@ def _file_problems(cassette: Cassette) -> Iterator[Problem]:
                 yield Problem("", f"SQLite: {said}")
         for row in cassette.all("PRAGMA foreign_key_check"):
             yield Problem("", f"a row of {row[0]} refers to a row of {row[2]} that is not there")
+        for number, kind, content in cassette.all("SELECT id, kind, content FROM dictionary"):
+            Codec().learn(number, kind, content)
     except Damaged as error:
         yield Problem("", str(error))
 
@@ -50,37 +57,43 @@ def _file_problems(cassette: Cassette) -> Iterator[Problem]:
 def _exchange_problems(cassette: Cassette, matcher: Matcher, number: int) -> Iterator[str]:
     try:
         exchange = cassette.exchange(number)
-    except Damaged as error:
+    except CassetteError as error:
         yield str(error)
         return
     request, response = exchange.request, exchange.response
     key = matcher.key(request)
-    stored, status, request_size, response_size, chunks, total_us, ttft_us = cassette.one(
-        "SELECT key, status, request_size, response_size, chunks, total_us, ttft_us FROM exchange WHERE id = ?", number
-    )
+    (stored,) = cassette.one("SELECT key FROM exchange WHERE id = ?", number)
     if key_bytes(key) != stored:
         yield f"its key is {TAG}:{stored.hex()}, its request gives {key}"
-    first = facts_of(request, response).first_content
-    derived = {
-        "status": (status, response.status),
-        "request_size": (request_size, len(request.body)),
-        "response_size": (response_size, len(response.body)),
-        "chunks": (chunks, len(response.cuts)),
-        "total_us": (total_us // 10, response.timeline.end // 10_000),
-        "ttft_us": (None if ttft_us is None else ttft_us // 10, None if first is None else first // 10_000),
-    }
-    for column, (said, found) in derived.items():
-        if said != found:
-            yield f"its row says {column} {said}, its payload {found}"
+    facts = facts_of(request, response)
+    derived = derived_columns(request, response, facts)
+    derived["model.name"] = None if facts.model is None else facts.model[:200]
+    said = cassette.one(
+        f"SELECT {', '.join(derived)} FROM exchange LEFT JOIN model ON model.id = model WHERE exchange.id = ?", number
+    )
+    for (column, found), written in zip(derived.items(), said, strict=True):
+        if written != found:
+            yield f"its row says {column} {written}, its payload {found}"
 
 
 def _place_problems(cassette: Cassette) -> Iterator[Problem]:
     """Occurrences of a key run from 0 without a gap; else a replay would look for one that is not there."""
     gaps = cassette.all(
-        "SELECT key, count(*), max(occurrence) FROM exchange WHERE occurrence IS NOT NULL"
-        " GROUP BY key HAVING count(*) <> max(occurrence) + 1"
+        "SELECT key, count(*), min(occurrence), max(occurrence) FROM exchange WHERE occurrence IS NOT NULL"
+        " GROUP BY key HAVING min(occurrence) <> 0 OR count(*) <> max(occurrence) + 1"
     )
-    for key, count, last in gaps:
-        yield Problem("", f"{TAG}:{key.hex()} has {count} recordings, but the last one says it is number {last}")
-    for (number,) in cassette.all("SELECT id FROM payload WHERE id / 16 NOT IN (SELECT id FROM exchange)"):
+    for key, count, first, last in gaps:
+        yield Problem("", f"{TAG}:{key.hex()} has {count} recordings, but they are numbered from {first} to {last}")
+    whole = "SELECT short_id FROM v_exchange WHERE state = 'done' AND ending = 'complete' AND occurrence IS NULL"
+    for (short_id,) in cassette.all(whole):
+        yield Problem(short_id, "it is complete, but has no place among the recordings of its key")
+    orphans = (
+        "SELECT payload.id FROM payload LEFT JOIN exchange ON exchange.id = payload.id / 16"
+        " LEFT JOIN leg ON exchange = exchange.id AND leg = payload.id % 16"
+        " WHERE exchange.id IS NULL OR (leg IS NULL AND payload.id % 16 > 0)"
+    )
+    for (number,) in cassette.all(orphans):
         yield Problem("", f"payload {number} belongs to no exchange")
+    folded = "SELECT DISTINCT exchange FROM segment JOIN exchange ON exchange.id = exchange WHERE state = 1"
+    for (number,) in cassette.all(folded):
+        yield Problem("", f"exchange {number} is done, but has segments of a stream in flight")

@@ -2,7 +2,8 @@
 
 Recording must never hurt traffic. `keep` never waits and never raises; what does not fit into the queue is refused,
 whole exchanges at a time, and counted. A full disk or an I/O error makes the writer `degraded`: it goes on trying, the
-queue fills, and when the disk is well again so is the recording.
+queue fills, and when the disk is well again so is the recording. A piece that cannot be written takes its whole tape
+with it, and nothing else: an answer with a hole is none.
 
     loop ── keep ──▶ queue (bounded in bytes) ──▶ thread: begin, keep …, commit every 250 ms, 256 pieces or 4 MiB
 """
@@ -44,7 +45,7 @@ class _Drop:
 
 @dataclass(frozen=True, slots=True)
 class _Settle:
-    done: Callable[[], None]
+    waiter: asyncio.Future[None]
     size: int = 0
 
 
@@ -70,13 +71,21 @@ class Writer:
         self._dropped: Counter[str] = Counter()
         self._dropped_noted: Counter[str] = Counter()
         self._room: list[asyncio.Future[None]] = []
+        self._settling: set[asyncio.Future[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="replayproxy-writer", daemon=True)
         self._last_checkpoint = clock.now()
         self._last_words = clock.now() - WORDS_EVERY
         self._stopping = threading.Event()
+        self._lost: set[int] = set()
+        """Tapes of which a piece could not be written."""
+        self._suspect = False
+        """The connection has seen an I/O error: the file is to be opened again."""
+        self._gave_up = False
+        """Stopping, and the disk is not well: nothing more is written, for it would have holes."""
         self.recorded = 0
-        self._trouble: str | None = None
+        self.trouble: str | None = None
+        """Why recording is degraded; None when it is well."""
         self._sealed = False
 
     # In the event loop
@@ -92,13 +101,6 @@ class Writer:
         return self._thread.is_alive()
 
     @property
-    def trouble(self) -> str | None:
-        """Why recording is degraded; None when it is well."""
-        if self._loop is not None and not self._sealed and not self._thread.is_alive():
-            return "the writing thread has died: nothing more is recorded; its log says why; restart the proxy"
-        return self._trouble
-
-    @property
     def queued_bytes(self) -> int:
         """What waits to be written."""
         return self._offered - self._taken
@@ -110,8 +112,8 @@ class Writer:
 
     @property
     def full(self) -> bool:
-        """No room for more now."""
-        return self.queued_bytes >= self._queue_bytes
+        """Who can wait should. It is half of the queue, so that of those who wait nothing is refused."""
+        return self.queued_bytes >= self._queue_bytes // 2
 
     def keep(self, piece: Piece) -> bool:
         """Take a piece; False when there is no room for it or nobody to write it."""
@@ -135,13 +137,14 @@ class Writer:
             await waiter
 
     async def settled(self, key: Key) -> None:
-        """Wait until everything kept with this key has been committed."""
+        """Wait until everything kept with this key has been committed. Trouble is not waited for."""
         if not self._unsettled[key] or self.trouble is not None:
             return
-        loop = asyncio.get_running_loop()
-        done = loop.create_future()
-        self._put(_Settle(lambda: self._call(_resolve, done)))
-        await done
+        waiter = asyncio.get_running_loop().create_future()
+        self._settling.add(waiter)
+        waiter.add_done_callback(self._settling.discard)
+        self._put(_Settle(waiter))
+        await waiter
 
     async def stop(self) -> None:
         """Write what is waiting, seal the file, end the thread. A disk that is still not well is not waited for."""
@@ -163,34 +166,67 @@ class Writer:
     # In the writing thread
 
     def _run(self) -> None:
-        stopping = False
-        while not stopping:
-            batch = self._next_batch()
-            stopping = any(isinstance(order, _Stop) for order in batch)
-            pieces = [order for order in batch if isinstance(order, Piece | _Drop)]
-            if pieces or self._dropped != self._dropped_noted:
-                self._write_until_done(pieces, give_up=stopping)
-            self._taken += sum(order.size for order in batch)
-            self._call(self._after, [o.key for o in pieces if isinstance(o, Piece) and o.key and o.end is not None])
-            for order in batch:
-                if isinstance(order, _Settle):
-                    order.done()
         try:
+            stopping = False
+            while not stopping:
+                batch = self._next_batch()
+                stopping = any(isinstance(order, _Stop) for order in batch)
+                self._take(batch)
+            self._seal()
+        except BaseException:
+            log.exception("the writing thread has died: please report this")
+            self._degrade("the writing thread has died: nothing more is recorded; its log says why; restart the proxy")
+        finally:
+            self._call(self._let_pass)
+
+    def _take(self, batch: list[_Order]) -> None:
+        """Write what there is to write, then say so."""
+        orders = [order for order in batch if isinstance(order, Piece | _Drop)]
+        if orders or dict(self._dropped) != self._dropped_noted:
+            self._write_until_done(orders)
+            self._tend()
+        ended = [order for order in orders if isinstance(order, Piece) and order.end is not None]
+        self._lost.difference_update(
+            order.tape for order in orders if isinstance(order, _Drop) or order.end is not None
+        )
+        self._taken += sum(order.size for order in batch)
+        settled = [order.waiter for order in batch if isinstance(order, _Settle)]
+        self._call(self._after, [piece.key for piece in ended if piece.key], settled)
+
+    def _seal(self) -> None:
+        try:
+            if self._suspect:
+                self._keeper.reopen()
             self._keeper.seal()
             self._sealed = True
         except (sqlite3.Error, OSError, ReplayProxyError) as error:
             self._degrade(f"the cassette could not be sealed: {error}; its -wal file belongs to it")
 
-    def _after(self, keys: list[Key]) -> None:
+    def _after(self, keys: list[Key], settled: list[asyncio.Future[None]]) -> None:
         """Back in the loop: what was written is settled, and there may be room."""
         self._unsettled.subtract(keys)
         for key in keys:
             if self._unsettled[key] <= 0:
                 del self._unsettled[key]
+        for waiter in settled:
+            _resolve(waiter)
         if not self.full:
-            waiting, self._room = self._room, []
-            for waiter in waiting:
-                _resolve(waiter)
+            self._make_room()
+
+    def _make_room(self) -> None:
+        waiting, self._room = self._room, []
+        for waiter in waiting:
+            _resolve(waiter)
+
+    def _let_pass(self) -> None:
+        """Back in the loop: nobody writes any more, so nobody is to wait for it."""
+        self._make_room()
+        self._settle_nothing()
+
+    def _settle_nothing(self) -> None:
+        """Back in the loop: who waits to find what is being written would wait for as long as there is trouble."""
+        for waiter in list(self._settling):
+            _resolve(waiter)
 
     def _next_batch(self) -> list[_Order]:
         """Wait for something, then gather more for a moment; somebody who waits cuts the moment short."""
@@ -209,67 +245,97 @@ class Writer:
             size += batch[-1].size
         return batch
 
-    def _write_until_done(self, pieces: list[Piece | _Drop], *, give_up: bool) -> None:
-        """Write a batch. Trouble of the disk is waited out; a piece that cannot be written alone is dropped."""
-        while True:
+    def _write_until_done(self, orders: list[Piece | _Drop]) -> None:
+        """Write a batch. Trouble of the disk is waited out; a piece that cannot be written is dropped with its tape."""
+        while not self._gave_up:
             try:
-                self._write(pieces)
-                if self._trouble is not None:
-                    log.warning("recording works again")
-                    self._trouble = None
-                return
-            except (sqlite3.OperationalError, OSError) as error:
-                self._rollback(error)
-                self._degrade(f"the cassette cannot be written: {error}")
-                if give_up or self._stopping.wait(RETRY_SECONDS):
-                    self._dropped["write failed"] += sum(isinstance(p, Piece) and p.end is not None for p in pieces)
-                    return
-            except Exception as error:  # a piece that cannot be written must not take the others with it
-                self._rollback(error)
-                if len(pieces) == 1:
+                self._write(orders)
+            except Exception as error:
+                self._roll_back()
+                if _is_of_the_disk(error):
+                    self._suspect = self._suspect or getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL
+                    self._degrade(f"the cassette cannot be written: {error}")
+                    self._gave_up = self._stopping.wait(RETRY_SECONDS)
+                elif len(orders) == 1:
                     log.exception("an exchange cannot be written and is dropped")
-                    self._dropped["cannot be written"] += 1
+                    self._lose(orders[0])
                     return
-                for piece in pieces:
-                    self._write_until_done([piece], give_up=give_up)
-                return
-
-    def _write(self, pieces: list[Piece | _Drop]) -> None:
-        self._keeper.begin()
-        for piece in pieces:
-            if isinstance(piece, Piece):
-                self._keeper.keep(piece)
+                else:
+                    for order in orders:
+                        self._write_until_done([order])
+                    return
             else:
-                self._keeper.drop(piece.tape)
-        dropped = Counter(self._dropped)
+                if self.trouble is not None:
+                    log.warning("recording works again")
+                    self.trouble = None
+                return
+        self._dropped["write failed"] += sum(isinstance(order, Piece) and order.end is not None for order in orders)
+
+    def _write(self, orders: list[Piece | _Drop]) -> None:
+        if self._suspect:
+            try:
+                self._keeper.reopen()
+            except ReplayProxyError as error:
+                raise OSError(f"it cannot be opened again: {error}") from error
+            self._suspect = False
+        self._keeper.begin()
+        recorded = 0
+        for order in orders:
+            if isinstance(order, _Drop):
+                self._keeper.drop(order.tape)
+            elif order.tape not in self._lost:
+                self._keeper.keep(order)
+                recorded += order.end is not None
+        dropped = Counter(dict(self._dropped))
         for reason, count in (dropped - self._dropped_noted).items():
             self._keeper.note_dropped(reason, count, self._clock.today())
         self._keeper.commit()
         self._dropped_noted = dropped
-        self.recorded += sum(isinstance(piece, Piece) and piece.end is not None for piece in pieces)
-        self._keeper.train_when_due()
-        self._checkpoint_when_due()
+        self.recorded += recorded
 
-    def _rollback(self, cause: Exception) -> None:
+    def _lose(self, order: Piece | _Drop) -> None:
+        """All of the tape goes, also what was written of it and what is still to come."""
+        if isinstance(order, Piece):
+            self._dropped["cannot be written"] += 1
+            self._lost.add(order.tape)
+            self._write_until_done([_Drop(order.tape)])
+
+    def _roll_back(self) -> None:
         try:
             self._keeper.rollback()
-            if isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode != sqlite3.SQLITE_FULL:
-                self._keeper.reopen()
-        except (sqlite3.Error, OSError, ReplayProxyError) as error:
-            self._degrade(f"the cassette cannot be opened again: {error}")
+        except sqlite3.Error:
+            self._suspect = True
+
+    def _tend(self) -> None:
+        """Between batches: train once, checkpoint every second. What fails here has cost no exchange."""
+        if self._suspect or self._gave_up:
+            return
+        try:
+            self._keeper.train_when_due()
+        except Exception as error:
+            log.exception("the cassette stays larger than it need be")
+            self._suspect = True
+            self._degrade(f"the cassette cannot be packed again: {error}")
+        self._checkpoint_when_due()
 
     def _checkpoint_when_due(self) -> None:
         if self._clock.now() - self._last_checkpoint < CHECKPOINT_NANOSECONDS:
             return
         self._last_checkpoint = self._clock.now()
-        with suppress(sqlite3.OperationalError):  # busy, or no disk: the log keeps what was committed
+        with suppress(sqlite3.Error):  # busy, or no disk: the log keeps what was committed, and the next batch will say
             self._keeper.checkpoint()
 
     def _degrade(self, trouble: str) -> None:
-        self._trouble = trouble
+        self.trouble = trouble
+        self._call(self._settle_nothing)
         if self._clock.now() - self._last_words >= WORDS_EVERY:
             self._last_words = self._clock.now()
             log.error("recording is degraded, traffic flows on: %s", trouble)
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """Whether it may get well by itself; else it is the piece."""
+    return isinstance(error, OSError | sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
 
 
 def _resolve(waiter: asyncio.Future[None]) -> None:

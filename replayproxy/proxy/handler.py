@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from replayproxy.core.matching import Matcher
+from replayproxy.core.openai import parsed, transfer_of
 from replayproxy.core.policy import (
     PROBES,
     Decision,
@@ -27,6 +28,8 @@ from replayproxy.proxy.misses import Miss, Misses, probed
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Both, Recorder
 from replayproxy.proxy.tally import Tally
+
+_PRESENTS_TICKET = b'"kv_transfer_params"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +103,27 @@ class ReplayProxy:
     async def decide(self, request: Request) -> tuple[Asked, Decision]:
         """What to do with a request, by the table."""
         if not looks_for_recordings(self.mode):
-            probe = request.path in PROBES
-            wanted = self._wanted(request)
-            return Asked(request), decide(self.mode, probe=probe, wanted=wanted, place=None, on_miss=self.on_miss)
+            return Asked(request), self._by_table(request, None)
         scope, request = split_scope(request)
-        probe = request.path in PROBES
-        asked = Asked(request, scope, None if probe else self.matcher.key(request))
-        place = None if asked.key is None else await self._next(asked.key, scope)
-        decision = decide(self.mode, probe=probe, wanted=self._wanted(request), place=place, on_miss=self.on_miss)
-        return asked, decision
+        if request.path in PROBES:
+            return Asked(request, scope), self._by_table(request, None)
+        key = self.matcher.key(request)
+        return Asked(request, scope, key), self._by_table(request, await self._next(key, scope, request))
 
-    async def _next(self, key: Key, scope: str) -> Place | None:
+    def _by_table(self, request: Request, place: Place | None) -> Decision:
+        probe = request.path in PROBES
+        # Asked only about what might be recorded: the answer counts for `--sample`.
+        wanted = not probe and place is None and self._wanted(request)
+        return decide(self.mode, probe=probe, wanted=wanted, place=place, on_miss=self.on_miss)
+
+    async def _next(self, key: Key, scope: str, request: Request) -> Place | None:
         if self._recorder is not None:
             await self._recorder.archive.settled(key)
         occurrence = self.playhead.next(scope, key, self.shelf.count(key))
+        if _PRESENTS_TICKET in request.body and (transfer := transfer_of(parsed(request.body), {})) is not None:
+            # A replayed prefill has handed out a recorded ticket: answer with what was decoded from that one.
+            found = self.shelf.with_transfer(key, transfer)
+            occurrence = occurrence if found is None else found
         return None if occurrence is None else Place(key, occurrence)
 
     def _miss(self, asked: Asked) -> Miss:

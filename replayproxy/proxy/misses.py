@@ -41,8 +41,8 @@ class Miss:
                 )
             case "incomplete_only":
                 return (
-                    f"{what} was recorded {_times(self.recorded)}, but the stream had broken: record it again, or replay"
-                    " with --allow-incomplete to get it with its break."
+                    f"{what} was recorded {_times(self.recorded)}, but the stream had broken: record it again, or"
+                    " replay with --allow-incomplete to get it with its break."
                 )
             case "unsupported":
                 return (

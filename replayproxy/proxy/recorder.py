@@ -59,13 +59,14 @@ class Tape:
         self._key = key
         self._recorded_at = recorder._clock.today()
         self._started = recorder._clock.now()
+        self._uploaded: list[bytes] = []
         self._head: Head | None = None
         self._chunks: list[Chunk] = []
         self._bytes = 0
         self._said = b""
         self._end: End | None = None
         self._lost = False
-        self.legs: tuple[Leg, ...] = ()
+        self._legs: tuple[Leg, ...] = ()
         self.stalled = 0
 
     def __enter__(self) -> Self:
@@ -98,15 +99,13 @@ class Tape:
     # Hearing
 
     async def hearing(self, upload: Upload) -> AsyncIterator[bytes]:
-        """Pass an upload on, and keep it as the request's body."""
-        pieces: list[bytes] = []
-        try:
-            async for piece in upload:
-                pieces.append(piece)
-                yield piece
-        finally:
-            self._request = replace(self._request, body=b"".join(pieces))
-            self._recorded_at = self._recorder._clock.today()
+        """Pass an upload on, and keep it as the request's body, as far as the server took it."""
+        async for piece in upload:
+            self._uploaded.append(piece)
+            yield piece
+        self._recorded_at = self._recorder._clock.today()
+        if self._head is None:
+            self._started = self._recorder._clock.now()
 
     @property
     def congested(self) -> bool:
@@ -133,6 +132,13 @@ class Tape:
         for chunk in response.chunks():
             self.chunk(chunk)
 
+    def leg(self, leg: Leg) -> None:
+        """Keep a leg, with the field lines that may be kept."""
+        asked, said = leg.request, leg.response
+        asked = replace(asked, headers=headers.stored_of_request(asked.headers))
+        said = replace(said, headers=headers.stored_of_answer(said.headers))
+        self._legs = (*self._legs, replace(leg, request=asked, response=said))
+
     async def end(self, end: End) -> None:
         """Keep how it ended."""
         self._end = end
@@ -140,8 +146,8 @@ class Tape:
     # Letting go
 
     def let_go(self) -> None:
-        """Hand over what was heard since the last time."""
-        if self._chunks and self._end is None:
+        """Hand over what was heard since the last time; not to an archive that is waited for."""
+        if self._chunks and self._end is None and not self.congested:
             self._said = b"".join(chunk.data for chunk in self._chunks[-4:])
             self._keep()
             self._chunks = []
@@ -150,6 +156,9 @@ class Tape:
     def _keep(self) -> None:
         if self._lost:
             return
+        if self._uploaded:
+            self._request = replace(self._request, body=self._request.body + b"".join(self._uploaded))
+            self._uploaded.clear()
         piece = Piece(
             tape=self._number,
             request=self._request,
@@ -160,7 +169,7 @@ class Tape:
             key=self._key,
             scope=self._scope,
             stalled=self.stalled,
-            legs=self.legs,
+            legs=self._legs,
         )
         if not self._recorder.archive.keep(piece):
             self._lost = True
@@ -201,7 +210,18 @@ class Both:
         self._client.burst(response)
         self._tape.burst(response)
 
+    def leg(self, leg: Leg) -> None:
+        """To both."""
+        self._client.leg(leg)
+        self._tape.leg(leg)
+
     async def end(self, end: End) -> None:
-        """The tape first: a client that goes now does not undo what the server said."""
+        """The tape first: a client that goes now does not undo what the server said.
+
+        With `--on-full block` the last piece waits for room too; the client has its answer, and sends its next request
+        when that is over.
+        """
         await self._tape.end(end)
         await self._client.end(end)
+        if self._tape.congested:
+            await self._tape.ready()

@@ -1,0 +1,131 @@
+"""A miss explains itself: a 404 that no SDK retries, with a sentence, a code and a number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from replayproxy.core.headers import get
+from replayproxy.core.policy import PROBES
+from replayproxy.model import Ending, Request, Response
+from replayproxy.proxy import misses as module
+from replayproxy.proxy.misses import Miss, Misses, own_response, probed
+
+CHAT = Request("POST", "/v1/chat/completions?x=1", (), b"{}")
+
+EXPLAINED: list[tuple[Miss, str]] = [
+    (
+        Miss("no_match", CHAT, "rp1:00"),
+        "replayproxy: no recording matches this POST /v1/chat/completions (key rp1:00): record it, or replay with"
+        " --on-miss forward or record and an --upstream.",
+    ),
+    (
+        Miss("exhausted", CHAT, "rp1:00", recorded=1, asked=2),
+        "replayproxy: POST /v1/chat/completions was recorded once and is asked for the 2nd time: record it again, or"
+        " replay with --at-end cycle or last.",
+    ),
+    (
+        Miss("exhausted", CHAT, "rp1:00", "blue", recorded=2, asked=3),
+        "replayproxy: POST /v1/chat/completions was recorded twice and is asked for the 3rd time in scope blue: record"
+        " it again, or replay with --at-end cycle or last.",
+    ),
+    (
+        Miss("incomplete_only", CHAT, "rp1:00", recorded=3, asked=1),
+        "replayproxy: POST /v1/chat/completions was recorded 3 times, but the stream had broken: record it again, or"
+        " replay with --allow-incomplete to get it with its break.",
+    ),
+    (
+        Miss("unsupported", CHAT, "rp1:00"),
+        "replayproxy: POST /v1/chat/completions asks for another protocol than HTTP, which is not recorded: forward it"
+        " to a live server.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("miss", "sentence"), EXPLAINED, ids=lambda value: getattr(value, "code", ""))
+def test_what_each_cause_gets(miss: Miss, sentence: str) -> None:
+    """404 in OpenAI's envelope; the sentence says what happened, with which thing, and what to do now."""
+    response = Misses().explain(miss)
+    assert (response.status, response.ending) == (404, Ending.COMPLETE)
+    assert response.headers == (
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(response.body))),
+        ("X-Replayproxy-Miss", "m-0001"),
+        ("X-Replayproxy-Error", miss.code),
+        ("X-Should-Retry", "false"),
+    )
+    assert orjson.loads(response.body) == {
+        "error": {"message": sentence, "type": "replay_miss", "param": None, "code": miss.code}
+    }
+
+
+ORDINALS = {1: "1st", 2: "2nd", 3: "3rd", 4: "4th", 11: "11th", 12: "12th", 13: "13th", 21: "21st", 112: "112th"}
+
+
+@pytest.mark.parametrize(("asked", "spelled"), ORDINALS.items())
+def test_ordinals(asked: int, spelled: str) -> None:
+    """As people write them."""
+    assert f"for the {spelled} time" in Miss("exhausted", CHAT, "rp1:00", recorded=1, asked=asked).sentence
+
+
+def test_the_same_cause_has_one_number_and_a_count() -> None:
+    """By code and key; the scope and the asking do not make another cause. The latest words are kept."""
+    misses = Misses()
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("rp1:a", {"asked": 2}),
+        ("rp1:b", {"asked": 2}),
+        ("rp1:a", {"asked": 3}),
+        ("rp1:a", {"asked": 9, "scope": "other"}),
+    ]
+    names = [
+        get(misses.explain(Miss("exhausted", CHAT, key, **more)).headers, "x-replayproxy-miss") for key, more in asked
+    ]
+    other = misses.explain(Miss("no_match", CHAT, "rp1:a"))
+    assert names == ["m-0001", "m-0002", "m-0001", "m-0001"]
+    assert get(other.headers, "x-replayproxy-miss") == "m-0003"
+    assert [(name, miss.key, miss.asked, times) for name, miss, times in misses.causes.values()] == [
+        ("m-0001", "rp1:a", 9, 3),
+        ("m-0002", "rp1:b", 2, 1),
+        ("m-0003", "rp1:a", 0, 1),
+    ]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """The oldest cause goes; numbers are not used again."""
+    misses = Misses()
+    for number in range(module.KEPT + 5):
+        misses.explain(Miss("no_match", CHAT, f"rp1:{number}"))
+    assert len(misses.causes) == module.KEPT
+    again = misses.explain(Miss("no_match", CHAT, "rp1:0"))
+    assert get(again.headers, "x-replayproxy-miss") == f"m-{module.KEPT + 6}"
+
+
+@pytest.mark.parametrize("path", sorted(PROBES))
+def test_probes_are_answered_for_the_server(path: str) -> None:
+    """200, in the shape of vLLM, with a length."""
+    response = probed(Request("GET", f"{path}?verbose"))
+    assert response.status == 200
+    assert get(response.headers, "content-length") == str(len(response.body))
+    shapes = {"/load": {"server_load": 0}, "/version": {"version": "replayproxy"}}
+    if path in shapes:
+        assert orjson.loads(response.body) == shapes[path]
+        assert get(response.headers, "content-type") == "application/json"
+    else:
+        assert response.body == b""
+
+
+@pytest.mark.parametrize("body", [b"", b"x"])
+def test_our_own_answers_are_whole_and_at_once(body: bytes) -> None:
+    """One chunk or none, at time 0, and never a 5xx from here."""
+    response = own_response(200, body)
+    assert list(response.chunks()) == [(0, body)] * bool(body)
+    assert response.timeline.end == 0
+
+
+def test_no_miss_is_ever_a_server_error_or_an_empty_success() -> None:
+    """SDKs retry 408, 409, 429 and 5xx: each miss would count three times."""
+    answers: list[Response] = [Misses().explain(miss) for miss, _ in EXPLAINED]
+    assert {response.status for response in answers} == {404}
+    assert all(response.body for response in answers)

@@ -1,0 +1,566 @@
+"""What a tape holds, how it says that an answer ended, and when it lets go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from replayproxy.core.headers import STORED_OF_ANSWERS, STORED_OF_REQUESTS
+from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
+from replayproxy.model import Chunk, End, Ending, Head, Headers, Request
+from replayproxy.proxy.recorder import PIECE_BYTES, Both, Recorder, Tape
+from replayproxy.proxy.tally import Tally
+from tests.fakes import (
+    EPOCH,
+    JSON,
+    MILLISECOND,
+    SECOND,
+    SSE,
+    FakeSource,
+    HearingListener,
+    InMemoryArchive,
+    ManualClock,
+    answer,
+    turns,
+)
+
+CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
+DONE = b"data: [DONE]\n\n"
+STOPPED = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+COMPLETED = b'event: response.completed\ndata: {"type":"response.completed"}\n\n'
+
+
+class Studio:
+    """A recorder and what it is given."""
+
+    def __init__(self, *, block: bool = False) -> None:
+        self.clock = ManualClock()
+        self.archive = InMemoryArchive()
+        self.tally = Tally()
+        self.recorder = Recorder(self.archive, self.clock, self.tally, block=block)
+
+    def tape(self, path: str = CHAT, headers: Headers = (), body: bytes = b"{}") -> Tape:
+        """A tape for a request."""
+        return self.recorder.tape(Request("POST", path, headers, body))
+
+
+def leave() -> None:
+    """The client hangs up: its handler is cancelled."""
+    raise asyncio.CancelledError
+
+
+def fail(error: UpstreamError) -> Callable[[], None]:
+    """The server fails before its head."""
+
+    def failing() -> None:
+        raise error
+
+    return failing
+
+
+# How an answer ended
+
+ENDINGS: list[tuple[str, Headers | None, list[bytes], Callable[[], None], Ending]] = [
+    (CHAT, None, [], leave, Ending.CLIENT_GONE),
+    (CHAT, SSE, [], leave, Ending.CLIENT_GONE),
+    (CHAT, SSE, [b"data: 1\n\n"], leave, Ending.CLIENT_GONE),
+    (CHAT, SSE, [b"data: 1\n\n", DONE], leave, Ending.COMPLETE),
+    (CHAT, SSE, [b"data: 1\n\n", DONE[:7], DONE[7:9], DONE[9:]], leave, Ending.COMPLETE),
+    (CHAT, SSE, [b"data: 1\n\n" + DONE], leave, Ending.COMPLETE),
+    (CHAT, SSE, [b"data: 1\n\n", DONE[:7]], leave, Ending.CLIENT_GONE),
+    (CHAT, (("Content-Type", "text/event-stream; charset=utf-8"),), [DONE], leave, Ending.COMPLETE),
+    (CHAT, JSON, [DONE], leave, Ending.CLIENT_GONE),
+    (CHAT, SSE, [STOPPED], leave, Ending.CLIENT_GONE),
+    ("/v1/completions?x", SSE, [DONE], leave, Ending.COMPLETE),
+    (MESSAGES, SSE, [STOPPED], leave, Ending.COMPLETE),
+    (MESSAGES, SSE, [DONE], leave, Ending.CLIENT_GONE),
+    (RESPONSES, SSE, [COMPLETED], leave, Ending.COMPLETE),
+    ("/v1/other", SSE, [DONE], leave, Ending.CLIENT_GONE),
+    (CHAT, None, [], fail(UpstreamUnreachable("nobody")), Ending.UPSTREAM_CUT),
+    (CHAT, None, [], fail(UpstreamGarbled("noise")), Ending.UPSTREAM_CUT),
+    (CHAT, None, [], fail(UpstreamTimeout("silent")), Ending.TIMEOUT),
+]
+
+
+def record(studio: Studio, tape: Tape, head: Headers | None, chunks: list[bytes], last: Callable[[], None]) -> None:
+    """Let a tape hear this, a millisecond each, and then what ends it."""
+
+    async def hear() -> None:
+        with tape:
+            if head is not None:
+                await tape.head(Head(studio.clock.now(), 200, head))
+            for chunk in chunks:
+                studio.clock.move(MILLISECOND)
+                tape.chunk(Chunk(studio.clock.now(), chunk))
+            studio.clock.move(MILLISECOND)
+            last()
+
+    with pytest.raises((asyncio.CancelledError, UpstreamError)):
+        asyncio.run(hear())
+
+
+@pytest.mark.parametrize(("path", "head", "chunks", "last", "ending"), ENDINGS)
+def test_how_a_broken_answer_ended(
+    path: str, head: Headers | None, chunks: list[bytes], last: Callable[[], None], ending: Ending
+) -> None:
+    """By who left. A client that hangs up once the server has said everything has heard a whole answer.
+
+    What was heard is kept whatever happens, with the time when it was over.
+    """
+    studio = Studio()
+    record(studio, studio.tape(path), head, chunks, last)
+    (piece,) = studio.archive.pieces
+    assert piece.end == End((len(chunks) + 1) * MILLISECOND, ending)
+    assert [chunk.data for chunk in piece.chunks] == chunks
+    assert piece.head == (None if head is None else Head(0, 200, head))
+    assert studio.tally.endings == {ending.name.lower(): 1}
+
+
+STOPPING: list[tuple[list[bytes], Callable[[], None], Ending]] = [
+    ([b"data: 1\n\n"], leave, Ending.PROXY_STOPPED),
+    ([], leave, Ending.PROXY_STOPPED),
+    ([DONE], leave, Ending.COMPLETE),
+    ([], fail(UpstreamGarbled("noise")), Ending.UPSTREAM_CUT),
+]
+
+
+@pytest.mark.parametrize(("chunks", "last", "ending"), STOPPING)
+def test_who_is_cut_by_our_own_stopping(chunks: list[bytes], last: Callable[[], None], ending: Ending) -> None:
+    """The proxy, unless the server had said everything or failed by itself."""
+    studio = Studio()
+    studio.recorder.stopping = True
+    record(studio, studio.tape(), SSE, chunks, last)
+    assert [piece.end.ending for piece in studio.archive.pieces if piece.end] == [ending]
+
+
+@pytest.mark.parametrize("ending", list(Ending))
+def test_an_end_that_was_heard_is_the_end(ending: Ending) -> None:
+    """Also where the client goes while it is told."""
+    studio = Studio()
+
+    async def hear() -> None:
+        with studio.tape() as tape:
+            await tape.head(Head(1, 200, SSE))
+            await tape.end(End(2, ending))
+            leave()
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(hear())
+    assert [piece.end for piece in studio.archive.pieces] == [End(2, ending)]
+
+
+def test_a_terminal_event_is_seen_across_pieces() -> None:
+    """What was let go of before the client left still counts as said."""
+    studio = Studio()
+
+    async def hear() -> None:
+        with studio.tape() as tape:
+            await tape.head(Head(0, 200, SSE))
+            tape.chunk(Chunk(1, DONE[:5]))
+            tape.let_go()
+            tape.chunk(Chunk(2, DONE[5:]))
+            leave()
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(hear())
+    assert [piece.end and piece.end.ending for piece in studio.archive.pieces] == [None, Ending.COMPLETE]
+
+
+# Letting go
+
+
+def test_a_tape_lets_go_every_64_kib() -> None:
+    """Each piece holds what came since the one before; together they are the answer."""
+    studio = Studio()
+    chunk = b"x" * 10_000
+    count = 20
+
+    async def hear() -> None:
+        with studio.tape() as tape:
+            await tape.head(Head(0, 200, SSE))
+            for number in range(count):
+                tape.chunk(Chunk(number, chunk))
+            await tape.end(End(count, Ending.COMPLETE))
+
+    asyncio.run(hear())
+    a_piece = -(-PIECE_BYTES // len(chunk))
+    assert [(len(piece.chunks), piece.end is None) for piece in studio.archive.pieces] == [
+        (a_piece, True),
+        (a_piece, True),
+        (count - 2 * a_piece, False),
+    ]
+    assert studio.archive.responses()[0].body == chunk * count
+    assert {(piece.tape, piece.head, piece.request.body) for piece in studio.archive.pieces} == {
+        (1, Head(0, 200, SSE), b"{}")
+    }
+
+
+class ScriptedClock(ManualClock):
+    """Does something at each wait, and is cancelled when there is nothing left to do."""
+
+    def __init__(self, *scenes: Callable[[], None]) -> None:
+        super().__init__()
+        self._scenes = list(scenes)
+
+    async def sleep_until(self, at: int) -> None:
+        """Time passes, and with it a scene."""
+        await super().sleep_until(at)
+        if not self._scenes:
+            raise asyncio.CancelledError
+        self._scenes.pop(0)()
+
+
+def test_streams_in_flight_let_go_every_second() -> None:
+    """Of what they have said since; nothing where nothing was said, and nothing once they are over."""
+    archive, tapes = InMemoryArchive(), list[Tape]()
+
+    def open_tape() -> None:
+        tapes.append(recorder.tape(Request("POST", CHAT)).__enter__())
+
+    def open_another() -> None:
+        open_tape()
+        tapes[0].chunk(Chunk(clock.now(), b"b"))
+        tapes[1].chunk(Chunk(clock.now(), b"c"))
+
+    def end_one() -> None:
+        tapes[1].__exit__(None, None, None)
+        tapes[0].chunk(Chunk(clock.now(), b"e"))
+
+    def nothing() -> None:
+        pass
+
+    def say(tape: int, data: bytes) -> Callable[[], None]:
+        return lambda: tapes[tape].chunk(Chunk(clock.now(), data))
+
+    clock = ScriptedClock(
+        open_tape,
+        say(0, b"a"),
+        open_another,
+        nothing,
+        say(1, b"d"),
+        end_one,
+    )
+    recorder = Recorder(archive, clock, Tally())
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(recorder.run())
+    said = [[(b"".join(c.data for c in piece.chunks), piece.end is not None) for piece in t] for t in archive.tapes()]
+    assert sorted(said) == [
+        [(b"a", False), (b"b", False), (b"e", False)],
+        [(b"c", False), (b"d", False), (b"", True)],
+    ]
+    assert clock.slept == [second * SECOND for second in range(1, 8)]
+
+
+# An archive that is full
+
+
+def stream(tape: Tape, clock: ManualClock, pieces: int) -> None:
+    """Enough for so many pieces, and an end."""
+
+    async def hear() -> None:
+        with tape:
+            await tape.head(Head(0, 200, SSE))
+            for number in range(pieces):
+                tape.chunk(Chunk(number, b"x" * PIECE_BYTES))
+            await tape.end(End(pieces, Ending.COMPLETE))
+
+    asyncio.run(hear())
+
+
+def test_a_full_archive_loses_the_whole_exchange_once() -> None:
+    """It is dropped by number, with the reason, one time; nothing more of it is offered, also when there is room."""
+    studio = Studio()
+    with studio.tape() as first:
+        first.chunk(Chunk(0, b"x" * PIECE_BYTES))
+        studio.archive.full = True
+        first.chunk(Chunk(1, b"x" * PIECE_BYTES))
+        first.chunk(Chunk(2, b"x" * PIECE_BYTES))
+        studio.archive.full = False
+        first.chunk(Chunk(3, b"x" * PIECE_BYTES))
+    stream(studio.tape(), studio.clock, 2)
+    assert studio.archive.dropped == [(1, "queue full")]
+    assert studio.archive.refused == 1
+    assert {piece.tape for piece in studio.archive.pieces} == {2}
+    assert studio.tally.endings == {"client_gone": 1, "complete": 1}
+
+
+def test_a_short_answer_is_lost_as_a_whole_too() -> None:
+    """One piece, refused, dropped; the traffic notices nothing."""
+    studio = Studio()
+    studio.archive.full = True
+    stream(studio.tape(), studio.clock, 0)
+    assert (studio.archive.dropped, studio.archive.pieces) == ([(1, "queue full")], [])
+
+
+def test_who_chose_to_block_waits_and_loses_nothing() -> None:
+    """`--on-full block`: while the archive is full the source is held up, in the stream and at its end."""
+    studio = Studio(block=True)
+    log: list[str] = []
+    big = answer((0, b"x" * PIECE_BYTES), (1, b"y" * PIECE_BYTES), (2, b"z"))
+
+    async def play() -> bool:
+        client = HearingListener(log, studio.clock)
+        source = FakeSource(log, studio.clock, [big])
+        studio.archive.full = True
+        with studio.tape() as tape:
+            playing = asyncio.create_task(source.play(Request("POST", CHAT), Both(client, tape, studio.tally)))
+            await turns()
+            waited = not playing.done() and len(log) == 3
+            studio.archive.empty()
+            await playing
+        return waited
+
+    assert asyncio.run(play())
+    assert studio.archive.responses() == [big]
+    assert (studio.archive.dropped, studio.tally.stalled) == ([], 1)
+
+
+def test_who_chose_to_block_waits_at_the_end_of_a_short_answer() -> None:
+    """The client has all of it; its next request waits for the archive."""
+    studio = Studio(block=True)
+    log: list[str] = []
+
+    async def play() -> bool:
+        client = HearingListener(log, studio.clock)
+        with studio.tape() as tape:
+            both = Both(client, tape, studio.tally)
+            await both.head(Head(0, 200, JSON))
+            studio.archive.full = True
+            ending = asyncio.create_task(both.end(End(0, Ending.COMPLETE)))
+            await turns()
+            waited = not ending.done() and log[-1].endswith("the end: COMPLETE")
+            studio.archive.empty()
+            await ending
+        return waited
+
+    assert asyncio.run(play())
+    assert (len(studio.archive.responses()), studio.archive.dropped) == (1, [])
+
+
+def test_who_chose_to_drop_never_waits() -> None:
+    """However full the archive is, the tape is not congested."""
+    studio = Studio()
+    studio.archive.full = True
+    assert not studio.tape().congested
+
+
+# What is kept of a request and an answer
+
+SECRETS: Headers = (
+    ("Authorization", "Bearer sk-secret"),
+    ("authorization", "Bearer sk-secret"),
+    ("Proxy-Authorization", "Basic secret"),
+    ("Cookie", "session=secret"),
+    ("X-Api-Key", "secret"),
+    ("Api-Key", "secret"),
+    ("X-Replayproxy-Scope", "secret"),
+    ("Forwarded", "for=secret"),
+    ("Host", "secret"),
+)
+SECRETS_OF_ANSWERS: Headers = (
+    ("Set-Cookie", "session=secret"),
+    ("set-cookie", "session=secret"),
+    ("WWW-Authenticate", "secret"),
+    ("Authorization", "secret"),
+    ("X-Vendor-Token", "secret"),
+)
+
+
+def test_only_allowed_field_lines_are_on_any_piece() -> None:
+    """In their order and spelling; no credential, whatever its name, is ever handed to an archive."""
+    asked = tuple((name.title(), "v") for name in sorted(STORED_OF_REQUESTS))
+    said = tuple((name.upper(), "v") for name in [*sorted(STORED_OF_ANSWERS), "x-ratelimit-foo"])
+    studio = Studio()
+
+    async def hear() -> None:
+        with studio.tape(headers=(*SECRETS, *asked, *SECRETS)) as tape:
+            await tape.head(Head(0, 200, (*SECRETS_OF_ANSWERS, *said, *SECRETS_OF_ANSWERS)))
+            tape.chunk(Chunk(0, b"x" * PIECE_BYTES))
+            await tape.end(End(1, Ending.COMPLETE))
+
+    asyncio.run(hear())
+    assert len(studio.archive.pieces) == 2
+    for piece in studio.archive.pieces:
+        assert piece.request.headers == asked
+        assert piece.head is not None
+        assert piece.head.headers == said
+        assert "secret" not in repr(piece)
+
+
+def test_a_recording_is_dated_when_its_request_was_complete() -> None:
+    """And names nothing that the story did not know: no key, no scope."""
+    studio = Studio()
+    studio.clock.move(5)
+    tape = studio.tape()
+    studio.clock.move(7)
+    with tape:
+        pass
+    (piece,) = studio.archive.pieces
+    assert (piece.recorded_at, piece.key, piece.scope, piece.stalled, piece.legs) == (EPOCH + 5, None, "", 0, ())
+
+
+# Uploads
+
+
+async def uploading(clock: ManualClock, *pieces: bytes) -> AsyncIterator[bytes]:
+    """A second a piece."""
+    for piece in pieces:
+        clock.move(SECOND)
+        yield piece
+
+
+def test_an_upload_becomes_the_body() -> None:
+    """Passed on piece by piece; the request is complete, and dated, when the last one came; times count from there."""
+    studio = Studio()
+    passed: list[bytes] = []
+
+    async def hear() -> None:
+        with studio.tape(body=b"") as tape:
+            async for piece in tape.hearing(uploading(studio.clock, b"a", b"b", b"c")):
+                passed.append(piece)
+                studio.clock.move(SECOND)
+            await tape.head(Head(0, 200, SSE))
+            studio.clock.move(MILLISECOND)
+            leave()
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(hear())
+    (piece,) = studio.archive.pieces
+    assert passed == [b"a", b"b", b"c"]
+    assert (piece.request.body, piece.recorded_at) == (b"abc", EPOCH + 6 * SECOND)
+    assert piece.end == End(MILLISECOND, Ending.CLIENT_GONE)
+
+
+def test_an_upload_that_nobody_finishes_is_kept_as_far_as_it_came() -> None:
+    """A server that answers and stops reading; a client that goes in the middle."""
+    studio = Studio()
+
+    async def answered_early() -> None:
+        with studio.tape(body=b"") as tape:
+            heard = tape.hearing(uploading(studio.clock, b"a", b"b", b"c"))
+            await anext(heard)
+            await anext(heard)
+            await tape.head(Head(0, 413, JSON))
+            await tape.end(End(1, Ending.COMPLETE))
+
+    async def gone() -> None:
+        async def dying() -> AsyncIterator[bytes]:
+            yield b"d"
+            leave()
+
+        with studio.tape(body=b"") as tape:
+            async for _ in tape.hearing(dying()):
+                pass
+
+    asyncio.run(answered_early())
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(gone())
+    assert [(p.request.body, p.end and p.end.ending) for p in studio.archive.pieces] == [
+        (b"ab", Ending.COMPLETE),
+        (b"d", Ending.CLIENT_GONE),
+    ]
+
+
+def test_an_answer_that_begins_before_the_upload_ends_has_the_whole_body_in_the_end() -> None:
+    """Each piece has what had come by then; the last one has all."""
+    studio = Studio()
+
+    async def hear() -> None:
+        with studio.tape(body=b"") as tape:
+            heard = tape.hearing(uploading(studio.clock, b"a", b"b"))
+            await anext(heard)
+            await tape.head(Head(0, 200, SSE))
+            tape.chunk(Chunk(1, b"x"))
+            tape.let_go()
+            await anext(heard)
+            await tape.end(End(2, Ending.COMPLETE))
+
+    asyncio.run(hear())
+    assert [piece.request.body for piece in studio.archive.pieces] == [b"a", b"ab"]
+
+
+# Client and tape together
+
+
+def test_a_slow_client_is_waited_for_and_counted() -> None:
+    """Every chunk goes to both; a pause is counted on the tape and in the tally: times are then not the server's."""
+    studio = Studio()
+    log: list[str] = []
+    said = answer((0, b"a"), (10 * MILLISECOND, b"b"), (20 * MILLISECOND, b"c"))
+
+    async def play() -> None:
+        client = HearingListener(log, studio.clock, congested_after=[2], pause=30 * MILLISECOND)
+        with studio.tape() as tape:
+            await FakeSource([], studio.clock, [said]).play(Request("POST", CHAT), Both(client, tape, studio.tally))
+
+    asyncio.run(play())
+    assert log == [
+        "0 client hears 200",
+        "0 client hears a",
+        "10 client hears b",
+        "40 client has caught up",
+        "40 client hears c",
+        "40 client hears the end: COMPLETE",
+    ]
+    assert studio.archive.responses() == [said]
+    assert [piece.stalled for piece in studio.archive.pieces] == [1]
+    assert studio.tally.stalled == 1
+
+
+class LeavingListener(HearingListener):
+    """A client that is gone by the time of its head, or of its end."""
+
+    def __init__(self, clock: ManualClock, leaves_at: str) -> None:
+        super().__init__([], clock)
+        self._leaves_at = leaves_at
+
+    async def head(self, head: Head) -> None:
+        """Perhaps leave."""
+        if self._leaves_at == "head":
+            leave()
+
+    async def end(self, end: End) -> None:
+        """Perhaps leave."""
+        if self._leaves_at == "end":
+            leave()
+
+
+@pytest.mark.parametrize(
+    ("leaves_at", "head", "ending"),
+    [("head", Head(0, 200, SSE), Ending.CLIENT_GONE), ("end", Head(0, 200, SSE), Ending.COMPLETE)],
+)
+def test_the_tape_hears_first(leaves_at: str, head: Head, ending: Ending) -> None:
+    """What the server said before the client went is on it: its head, and its end."""
+    studio = Studio()
+
+    async def play() -> None:
+        with studio.tape() as tape:
+            both = Both(LeavingListener(studio.clock, leaves_at), tape, studio.tally)
+            await FakeSource([], studio.clock, [answer((0, b"a"))]).play(Request("POST", CHAT), both)
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(play())
+    (piece,) = studio.archive.pieces
+    assert piece.head == head
+    assert piece.end is not None
+    assert piece.end.ending is ending
+
+
+def test_a_burst_goes_to_both() -> None:
+    """A simulated or recorded answer may be recorded too: chunk by chunk on the tape, in one for the client."""
+    studio = Studio()
+    log: list[str] = []
+    said = answer((1, b"a"), (2, b"b"))
+
+    async def play() -> None:
+        with studio.tape() as tape:
+            both = Both(HearingListener(log, studio.clock), tape, studio.tally)
+            await both.head(Head(1, 200, SSE))
+            both.burst(said)
+            await both.end(End(2, Ending.COMPLETE))
+
+    asyncio.run(play())
+    assert log == ["0 client hears 200", "0 client hears at once a b", "0 client hears the end: COMPLETE"]
+    assert studio.archive.responses() == [said]
