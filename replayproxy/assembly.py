@@ -6,11 +6,13 @@ import asyncio
 import gc
 import logging
 import os
+import random
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import orjson
@@ -21,6 +23,7 @@ from replayproxy.cassette.keeper import Keeper
 from replayproxy.cassette.library import Library
 from replayproxy.cassette.writer import Writer
 from replayproxy.core.matching import Matcher, Rules
+from replayproxy.core.pd import Knobs, Party, protocol
 from replayproxy.core.policy import Mode, looks_for_recordings
 from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead
@@ -31,15 +34,18 @@ from replayproxy.inspector.admin import Shown, application, serve_admin
 from replayproxy.inspector.metrics import ProxyCollector, registry
 from replayproxy.model import Request
 from replayproxy.net.clock import SystemClock
-from replayproxy.net.server import Server, free_socket, tls_context
+from replayproxy.net.pair import PairUpstream
+from replayproxy.net.server import Server as DataPort
+from replayproxy.net.server import free_socket, tls_context
+from replayproxy.net.servers import Server, Servers
 from replayproxy.net.tunnel import tunnel
-from replayproxy.net.upstream import HttpUpstream
+from replayproxy.net.upstream import Address, HttpUpstream
 from replayproxy.proxy.handler import ReplayProxy
 from replayproxy.proxy.misses import Misses
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Recorder
 from replayproxy.proxy.tally import Tally
-from replayproxy.settings import Settings
+from replayproxy.settings import Pair, Settings
 
 log = logging.getLogger("replayproxy")
 
@@ -66,7 +72,7 @@ class App:
         self.keeper: Keeper | None = None
         self.writer: Writer | None = None
         self.recorder: Recorder | None = None
-        self.upstream: HttpUpstream | None = None
+        self.upstream: HttpUpstream | PairUpstream | None = None
         self._cassettes: list[Cassette] = []
         self._draining = False
         self._admin_stopped = asyncio.Event()
@@ -93,12 +99,9 @@ class App:
                     log.warning("%s was recorded with other match rules: deriving its keys again", path)
                     cassette.use_rules(matcher)
         if settings.upstream is not None:
-            self.upstream = HttpUpstream(
-                settings.upstream,
-                self.clock,
-                first_byte=settings.upstream_timeout,
-                stall=settings.stall_timeout,
-            )
+            self.upstream = self._server(settings.upstream)
+        if settings.pair is not None:
+            self.upstream = self._pair(settings.pair)
         simulation = settings.simulation
         self.proxy = ReplayProxy(
             settings.mode,
@@ -115,11 +118,38 @@ class App:
             invent=Simulator(simulation.model, simulation.latency, simulation.seed).invent,
             wanted=Selection(include=recording.include, exclude=recording.exclude, sample=recording.sample),
         )
-        self.server = Server(
+        self.server = DataPort(
             self.proxy.answer,
             self._upgrade,
-            needs_body=looks_for_recordings(settings.mode) or settings.mode is Mode.SIMULATE,
+            needs_body=looks_for_recordings(settings.mode)
+            or settings.mode is Mode.SIMULATE
+            or settings.pair is not None,
             api_key=self._api_key(),
+        )
+
+    def _server(self, url: str) -> HttpUpstream:
+        settings = self.settings
+        return HttpUpstream(url, self.clock, first_byte=settings.upstream_timeout, stall=settings.stall_timeout)
+
+    def _pair(self, pair: Pair) -> PairUpstream:
+        def party(url: str, kv_address: str) -> Party:
+            host = Address.of(url).host
+            bootstrap = f"{host}:{pair.bootstrap_port}"
+            return Party(
+                url, host, kv_address, bootstrap if pair.protocol == "bootstrap-room" else f"http://{bootstrap}"
+            )
+
+        def servers(role: str, urls: tuple[str, ...], addresses: tuple[str, ...]) -> Servers:
+            parties = [party(url, kv) for url, kv in zip_longest(urls, addresses, fillvalue="")]
+            return Servers(role, [Server(self._server(party.url), party) for party in parties], self.clock)
+
+        return PairUpstream(
+            servers("prefill", pair.prefill, pair.prefill_kv),
+            servers("decode", pair.decode, pair.decode_kv),
+            protocol(pair.protocol, Knobs(pair.params, pair.remote_host)),
+            self.clock,
+            draw=random.Random(int.from_bytes(os.urandom(16))),
+            decode_alone=pair.on_prefill_error == "decode",
         )
 
     def _pace(self) -> Pace:
@@ -150,7 +180,7 @@ class App:
 
     async def _upgrade(self, request: Request, client: asyncio.Transport, rest: bytes) -> None:
         """WebSocket and the like: through to the live server, unrecorded; nowhere else."""
-        if self.upstream is None:
+        if not isinstance(self.upstream, HttpUpstream):
             self.tally.misses["unsupported"] += 1
             raise ClientError(
                 f"{request.method} {request.path} asks for another protocol than HTTP, which is not recorded: send it"
@@ -191,10 +221,12 @@ class App:
         return Addresses(url, admin_url)
 
     def _refuse_loop(self, port: int) -> None:
-        if self.upstream is not None:
-            address = self.upstream.address
-            if address.port == port and address.host in ("127.0.0.1", "localhost", "::1", self.settings.listen.host):
-                raise SettingsError("the upstream is this proxy itself: give the URL of the real server")
+        pair = self.settings.pair
+        for url in (self.settings.upstream, *(pair.prefill + pair.decode if pair else ())):
+            address = Address.of(url) if url is not None else None
+            ours = ("127.0.0.1", "localhost", "::1", self.settings.listen.host)
+            if address is not None and address.port == port and address.host in ours:
+                raise SettingsError(f"the upstream {url} is this proxy itself: give the URL of the real server")
 
     async def _start_admin(self) -> str:
         listen = self.settings.listen

@@ -39,6 +39,10 @@ class Listener(Protocol):
         """The answer is over. After anything but COMPLETE the client must see an unclean end."""
         ...
 
+    def leg(self, leg: Leg) -> None:
+        """One leg of a prefill/decode pair is over. For those who record it; comes before `end`. Never waits."""
+        ...
+
     async def ready(self) -> None:
         """Wait until no longer congested."""
         ...
@@ -69,6 +73,10 @@ class Shelf(Protocol):
 
     def count_broken(self, key: Key) -> int:
         """How many answers with this key had broken and are not playable."""
+        ...
+
+    def with_transfer(self, key: Key, transfer: str) -> int | None:
+        """The occurrence that was recorded with this hand-over from prefill to decode, if there is one."""
         ...
 
     async def read(self, place: Place) -> Response:

@@ -63,12 +63,45 @@ class Simulation:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """A prefill/decode pair: the URLs of its servers, and how they find each other.
+
+    `prefill_kv` and `decode_kv` are the connectors' addresses in the order of the URLs, for `addr-id` alone.
+    """
+
+    prefill: tuple[str, ...]
+    decode: tuple[str, ...]
+    protocol: str = "nixl"
+    params: str = "six"
+    remote_host: str = "keep"
+    prefill_kv: tuple[str, ...] = ()
+    decode_kv: tuple[str, ...] = ()
+    bootstrap_port: int = 8998
+    on_prefill_error: str = "fail"
+
+    def __post_init__(self) -> None:
+        if not self.prefill or not self.decode:
+            raise SettingsError("a pair needs both: give --prefill URL and --decode URL")
+        if self.protocol == "addr-id":
+            for flag, addresses, urls in (
+                ("--prefill-kv", self.prefill_kv, self.prefill),
+                ("--decode-kv", self.decode_kv, self.decode),
+            ):
+                if len(addresses) != len(urls):
+                    raise SettingsError(
+                        f"addr-id puts the connectors' addresses into the request id: give one {flag} HOST:PORT for"
+                        " each URL, in their order"
+                    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything a serving process is told. Raises `SettingsError` where the parts do not fit."""
 
     mode: Mode
     cassettes: tuple[Path, ...] = ()
     upstream: str | None = None
+    pair: Pair | None = None
     upstream_timeout: float = 600.0
     stall_timeout: float = 300.0
     match: Rules | None = None
@@ -82,10 +115,16 @@ class Settings:
         needs_upstream = self.mode in (Mode.RECORD, Mode.AUTO) or (
             self.mode is Mode.REPLAY and self.replaying.on_miss in (OnMiss.FORWARD, OnMiss.RECORD)
         )
-        if needs_upstream and self.upstream is None:
+        if self.upstream is not None and self.pair is not None:
+            raise SettingsError("--upstream is one server, --prefill and --decode are a pair: give one or the other")
+        has_upstream = self.upstream is not None or self.pair is not None
+        if needs_upstream and not has_upstream:
             why = self.mode.value if self.mode is not Mode.REPLAY else f"--on-miss {self.replaying.on_miss.value}"
-            raise SettingsError(f"{why} needs a live server: give its URL with --upstream http://HOST:PORT")
-        if not needs_upstream and self.upstream is not None:
+            raise SettingsError(
+                f"{why} needs a live server: give its URL with --upstream http://HOST:PORT, or a pair's with"
+                " --prefill and --decode"
+            )
+        if not needs_upstream and has_upstream:
             raise SettingsError(
                 "replay opens no connection upstream unless it is told to: leave --upstream away, or add --on-miss"
                 " forward or --on-miss record"
@@ -103,6 +142,11 @@ class Settings:
         return self.mode in (Mode.RECORD, Mode.AUTO) or (
             self.mode is Mode.REPLAY and self.replaying.on_miss is OnMiss.RECORD
         )
+
+    @property
+    def wants_whole_requests(self) -> bool:
+        """Whether a request must be there in full before anything is done with it; else bodies stream through."""
+        return self.plays or self.mode is Mode.SIMULATE or self.pair is not None
 
     @property
     def plays(self) -> bool:

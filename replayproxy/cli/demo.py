@@ -24,49 +24,14 @@ from rich.table import Table
 from replayproxy.cassette.verifying import verify
 from replayproxy.core.stats import Summary, summarise
 from replayproxy.errors import ReplayProxyError
-from replayproxy.model import Chunk, End, Head, Request, Response
+from replayproxy.model import Request, Response
 from replayproxy.net.clock import SystemClock
+from replayproxy.net.ear import Ear
 from replayproxy.net.upstream import HttpUpstream
 
 STREAMS = 16
 ON_TIME = 5.0
 """Milliseconds at the 99th percentile: what the demo calls the same beat."""
-
-
-class Ear:
-    """A listener that keeps what it hears: the demo's client."""
-
-    congested = False
-
-    def __init__(self) -> None:
-        self._head: Head | None = None
-        self._chunks: list[Chunk] = []
-        self._end: End | None = None
-
-    async def ready(self) -> None:
-        """Never congested."""
-
-    async def head(self, head: Head) -> None:
-        """Keep it."""
-        self._head = head
-
-    def chunk(self, chunk: Chunk) -> None:
-        """Keep it."""
-        self._chunks.append(chunk)
-
-    def burst(self, response: Response) -> None:
-        """Keep them."""
-        self._chunks += response.chunks()
-
-    async def end(self, end: End) -> None:
-        """Keep it."""
-        self._end = end
-
-    @property
-    def heard(self) -> Response:
-        """Everything, once it is over."""
-        assert self._end is not None
-        return Response.of(self._head, self._chunks, self._end)
 
 
 @dataclass(frozen=True, slots=True)

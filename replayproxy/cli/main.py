@@ -54,9 +54,9 @@ def replayproxy(ctx: click.Context, config: Path | None) -> None:
 
 def commands() -> list[click.Command]:
     """All verbs, in the order of a user's life."""
-    from replayproxy.cli import checking, demo, reading, serving
+    from replayproxy.cli import checking, demo, keeping, reading, serving
 
-    verbs = [*serving.COMMANDS, *reading.COMMANDS, *checking.COMMANDS, *demo.COMMANDS]
+    verbs = [*serving.COMMANDS, *reading.COMMANDS, *checking.COMMANDS, *keeping.COMMANDS, *demo.COMMANDS]
     return [_with_example_last(verb) for verb in verbs]
 
 

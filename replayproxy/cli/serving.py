@@ -17,9 +17,10 @@ from replayproxy.assembly import Addresses, App
 from replayproxy.cli.options import AdminPort, Duration, F, Size, Speed, option
 from replayproxy.core.latency import Latency
 from replayproxy.core.matching import Rules
+from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
-from replayproxy.settings import QUEUE_BYTES, Listen, Recording, Replaying, Settings, Simulation
+from replayproxy.settings import QUEUE_BYTES, Listen, Pair, Recording, Replaying, Settings, Simulation
 
 PORT = click.IntRange(0, 65535)
 FILE = click.Path(path_type=Path)
@@ -46,6 +47,28 @@ listening = _all(
     option("--drain", type=Duration(), default="25s", help="On SIGTERM, let answers finish for so long."),
     option("--ready-file", type=FILE, help="Write {url, admin_url, pid} here when ready."),
     option("--log-format", type=click.Choice(["text", "json"]), default="text", help="How to log to stderr."),
+)
+
+pair = _all(
+    option("--prefill", multiple=True, metavar="URL", help="A prefill server of a pair. May be repeated."),
+    option("--decode", multiple=True, metavar="URL", help="A decode server of a pair. May be repeated."),
+    option("--pd", type=click.Choice(PROTOCOLS), default="nixl", help="How prefill and decode find each other."),
+    option(
+        "--on-prefill-error",
+        type=click.Choice(["fail", "decode"]),
+        default="fail",
+        help="When the prefill fails: tell the client, or let decode prefill by itself.",
+    ),
+    option("--pd-params", type=click.Choice(["six", "two"]), default="six", help="nixl: keys in the prefill request."),
+    option(
+        "--pd-remote-host",
+        type=click.Choice(["keep", "url"]),
+        default="keep",
+        help="nixl: leave the ticket's remote_host, or put the host of the prefill's URL there.",
+    ),
+    option("--prefill-kv", multiple=True, metavar="HOST:PORT", help="addr-id: a prefill's connector. One a --prefill."),
+    option("--decode-kv", multiple=True, metavar="HOST:PORT", help="addr-id: a decode's connector. One a --decode."),
+    option("--bootstrap-port", type=PORT, default=8998, help="transfer-id, bootstrap-room: of the prefill servers."),
 )
 
 upstream_timeouts = _all(
@@ -100,19 +123,21 @@ pacing = _all(
 
 @click.command(short_help="Proxy to a live server and record what passes.")
 @click.argument("cassette", type=FILE)
-@option("--upstream", metavar="URL", required=True, help="The live server, without /v1.")
+@option("--upstream", metavar="URL", help="The live server, without /v1.")
+@pair
 @listening
 @upstream_timeouts
 @recording
 @matching
-def record(cassette: Path, upstream: str, **options: Any) -> int:
-    """Proxy to a live server and record what passes onto CASSETTE.
+def record(cassette: Path, upstream: str | None, **options: Any) -> int:
+    """Proxy to a live server, or to a prefill/decode pair, and record what passes onto CASSETTE.
 
     Clients get exactly what the server says, as it says it. The cassette is created, or recorded further.
 
     \b
-    Example:
+    Examples:
       replayproxy record chat.cassette --upstream http://127.0.0.1:8000 --port 8080
+      replayproxy record pair.cassette --prefill http://127.0.0.1:8100 --decode http://127.0.0.1:8200
       OPENAI_BASE_URL=http://127.0.0.1:8080/v1 python my_client.py
     """
     return _serve(Mode.RECORD, (cassette,), options, upstream=upstream)
@@ -151,13 +176,14 @@ def replay(cassette: tuple[Path, ...], upstream: str | None, **options: Any) -> 
 
 @click.command(short_help="Play what is there, record what is not.")
 @click.argument("cassette", type=FILE)
-@option("--upstream", metavar="URL", required=True, help="The live server, without /v1.")
+@option("--upstream", metavar="URL", help="The live server, without /v1.")
+@pair
 @pacing
 @listening
 @upstream_timeouts
 @recording
 @matching
-def auto(cassette: Path, upstream: str, **options: Any) -> int:
+def auto(cassette: Path, upstream: str | None, **options: Any) -> int:
     """Play what is on CASSETTE, record what is not.
 
     \b
@@ -202,11 +228,14 @@ def _serve(
     if simulation is not None:
         settings = replace(settings, simulation=simulation)
 
+    two = settings.pair
+    live = settings.upstream or (" ".join((*two.prefill, "→", *two.decode)) if two else "")
+
     def ready(_: App, addresses: Addresses) -> None:
         what = {
-            Mode.RECORD: f"recording {settings.upstream} onto",
+            Mode.RECORD: f"recording {live} onto",
             Mode.REPLAY: "replaying",
-            Mode.AUTO: f"replaying, and recording {settings.upstream} onto",
+            Mode.AUTO: f"replaying, and recording {live} onto",
             Mode.SIMULATE: f"simulating {settings.simulation.model}",
         }[mode]
         admin = f"; admin {addresses.admin_url}" if addresses.admin_url else ""
@@ -226,6 +255,7 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
         mode=mode,
         cassettes=cassettes,
         upstream=upstream,
+        pair=_pair_from(options),
         upstream_timeout=options.get("upstream_timeout", 600.0),
         stall_timeout=options.get("stall_timeout", 300.0),
         match=match,
@@ -255,6 +285,22 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
             on_miss=OnMiss(options.get("on_miss", "refuse")),
             allow_incomplete=options.get("allow_incomplete", False),
         ),
+    )
+
+
+def _pair_from(options: dict[str, Any]) -> Pair | None:
+    if not options.get("prefill") and not options.get("decode"):
+        return None
+    return Pair(
+        prefill=tuple(options["prefill"]),
+        decode=tuple(options["decode"]),
+        protocol=options["pd"],
+        params=options["pd_params"],
+        remote_host=options["pd_remote_host"],
+        prefill_kv=tuple(options["prefill_kv"]),
+        decode_kv=tuple(options["decode_kv"]),
+        bootstrap_port=options["bootstrap_port"],
+        on_prefill_error=options["on_prefill_error"],
     )
 
 

@@ -25,6 +25,7 @@ class Facts:
     """What `ls`, `stats` and SQL want to know of an exchange without unpacking it. None = not said.
 
     `first_content` is ns since the request was complete: the first event with content, the start of TTFT's end.
+    `transfer` names the hand-over of a prefill to a decode: both legs of a pair say the same.
     """
 
     model: str | None = None
@@ -34,6 +35,7 @@ class Facts:
     cached_tokens: int | None = None
     finish: str | None = None
     first_content: int | None = None
+    transfer: str | None = None
 
 
 def error_body(message: str, *, type: str, code: str, param: str | None = None) -> bytes:
@@ -175,7 +177,8 @@ def facts_of(request: Request, response: Response) -> Facts:
     if not is_event_stream(response.headers):
         body = parsed(response.body)
         prompt, completion, cached = _usage(body)
-        return Facts(name, bool(asked.get("stream")), prompt, completion, cached, _finish(body))
+        transfer = transfer_of(asked, body)
+        return Facts(name, bool(asked.get("stream")), prompt, completion, cached, _finish(body), transfer=transfer)
     ends = [_read(event) for event in events_of([_ending_of(response.body)])]
     usage: tuple[int | None, ...] = (None, None, None)
     for value in (next((_read(event) for _, event in events_at(response)), {}), *ends):
@@ -188,7 +191,27 @@ def facts_of(request: Request, response: Response) -> Facts:
         cached_tokens=usage[2],
         finish=_last(_finish(value) for value in ends),
         first_content=next((at for at, event in events_at(response) if text_in(_read(event))), None),
+        transfer=transfer_of(asked, {}),
     )
+
+
+def transfer_of(asked: dict[str, Any], said: dict[str, Any]) -> str | None:
+    """What joins two legs: transfer id or room, else the id of the prefill's request, which its ticket carries.
+
+    A prefill hands the ticket out in its answer, a decode presents it in its request (vLLM's NIXL connector).
+    """
+    presented, handed_out = asked.get("kv_transfer_params"), said.get("kv_transfer_params")
+    wanted = presented if isinstance(presented, dict) else {}
+    given = handed_out if isinstance(handed_out, dict) else {}
+    for name in (
+        wanted.get("transfer_id"),
+        asked.get("bootstrap_room"),
+        wanted.get("remote_request_id"),
+        given.get("remote_request_id"),
+    ):
+        if isinstance(name, str | int) and not isinstance(name, bool):
+            return str(name)[:200]
+    return None
 
 
 def _read(event: Event) -> dict[str, Any]:

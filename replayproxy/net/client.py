@@ -16,7 +16,7 @@ from aiohttp import web
 from replayproxy.core import headers
 from replayproxy.core.openai import error_body
 from replayproxy.errors import ClientError, ReplayProxyError
-from replayproxy.model import Chunk, End, Ending, Head, Headers, Response
+from replayproxy.model import Chunk, End, Ending, Head, Headers, Leg, Response
 
 BUFFERED = 256 * 1024
 """Bytes that may wait for a slow client before the upstream is paused: more than a chat of a thousand tokens."""
@@ -90,6 +90,9 @@ class Client:
             self._hold(response.framed)
         elif self._framing != "none":
             self._hold(response.body)
+
+    def leg(self, leg: Leg) -> None:
+        """A client sees one answer, however many servers it took."""
 
     async def end(self, end: End) -> None:
         """The last-chunk after a whole answer; after a broken one the connection ends without."""

@@ -1,0 +1,51 @@
+"""`bootstrap-room`: both servers get the same request at once and meet in a room of the prefill's bootstrap server
+(SGLang's gateway and mini load balancer).
+
+Neither `stream` nor the token caps are changed: SGLang's prefill mode stops after the prefill by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from replayproxy.core.pd.legs import Asked, body_of, with_body, with_request_id
+from replayproxy.model import Request, Response
+
+
+class BootstrapRoom:
+    """Both at once, in one room; a batch gets a room an item."""
+
+    name = "bootstrap-room"
+    concurrent = True
+    needs_bootstrap = False
+    binds_decode = True
+
+    def prefill_request(self, asked: Asked) -> Request:
+        """The client's request with the room."""
+        return self.decode_request(asked, None)
+
+    def ticket_from(self, answer: Response) -> None:
+        """Nothing is handed over by the answer."""
+
+    def decode_request(self, asked: Asked, ticket: dict[str, Any] | None) -> Request:
+        """The same."""
+        body = body_of(asked.request)
+        host, _, port = asked.prefill.bootstrap.rpartition(":")
+        room = int(asked.mint[:16], 16) >> 1  # 63 bit
+        size = _batch(body)
+        if size is None:
+            where: dict[str, Any] = {"bootstrap_host": host, "bootstrap_port": int(port), "bootstrap_room": room}
+        else:
+            rooms = [(room + item) % 2**63 for item in range(size)]
+            where = {"bootstrap_host": [host] * size, "bootstrap_port": [int(port)] * size, "bootstrap_room": rooms}
+        return with_request_id(with_body(asked.request, body | where), asked.request_id)
+
+
+def _batch(body: dict[str, Any]) -> int | None:
+    """How many sequences a request asks for; None for one, which needs no lists."""
+    prompt, n = body.get("prompt"), body.get("n")
+    prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else None
+    choices = n if isinstance(n, int) and n > 1 else None
+    if prompts is None and choices is None:
+        return None
+    return (prompts or 1) * (choices or 1)

@@ -1,0 +1,32 @@
+"""`plain`: two legs, nothing passed; the cache is found by its content.
+
+As in Mooncake's first guide for vLLM, and in LMCache's simple proxy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from replayproxy.core.pd.legs import Asked, body_of, one_token, with_body, with_request_id
+from replayproxy.model import Request, Response
+
+
+class Plain:
+    """One after the other; the decode request is the client's own, byte for byte."""
+
+    name = "plain"
+    concurrent = False
+    needs_bootstrap = False
+    binds_decode = False
+
+    def prefill_request(self, asked: Asked) -> Request:
+        """The client's request, cut to one token."""
+        short = one_token(body_of(asked.request), asked.request.path)
+        return with_request_id(with_body(asked.request, short), asked.request_id)
+
+    def ticket_from(self, answer: Response) -> None:
+        """There is none."""
+
+    def decode_request(self, asked: Asked, ticket: dict[str, Any] | None) -> Request:
+        """The client's request."""
+        return with_request_id(asked.request, asked.request_id)
