@@ -1,0 +1,125 @@
+"""Which exchanges: `--where SQL -p NAME VALUE --since --until`, as one condition on the view `v_exchange`.
+
+Values are bound, never pasted. SQL is that of whoever sits at the keyboard; the file is open for reading only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any
+
+import click
+
+from replayproxy.cli.options import F
+from replayproxy.net.clock import SystemClock
+
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
+_AGO = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)(?:\s+ago)?")
+_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+class Moment(click.ParamType[int]):
+    """`2026-11-18T09:14Z`, or `10m` ago. Gives ns since the Unix epoch. Without a zone it is UTC, as all times here."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Of whatever the command line, the environment or a YAML file gave."""
+        if isinstance(value, int):
+            return value
+        text = value.isoformat() if isinstance(value, datetime) else str(value).strip()  # YAML makes datetimes
+        if ago := _AGO.fullmatch(text):
+            clock = SystemClock()
+            now = clock.today()
+            clock.close()
+            return now - round(float(ago[1]) * _SECONDS[ago[2]] * 1e9)
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{text!r} is no time: write 2026-11-18T09:14, or 10m for ten minutes ago", param, ctx)
+        since_epoch = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+        return (since_epoch.days * 86400 + since_epoch.seconds) * 1_000_000_000 + since_epoch.microseconds * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A condition on `v_exchange` with its bound values."""
+
+    where: str | None = None
+    values: tuple[tuple[str, str], ...] = ()
+    since: int | None = None
+    until: int | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Nothing was asked for."""
+        return self.where is None and self.since is None and self.until is None
+
+    @property
+    def condition(self) -> str:
+        """SQL. The line feed ends a comment that somebody may have left open."""
+        parts = [f"({self.where}\n)"] if self.where is not None else []
+        # Text in the view, a number in the table; the number is exact.
+        if self.since is not None:
+            parts.append("id IN (SELECT id FROM exchange WHERE recorded_at >= :replayproxy_since)")
+        if self.until is not None:
+            parts.append("id IN (SELECT id FROM exchange WHERE recorded_at < :replayproxy_until)")
+        return " AND ".join(parts) or "1"
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What is bound. A value that looks like a number is one: to SQLite any number is less than any text."""
+        return {name: _typed(value) for name, value in self.values} | {
+            "replayproxy_since": self.since,
+            "replayproxy_until": self.until,
+        }
+
+
+def _typed(value: str) -> str | int | float:
+    if not _NUMBER.fullmatch(value):
+        return value
+    return float(value) if "." in value or len(value) > 18 else int(value)
+
+
+def choosing(function: F) -> F:
+    """Adds the options; the verb gets them as one `choice`."""
+
+    @wraps(function)
+    def chosen(
+        *arguments: Any,
+        where: str | None,
+        values: tuple[tuple[str, str], ...],
+        since: int | None,
+        until: int | None,
+        **others: Any,
+    ) -> Any:
+        for text in (where or "", *(part for pair in values for part in pair)):
+            if not text.isprintable() and any(0xD800 <= ord(character) < 0xE000 for character in text):
+                raise click.UsageError(f"{text!r} is not UTF-8")
+        return function(*arguments, choice=Choice(where, values, since, until), **others)
+
+    options: tuple[Callable[[Any], Any], ...] = (
+        click.option(
+            "--where", metavar="SQL", help="A condition on v_exchange, such as 'ttft_s > :x AND status = 200'."
+        ),
+        click.option(
+            "-p",
+            "--param",
+            "values",
+            type=(str, str),
+            multiple=True,
+            metavar="NAME VALUE",
+            help="Bind :NAME in --where.",
+        ),
+        click.option(
+            "--since", type=Moment(), help="Asked at or after: 2026-11-18T09:14 (UTC), or 10m for so long ago."
+        ),
+        click.option("--until", type=Moment(), help="Asked before."),
+    )
+    for option in reversed(options):
+        chosen = option(chosen)
+    return chosen  # type: ignore[return-value]  # click's decorators keep the function, their types do not say so
