@@ -15,11 +15,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import orjson
+
+PROGRAM = (sys.executable, "-m", "replayproxy")
 
 READY_PATIENCE = 30.0
 """Seconds for a start: an empty machine needs half a second."""
@@ -31,26 +34,36 @@ STOP_PATIENCE = 40.0
 class Proxy:
     """A running proxy."""
 
-    def __init__(self, *arguments: str | Path) -> None:
-        """Start it, and wait until it is ready. Raises `AssertionError` with its words when it ends instead."""
+    def __init__(
+        self,
+        *arguments: str | Path,
+        program: Sequence[str | Path] = PROGRAM,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Start it, and wait until it is ready. Raises `AssertionError` with its words when it ends instead.
+
+        `program` is what takes the arguments; `variables` are added to its environment.
+        """
         self._words: list[str] = []
         self._ready = threading.Event()
         with tempfile.TemporaryDirectory(prefix="replayproxy-") as folder:
             ready_file = Path(folder) / "ready.json"
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "replayproxy", *map(str, arguments), "--ready-file", str(ready_file)],
+                [*program, *arguments, "--ready-file", ready_file],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=environment(),
+                env={**environment(), **variables},
                 text=True,
+                # Ctrl-C is for the test, which then ends its proxies; and Linux shares out CPUs by session.
+                start_new_session=True,
             )
             self._listener = threading.Thread(target=self._listen, daemon=True)
             self._listener.start()
             came = self._ready.wait(READY_PATIENCE)
             if not came or not ready_file.exists():
                 self.kill()
-                raise AssertionError(f"replayproxy {' '.join(map(str, arguments))} did not start:\n{self.said}")
+                raise AssertionError(f"{' '.join(map(str, (*program, *arguments)))} did not start:\n{self.said}")
             said = orjson.loads(ready_file.read_bytes())
         self.url: str = said["url"]
         self.admin_url: str | None = said["admin_url"]
@@ -100,9 +113,13 @@ class Proxy:
 
 
 @contextmanager
-def running(*arguments: str | Path) -> Iterator[Proxy]:
+def running(
+    *arguments: str | Path,
+    program: Sequence[str | Path] = PROGRAM,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Proxy]:
     """`replayproxy ARGUMENTS…` while the block runs."""
-    proxy = Proxy(*arguments)
+    proxy = Proxy(*arguments, program=program, variables=variables)
     try:
         yield proxy
     finally:
@@ -126,7 +143,7 @@ def replaying(cassette: Path, *flags: str) -> Iterator[Proxy]:
 def replayproxy(*arguments: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     """One verb to its end, its exit code unchecked."""
     return subprocess.run(
-        [sys.executable, "-m", "replayproxy", *map(str, arguments)],
+        [*PROGRAM, *arguments],
         capture_output=True,
         text=True,
         env=environment(),

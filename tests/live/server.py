@@ -1,0 +1,139 @@
+"""Install, start, watch and end a real vLLM, through the scripts that users get in `examples/real-vllm/`.
+
+Knows vLLM's `/health` and two of its metrics; nothing of what it is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from tests import wire
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "real-vllm"
+
+START_PATIENCE = 300.0
+"""Seconds until /health: 30 to 50 on two quiet cores."""
+
+END_PATIENCE = 15.0
+"""Seconds between SIGINT and SIGKILL."""
+
+LAST_WORDS = 4000
+
+
+def install() -> None:
+    """What a user does first. Its progress goes to the terminal even where pytest captures: it may take minutes."""
+    installing = subprocess.Popen([EXAMPLE / "install"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert installing.stdout is not None
+    said = []
+    for line in installing.stdout:
+        said.append(line)
+        sys.__stderr__ and print(f"install: {line}", end="", file=sys.__stderr__, flush=True)
+    assert installing.wait() == 0, "examples/real-vllm/install failed:\n" + "".join(said)[-LAST_WORDS:]
+
+
+class RealVllm:
+    """A running vLLM with the model `tiny`."""
+
+    model = "tiny"
+
+    def __init__(self, url: str, process: subprocess.Popen[bytes] | None, log: Path | None) -> None:
+        self.url = url
+        self._process = process
+        self._log = log
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        """Somebody else's server, which is not ended."""
+        return cls(url.rstrip("/"), None, None)
+
+    @classmethod
+    def start(cls, serve: Path, log: Path) -> Self:
+        """Start one on a free port, and wait until it is healthy. Raises `AssertionError` with its last words."""
+        with socket.socket() as chosen:
+            chosen.bind(("127.0.0.1", 0))
+            port = chosen.getsockname()[1]
+        with log.open("wb") as words:
+            process = subprocess.Popen(
+                [serve, str(port)],
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that its children can be ended with it
+            )
+        server = cls(f"http://127.0.0.1:{port}", process, log)
+        try:
+            server._wait_until_healthy()
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    @property
+    def ours(self) -> bool:
+        """Whether it was installed and started here."""
+        return self._process is not None
+
+    def _wait_until_healthy(self) -> None:
+        """Ask every quarter of a second: vLLM tells nobody when it is ready."""
+        assert self._process is not None
+        for _ in range(round(START_PATIENCE * 4)):
+            with suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(f"{self.url}/health"):
+                return
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.25)
+                raise AssertionError(f"vLLM ended with code {self._process.returncode}:\n{self.last_words}")
+        raise AssertionError(f"vLLM was not healthy within {START_PATIENCE:g} s:\n{self.last_words}")
+
+    @property
+    def last_words(self) -> str:
+        """The end of its log."""
+        return self._log.read_text(errors="replace")[-LAST_WORDS:] if self._log is not None else ""
+
+    def stop(self) -> None:
+        """SIGINT, 15 s, then SIGKILL to its whole group; and see that nobody listens any more."""
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(END_PATIENCE)
+        with suppress(ProcessLookupError):  # nobody of the group is left
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        with socket.socket() as asking:
+            port = int(self.url.rpartition(":")[2])
+            assert asking.connect_ex(("127.0.0.1", port)) != 0, "vLLM was ended, and somebody still listens"
+
+
+_GAUGE = re.compile(rb"^vllm:num_requests_(running|waiting)\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
+
+
+class Watch:
+    """vLLM's own word on how busy it is, over a connection kept for it. Opened by `wire.connect` to vLLM itself."""
+
+    def __init__(self, connection: wire.Connection) -> None:
+        self._connection = connection
+
+    async def busy(self) -> tuple[int, int]:
+        """Requests that it generates for, and requests that wait."""
+        scraped = await self._connection.ask(wire.get("/metrics"))
+        gauges = {name: int(float(value)) for name, value in _GAUGE.findall(scraped.body)}
+        return gauges[b"running"], gauges[b"waiting"]
+
+    async def until(self, running: int, waiting: int = 0) -> int:
+        """Ask until it is so; gives how often it was asked."""
+        asked = 1
+        while await self.busy() != (running, waiting):
+            asked += 1
+        return asked
