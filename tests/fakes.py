@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from replayproxy.errors import Damaged, UpstreamError
-from replayproxy.model import Chunk, End, Ending, Head, Headers, Key, Place, Request, Response, Timeline
+from replayproxy.model import Chunk, End, Ending, Head, Headers, Key, Leg, Place, Request, Response, Timeline
 from replayproxy.ports import Listener, Piece, Upload
 
 SECOND = 1_000_000_000
@@ -124,6 +124,10 @@ class HearingListener:
         """Note all of it, as one."""
         self.heard += response.chunks()
         self._note(f"hears at once {' '.join(chunk.data.decode('latin-1').strip() for chunk in response.chunks())}")
+
+    def leg(self, leg: Leg) -> None:
+        """Note who said it."""
+        self._note(f"is told of the {leg.role} leg")
 
     async def end(self, end: End) -> None:
         """Note how it ended."""

@@ -16,7 +16,7 @@ from replayproxy.cli.main import commands
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 EXAMPLES = sorted(set(re.findall(r"^    (?:# )?replayproxy (.+?)(?:\s{2,}#.*)?$", README, re.MULTILINE)))
-VERBS = {command.name: command for command in commands()}
+VERBS = {command.name or "": command for command in commands()}
 
 
 def flags(command: click.Command) -> set[str]:

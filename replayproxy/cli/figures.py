@@ -16,6 +16,9 @@ from replayproxy.cli.units import count, duration, moment, plural
 
 NAMES = {
     "ttft_s": "TTFT",
+    "prefill_s": "Prefill",
+    "handover_s": "Hand-over",
+    "decode_ttft_s": "Decode TTFT",
     "chunk_gap_s": "Chunk gap",
     "tpot_s": "TPOT",
     "total_s": "Total",

@@ -27,6 +27,9 @@ COUNTED = "state = 'done' AND ending = 'complete' AND status BETWEEN 200 AND 399
 
 EXPLAINED = {
     **DEFINITIONS,
+    "Prefill": "of a pair: how long the prefill server took for its whole answer",
+    "Hand-over": "of a pair: between the end of the prefill and the request to decode; below 0 when both are asked at once",
+    "Decode TTFT": "of a pair: TTFT, counted from the request to decode",
     "Output tokens": "completion_tokens of the usage that the server sent; without usage there is none",
     "measured": "answers that ended complete with a status below 400; the others are counted above the table",
     "Output": "tokens of all measured answers, and answers, over the time in which at least one was in flight",
@@ -35,7 +38,7 @@ EXPLAINED = {
 }
 """What each number means."""
 
-MEASURES = ("ttft_s", "chunk_gap_s", "tpot_s", "total_s", "output_tokens")
+MEASURES = ("ttft_s", "prefill_s", "handover_s", "decode_ttft_s", "chunk_gap_s", "tpot_s", "total_s", "output_tokens")
 """The distributions, by the names they have as data."""
 
 By = Callable[[Mapping[str, Any]], str]
@@ -47,10 +50,16 @@ GROUPINGS: Mapping[str, By] = {
     "none": lambda _: "all",
 }
 
+# The last leg of a role: a server that was out may have had one before.
+_LEG = "(SELECT ({}) / 1e6 FROM leg WHERE leg.exchange = v_exchange.id AND role = '{}' ORDER BY leg DESC LIMIT 1)"
+
 _COLUMNS = (
     "id, model, method, path, stream, status, state, ending, ttft_s, tpot_s, total_s,"
     " CAST(completion_tokens AS INTEGER) AS output_tokens,"
-    " (SELECT CAST(recorded_at AS INTEGER) FROM exchange WHERE exchange.id = v_exchange.id) AS at"
+    " (SELECT CAST(recorded_at AS INTEGER) FROM exchange WHERE exchange.id = v_exchange.id) AS at,"
+    f" {_LEG.format('total_us', 'prefill')} AS prefill_s,"
+    f" {_LEG.format('started_us', 'decode')} - {_LEG.format('started_us + total_us', 'prefill')} AS handover_s,"
+    f" ttft_s - {_LEG.format('started_us', 'decode')} AS decode_ttft_s"
 )
 
 

@@ -87,6 +87,8 @@ class Tape:
             return Ending.TIMEOUT
         if isinstance(error, UpstreamError):
             return Ending.UPSTREAM_CUT
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            return Ending.PROXY_CRASHED  # nobody's fault but ours
         # Some clients hang up at [DONE] and do not wait for the last-chunk: the server had said everything.
         if self._head is not None and is_event_stream(self._head.headers) and self._has_said_everything():
             return Ending.COMPLETE

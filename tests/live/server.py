@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from contextlib import suppress
@@ -57,14 +58,17 @@ class RealVllm:
         return cls(url.rstrip("/"), None, None)
 
     @classmethod
-    def start(cls, serve: Path, log: Path) -> Self:
-        """Start one on a free port, and wait until it is healthy. Raises `AssertionError` with its last words."""
+    def start(cls, serve: Path, log: Path, more: tuple[str, ...] = ()) -> Self:
+        """Start one on a free port, with `more` arguments behind it, and wait until it is healthy.
+
+        Raises `AssertionError` with its last words.
+        """
         with socket.socket() as chosen:
             chosen.bind(("127.0.0.1", 0))
             port = chosen.getsockname()[1]
         with log.open("wb") as words:
             process = subprocess.Popen(
-                [serve, str(port)],
+                [serve, str(port), *more],
                 stdin=subprocess.DEVNULL,
                 stdout=words,
                 stderr=subprocess.STDOUT,
@@ -72,7 +76,7 @@ class RealVllm:
             )
         server = cls(f"http://127.0.0.1:{port}", process, log)
         try:
-            server._wait_until_healthy()
+            server.wait_until_healthy()
         except BaseException:
             server.stop()
             raise
@@ -83,12 +87,14 @@ class RealVllm:
         """Whether it was installed and started here."""
         return self._process is not None
 
-    def _wait_until_healthy(self) -> None:
+    def wait_until_healthy(self) -> None:
         """Ask every quarter of a second: vLLM tells nobody when it is ready."""
-        assert self._process is not None
         for _ in range(round(START_PATIENCE * 4)):
             with suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(f"{self.url}/health"):
                 return
+            if self._process is None:
+                threading.Event().wait(0.25)
+                continue
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.25)
                 raise AssertionError(f"vLLM ended with code {self._process.returncode}:\n{self.last_words}")
