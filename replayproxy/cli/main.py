@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -93,10 +92,6 @@ def _run(arguments: list[str] | None) -> int:
         return _say(error, 2)
     except ReplayProxyError as error:
         return _say(error, 1)
-    except BrokenPipeError:
-        # Somebody piped us into `head`: not an error, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _say(error: ReplayProxyError, code: int) -> int:
