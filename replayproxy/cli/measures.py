@@ -28,7 +28,7 @@ COUNTED = "state = 'done' AND ending = 'complete' AND status BETWEEN 200 AND 399
 EXPLAINED = {
     **DEFINITIONS,
     "Prefill": "of a pair: how long the prefill server took for its whole answer",
-    "Hand-over": "of a pair: between the end of the prefill and the request to decode; below 0 when both are asked at once",
+    "Hand-over": "of a pair: from the end of the prefill to the request to decode; below 0 if both are asked at once",
     "Decode TTFT": "of a pair: TTFT, counted from the request to decode",
     "Output tokens": "completion_tokens of the usage that the server sent; without usage there is none",
     "measured": "answers that ended complete with a status below 400; the others are counted above the table",
