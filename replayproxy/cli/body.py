@@ -1,49 +1,17 @@
-"""A recorded body as people read it: its content coding undone, as text where it is text.
-
-The data path never does this; what is replayed is what was received. Coded bodies come from strangers, so undoing stops
-at a limit.
-"""
+"""A recorded body as people read it: as text where it is text, and as what the model said where it is an answer."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import orjson
 
 from replayproxy.core import headers
+from replayproxy.core.coding import decoded, decoded_chunks
 from replayproxy.core.openai import is_event_stream, parsed, text_in
 from replayproxy.core.sse import Decoder
 from replayproxy.model import Headers, Response
-
-LIMIT = 64 * 1024 * 1024
-"""Bytes of a decoded body; a megabyte of gzip can be a gigabyte of zeros."""
-
-_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 47}
-"""zlib's word for what to expect; 47 also takes the zlib header that RFC 9110 §8.4.1.2 asks for, or gzip's."""
-
-
-def decoded_chunks(response: Response) -> Iterator[bytes]:
-    """Each chunk as it reads when it arrives; as received where the coding is not known or does not hold."""
-    coding = (headers.get(response.headers, "content-encoding") or "identity").strip().lower()
-    if coding not in _WINDOWS:
-        yield from (chunk.data for chunk in response.chunks())
-        return
-    unpacker, left = zlib.decompressobj(_WINDOWS[coding]), LIMIT
-    for chunk in response.chunks():
-        try:
-            data = unpacker.decompress(chunk.data, left) if left else b""
-        except zlib.error:
-            yield chunk.data
-            continue
-        left -= len(data)
-        yield data
-
-
-def decoded(response: Response) -> bytes:
-    """The whole body so."""
-    return b"".join(decoded_chunks(response))
 
 
 def as_text(body: bytes) -> str | None:

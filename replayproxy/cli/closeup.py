@@ -9,6 +9,7 @@ from typing import Any
 
 from replayproxy.cassette.cassette import Cassette, payload_id
 from replayproxy.cli import body
+from replayproxy.core import coding
 from replayproxy.core.matching import Rules
 from replayproxy.model import Exchange, Response
 
@@ -54,7 +55,9 @@ class Closeup:
 def chunk_rows(it: Closeup) -> Iterator[dict[str, Any]]:
     """One row a chunk: when it came, how long after the one before, how long it is, and what it says."""
     before: int | None = None
-    chunks = zip(it.response.chunks(), body.decoded_chunks(it.response), body.text_of_chunks(it.response), strict=True)
+    chunks = zip(
+        it.response.chunks(), coding.decoded_chunks(it.response), body.text_of_chunks(it.response), strict=True
+    )
     for number, (chunk, data, text) in enumerate(chunks, 1):
         yield {
             "chunk": number,

@@ -13,6 +13,7 @@ from replayproxy.cli.screen import INDENT, Line, Screen, Span
 from replayproxy.cli.table import Column, layout
 from replayproxy.cli.units import count, duration, plural, size
 from replayproxy.cli.visible import visible_lines
+from replayproxy.core.coding import decoded
 from replayproxy.core.openai import is_event_stream, parsed, said_everything
 from replayproxy.core.stats import percentile
 from replayproxy.model import Leg
@@ -157,7 +158,7 @@ def _response(it: Closeup) -> list[Span | str]:
     if is_event_stream(response.headers):
         said.append(f"usage: {'no' if row['completion_tokens'] is None else 'yes'}")
         name, tail = _last_event(row["path"])
-        whole = said_everything(row["path"], body.decoded(response)[-tail:])
+        whole = said_everything(row["path"], decoded(response)[-tail:])
         if whole is not None:
             said.append(f"{name}: {'yes' if whole else 'missing'}")
     if coding := body.content_coding(response.headers):
@@ -293,7 +294,7 @@ def _text(it: Closeup, width: int | None, most: int | None) -> list[Line]:
             head = "text" if len(said) == 1 else f"text of choice {one.choice}"
             lines += _shown(head, one.text, width, most)
         return lines
-    content = body.decoded(it.response)
+    content = decoded(it.response)
     if not content:
         return [[Span("no body", "dim")]]
     text = body.as_text(body.pretty(content))

@@ -12,6 +12,7 @@ from replayproxy.cli.closeup import Closeup, chunk_rows
 from replayproxy.cli.screen import Screen, Span
 from replayproxy.cli.table import Column, Row, layout
 from replayproxy.cli.units import count, duration, size
+from replayproxy.core import coding
 from replayproxy.model import Headers
 
 LETTERS = "mHBhbt"
@@ -54,7 +55,7 @@ def parts(it: Closeup, letters: str, screen: Screen, *, trunc: bool) -> None:
             case "h":
                 _head(screen, f"HTTP/1.1 {response.status}" if response.status else "no answer", response.headers)
             case "b":
-                _body(screen, body.decoded(response))
+                _body(screen, coding.decoded(response))
             case "t":
                 measured = layout(CHUNKS, rows := list(chunk_rows(it)), screen.width if trunc else None)
                 screen.lines([measured.heading(), *map(measured.row, rows)])

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from replayproxy.core import headers
+from replayproxy.core.coding import decoded, decoded_chunks
 from replayproxy.core.sse import Decoder, Event, events_of
 from replayproxy.model import Headers, Request, Response
 
@@ -157,16 +158,16 @@ def _finish(value: dict[str, Any]) -> str | None:
 def text_of(response: Response) -> str:
     """The text of an answer, streamed or not. Choices of `n > 1` follow one another as they came."""
     if is_event_stream(response.headers):
-        return "".join(text_in(_read(event)) for event in events_of([response.body]))
-    return text_in(parsed(response.body))
+        return "".join(text_in(_read(event)) for event in events_of([decoded(response)]))
+    return text_in(parsed(decoded(response)))
 
 
 def events_at(response: Response) -> Iterator[tuple[int, Event]]:
     """Each event with the time of the chunk that completed it."""
     decoder = Decoder()
-    for chunk in response.chunks():
-        for event in decoder.feed(chunk.data):
-            yield chunk.at, event
+    for at, data in zip(response.timeline.chunks, decoded_chunks(response), strict=True):
+        for event in decoder.feed(data):
+            yield at, event
 
 
 def facts_of(request: Request, response: Response) -> Facts:
@@ -175,11 +176,11 @@ def facts_of(request: Request, response: Response) -> Facts:
     model = asked.get("model")
     name = model if isinstance(model, str) else None
     if not is_event_stream(response.headers):
-        body = parsed(response.body)
+        body = parsed(decoded(response))
         prompt, completion, cached = _usage(body)
         transfer = transfer_of(asked, body)
         return Facts(name, bool(asked.get("stream")), prompt, completion, cached, _finish(body), transfer=transfer)
-    ends = [_read(event) for event in events_of([_ending_of(response.body)])]
+    ends = [_read(event) for event in events_of([_ending_of(decoded(response))])]
     usage: tuple[int | None, ...] = (None, None, None)
     for value in (next((_read(event) for _, event in events_at(response)), {}), *ends):
         usage = tuple(old if new is None else new for new, old in zip(_usage(value), usage, strict=True))

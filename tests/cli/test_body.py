@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replayproxy.cli import body
+from replayproxy.core import coding as codings
 from replayproxy.model import Headers, Response, Timeline
 
 
@@ -38,24 +39,24 @@ CODINGS = [
 @given(cut=st.integers(0, 20))
 def test_codings_are_undone_at_any_cut(coding: str, content: bytes, cut: int) -> None:
     """A chunk at a time."""
-    chunks = list(body.decoded_chunks(response(content, (cut, len(content) - cut), coded(coding))))
+    chunks = list(codings.decoded_chunks(response(content, (cut, len(content) - cut), coded(coding))))
     assert (len(chunks), b"".join(chunks)) == (2, b"hello" * 100)
 
 
 def test_what_cannot_be_undone_stays() -> None:
     """An unknown coding, or one that does not hold."""
-    assert body.decoded(response(b"abc", None, coded("br"))) == b"abc"
-    assert body.decoded(response(b"abc", None, coded("gzip"))) == b"abc"
-    assert body.decoded(response(gzip.compress(b"abc")[:-9], None, coded("gzip"))) == b"abc"
+    assert codings.decoded(response(b"abc", None, coded("br"))) == b"abc"
+    assert codings.decoded(response(b"abc", None, coded("gzip"))) == b"abc"
+    assert codings.decoded(response(gzip.compress(b"abc")[:-9], None, coded("gzip"))) == b"abc"
 
 
 def test_a_bomb_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the limit, in one chunk or in many."""
-    monkeypatch.setattr(body, "LIMIT", 10_000)
+    monkeypatch.setattr(codings, "LIMIT", 10_000)
     bomb = gzip.compress(b"\0" * 1_000_000)
     half = len(bomb) // 2
     for cuts in ((len(bomb),), (half, len(bomb) - half)):
-        assert len(body.decoded(response(bomb, cuts, coded("gzip")))) == 10_000
+        assert len(codings.decoded(response(bomb, cuts, coded("gzip")))) == 10_000
 
 
 def test_text_is_utf8_without_nul() -> None:
