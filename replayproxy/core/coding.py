@@ -1,6 +1,7 @@
 """Content codings undone, for views and statistics.
 
-The data path never does this: what is replayed is what was received. Coded bodies may come from strangers, so undoing stops at a limit.
+The data path never does this: what is replayed is what was received. Coded bodies may come
+from strangers, so undoing stops at a limit.
 """
 
 from __future__ import annotations
