@@ -26,6 +26,9 @@ from replayproxy.model import Ending, Exchange, Key, Leg, Place, Request, Respon
 REMEMBERED = 64 * 1024 * 1024
 """Bytes of unpacked answers that are kept for the next time they are asked for."""
 
+MANY = 100_000
+"""Keys whose number of answers is remembered: 20 MB."""
+
 LONG = 256 * 1024
 """Bytes; a longer answer is unpacked in a thread, so that it delays no other stream."""
 
@@ -62,6 +65,9 @@ class Cassette:
         self._remembered: OrderedDict[Place, Response] = OrderedDict()
         self._remembered_bytes = 0
         self._places = "exchange"
+        # Nobody records on it now: what was counted once need not be counted again. (A look-up is a fifth of a replay.)
+        self._sealed = not Path(f"{path}-wal").exists()
+        self._counts: dict[Key, int] = {}
         self._allow_incomplete = allow_incomplete
         if allow_incomplete:
             try:
@@ -128,6 +134,7 @@ class Cassette:
             self._connection.executemany("INSERT INTO temp.place (id, key, occurrence) VALUES (?, ?, ?)", rows)
             self._connection.execute("PRAGMA query_only = ON")
         self._places = "temp.place"
+        self._counts.clear()
         self._remembered.clear()
         self._remembered_bytes = 0
 
@@ -135,9 +142,14 @@ class Cassette:
 
     def count(self, key: Key) -> int:
         """How many playable answers there are."""
+        if (known := self._counts.get(key)) is not None:
+            return known
         row = self._must(f"SELECT max(occurrence) FROM {self._places} WHERE key = ?", key_bytes(key))
         (last,) = typed(row, int | None)
-        return 0 if last is None else last + 1
+        count = 0 if last is None else last + 1
+        if self._sealed and len(self._counts) < MANY:
+            self._counts[key] = count
+        return count
 
     def count_broken(self, key: Key) -> int:
         """How many answers had broken."""

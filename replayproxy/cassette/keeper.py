@@ -32,6 +32,9 @@ TRAINED_AFTER = 256
 TRAINED_AT_SEAL = 24
 """Exchanges below which a dictionary would not pay for itself."""
 
+REMEMBERED = 64 * 1024 * 1024
+"""Bytes that streams in flight have said and that are kept in memory beside their segments."""
+
 SMALL = 256 * 1024 * 1024
 """Bytes of bodies: a larger cassette is not rewritten at sealing (this takes about 3 s)."""
 
@@ -48,6 +51,9 @@ class Keeper:
         self._matcher = matcher
         self._full = full
         self._open_rows: dict[int, int] = {}
+        self._heard: dict[int, list[Chunk]] = {}
+        self._heard_bytes = 0
+        self._before: tuple[dict[tuple[str, ...], int], dict[int, int]] | None = None
         self._lock = connection.Lock(path)
         try:
             self._open()
@@ -114,16 +120,21 @@ class Keeper:
 
     def begin(self) -> None:
         """Start a batch."""
-        self._names_before, self._rows_before = dict(self._names), dict(self._open_rows)
+        self._before = dict(self._names), dict(self._open_rows)
         self._connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         """Make the batch durable as far as promised."""
         self._connection.execute("COMMIT")
+        self._before = None
 
     def rollback(self) -> None:
-        """Forget the batch, also what was remembered of it."""
-        self._names, self._open_rows = self._names_before, self._rows_before
+        """Forget the batch, if there is one, also what was remembered of it."""
+        if self._before is not None:
+            self._names, self._open_rows = self._before
+            self._before = None
+            self._heard.clear()  # it may hold what was not written; the segments know
+            self._heard_bytes = 0
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
@@ -139,19 +150,45 @@ class Keeper:
         if piece.end is None:
             if row is None:
                 row = self._open_rows[piece.tape] = self._begin(piece)
+                self._heard[piece.tape] = []
             self._add_segment(row, piece.head, piece.chunks)
+            self._remember(piece)
             return
         if row is None:
             self._finish(None, piece, piece.chunks)
+            return
+        heard = self._forget(piece.tape)
+        if heard is not None:
+            del self._open_rows[piece.tape]
+            self._finish(row, piece, [*heard, *piece.chunks])
             return
         self._add_segment(row, piece.head, piece.chunks)
         del self._open_rows[piece.tape]
         status, fields, chunks, head_at = self._segments(row)
         self._finish(row, replace(piece, head=Head(head_at, status, fields)), chunks)
 
+    def _remember(self, piece: Piece) -> None:
+        """Keep what a stream in flight has said in memory too: reading it back from its segments costs 2 us an event."""
+        heard = self._heard.get(piece.tape)
+        if heard is None:
+            return
+        heard += piece.chunks
+        self._heard_bytes += piece.size
+        if self._heard_bytes > REMEMBERED:
+            self._forget(piece.tape)
+
+    def _forget(self, tape: int) -> list[Chunk] | None:
+        heard = self._heard.pop(tape, None)
+        if not self._heard:
+            self._heard_bytes = 0
+        elif heard is not None:
+            self._heard_bytes -= sum(100 + len(chunk.data) for chunk in heard)
+        return heard
+
     def drop(self, tape: int) -> None:
         """Remove what there is of a tape."""
         row = self._open_rows.pop(tape, None)
+        self._forget(tape)
         if row is not None:
             self._connection.execute("DELETE FROM payload WHERE id = ?", (payload_id(row),))
             self._connection.execute("DELETE FROM exchange WHERE id = ?", (row,))
@@ -186,7 +223,7 @@ class Keeper:
         fields: Headers = ()
         if position == 0 and head is not None:
             fields, times = head.headers, [head.at, *times]
-        answer = self._codec.pack_answer(fields, [chunk.data for chunk in chunks])
+        answer = self._codec.pack_segment(fields, [chunk.data for chunk in chunks])
         self._connection.execute(
             "INSERT INTO segment VALUES (?, ?, ?, ?)", (row, position, answer, codec.pack_times(codec.grained(times)))
         )
@@ -247,16 +284,17 @@ class Keeper:
             )
         self._store(row, 0, request, response)
         for position, leg in enumerate(piece.legs, 1):
+            heard = codec.as_read(leg.response)
             self._connection.execute(
                 "INSERT INTO leg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(row, position, leg.role, leg.upstream, leg.request.method, leg.request.path),
-                    *(leg.response.status, int(leg.response.ending), leg.started // 1000),
-                    *(leg.response.timeline.head // 1000, leg.response.timeline.end // 1000),
+                    *(heard.status, int(heard.ending), leg.started // 1000),
+                    *(heard.timeline.head // 1000, heard.timeline.end // 1000),
                     codec.digest_of_leg(key, leg),
                 ),
             )
-            self._store(row, position, leg.request, leg.response)
+            self._store(row, position, leg.request, heard)
 
     def _store(self, row: int, leg: int, request: Request, response: Response) -> None:
         self._connection.execute(

@@ -74,6 +74,11 @@ def _exchange_problems(cassette: Cassette, matcher: Matcher, number: int) -> Ite
     for (column, found), written in zip(derived.items(), said, strict=True):
         if written != found:
             yield f"its row says {column} {written}, its payload {found}"
+    rows = cassette.all("SELECT role, head_us, total_us FROM leg WHERE exchange = ? ORDER BY leg", number)
+    for leg, (role, *times) in zip(exchange.legs, rows, strict=True):
+        timeline = leg.response.timeline
+        if times != [timeline.head // 1000, timeline.end // 1000]:
+            yield f"its {role} leg says that it began and ended at {times} us, its payload says another time"
 
 
 def _place_problems(cassette: Cassette) -> Iterator[Problem]:
@@ -82,15 +87,20 @@ def _place_problems(cassette: Cassette) -> Iterator[Problem]:
         "SELECT key, count(*), min(occurrence), max(occurrence) FROM exchange WHERE occurrence IS NOT NULL"
         " GROUP BY key HAVING min(occurrence) <> 0 OR count(*) <> max(occurrence) + 1"
     )
+    # SQLite looks at no CHECK constraint of a file that it may only read.
+    contradictions = cassette.all(
+        "SELECT id FROM exchange WHERE (state = 1) <> (digest IS NOT NULL)"
+        " OR (occurrence IS NOT NULL AND (state <> 1 OR ending IS NOT 0))"
+    )
+    for (number,) in contradictions:
+        yield Problem("", f"exchange {number} contradicts itself: open and ended, or broken and playable")
     for key, count, first, last in gaps:
         yield Problem("", f"{TAG}:{key.hex()} has {count} recordings, but they are numbered from {first} to {last}")
     whole = "SELECT short_id FROM v_exchange WHERE state = 'done' AND ending = 'complete' AND occurrence IS NULL"
     for (short_id,) in cassette.all(whole):
         yield Problem(short_id, "it is complete, but has no place among the recordings of its key")
     orphans = (
-        "SELECT payload.id FROM payload LEFT JOIN exchange ON exchange.id = payload.id / 16"
-        " LEFT JOIN leg ON exchange = exchange.id AND leg = payload.id % 16"
-        " WHERE exchange.id IS NULL OR (leg IS NULL AND payload.id % 16 > 0)"
+        "SELECT payload.id FROM payload LEFT JOIN exchange ON exchange.id = payload.id / 16 WHERE exchange.id IS NULL"
     )
     for (number,) in cassette.all(orphans):
         yield Problem("", f"payload {number} belongs to no exchange")

@@ -86,6 +86,7 @@ class Writer:
         self.recorded = 0
         self.trouble: str | None = None
         """Why recording is degraded; None when it is well."""
+        self._writing = False
         self._sealed = False
 
     # In the event loop
@@ -93,6 +94,7 @@ class Writer:
     def start(self) -> None:
         """Start the thread. Call it in the event loop."""
         self._loop = asyncio.get_running_loop()
+        self._writing = True
         self._thread.start()
 
     @property
@@ -117,7 +119,7 @@ class Writer:
 
     def keep(self, piece: Piece) -> bool:
         """Take a piece; False when there is no room for it or nobody to write it."""
-        if self.queued_bytes + piece.size > self._queue_bytes or not self._thread.is_alive():
+        if self.queued_bytes + piece.size > self._queue_bytes or not self._writing:
             return False
         if piece.end is not None and piece.key is not None:
             self._unsettled[piece.key] += 1
@@ -131,7 +133,7 @@ class Writer:
 
     async def room(self) -> None:
         """Wait until no longer full."""
-        while self.full and self._thread.is_alive():
+        while self.full and self._writing:
             waiter = asyncio.get_running_loop().create_future()
             self._room.append(waiter)
             await waiter
@@ -177,6 +179,7 @@ class Writer:
             log.exception("the writing thread has died: please report this")
             self._degrade("the writing thread has died: nothing more is recorded; its log says why; restart the proxy")
         finally:
+            self._writing = False
             self._call(self._let_pass)
 
     def _take(self, batch: list[_Order]) -> None:
