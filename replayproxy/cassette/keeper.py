@@ -168,7 +168,7 @@ class Keeper:
         self._finish(row, replace(piece, head=Head(head_at, status, fields)), chunks)
 
     def _remember(self, piece: Piece) -> None:
-        """Keep what a stream in flight has said in memory too: reading it back from its segments costs 2 us an event."""
+        """Keep what a stream in flight has said in memory too: to read it back would cost 2 us an event."""
         heard = self._heard.get(piece.tape)
         if heard is None:
             return
