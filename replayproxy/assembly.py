@@ -121,6 +121,7 @@ class App:
         self.server = DataPort(
             self.proxy.answer,
             self._upgrade,
+            now=self.clock.now,
             needs_body=looks_for_recordings(settings.mode)
             or settings.mode is Mode.SIMULATE
             or settings.pair is not None,
@@ -135,9 +136,9 @@ class App:
         def party(url: str, kv_address: str) -> Party:
             host = Address.of(url).host
             bootstrap = f"{host}:{pair.bootstrap_port}"
-            return Party(
-                url, host, kv_address, bootstrap if pair.protocol == "bootstrap-room" else f"http://{bootstrap}"
-            )
+            if pair.protocol != "bootstrap-room":
+                bootstrap = f"http://{f'[{host}]' if ':' in host else host}:{pair.bootstrap_port}"
+            return Party(url, host, kv_address, bootstrap)
 
         def servers(role: str, urls: tuple[str, ...], addresses: tuple[str, ...]) -> Servers:
             parties = [party(url, kv) for url, kv in zip_longest(urls, addresses, fillvalue="")]
@@ -209,7 +210,7 @@ class App:
             url = f"unix:{listen.uds}"
         else:
             tls = tls_context(listen.ssl_certfile, listen.ssl_keyfile)
-            host, port = await self.server.listen(listen.host, listen.port, tls=tls)
+            host, port = self.server.listen(listen.host, listen.port, tls=tls)
             url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
             self._refuse_loop(port)
         admin_url = await self._start_admin() if listen.admin_port is not None else None

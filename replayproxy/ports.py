@@ -40,7 +40,10 @@ class Listener(Protocol):
         ...
 
     def leg(self, leg: Leg) -> None:
-        """One leg of a prefill/decode pair is over. For those who record it; comes before `end`. Never waits."""
+        """One leg of a prefill/decode pair is over. For those who record it. Never waits.
+
+        Comes before `end`, save for a prefill that outlasts its decode.
+        """
         ...
 
     async def ready(self) -> None:
@@ -55,11 +58,14 @@ Upload = AsyncIterator[bytes]
 class Source(Protocol):
     """Plays answers: a live server, a prefill/decode pair, a cassette, a simulator."""
 
-    async def play(self, request: Request, listener: Listener, upload: Upload | None = None) -> None:
+    async def play(
+        self, request: Request, listener: Listener, upload: Upload | None = None, came: int | None = None
+    ) -> None:
         """Play the whole answer to `request`.
 
-        With `upload`, `request.body` is empty and the body comes from there. Raises `UpstreamError` if there was no
-        head to play; after the head, a failure is played as an `End` that is not COMPLETE.
+        Times count from `came`, when the client's request was complete, or from now where that is not known. With
+        `upload`, `request.body` is empty, the body comes from there, and times count from its end. Raises
+        `UpstreamError` if there was no head to play; after the head, a failure is an `End` that is not COMPLETE.
         """
         ...
 

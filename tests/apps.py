@@ -15,7 +15,8 @@ from replayproxy.assembly import App
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.core.policy import Mode
 from replayproxy.model import Ending, Exchange
-from replayproxy.settings import Settings
+from replayproxy.settings import Pair, Settings
+from tests.pair_double import Pair as PairDouble
 
 T = TypeVar("T")
 
@@ -50,6 +51,20 @@ async def running(settings: Settings, *, admin: bool = False, drain: float = 5.0
 def recording(cassette: Path, upstream: str, **more: Any) -> Settings:
     """Settings of `record`."""
     return Settings(Mode.RECORD, (cassette,), upstream, **more)
+
+
+def pairing(cassette: Path, double: PairDouble, *, pair: dict[str, Any] | None = None, **more: Any) -> Settings:
+    """Settings of `record` with a prefill/decode pair; `pair` holds what differs from the protocol's own."""
+    by_address = double.protocol == "addr-id"
+    servers = Pair(
+        prefill=tuple(server.url for server in double.prefills),
+        decode=tuple(server.url for server in double.decodes),
+        protocol=double.protocol,
+        prefill_kv=tuple(server.kv_address for server in double.prefills) if by_address else (),
+        decode_kv=tuple(server.kv_address for server in double.decodes) if by_address else (),
+        bootstrap_port=double.bootstrap_port,
+    )
+    return Settings(Mode.RECORD, (cassette,), pair=replace(servers, **(pair or {})), **more)
 
 
 def replaying(*cassettes: Path, **more: Any) -> Settings:

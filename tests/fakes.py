@@ -160,7 +160,9 @@ class FakeSource:
     asked: list[Request] = field(default_factory=list)
     uploaded: list[bytes] = field(default_factory=list)
 
-    async def play(self, request: Request, listener: Listener, upload: Upload | None = None) -> None:
+    async def play(
+        self, request: Request, listener: Listener, upload: Upload | None = None, came: int | None = None
+    ) -> None:
         """Give the next answer."""
         script = self.scripts[min(len(self.asked), len(self.scripts) - 1)]
         self.asked.append(request)

@@ -45,7 +45,7 @@ def test_every_example_in_the_readme_parses(example: str) -> None:
     """Nothing is run; the words are understood."""
     words = shlex.split(example)
     if words[0] == "--config":
-        words = words[2:] + ["--upstream", "http://127.0.0.1:8000"]
+        words = [*words[2:], "--upstream", "http://127.0.0.1:8000"]
     VERBS[words[0]].make_context(words[0], words[1:])
 
 

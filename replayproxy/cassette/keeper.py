@@ -90,6 +90,7 @@ class Keeper:
         """
         with suppress(sqlite3.Error):
             self._connection.close()
+        self._forget_all()
         self._open()
         with connection.translated(str(self.path)):
             there = {row for (row,) in self._connection.execute("SELECT id FROM exchange WHERE state = 0")}
@@ -133,8 +134,7 @@ class Keeper:
         if self._before is not None:
             self._names, self._open_rows = self._before
             self._before = None
-            self._heard.clear()  # it may hold what was not written; the segments know
-            self._heard_bytes = 0
+            self._forget_all()  # it may hold what was not written; the segments know
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
@@ -173,17 +173,19 @@ class Keeper:
         if heard is None:
             return
         heard += piece.chunks
-        self._heard_bytes += piece.size
+        self._heard_bytes += _weight(piece.chunks)
         if self._heard_bytes > REMEMBERED:
             self._forget(piece.tape)
 
     def _forget(self, tape: int) -> list[Chunk] | None:
         heard = self._heard.pop(tape, None)
-        if not self._heard:
-            self._heard_bytes = 0
-        elif heard is not None:
-            self._heard_bytes -= sum(100 + len(chunk.data) for chunk in heard)
+        if heard is not None:
+            self._heard_bytes -= _weight(heard)
         return heard
+
+    def _forget_all(self) -> None:
+        self._heard.clear()
+        self._heard_bytes = 0
 
     def drop(self, tape: int) -> None:
         """Remove what there is of a tape."""
@@ -455,6 +457,11 @@ class Keeper:
             raise Damaged(f"{self.path} has lost a row that it had a moment ago")
         (number,) = typed(row, int)
         return int(number)
+
+
+def _weight(chunks: Sequence[Chunk]) -> int:
+    """About how many bytes of memory they take."""
+    return sum(100 + len(chunk.data) for chunk in chunks)
 
 
 def derived_columns(request: Request, response: Response, facts: Facts) -> dict[str, int | str | None]:

@@ -30,6 +30,9 @@ from replayproxy.net.ear import Ear
 from replayproxy.net.upstream import HttpUpstream
 
 STREAMS = 16
+ATTEMPTS = 3
+"""Replays at pace: a machine that does something else meanwhile is late, and says so."""
+
 ON_TIME = 5.0
 """Milliseconds at the 99th percentile: what the demo calls the same beat."""
 
@@ -77,11 +80,14 @@ async def _demo(folder: Path, cassette: Path) -> int:
     async with _process(folder, "replay", str(cassette)) as proxy:
         fast = await _ask_all(proxy)
     say.print("3/4  replaying at the recorded pace …")
-    async with _process(folder, "replay", str(cassette), "--speed", "1") as proxy:
-        paced = await _ask_all(proxy)
+    paced, lateness = await _paced(folder, cassette, recorded)
+    for _ in range(1, ATTEMPTS):
+        if lateness is None or lateness.p99 <= ON_TIME:
+            break
+        say.print(f"     p99 {lateness.p99:.1f} ms late: this machine is busy; once more …")
+        paced, lateness = await _paced(folder, cassette, recorded)
     say.print("4/4  reading the cassette again …")
     _, problems = verify(cassette)
-    lateness = _lateness(recorded, paced)
     proven = [
         _same("status, body bytes", recorded, fast, paced, lambda answer: (answer.status, answer.body)),
         _same("chunk boundaries", recorded, fast, paced, lambda answer: answer.cuts),
@@ -107,6 +113,13 @@ async def _demo(folder: Path, cassette: Path) -> int:
         table.add_row("[green]yes[/]" if holds else "[red]NO[/]", claim, measured)
     out.print(table)
     return 0 if all(holds for _, holds, _ in proven) else 1
+
+
+async def _paced(folder: Path, cassette: Path, recorded: Heard) -> tuple[Heard, Summary | None]:
+    """One replay at the recorded pace, and how late it was."""
+    async with _process(folder, "replay", str(cassette), "--speed", "1") as proxy:
+        paced = await _ask_all(proxy)
+    return paced, _lateness(recorded, paced)
 
 
 # The client

@@ -15,6 +15,10 @@ class Ear:
         self._chunks: list[Chunk] = []
         self._end: End | None = None
 
+    def begin(self, started: int) -> Ear:  # noqa: ARG002  a `Relay` wants to know when
+        """A request is sent now, whose answer this hears."""
+        return self
+
     async def ready(self) -> None:
         """Never congested."""
 
@@ -38,9 +42,9 @@ class Ear:
         self._end = end
 
     @property
-    def begun(self) -> bool:
-        """Whether the head is there."""
-        return self._head is not None
+    def status(self) -> int:
+        """Of the head, or 0 while there is none."""
+        return self._head.status if self._head is not None else 0
 
     @property
     def heard(self) -> Response:

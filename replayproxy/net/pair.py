@@ -9,35 +9,83 @@ each server said becomes a leg; and whichever leg fails first is what the client
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from contextlib import suppress
+from collections.abc import Coroutine
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-
-import orjson
+from typing import Any
 
 from replayproxy.core import headers
-from replayproxy.core.pd import Asked, PrefillFailed, Protocol, splits
-from replayproxy.core.pd.legs import REQUEST_ID
-from replayproxy.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from replayproxy.model import Chunk, End, Ending, Head, Leg, Request, Response
+from replayproxy.core.pd import Asked, PrefillFailed, Protocol, opened
+from replayproxy.core.pd.legs import REQUEST_ID, admit, one_token_of, prompts_in, with_request_id
+from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout
+from replayproxy.model import End, Ending, Head, Leg, Request, Response
+from replayproxy.net.bootstrap import Bootstrap
 from replayproxy.net.ear import Ear
+from replayproxy.net.relay import Relay
 from replayproxy.net.servers import Server, Servers
-from replayproxy.net.upstream import HttpUpstream
 from replayproxy.ports import Clock, Listener, Upload
 
 AFTERWARDS = 1.0
 """Seconds in which a prefill that was asked at the same time may still say its last words after decode has ended."""
 
+GIVING_BACK = 10.0
+"""Seconds for a hand-over that nobody waits for any more. A lease is 30."""
+
+MOST_LEGS = 14
+"""A cassette holds 15 of one exchange, and one may come late. More than three are there only where servers refuse
+connections."""
+
+log = logging.getLogger("replayproxy.pair")
+
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
-    """One request under way: what was asked, who listens, and when the client's request was complete."""
+class _Call:
+    """A request of a client: what it asks, who listens, when it was complete, and what became of its legs so far."""
 
+    request: Request
+    body: dict[str, Any]
+    listener: Listener
+    started: int
+    request_id: str
+    legs: list[Leg]
+
+    def tell_legs(self) -> None:
+        """Tell the listener of the legs that are over."""
+        for leg in self.legs[-MOST_LEGS:]:
+            self.listener.leg(leg)
+        self.legs.clear()
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One try to answer a call: with these two servers, which count it among their requests until they are released."""
+
+    call: _Call
     asked: Asked
     prefill: Server
     decode: Server
-    listener: Listener
-    started: int
+    prefilling: ExitStack
+    decoding: ExitStack
+
+
+class _Refused(Exception):
+    """A server did not take the connection: it has not been asked."""
+
+    def __init__(self, servers: Servers, server: Server, error: UpstreamError) -> None:
+        super().__init__(str(error))
+        self.servers = servers
+        self.server = server
+        self.error = error
+
+
+class _NoPrefill(Exception):
+    """The prefill failed: with an error, or with an answer that says so."""
+
+    def __init__(self, failure: UpstreamError | Response) -> None:
+        super().__init__()
+        self.failure = failure
 
 
 class PairUpstream:
@@ -59,30 +107,44 @@ class PairUpstream:
         self._clock = clock
         self._draw = draw
         self._decode_alone = decode_alone
+        self._alone = 0
+        asked = prefill.servers if protocol.needs_bootstrap else ()
+        self._bootstraps = {server: Bootstrap(server.party.bootstrap, clock) for server in asked}
         self._probing: asyncio.Task[None] | None = None
+        self._errands: set[asyncio.Task[None]] = set()
 
-    async def play(self, request: Request, listener: Listener, upload: Upload | None = None) -> None:
+    async def play(
+        self, request: Request, listener: Listener, upload: Upload | None = None, came: int | None = None
+    ) -> None:
         """Play decode's answer, or the failure of whichever leg failed."""
-        started = self._clock.now()
         if upload is not None:
             request = replace(request, body=b"".join([piece async for piece in upload]))
+        started = came if came is not None and upload is None else self._clock.now()
+        admit(request)
         self._probe_now_and_then()
-        if splits(request):
-            await self._play_split(request, listener, started)
-        else:
-            await self._play_alone(request, listener)
+        body = opened(request)
+        if body is None or (not self._protocol.takes_batches and (prompts_in(body) or 1) > 1):
+            await self._play_whole(request, listener)
+            return
+        request_id = headers.get(request.headers, REQUEST_ID) or self._mint()
+        call = _Call(request, body, listener, started, request_id, [])
+        try:
+            await self._play_split(call)
+        finally:
+            call.tell_legs()
 
     async def reach(self) -> None:
         """Try whether both kinds of server are there. Raises `UpstreamError`."""
-        await self._prefill.next()
-        await self._decode.next()
-        for server in (*self._prefill.servers, *self._decode.servers):
-            await server.source.reach()
+        await self._prefill.reach()
+        await self._decode.reach()
 
     def close(self) -> None:
         """Close what is idle."""
-        if self._probing is not None:
-            self._probing.cancel()
+        for task in (self._probing, *self._errands):
+            if task is not None:
+                task.cancel()
+        for bootstrap in self._bootstraps.values():
+            bootstrap.close()
         self._prefill.close()
         self._decode.close()
 
@@ -96,217 +158,226 @@ class PairUpstream:
         await self._prefill.probe()
         await self._decode.probe()
 
+    def _mint(self) -> str:
+        return f"{self._draw.getrandbits(128):032x}"
+
     # What needs no prefill
 
-    async def _play_alone(self, request: Request, listener: Listener) -> None:
+    async def _play_whole(self, request: Request, listener: Listener) -> None:
         """A list of models, a tokenisation, a malformed request: any decode server can answer."""
-        tried: set[Server] = set()
-        while True:
-            server = await self._decode.next(tried)
-            try:
-                with self._decode.working(server):
-                    await server.source.play(request, listener)
-                return
-            except UpstreamUnreachable:
-                self._decode.leave_out(server)
-                tried.add(server)
+        with ExitStack() as decoding:
+            server = await self._reachable_decode(decoding)
+            await server.source.play(request, listener)
 
     # What has two legs
 
-    async def _play_split(self, request: Request, listener: Listener, started: int) -> None:
+    async def _play_split(self, call: _Call) -> None:
         """With the least busy of each. A server that refuses the connection has not been asked: another one is."""
         refused: set[Server] = set()
         while True:
-            prefill, decode = await self._prefill.next(refused), await self._decode.next(refused)
-            mint = f"{self._draw.getrandbits(128):032x}"
-            request_id = headers.get(request.headers, REQUEST_ID) or mint
             try:
-                with self._prefill.working(prefill), self._decode.working(decode):
-                    if self._protocol.needs_bootstrap and not prefill.party.engine:
-                        await self._ask_bootstrap(prefill)
-                    asked = Asked(request, request_id, mint, prefill.party, decode.party)
-                    turn = _Turn(asked, prefill, decode, listener, started)
+                with ExitStack() as prefilling, ExitStack() as decoding:
+                    turn = await self._turn(call, refused, prefilling, decoding)
                     await (self._both_at_once(turn) if self._protocol.concurrent else self._one_after_the_other(turn))
-                    return
+                return
             except _Refused as refusal:
-                for servers in (self._prefill, self._decode):
-                    if refusal.server in servers.servers:
-                        servers.leave_out(refusal.server)
-                refusal.server.party = replace(refusal.server.party, engine="")
+                refusal.servers.leave_out(refusal.server, refusal.error)
                 refused.add(refusal.server)
+                call.legs[:] = [leg for leg in call.legs if leg.response.status]  # the other one has hardly been asked
+            except _NoPrefill as without:
+                await self._do_without(call, without)
+                return
+
+    async def _do_without(self, call: _Call, prefill: _NoPrefill) -> None:
+        """Decode prefills by itself, or the client hears why there was no prefill."""
+        if self._decode_alone:
+            self._alone += 1
+            if self._alone == 1:
+                log.warning(
+                    "there was no prefill for %s: decode does it alone, now and whenever that happens (the"
+                    " cassette shows it)",
+                    call.request.path,
+                )
+            with ExitStack() as decoding:
+                server = await self._reachable_decode(decoding)
+                hearing = Relay(call.listener)
+                await self._leg(self._decode, server, call, with_request_id(call.request, call.request_id), hearing)
+                await self._finish(call, hearing)
+        elif isinstance(prefill.failure, Response):
+            await self._play_failure(call, prefill.failure)
+        else:
+            raise prefill.failure from prefill.failure.__cause__
+
+    async def _turn(self, call: _Call, refused: set[Server], prefilling: ExitStack, decoding: ExitStack) -> _Turn:
+        """Whose turn it is. The decode is reached first: without one, a prefill would be for nothing."""
+        decode = decoding.enter_context(self._decode.working(await self._decode.next(refused)))
+        await self._reach(self._decode, decode)
+        try:
+            free = await self._prefill.next(refused, patient=not self._decode_alone)
+            prefill = prefilling.enter_context(self._prefill.working(free))
+        except UpstreamError as error:
+            raise _NoPrefill(error) from error
+        party = prefill.party
+        if prefill in self._bootstraps:
+            try:
+                rank, engine = await self._bootstraps[prefill].engine()
+            except PrefillFailed as error:
+                raise _NoPrefill(error) from error
+            except UpstreamError as error:
+                raise _Refused(self._prefill, prefill, error) from error
+            party = replace(party, engine=engine, rank=rank)
+        asked = Asked(call.request, call.body, call.request_id, self._mint(), party, decode.party)
+        return _Turn(call, asked, prefill, decode, prefilling, decoding)
 
     async def _one_after_the_other(self, turn: _Turn) -> None:
-        asked = turn.asked
-        ticket = None
+        """Prefill, and then decode with its ticket."""
+        ticket = await self._ask_prefill(turn)
+        request = self._protocol.decode_request(turn.asked, ticket)
+        hearing = Relay(turn.call.listener)
         try:
-            answer = await self._ask_prefill(turn)
-            if answer.status >= 400 and not self._decode_alone:
-                await _play_failure(answer, turn.listener, self._clock.now() - turn.started)
-                return
-            if answer.status < 400:
-                ticket = self._protocol.ticket_from(answer)
-        except UpstreamError:
-            if not self._decode_alone:
-                raise
-        request = self._protocol.decode_request(asked, ticket)
-        await self._ask_decode(turn, request)
+            await self._ask_decode(turn, request, hearing)
+        except asyncio.CancelledError:
+            if not hearing.asked and (ticket is not None or self._protocol.binds_decode):
+                self._give_back(turn, ticket)
+            raise
+        await self._finish(turn.call, hearing)
 
     async def _both_at_once(self, turn: _Turn) -> None:
-        prefilling = asyncio.create_task(self._ask_prefill(turn))
-        hearing = _Hearing(turn.listener, self._clock.now() - turn.started)
+        """Decode's answer begins when the prefill has not failed, or when decode has something to say."""
+        hearing = Relay(turn.call.listener, held=True)
         request = self._protocol.decode_request(turn.asked, None)
+        prefilling = asyncio.create_task(self._ask_prefill(turn))
         decoding = asyncio.create_task(self._ask_decode(turn, request, hearing))
         try:
-            await asyncio.wait((prefilling, decoding), return_when=asyncio.FIRST_COMPLETED)
-            if prefilling.done() and not hearing.ear.begun and (failure := _failure(prefilling)) is not None:
-                await _cancelled(decoding)
-                if self._decode_alone:
-                    await self._ask_decode(turn, turn.asked.request)
-                elif isinstance(failure, Response):
-                    await _play_failure(failure, turn.listener, self._clock.now() - turn.started)
-                else:
-                    raise failure
-                return
+            await asyncio.wait((prefilling, decoding, hearing.spoke), return_when=asyncio.FIRST_COMPLETED)
+            if prefilling.done() and not hearing.spoke.done():
+                prefilling.result()
+            if not decoding.done():
+                await hearing.let_go()
             await decoding
-            await asyncio.wait((prefilling,), timeout=AFTERWARDS)
+            await self._finish(turn.call, hearing)
+            if hearing.ear.status < 400:
+                await asyncio.wait((prefilling,), timeout=AFTERWARDS)
         finally:
-            await _cancelled(prefilling)
-            await _cancelled(decoding)
+            await _ended(decoding)
+            await _ended(prefilling)
+            well = _went_well(prefilling) and 0 < hearing.ear.status < 500
+            if turn.prefill in self._bootstraps and not well:
+                self._bootstraps[turn.prefill].forget()
 
-    async def _ask_prefill(self, turn: _Turn) -> Response:
-        """The prefill's whole answer, as a leg. Raises `_Refused`, `UpstreamError`."""
+    async def _ask_prefill(self, turn: _Turn) -> dict[str, Any] | None:
+        """What the prefill hands over. Raises `_Refused`, `_NoPrefill`."""
         request = self._protocol.prefill_request(turn.asked)
         ear = Ear()
-        await self._leg("prefill", turn, turn.prefill, request, ear)
-        answer = ear.heard
-        if answer.ending is not Ending.COMPLETE:
-            raise PrefillFailed(f"the prefill server {turn.prefill.source.url} broke off: look at its log")
-        return answer
+        try:
+            await self._leg(self._prefill, turn.prefill, turn.call, request, ear)
+            answer = ear.heard
+            if answer.ending is Ending.TIMEOUT:
+                raise UpstreamTimeout(f"the prefill server {turn.prefill.source.url} fell silent: look at its log")
+            if answer.ending is not Ending.COMPLETE:
+                raise PrefillFailed(f"the prefill server {turn.prefill.source.url} broke off: look at its log")
+            if not 200 <= answer.status < 300:
+                raise _NoPrefill(answer)
+            return self._protocol.ticket_from(answer)
+        except UpstreamError as error:
+            raise _NoPrefill(error) from error
+        finally:
+            turn.prefilling.close()
 
-    async def _ask_decode(self, turn: _Turn, request: Request, hearing: _Hearing | None = None) -> None:
-        """Play decode's answer. A server that refuses is replaced, where the prefill did not name it."""
-        hearing = hearing or _Hearing(turn.listener, self._clock.now() - turn.started)
-        refused: set[Server] = set()
-        server = turn.decode
+    async def _ask_decode(self, turn: _Turn, request: Request, hearing: Relay) -> None:
+        """Hear decode's answer. Raises `_Refused` where the prefill has named the server, `UpstreamError`."""
         while True:
             try:
-                await self._leg("decode", turn, server, request, hearing)
-                await hearing.finish()
+                await self._leg(self._decode, turn.decode, turn.call, request, hearing)
                 return
-            except _Refused:
+            except _Refused as refusal:
                 if self._protocol.binds_decode:
                     raise
-                self._decode.leave_out(server)
-                refused.add(server)
-                server = await self._decode.next(refused)
+                self._decode.leave_out(turn.decode, refusal.error)
+                turn.decoding.close()
+                turn.decode = await self._reachable_decode(turn.decoding)
 
-    async def _leg(self, role: str, turn: _Turn, server: Server, request: Request, heard: Ear | _Hearing) -> None:
-        """Ask one server, and tell the listener of it as a leg, however it ends."""
-        ear = heard.ear if isinstance(heard, _Hearing) else heard
-        started = self._clock.now()
+    async def _finish(self, call: _Call, hearing: Relay) -> None:
+        """Tell the end, and before it the legs."""
+        if (broken := hearing.broken_off) is not None:
+            kind = UpstreamTimeout if broken is Ending.TIMEOUT else UpstreamGarbled
+            raise kind("the decode server broke off before it said anything: look at its log")
+        call.tell_legs()
+        await hearing.finish()
+
+    async def _reachable_decode(self, decoding: ExitStack) -> Server:
+        """A decode server that takes a connection, with one request more. Raises `UpstreamUnreachable`."""
+        refused: set[Server] = set()
+        while True:
+            server = decoding.enter_context(self._decode.working(await self._decode.next(refused)))
+            try:
+                await self._reach(self._decode, server)
+                return server
+            except _Refused as refusal:
+                decoding.close()
+                self._decode.leave_out(server, refusal.error)
+                refused.add(server)
+
+    async def _reach(self, servers: Servers, server: Server) -> None:
+        """Have a connection to a server, so that the next request is sent at once. Raises `_Refused`."""
+        try:
+            await server.source.prepare()
+        except UpstreamError as error:
+            raise _Refused(servers, server, error) from error
+
+    async def _leg(self, servers: Servers, server: Server, call: _Call, request: Request, heard: Ear | Relay) -> None:
+        """Ask one server, and keep what it said as a leg, however it ends. Raises `_Refused`, `UpstreamError`."""
+        await self._reach(servers, server)
+        began = self._clock.now()
+        started = began - call.started
+        ear = heard.begin(started)
         ending = Ending.COMPLETE
         try:
             await server.source.play(request, heard)
-        except UpstreamUnreachable as error:
-            raise _Refused(server, error) from error
         except UpstreamError as error:
             ending = Ending.TIMEOUT if isinstance(error, UpstreamTimeout) else Ending.UPSTREAM_CUT
-            raise type(error)(f"the {role} server failed: {error}") from error
+            raise type(error)(f"the {servers.role} server failed: {error}") from error
         except asyncio.CancelledError:
             ending = Ending.CLIENT_GONE
             raise
         finally:
-            said = ear.broken(End(self._clock.now() - started, ending))
-            if said.status or ending is not Ending.COMPLETE:
-                turn.listener.leg(Leg(role, server.source.url, request, said, started - turn.started))
+            said = ear.broken(End(self._clock.now() - began, ending))
+            call.legs.append(Leg(servers.role, server.source.url, request, said, started))
 
-    async def _ask_bootstrap(self, server: Server) -> None:
-        """Which engine is behind a prefill server (Mooncake's bootstrap server, `GET /query`). Asked once."""
-        ear = Ear()
-        source = HttpUpstream(server.party.bootstrap, self._clock, first_byte=5, stall=5)
-        try:
-            await source.play(Request("GET", "/query"), ear)
-            ranks = orjson.loads(ear.heard.body)
-            engine = ranks[min(ranks, key=int)]["engine_id"]
-        except (UpstreamError, ValueError, KeyError, TypeError) as error:
-            raise PrefillFailed(
-                f"the bootstrap server {server.party.bootstrap} does not say which engine it has ({error}): start the"
-                " prefill server with its Mooncake connector, or correct --bootstrap-port"
-            ) from error
-        finally:
-            source.close()
-        server.party = replace(server.party, engine=str(engine))
+    # What is left over
 
+    async def _play_failure(self, call: _Call, answer: Response) -> None:
+        """The client hears what the prefill server said: its status, its fields, its body."""
+        at = self._clock.now() - call.started
+        call.tell_legs()
+        await call.listener.head(Head(at, answer.status, headers.end_to_end(answer.headers)))
+        for chunk in answer.chunks():
+            call.listener.chunk(chunk._replace(at=at))
+        await call.listener.end(End(at, answer.ending))
 
-class _Refused(Exception):
-    """A server refused the connection: it has not been asked."""
+    def _give_back(self, turn: _Turn, ticket: dict[str, Any] | None) -> None:
+        """The client left between the legs: let a decode server take the cache over, so that the prefill's is free."""
+        request = self._protocol.decode_request(one_token_of(turn.asked), ticket)
+        errand = asyncio.create_task(self._run(self._present(turn, request)))
+        self._errands.add(errand)
+        errand.add_done_callback(self._errands.discard)
 
-    def __init__(self, server: Server, error: UpstreamUnreachable) -> None:
-        super().__init__(str(error))
-        self.server = server
+    async def _present(self, turn: _Turn, request: Request) -> None:
+        with self._decode.working(turn.decode):
+            await turn.decode.source.play(request, Ear())
 
-
-class _Hearing:
-    """A `Listener` on decode's leg: keeps it, and tells the client's listener with times on the client's clock.
-
-    The end is told by `finish`, after the leg: then everything about the exchange is known.
-    """
-
-    def __init__(self, listener: Listener, offset: int) -> None:
-        self._listener = listener
-        self._offset = offset
-        self._end: End | None = None
-        self.ear = Ear()
-
-    @property
-    def congested(self) -> bool:
-        return self._listener.congested
-
-    async def ready(self) -> None:
-        await self._listener.ready()
-
-    async def head(self, head: Head) -> None:
-        await self.ear.head(head)
-        await self._listener.head(head._replace(at=head.at + self._offset))
-
-    def chunk(self, chunk: Chunk) -> None:
-        self.ear.chunk(chunk)
-        self._listener.chunk(chunk._replace(at=chunk.at + self._offset))
-
-    def burst(self, response: Response) -> None:
-        self.ear.burst(response)
-        self._listener.burst(response)
-
-    def leg(self, leg: Leg) -> None:
-        self._listener.leg(leg)
-
-    async def end(self, end: End) -> None:
-        await self.ear.end(end)
-        self._end = end
-
-    async def finish(self) -> None:
-        if self._end is not None:
-            await self._listener.end(self._end._replace(at=self._end.at + self._offset))
+    async def _run(self, errand: Coroutine[Any, Any, None]) -> None:
+        with suppress(UpstreamError, TimeoutError):
+            async with asyncio.timeout(GIVING_BACK):
+                await errand
 
 
-async def _play_failure(answer: Response, listener: Listener, offset: int) -> None:
-    """The client hears what the prefill server said: its status, its fields, its body."""
-    await listener.head(Head(offset, answer.status, headers.end_to_end(answer.headers)))
-    for chunk in answer.chunks():
-        listener.chunk(chunk._replace(at=offset))
-    await listener.end(End(offset, answer.ending))
+def _went_well(task: asyncio.Task[Any]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
-def _failure(prefilling: asyncio.Task[Response]) -> Response | BaseException | None:
-    """Why a prefill that is over failed; None if it did not."""
-    error = prefilling.exception()
-    if error is not None:
-        return error
-    answer = prefilling.result()
-    return answer if answer.status >= 400 else None
-
-
-async def _cancelled(task: asyncio.Task[object]) -> None:
+async def _ended(task: asyncio.Task[Any]) -> None:
+    """Nobody waits for it any more."""
     task.cancel()
-    with suppress(asyncio.CancelledError, UpstreamError, _Refused):
+    with suppress(asyncio.CancelledError, UpstreamError, _Refused, _NoPrefill):
         await task

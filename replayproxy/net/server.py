@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import http_parser, web
 
@@ -21,6 +20,7 @@ from replayproxy.core import headers
 from replayproxy.errors import ClientError, ReplayProxyError, SettingsError
 from replayproxy.model import Request
 from replayproxy.net.client import BUFFERED, Client, Played
+from replayproxy.net.door import BACKLOG, Door
 from replayproxy.ports import Upload
 
 log = logging.getLogger("replayproxy.server")
@@ -28,10 +28,46 @@ log = logging.getLogger("replayproxy.server")
 MAX_BODY = 128 * 1024 * 1024
 """Bytes of a request that must be known whole, because a recording is looked up by it."""
 
-BACKLOG = 4096
+Answer = Callable[[Request, Client, Upload | None, int], Awaitable[None]]
+"""The story: a request, who asks, a body that is still arriving, and when the last of the request came, in ns."""
 
-Answer = Callable[[Request, Client, Upload | None], Awaitable[None]]
 Upgrade = Callable[[Request, asyncio.Transport, bytes], Awaitable[None]]
+
+
+class _Connection(web.RequestHandler):
+    """A client's connection, which knows when it was read last.
+
+    Of 16 requests that come in one turn of the loop, the last one's handler starts 20 ms later where each recording has
+    to be unpacked first: replayed times count from here, not from there.
+    """
+
+    __slots__ = ("_now", "read_at")
+
+    def __init__(self, manager: web.Server, now: Callable[[], int], **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._now = now
+        self.read_at = 0
+
+    def data_received(self, data: bytes) -> None:
+        if data:  # aiohttp calls it with nothing, to go on with what it has
+            self.read_at = self._now()
+        super().data_received(data)
+
+
+class _Connections(web.Server):
+    """aiohttp's server, with these connections."""
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        now: Callable[[], int],
+        **options: Any,
+    ) -> None:
+        super().__init__(handler, **options)
+        self._now = now
+
+    def __call__(self) -> _Connection:
+        return _Connection(self, self._now, loop=self._loop, **self._kwargs)
 
 
 class Server:
@@ -41,7 +77,15 @@ class Server:
     still arriving is passed on as an `Upload`. `upgrade` takes over connections that ask for another protocol.
     """
 
-    def __init__(self, answer: Answer, upgrade: Upgrade, *, needs_body: bool, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        upgrade: Upgrade,
+        *,
+        now: Callable[[], int],
+        needs_body: bool,
+        api_key: str | None = None,
+    ) -> None:
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise SettingsError(
                 "aiohttp is without its C parser here (AIOHTTP_NO_EXTENSIONS is set, or it was built so): unset it,"
@@ -51,13 +95,14 @@ class Server:
         self._upgrade = upgrade
         self._needs_body = needs_body
         self._api_key = api_key
-        self._listening: list[asyncio.Server] = []
+        self._listening: list[asyncio.Server | Door] = []
         self._answering = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._hurried = asyncio.Event()
-        self._web = web.Server(
+        self._web = _Connections(
             self._handle,
+            now,
             handler_cancellation=True,
             auto_decompress=False,
             access_log=None,
@@ -68,19 +113,11 @@ class Server:
 
     # Listening
 
-    async def listen(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
+    def listen(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
         """Listen on a TCP port; 0 takes a free one. Gives the address. Raises `SettingsError`."""
-        try:
-            listening = await asyncio.get_running_loop().create_server(
-                self._web, host, port, ssl=tls, backlog=BACKLOG, reuse_address=True
-            )
-        except OSError as error:
-            raise SettingsError(
-                f"cannot listen on {host}:{port} ({os.strerror(error.errno) if error.errno else error}): "
-                "choose another --port, or 0 for a free one"
-            ) from error
-        self._listening.append(listening)
-        return cast("tuple[str, int]", listening.sockets[0].getsockname()[:2])
+        listening = free_socket(host, port, flag="--port")
+        self._listening.append(Door(listening, self._web, tls=tls))
+        return cast("tuple[str, int]", listening.getsockname()[:2])
 
     async def listen_unix(self, path: str) -> None:
         """Listen on a Unix domain socket. Raises `SettingsError`."""
@@ -148,16 +185,18 @@ class Server:
         self, request: Request, received: web.BaseRequest, transport: asyncio.Transport, client: Client
     ) -> None:
         content = received.content
+        connection = cast("_Connection", received.protocol)
         if content.is_eof():
             if received.body_exists:
                 request = _with_body(request, content.read_nowait(-1))
-            await self._answer(request, client, None)
+            await self._answer(request, client, None, connection.read_at)
             return
         upload = _upload(received, transport)
         if self._needs_body:
-            await self._answer(_with_body(request, await _all_of(upload)), client, None)
+            request = _with_body(request, await _all_of(upload))
+            await self._answer(request, client, None, connection.read_at)
         else:
-            await self._answer(request, client, upload)
+            await self._answer(request, client, upload, connection.read_at)
 
     def _admit(self, request: Request) -> None:
         if request.method == "CONNECT":
@@ -228,8 +267,8 @@ def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | 
     return context
 
 
-def free_socket(host: str, port: int) -> socket.socket:
-    """A listening TCP socket for somebody else's server; port 0 takes a free one. Raises `SettingsError`."""
+def free_socket(host: str, port: int, *, flag: str = "--admin-port") -> socket.socket:
+    """A listening TCP socket; port 0 takes a free one. Raises `SettingsError`, which names the flag to change."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -238,7 +277,8 @@ def free_socket(host: str, port: int) -> socket.socket:
         bound.listen(BACKLOG)  # who connects before it is served waits, and is not refused
     except OSError as error:
         bound.close()
+        off = ", or off" if flag == "--admin-port" else ""
         raise SettingsError(
-            f"cannot listen on {host}:{port} ({error.strerror}): choose another --admin-port, 0 for a free one, or off"
+            f"cannot listen on {host}:{port} ({error.strerror}): choose another {flag}, or 0 for a free one{off}"
         ) from error
     return bound

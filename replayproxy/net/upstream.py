@@ -76,13 +76,16 @@ class HttpUpstream:
         self._tls = ssl.create_default_context() if self.address.tls else None
         self._idle: list[Wire] = []
 
-    async def play(self, request: Request, listener: Listener, upload: Upload | None = None) -> None:
+    async def play(
+        self, request: Request, listener: Listener, upload: Upload | None = None, came: int | None = None
+    ) -> None:
         """Play the server's answer as it comes."""
+        started = self._clock.now() if came is None else came  # the client waits for our connection too
         wire = await self._connection()
         watch = _Watch(wire, self._clock, self.url, self._first_byte, self._stall)
         sending: asyncio.Task[None] | None = None
         try:
-            wire.ask(request, self._clock.now())
+            wire.ask(request, started)
             watch.start()
             wire.write(self._spelled(request, uploading=upload is not None))
             if upload is not None:
@@ -102,6 +105,12 @@ class HttpUpstream:
             self._idle.append(wire)
         else:
             wire.close()
+
+    async def prepare(self) -> None:
+        """Have a connection, so that the next `play` sends at once. Raises `UpstreamError`: nothing has been asked."""
+        wire = await self._connection()
+        wire.idle_since = self._clock.now()
+        self._idle.append(wire)
 
     async def reach(self) -> None:
         """Try whether somebody listens. Raises `UpstreamError`."""
@@ -127,7 +136,7 @@ class HttpUpstream:
         oldest = self._clock.now() - KEEP_ALIVE
         while self._idle:
             wire = self._idle.pop()
-            if wire.reusable and wire.idle_since > oldest:
+            if wire.reusable and wire.idle_since > oldest and wire.still_open:
                 return wire
             wire.close()
         return await self._connect(lambda: Wire(self._clock.now, self.url))

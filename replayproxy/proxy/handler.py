@@ -75,9 +75,11 @@ class ReplayProxy:
         self._invent = invent
         self._wanted = wanted
 
-    async def answer(self, request: Request, client: Listener, upload: Upload | None = None) -> None:
-        """Answer one request. Raises `UpstreamError` if there was no answer to begin with."""
-        started = self.clock.now()
+    async def answer(
+        self, request: Request, client: Listener, upload: Upload | None = None, came: int | None = None
+    ) -> None:
+        """Answer one request, which was complete at `came`, or now. Raises `UpstreamError` if there is no answer."""
+        started = self.clock.now() if came is None else came
         asked, decision = await self.decide(request)
         self.tally.requests[type(decision).__name__.lower()] += 1
         self.tally.in_flight += 1
@@ -88,9 +90,9 @@ class ReplayProxy:
                 case Record():
                     with self.recorder.tape(asked.request, scope=asked.scope, key=asked.key) as tape:
                         heard = tape.hearing(upload) if upload is not None else None
-                        await self.upstream.play(asked.request, Both(client, tape, self.tally), heard)
+                        await self.upstream.play(asked.request, Both(client, tape, self.tally), heard, started)
                 case Forward():
-                    await self.upstream.play(asked.request, client, upload)
+                    await self.upstream.play(asked.request, client, upload, started)
                 case Simulate():
                     await self.player.play(self.invent(asked.request), client, started)
                 case Probe():

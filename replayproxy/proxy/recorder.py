@@ -138,7 +138,9 @@ class Tape:
         """Keep a leg, with the field lines that may be kept."""
         asked, said = leg.request, leg.response
         asked = replace(asked, headers=headers.stored_of_request(asked.headers))
-        said = replace(said, headers=headers.stored_of_answer(said.headers))
+        stopped = self._recorder.stopping and said.ending is Ending.CLIENT_GONE
+        ending = Ending.PROXY_STOPPED if stopped else said.ending
+        said = replace(said, headers=headers.stored_of_answer(said.headers), ending=ending)
         self._legs = (*self._legs, replace(leg, request=asked, response=said))
 
     async def end(self, end: End) -> None:

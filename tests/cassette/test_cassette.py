@@ -16,12 +16,26 @@ from replayproxy.cassette import cassette as module
 from replayproxy.cassette import schema
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.codec import as_read
+from replayproxy.cassette.keeper import Keeper
 from replayproxy.cassette.library import Library
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.errors import CassetteError, Damaged, NewerFormat, NotACassette
 from replayproxy.model import Ending, Key, Place, Request, Response
 from replayproxy.ports import Shelf
-from tests.recordings import MATCHER, as_stored, asked, exchange, record, said, samples, stored, story, streamed
+from tests.recordings import (
+    MATCHER,
+    as_stored,
+    asked,
+    exchange,
+    keep,
+    pieces,
+    record,
+    said,
+    samples,
+    stored,
+    story,
+    streamed,
+)
 
 SEA, SUN = asked("sea"), asked("sun")
 
@@ -91,6 +105,20 @@ def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
         asyncio.run(walk())
         assert list(shelf._remembered) == [places[number] for number in (7, 8, 5, 0)]
         assert shelf._remembered_bytes == sum(2 * len(each.body) for each in shelf._remembered.values()) <= 10_000
+
+
+def test_a_cassette_that_is_recorded_on_is_counted_anew(tmp_path: Path) -> None:
+    """What was counted on a sealed one is remembered; while somebody has it open to record, also before the first."""
+    path = of(tmp_path / "a", (SEA, b"1"))
+    key = MATCHER.key(SEA)
+    with Cassette(path) as sealed:
+        assert [sealed.count(key), sealed.count(key)] == [1, 1]
+    keeper = Keeper(path, MATCHER)
+    with Cassette(path) as shelf:
+        assert shelf.count(key) == 1
+        keep(keeper, pieces(exchange(SEA, said([b"2"])), 1))
+        assert (shelf.count(key), bodies(shelf, SEA)) == (2, [b"1", b"2"])
+    keeper.close()
 
 
 # Rules
@@ -168,6 +196,29 @@ def test_several_cassettes_are_one_shelf(tmp_path: Path) -> None:
             asyncio.run(shelf.read(Place(MATCHER.key(SEA), 3)))
 
 
+@pytest.mark.parametrize("allow_incomplete", [False, True])
+def test_a_recording_is_found_by_its_hand_over(tmp_path: Path, allow_incomplete: bool) -> None:
+    """Among those of its key, on whichever cassette; a ticket makes no other key, and a broken one is not given."""
+
+    def presenting(ticket: str, content: str = "sea") -> Request:
+        return asked(content, kv_transfer_params={"transfer_id": ticket})
+
+    first = of(tmp_path / "a", (presenting("t0"), b"0"), (presenting("t1"), b"1"), (presenting("s"), b"s"))
+    second = of(
+        tmp_path / "b",
+        *((presenting("t2"), b"2"), (presenting("t3"), b"half", Ending.UPSTREAM_CUT), (presenting("t0", "x"), b"x")),
+    )
+    key = MATCHER.key(presenting("any"))
+    with (
+        Cassette(first, allow_incomplete=allow_incomplete) as a,
+        Cassette(second, allow_incomplete=allow_incomplete) as b,
+    ):
+        shelf = Library([a, b])
+        wanted = ("t0", "t1", "t2", "t3", "none")
+        found = [shelf.with_transfer(key, ticket) for ticket in wanted]
+        assert found == [0, 1, 3, 4 if allow_incomplete else None, None]
+
+
 # Many exchanges
 
 
@@ -196,7 +247,7 @@ def test_the_columns_for_people(tmp_path: Path) -> None:
         assert row.pop("key") == MATCHER.key(samples()[0].request)
         assert len(row.pop("short_id")) == 8
         assert row.pop("tpot_s") == pytest.approx((answer.timeline.end - answer.timeline.chunks[1]) / 1e9 / 19)
-        assert row | {"transfer": None} == {
+        assert row == {
             "id": 1,
             "occurrence": 0,
             "recorded_at": "2025-10-09T08:53:20.000Z",

@@ -103,7 +103,9 @@ class Gate:
         """In the thread: wait at this step, until opened."""
         if step == self._step:
             self._reached.set()
-            assert self._opened.wait(PATIENCE)
+            in_time = self._opened.wait(PATIENCE)
+            self._opened.set()
+            assert in_time
 
     async def reached(self) -> None:
         """In the test: wait until the thread stands there."""
@@ -124,6 +126,11 @@ class Studio:
     clock: ManualClock
 
 
+def trouble(here: Studio) -> str | None:
+    """What the writer says now: it changes while the test waits."""
+    return here.writer.trouble
+
+
 @asynccontextmanager
 async def studio(folder: Path, *, queue_bytes: int = module.QUEUE_BYTES) -> AsyncIterator[Studio]:
     """A writer that runs while the block does; afterwards it has stopped."""
@@ -133,8 +140,11 @@ async def studio(folder: Path, *, queue_bytes: int = module.QUEUE_BYTES) -> Asyn
     writer.start()
     try:
         yield Studio(path, keeper, writer, clock)
+    except BaseException:
+        keeper.before = lambda _: None  # a test that has failed is not to hang as well
+        raise
     finally:
-        await asyncio.wait_for(writer.stop(), PATIENCE)
+        await asyncio.wait_for(writer.stop(), 2 * PATIENCE)
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
@@ -151,7 +161,8 @@ def chats(count: int, first: int = 0) -> list[Exchange]:
 def offer(writer: Writer, exchanges: list[Exchange], first: int = 0, cuts: tuple[int, ...] = ()) -> list[bool]:
     """Offer each, in pieces; whether all of it was taken."""
     return [
-        all([writer.keep(piece) for piece in pieces(item, tape, cuts)]) for tape, item in enumerate(exchanges, first)
+        False not in [writer.keep(piece) for piece in pieces(item, tape, cuts)]
+        for tape, item in enumerate(exchanges, first)
     ]
 
 
@@ -159,14 +170,14 @@ def offer(writer: Writer, exchanges: list[Exchange], first: int = 0, cuts: tuple
 
 
 def test_what_is_kept_is_on_the_cassette(tmp_path: Path) -> None:
-    """Everything that was taken before `stop` is written, counted, and the file sealed; nothing is left in the queue."""
+    """Everything that was taken before `stop` is written, counted, and the file sealed; the queue is empty."""
     kept = chats(30)
 
     async def story() -> None:
         async with studio(tmp_path) as here:
             assert here.writer.started
             assert offer(here.writer, kept, cuts=(3,)) == [True] * 30
-        assert (here.writer.recorded, here.writer.queued_bytes, here.writer.trouble) == (30, 0, None)
+        assert (here.writer.recorded, here.writer.queued_bytes, trouble(here)) == (30, 0, None)
         assert not here.writer.started
 
     run(story())
@@ -193,6 +204,21 @@ def test_settled_means_that_it_can_be_found(tmp_path: Path) -> None:
                 gate.open()
                 await here.writer.settled(MATCHER.key(other.request))
                 assert reader.count(MATCHER.key(other.request)) == 1
+
+    run(story())
+
+
+def test_who_waits_cuts_the_gathering_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is gathered for a moment, here for a quarter of an hour, unless somebody waits or the end has come."""
+    monkeypatch.setattr(module, "BATCH_NANOSECONDS", 900 * SECOND)
+    one, other = chats(2)
+
+    async def story() -> None:
+        async with studio(tmp_path) as here:
+            offer(here.writer, [one])
+            await here.writer.settled(MATCHER.key(one.request))
+            offer(here.writer, [other], first=2)
+        assert here.writer.recorded == 2
 
     run(story())
 
@@ -229,7 +255,7 @@ def test_pieces_are_written_in_batches(tmp_path: Path) -> None:
             offer(here.writer, [large] * 3, first=1000)
             gate.open()
         commits = "".join("|" if step == "commit" else "." for step in here.keeper.log if step in ("keep", "commit"))
-        sizes = [len(batch) for batch in commits.split("|")[:-1]]
+        sizes = [len(batch) for batch in commits.split("|") if batch]  # one without pieces has trained dictionaries
         assert sizes == [1, BATCH_PIECES, 12, 1]
 
     run(story())
@@ -265,10 +291,10 @@ def test_keep_never_waits_and_the_queue_is_bounded(tmp_path: Path) -> None:
 
 def test_who_waits_for_room_gets_it_before_anything_is_refused(tmp_path: Path) -> None:
     """`full` comes early: as long as everybody waits who can, nothing of theirs is lost."""
-    kept = chats(60)
+    kept = chats(20)
 
     async def story() -> None:
-        async with studio(tmp_path, queue_bytes=60_000) as here:
+        async with studio(tmp_path, queue_bytes=30_000) as here:
             gate = here.keeper.before = Gate("begin")
 
             async def record(tape: int, item: Exchange) -> bool:
@@ -321,7 +347,7 @@ def test_the_log_is_moved_into_the_file_once_a_second(tmp_path: Path) -> None:
                 offer(here.writer, [item], first=number)
                 here.clock.move(SECOND // 2)
                 await here.writer.settled(MATCHER.key(item.request))
-            assert here.writer.trouble is None
+            assert trouble(here) is None
         assert here.keeper.log.count("checkpoint") == 3
         assert len(read(here.path)) == 6
 
@@ -359,6 +385,7 @@ class BrokenDisk:
         self.broken = True
         self._hit = threading.Event()
         self._well = threading.Event()
+        self._openings = threading.Semaphore(0)
 
     def __call__(self, step: str) -> None:
         """In the thread."""
@@ -366,6 +393,7 @@ class BrokenDisk:
             self._hit.set()
             raise self._error
         if step == "reopen" and self.broken and self._also_when_opening:
+            self._openings.release()
             raise CassetteError("it cannot be opened")
         if step == "train":
             self._well.set()
@@ -373,6 +401,10 @@ class BrokenDisk:
     async def hit(self) -> None:
         """In the test: wait until it has made trouble."""
         assert await asyncio.to_thread(self._hit.wait, PATIENCE)
+
+    async def tried_to_open(self) -> None:
+        """In the test: wait until the file could not be opened again, once more."""
+        assert await asyncio.to_thread(self._openings.acquire, timeout=PATIENCE)
 
     async def repaired(self) -> None:
         """In the test: make it well, and wait until something was written."""
@@ -407,13 +439,12 @@ def test_trouble_of_the_disk_is_loud_and_passes(
             waiting = asyncio.create_task(here.writer.settled(MATCHER.key(during[0].request)))
             await disk.hit()
             await waiting
-            assert here.writer.trouble is not None
-            assert str(error) in here.writer.trouble
+            assert str(error) in str(trouble(here))
             await here.writer.settled(MATCHER.key(during[0].request))
             here.writer.keep(parts[2])
             await disk.repaired()
             await here.writer.settled(MATCHER.key(flying[0].request))
-            assert here.writer.trouble is None
+            assert trouble(here) is None
         assert (here.writer.recorded, sum(here.writer.dropped.values())) == (14, 0)
         assert ("reopen" in here.keeper.log) is opens_again
         assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
@@ -434,9 +465,9 @@ def test_a_file_that_cannot_be_opened_again_is_tried_until_it_can(tmp_path: Path
             disk = here.keeper.before = BrokenDisk("begin", error, also_when_opening=True)
             offer(here.writer, kept)
             await disk.hit()
-            while here.keeper.log.count("reopen") < 3:
-                await asyncio.sleep(0)
-            assert "cannot be opened again" in (here.writer.trouble or "")
+            for _ in range(3):
+                await disk.tried_to_open()
+            assert "cannot be opened again" in (trouble(here) or "")
             await disk.repaired()
         assert (here.writer.recorded, dict(here.writer.dropped)) == (5, {})
 
@@ -485,6 +516,30 @@ def test_a_disk_that_is_never_well_again_is_not_waited_for(tmp_path: Path, error
     found = read(tmp_path / "a.cassette")
     assert [item for item in found if item.response.ending is Ending.COMPLETE] == [as_stored(item) for item in before]
     assert verify(tmp_path / "a.cassette")[1] == []
+
+
+def test_a_connection_that_died_is_opened_again_to_seal(tmp_path: Path) -> None:
+    """What was written before the trouble is left in one whole file."""
+    kept = chats(2)
+
+    async def story() -> None:
+        async with studio(tmp_path) as here:
+            offer(here.writer, kept)
+            await here.writer.settled(MATCHER.key(kept[0].request))
+
+            def die(step: str) -> None:
+                if step == "begin" and not here.keeper.log.count("reopen"):
+                    here.keeper._connection.close()
+                    raise failing(sqlite3.OperationalError, sqlite3.SQLITE_IOERR)
+
+            here.keeper.before = die
+            offer(here.writer, chats(1, first=9), first=9)
+            await here.writer.stop()
+        assert dict(here.writer.dropped) in ({}, {"write failed": 1})
+
+    run(story())
+    assert read(tmp_path / "a.cassette")[:2] == [as_stored(item) for item in kept]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.cassette"]
 
 
 def test_after_giving_up_nothing_more_is_written(tmp_path: Path) -> None:
@@ -589,7 +644,7 @@ def test_a_poisoned_exchange_is_dropped_alone(tmp_path: Path, number: int, caplo
             offer(here.writer, kept[10:], first=10)
             assert poison.key is not None
             await here.writer.settled(poison.key)
-            assert here.writer.trouble is None
+            assert trouble(here) is None
         assert dict(here.writer.dropped) == {"cannot be written": 1}
         assert here.writer.recorded == 20
         with Cassette(here.path) as cassette:
@@ -615,8 +670,7 @@ def test_a_poisoned_piece_takes_its_whole_tape(tmp_path: Path, bad: int, at_once
                 here.writer.keep(part)
                 if not at_once:
                     await here.writer.settled(MATCHER.key(kept[number].request))
-            again = pieces(chats(1, first=99)[0], 99)
-            here.writer.keep(again[0])
+            here.writer.keep(pieces(chats(1, first=99)[0], 100)[0])
         assert dict(here.writer.dropped) == {"cannot be written": 1}
         assert here.writer.recorded == 4
 
@@ -638,10 +692,10 @@ def test_training_that_fails_writes_nothing_twice(tmp_path: Path) -> None:
             here.keeper.before = once
             offer(here.writer, kept[:2])
             await here.writer.settled(MATCHER.key(kept[0].request))
-            assert here.writer.trouble is not None
+            assert trouble(here) is not None
             here.keeper.before = lambda _: None
             offer(here.writer, kept[2:], first=2)
-        assert (here.writer.recorded, dict(here.writer.dropped), here.writer.trouble) == (3, {}, None)
+        assert (here.writer.recorded, dict(here.writer.dropped), trouble(here)) == (3, {}, None)
 
     run(story())
     assert read(tmp_path / "a.cassette") == [as_stored(item) for item in kept]
@@ -678,10 +732,10 @@ def test_a_dead_thread_holds_nobody_up(tmp_path: Path, caplog: pytest.LogCapture
             await asyncio.gather(*tasks)
             await asyncio.to_thread(here.writer._thread.join, PATIENCE)
             assert not here.writer.keep(pieces(item, 6)[0])
-            assert "has died" in (here.writer.trouble or "")
+            assert "has died" in (trouble(here) or "")
             await here.writer.room()
             await here.writer.settled(MATCHER.key(item.request))
-        assert "has died" in (here.writer.trouble or "")
+        assert "has died" in (trouble(here) or "")
 
     run(story())
     assert "please report this" in caplog.text
@@ -703,7 +757,7 @@ def test_a_cassette_that_cannot_be_sealed_is_let_go(tmp_path: Path) -> None:
         async with studio(tmp_path) as here:
             offer(here.writer, [item])
             here.keeper.before = refuse
-        assert "could not be sealed" in (here.writer.trouble or "")
+        assert "could not be sealed" in (trouble(here) or "")
 
     run(story())
     assert read(tmp_path / "a.cassette") == [as_stored(item)]

@@ -85,6 +85,21 @@ def test_what_is_late_goes_out_at_once() -> None:
     assert stage.tally.lateness_sum == pytest.approx(0.020)
 
 
+def test_what_is_due_by_now_goes_out_together() -> None:
+    """One burst, with its boundaries and its lateness chunk by chunk: a held-up server said it all at once too."""
+    stage = Stage(1)
+    stage.clock.move(30 * MILLISECOND)
+    assert stage.play(BEAT) == [
+        "130 client hears 200",
+        "130 client hears at once a b",
+        "131 client hears c",
+        "140 client hears the end: COMPLETE",
+    ]
+    assert [item.data for item in stage.listener.heard if isinstance(item, Chunk)] == [b"a", b"b", b"c"]
+    assert sum(stage.late) == 5
+    assert stage.tally.lateness_sum == pytest.approx(0.020 + 0.010 + 0)
+
+
 def test_a_congested_listener_is_waited_for() -> None:
     """What it held up is late, and said to be."""
     stage = Stage(1, congested_after=(1,), pause=10_500_000)

@@ -9,7 +9,7 @@ import pytest
 
 from replayproxy.core.headers import STORED_OF_ANSWERS, STORED_OF_REQUESTS
 from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
-from replayproxy.model import Chunk, End, Ending, Head, Headers, Request
+from replayproxy.model import Chunk, End, Ending, Head, Headers, Leg, Request
 from replayproxy.proxy.recorder import PIECE_BYTES, Both, Recorder, Tape
 from replayproxy.proxy.tally import Tally
 from tests.fakes import (
@@ -387,6 +387,31 @@ def test_only_allowed_field_lines_are_on_any_piece() -> None:
         assert piece.head is not None
         assert piece.head.headers == said
         assert "secret" not in repr(piece)
+
+
+def test_legs_are_kept_with_the_last_piece_and_without_secrets() -> None:
+    """Those of a pair, in their order, with the field lines that may be kept; the client is told of them too."""
+    said = answer((1, b"x"), headers=(*SECRETS_OF_ANSWERS, ("Content-Type", "application/json")))
+    asked = Request("POST", CHAT, (*SECRETS, ("Accept", "*/*")), b"{}")
+    studio = Studio()
+
+    async def hear() -> None:
+        with studio.tape() as tape:
+            both = Both(HearingListener([], studio.clock), tape, studio.tally)
+            await both.head(Head(0, 200, SSE))
+            both.leg(Leg("prefill", "http://p", asked, said, 1))
+            both.leg(Leg("decode", "http://d", asked, said, 2))
+            await both.end(End(1, Ending.COMPLETE))
+
+    asyncio.run(hear())
+    (piece,) = studio.archive.pieces
+    assert [(leg.role, leg.upstream, leg.started) for leg in piece.legs] == [
+        ("prefill", "http://p", 1),
+        ("decode", "http://d", 2),
+    ]
+    assert {leg.request.headers for leg in piece.legs} == {(("Accept", "*/*"),)}
+    assert {leg.response.headers for leg in piece.legs} == {(("Content-Type", "application/json"),)}
+    assert "secret" not in repr(piece)
 
 
 def test_a_recording_is_dated_when_its_request_was_complete() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from replayproxy.core.pd.addr_id import AddrId
 from replayproxy.core.pd.bootstrap_room import BootstrapRoom
-from replayproxy.core.pd.legs import PROTOCOLS, Asked, Knobs, Party, PrefillFailed, Protocol, splits
+from replayproxy.core.pd.legs import PROTOCOLS, Asked, Knobs, Party, PrefillFailed, Protocol, opened, splits
 from replayproxy.core.pd.nixl import Nixl
 from replayproxy.core.pd.plain import Plain
 from replayproxy.core.pd.transfer_id import TransferId
@@ -29,4 +29,4 @@ def protocol(name: str, knobs: Knobs) -> Protocol:
     return made[name]
 
 
-__all__ = ["PROTOCOLS", "Asked", "Knobs", "Party", "PrefillFailed", "Protocol", "protocol", "splits"]
+__all__ = ["PROTOCOLS", "Asked", "Knobs", "Party", "PrefillFailed", "Protocol", "opened", "protocol", "splits"]

@@ -1,33 +1,37 @@
 """`addr-id`: the request id carries the addresses at which the two connectors find each other (P2P NCCL, MoRI-IO).
 
-The id must be new for every hand-over, so the client's own is not used, and one that looks like ours is refused: it
-would name servers of the client's choice.
+The id must be new for every hand-over, so the client's own is not used.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from replayproxy.core import headers
-from replayproxy.core.pd.legs import REQUEST_ID, Asked, body_of, one_token, with_body, with_request_id
-from replayproxy.errors import ClientError
+from replayproxy.core.pd.legs import (
+    DECODE_MARK,
+    PREFILL_MARK,
+    Asked,
+    one_token,
+    plainly_answered,
+    with_body,
+    with_request_id,
+)
 from replayproxy.model import Request, Response
-
-_MARKS = ("___prefill_addr_", "___decode_addr_")
 
 
 class AddrId:
-    """One after the other, under an id made of two addresses."""
+    """One after the other, under an id made of two addresses. An id is for one prompt."""
 
     name = "addr-id"
     concurrent = False
     needs_bootstrap = False
     binds_decode = True
+    takes_batches = False
 
     def prefill_request(self, asked: Asked) -> Request:
         """The client's request, cut to one token, under the id."""
-        short = one_token(body_of(asked.request), asked.request.path)
-        return with_request_id(with_body(asked.request, short), _id(asked))
+        short = plainly_answered(with_body(asked.request, one_token(asked.body, asked.request.path)))
+        return with_request_id(short, _id(asked))
 
     def ticket_from(self, answer: Response) -> None:
         """The id is the ticket."""
@@ -38,7 +42,4 @@ class AddrId:
 
 
 def _id(asked: Asked) -> str:
-    own = headers.get(asked.request.headers, REQUEST_ID) or ""
-    if any(mark in own for mark in _MARKS):
-        raise ClientError("an X-Request-Id with addresses in it is ours to make: send another, or none")
-    return f"{_MARKS[0]}{asked.prefill.kv_address}{_MARKS[1]}{asked.decode.kv_address}_{asked.mint}"
+    return f"{PREFILL_MARK}{asked.prefill.kv_address}{DECODE_MARK}{asked.decode.kv_address}_{asked.mint}"

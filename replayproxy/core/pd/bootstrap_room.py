@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from replayproxy.core.pd.legs import Asked, body_of, with_body, with_request_id
+from replayproxy.core.pd.legs import Asked, prompts_in, with_more, with_request_id
 from replayproxy.model import Request, Response
 
 
@@ -19,6 +19,7 @@ class BootstrapRoom:
     concurrent = True
     needs_bootstrap = False
     binds_decode = True
+    takes_batches = True
 
     def prefill_request(self, asked: Asked) -> Request:
         """The client's request with the room."""
@@ -29,22 +30,20 @@ class BootstrapRoom:
 
     def decode_request(self, asked: Asked, ticket: dict[str, Any] | None) -> Request:
         """The same."""
-        body = body_of(asked.request)
         host, _, port = asked.prefill.bootstrap.rpartition(":")
         room = int(asked.mint[:16], 16) >> 1  # 63 bit
-        size = _batch(body)
+        size = _batch(asked.body)
         if size is None:
             where: dict[str, Any] = {"bootstrap_host": host, "bootstrap_port": int(port), "bootstrap_room": room}
         else:
             rooms = [(room + item) % 2**63 for item in range(size)]
             where = {"bootstrap_host": [host] * size, "bootstrap_port": [int(port)] * size, "bootstrap_room": rooms}
-        return with_request_id(with_body(asked.request, body | where), asked.request_id)
+        return with_request_id(with_more(asked, where), asked.request_id)
 
 
 def _batch(body: dict[str, Any]) -> int | None:
     """How many sequences a request asks for; None for one, which needs no lists."""
-    prompt, n = body.get("prompt"), body.get("n")
-    prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else None
+    prompts, n = prompts_in(body), body.get("n")
     choices = n if isinstance(n, int) and n > 1 else None
     if prompts is None and choices is None:
         return None

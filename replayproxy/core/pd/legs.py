@@ -10,10 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from typing import Protocol as Shape
 
-import orjson
-
 from replayproxy.core import headers
-from replayproxy.errors import UpstreamError
+from replayproxy.errors import ClientError, UpstreamError
 from replayproxy.model import Request, Response
 
 PROTOCOLS = ("plain", "nixl", "transfer-id", "addr-id", "bootstrap-room")
@@ -26,6 +24,9 @@ HAND_OVER = ("kv_transfer_params", "bootstrap_host", "bootstrap_port", "bootstra
 
 REQUEST_ID = "x-request-id"
 
+PREFILL_MARK, DECODE_MARK = "___prefill_addr_", "___decode_addr_"
+"""What stands before the addresses in a request id that carries them."""
+
 
 class PrefillFailed(UpstreamError):
     """The prefill answered, but not with what a decode needs."""
@@ -35,20 +36,28 @@ class PrefillFailed(UpstreamError):
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """One server of a pair. `kv_address` is where its connector listens; `engine` what its bootstrap server says."""
+    """One server of a pair. `kv_address` is where its connector listens; `bootstrap` where its bootstrap server is.
+
+    `engine` and `rank` are what that bootstrap server says, where a protocol asks it.
+    """
 
     url: str
     host: str
     kv_address: str = ""
     bootstrap: str = ""
     engine: str = ""
+    rank: str = "0"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request and who shall answer it. `request_id` goes on both legs, `mint` is fresh for every hand-over."""
+    """A request, its JSON body, and who shall answer it.
+
+    `request_id` goes on both legs, `mint` is fresh for every hand-over.
+    """
 
     request: Request
+    body: dict[str, Any]
     request_id: str
     mint: str
     prefill: Party
@@ -80,6 +89,9 @@ class Protocol(Shape):
     binds_decode: bool
     """The prefill request already names the decode server: another one needs another prefill."""
 
+    takes_batches: bool
+    """Several prompts in one request are handed over, each for itself."""
+
     def prefill_request(self, asked: Asked) -> Request:
         """What the prefill server is asked."""
         ...
@@ -93,19 +105,23 @@ class Protocol(Shape):
         ...
 
 
+# The client's request
+
+
+def opened(request: Request) -> dict[str, Any] | None:
+    """The JSON object in a request that generates; None for what has no prefill, or is malformed."""
+    if request.method != "POST" or request.path not in GENERATING:
+        return None
+    return json_of(request.body) or None
+
+
 def splits(request: Request) -> bool:
     """Whether a request is for both servers. What is not, a malformed one too, is for a decode server to answer."""
-    return request.method == "POST" and request.path in GENERATING and bool(json_of(request.body))
-
-
-def body_of(request: Request) -> dict[str, Any]:
-    """The JSON object of a request that `splits`. Numbers keep their value."""
-    value: dict[str, Any] = json.loads(request.body)
-    return value
+    return opened(request) is not None
 
 
 def json_of(body: bytes) -> dict[str, Any]:
-    """A JSON object, or nothing."""
+    """A JSON object, or nothing. Python's own reader: orjson makes floats of integers beyond 64 bits."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -115,25 +131,29 @@ def json_of(body: bytes) -> dict[str, Any]:
 
 def without_hand_over(request: Request) -> Request:
     """What a client asked, out of what a decode server was asked."""
-    body = body_of(request)
-    for name in HAND_OVER:
-        body.pop(name, None)
+    body = {name: value for name, value in json_of(request.body).items() if name not in HAND_OVER}
     return with_body(request, body)
 
 
-def with_body(request: Request, body: dict[str, Any]) -> Request:
-    """The request with another body. Numbers keep their value however large they are."""
-    try:
-        spelled = orjson.dumps(body)
-    except orjson.JSONEncodeError:
-        spelled = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    return replace(request, body=spelled, headers=headers.without(request.headers, "content-length", "expect"))
+def prompts_in(body: dict[str, Any]) -> int | None:
+    """How many prompts a list of them holds; None for one prompt, of text or of token ids."""
+    prompt = body.get("prompt")
+    if not isinstance(prompt, list) or not prompt or isinstance(prompt[0], int):
+        return None
+    return len(prompt)
 
 
-def with_request_id(request: Request, request_id: str) -> Request:
-    """The request with this id, once."""
-    fields = headers.without(request.headers, REQUEST_ID)
-    return replace(request, headers=(*fields, ("X-Request-Id", request_id)))
+def admit(request: Request) -> None:
+    """Refuse a request id that carries addresses. Raises `ClientError`.
+
+    A connector goes where such an id says: it would be a server of the client's choice.
+    """
+    own = headers.get(request.headers, REQUEST_ID) or ""
+    if PREFILL_MARK in own or DECODE_MARK in own:
+        raise ClientError("an X-Request-Id with addresses in it is ours to make: send another, or none")
+
+
+# The legs' requests
 
 
 def one_token(body: dict[str, Any], path: str) -> dict[str, Any]:
@@ -146,6 +166,46 @@ def one_token(body: dict[str, Any], path: str) -> dict[str, Any]:
     short |= {"stream": False, cap: 1}
     if "max_completion_tokens" in body:
         short["max_completion_tokens"] = 1
-    if isinstance(body.get("min_tokens"), int) and body["min_tokens"] > 1:
+    least = body.get("min_tokens")
+    if isinstance(least, int | float) and least > 1:
         short["min_tokens"] = 1
     return short
+
+
+def one_token_of(asked: Asked) -> Asked:
+    """The same, cut to one token: for a hand-over that nobody waits for any more."""
+    short = one_token(asked.body, asked.request.path)
+    return replace(asked, request=with_body(asked.request, short), body=short)
+
+
+def with_body(request: Request, body: dict[str, Any]) -> Request:
+    """The request with another body. Numbers keep their value however large they are."""
+    try:
+        spelled = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: only an escape can say it
+        spelled = json.dumps(body, separators=(",", ":")).encode()
+    return _with_bytes(request, spelled)
+
+
+def with_more(asked: Asked, more: dict[str, Any]) -> Request:
+    """The client's request, byte for byte, with more keys at its end; made anew where it has one of them already."""
+    body = asked.request.body.strip()
+    if not asked.body or more.keys() & asked.body.keys() or body[:1] != b"{" or body[-1:] != b"}":
+        return with_body(asked.request, asked.body | more)
+    spelled = json.dumps(more, separators=(",", ":")).encode()
+    return _with_bytes(asked.request, body[:-1] + b"," + spelled[1:])
+
+
+def _with_bytes(request: Request, body: bytes) -> Request:
+    return replace(request, body=body, headers=headers.without(request.headers, "content-length", "expect"))
+
+
+def with_request_id(request: Request, request_id: str) -> Request:
+    """The request with this id, once."""
+    fields = headers.without(request.headers, REQUEST_ID)
+    return replace(request, headers=(*fields, ("X-Request-Id", request_id)))
+
+
+def plainly_answered(request: Request) -> Request:
+    """The request for an answer that we read ourselves: not compressed."""
+    return replace(request, headers=headers.without(request.headers, "accept-encoding"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from replayproxy.core.pd.legs import Asked, body_of, one_token, with_body, with_request_id
+from replayproxy.core.pd.legs import Asked, one_token, plainly_answered, with_body, with_request_id
 from replayproxy.model import Request, Response
 
 
@@ -18,11 +18,12 @@ class Plain:
     concurrent = False
     needs_bootstrap = False
     binds_decode = False
+    takes_batches = True
 
     def prefill_request(self, asked: Asked) -> Request:
         """The client's request, cut to one token."""
-        short = one_token(body_of(asked.request), asked.request.path)
-        return with_request_id(with_body(asked.request, short), asked.request_id)
+        short = plainly_answered(with_body(asked.request, one_token(asked.body, asked.request.path)))
+        return with_request_id(short, asked.request_id)
 
     def ticket_from(self, answer: Response) -> None:
         """There is none."""

@@ -1,0 +1,120 @@
+"""`nixl`: the exact requests on both legs, for each knob; and which tickets are presented."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from replayproxy.core.pd import Knobs, PrefillFailed
+from replayproxy.core.pd.nixl import Nixl
+from replayproxy.model import Response, Timeline
+from tests.core.pd.asked import CHAT, CUT_FIELDS, CUTS, TURN, WHOLE_FIELDS, Body, asked, seen
+
+SIX = {
+    "do_remote_decode": True,
+    "do_remote_prefill": False,
+    "remote_engine_id": None,
+    "remote_block_ids": None,
+    "remote_host": None,
+    "remote_port": None,
+}
+TWO = {"do_remote_decode": True, "do_remote_prefill": False}
+
+TICKET: dict[str, Any] = {  # vLLM 0.32
+    "do_remote_prefill": True,
+    "do_remote_decode": False,
+    "remote_block_ids": [[1, 2, 3]],
+    "remote_engine_id": "6b2f7c1e",
+    "remote_request_id": "chatcmpl-req-1-0a1b2c3d",
+    "remote_host": "localhost",
+    "remote_port": 5600,
+    "tp_size": 1,
+    "dcp_size": 1,
+    "pp_size": 1,
+    "remote_num_tokens": 42,
+    "remote_blocks_expiry_time": None,
+    "transfer_mode": "pull",
+    "remote_prefill_cached_tokens": 0,
+    "of_a_later_release": {"x": 1.5},
+}
+
+ROWS: dict[str, tuple[Knobs, Body, Body]] = {
+    "six": (Knobs(), SIX, TICKET),
+    "two": (Knobs(params="two"), TWO, TICKET),
+    "remote host": (Knobs(remote_host="url"), SIX, TICKET | {"remote_host": "p1"}),
+}
+
+
+@pytest.mark.parametrize(("knobs", "wanted", "presented"), ROWS.values(), ids=ROWS.keys())
+@pytest.mark.parametrize(("path", "body", "cut"), CUTS.values(), ids=CUTS.keys())
+def test_both_requests(path: str, body: Body, cut: Body, knobs: Knobs, wanted: Body, presented: Body) -> None:
+    """Prefill is asked for a ticket with one token; decode presents it verbatim with the client's own request."""
+    given = asked(path, body)
+    prefill = Nixl(knobs).prefill_request(given)
+    decode = Nixl(knobs).decode_request(given, TICKET)
+    assert seen(prefill) == ("POST", path, CUT_FIELDS, cut | {"kv_transfer_params": wanted})
+    assert seen(decode) == ("POST", path, WHOLE_FIELDS, body | {"kv_transfer_params": presented})
+    assert decode.body.startswith(given.request.body[:-1] + b",")
+
+
+def test_without_a_ticket_decode_gets_the_clients_request() -> None:
+    """It prefills by itself."""
+    given = asked(CHAT, {"messages": TURN})
+    assert Nixl(Knobs()).decode_request(given, None).body is given.request.body
+
+
+def test_a_client_that_sends_parameters_of_its_own_does_not_disturb() -> None:
+    """What it says about transfers is replaced on both legs."""
+    given = asked(CHAT, {"messages": TURN, "kv_transfer_params": {"do_remote_prefill": True, "remote_host": "evil"}})
+    assert orjson.loads(Nixl(Knobs()).prefill_request(given).body)["kv_transfer_params"] == SIX
+    assert orjson.loads(Nixl(Knobs()).decode_request(given, TICKET).body)["kv_transfer_params"] == TICKET
+
+
+def answer(body: object) -> Response:
+    """What a prefill said."""
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    return Response(200, (), content, (len(content),), Timeline(0, (0,), 0))
+
+
+def test_the_ticket_is_the_answers_transfer_parameters() -> None:
+    """Whatever keys they have."""
+    assert Nixl(Knobs()).ticket_from(answer({"choices": [], "kv_transfer_params": TICKET})) == TICKET
+
+
+NO_TICKET: list[tuple[str, object]] = [
+    ("no JSON", b"data: {}\n\n"),
+    ("a stream", b"data: [DONE]\n\n"),
+    ("nothing", b""),
+    ("a list", []),
+    ("no parameters", {"choices": []}),
+    ("null", {"kv_transfer_params": None}),
+    ("empty", {"kv_transfer_params": {}}),
+    ("text", {"kv_transfer_params": "xfer"}),
+    ("a list of parameters", {"kv_transfer_params": [TICKET]}),
+]
+TORN: list[tuple[str, str, dict[str, Any]]] = [
+    ("no blocks", "remote_block_ids", TICKET | {"remote_block_ids": None}),
+    ("an empty list of blocks", "remote_block_ids", TICKET | {"remote_block_ids": []}),
+    ("blocks that are none", "do_remote_prefill", TICKET | {"remote_block_ids": "1,2,3"}),
+    ("no engine", "remote_engine_id", TICKET | {"remote_engine_id": None}),
+    ("no host", "remote_host", TICKET | {"remote_host": ""}),
+    ("no port", "remote_port", {name: value for name, value in TICKET.items() if name != "remote_port"}),
+    ("not for a decode", "do_remote_prefill", TICKET | {"do_remote_prefill": False}),
+    ("the request's own keys", "remote_block_ids", dict(SIX)),
+]
+
+
+@pytest.mark.parametrize("body", [row[1] for row in NO_TICKET], ids=[row[0] for row in NO_TICKET])
+def test_an_answer_without_a_ticket_is_a_failed_prefill(body: object) -> None:
+    """And says what to do."""
+    with pytest.raises(PrefillFailed, match=r"no ticket.*kv connector"):
+        Nixl(Knobs()).ticket_from(answer(body))
+
+
+@pytest.mark.parametrize(("name", "ticket"), [row[1:] for row in TORN], ids=[row[0] for row in TORN])
+def test_a_ticket_that_would_hang_or_end_a_decode_is_never_presented(name: str, ticket: dict[str, Any]) -> None:
+    """Without blocks vLLM's engine ends; without an address the request waits for ever."""
+    with pytest.raises(PrefillFailed, match=f"not whole .*{name}"):
+        Nixl(Knobs()).ticket_from(answer({"kv_transfer_params": ticket}))
