@@ -49,6 +49,9 @@ from replayproxy.settings import Pair, Settings
 
 log = logging.getLogger("replayproxy")
 
+COLLECTED = (20_000, 20, 50)
+"""Allocations before the collector looks: Python's 700 are for programs that make cycles with every request."""
+
 SWITCH_INTERVAL = 0.000_5
 """Seconds. The writing thread may keep the interpreter for so long; Python's own 5 ms would show in recorded times."""
 
@@ -216,6 +219,7 @@ class App:
         admin_url = await self._start_admin() if listen.admin_port is not None else None
         gc.collect()
         gc.freeze()  # what is here now stays: the collector need not look at it again
+        gc.set_threshold(*COLLECTED)
         if listen.ready_file is not None:
             said = {"url": url, "admin_url": admin_url, "pid": os.getpid()}
             _write_whole(listen.ready_file, orjson.dumps(said))

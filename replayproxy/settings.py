@@ -82,6 +82,11 @@ class Pair:
     def __post_init__(self) -> None:
         if not self.prefill or not self.decode:
             raise SettingsError("a pair needs both: give --prefill URL and --decode URL")
+        if self.protocol == "bootstrap-room" and self.on_prefill_error == "decode":
+            raise SettingsError(
+                "an SGLang decode server cannot prefill by itself: leave --on-prefill-error decode away, or use another"
+                " --pd"
+            )
         if self.protocol == "addr-id":
             for flag, addresses, urls in (
                 ("--prefill-kv", self.prefill_kv, self.prefill),

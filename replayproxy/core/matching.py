@@ -32,6 +32,9 @@ DEFAULT_IGNORE = (
 )
 """They do not shape the answer."""
 
+MANY, REMEMBERED = 1024, 16 * 1024
+"""So many requests of at most so many bytes are remembered with their keys: 16 MiB."""
+
 _TOP_LEVEL = re.compile(r"\$\.([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -55,6 +58,7 @@ class Matcher:
         if rules.profile not in ("default", "exact"):
             raise SettingsError(f"match profile {rules.profile!r} is not known: use default or exact")
         self.rules = rules
+        self._known: dict[tuple[str, str, str | None, bytes], Key] = {}
         self._names: list[str] = []
         self._paths: list[jsonpath.JSONPath | jsonpath.CompoundJSONPath] = []
         for path in rules.paths():
@@ -68,8 +72,16 @@ class Matcher:
                 raise SettingsError(f"--match-ignore {path!r} is not a JSONPath (RFC 9535): {reason}") from error
 
     def key(self, request: Request) -> Key:
-        """The digest of the form."""
-        return canonical.digest(self.form(request))
+        """The digest of the form. The same bytes have the same key: the last thousand short requests are remembered."""
+        if len(request.body) > REMEMBERED:
+            return canonical.digest(self.form(request))
+        asked = (request.method, request.target, headers.get(request.headers, "content-type"), request.body)
+        known = self._known.get(asked)
+        if known is None:
+            if len(self._known) >= MANY:
+                self._known.clear()
+            known = self._known[asked] = canonical.digest(self.form(request))
+        return known
 
     def form(self, request: Request) -> bytes:
         """What is compared: method, path, sorted query, body. Equal forms are the same request, and only they."""

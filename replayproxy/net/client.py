@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from functools import lru_cache
 from http import HTTPStatus
 
 from aiohttp import web
@@ -151,9 +152,9 @@ class Client:
 class Played(web.StreamResponse):
     """What the HTTP server gets instead of a response: everything has been written already."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, *, keeps: bool) -> None:
         super().__init__(status=200)
-        self._keeps = client.keeps and client.whole
+        self._keeps = keeps
 
     @property
     def keep_alive(self) -> bool | None:
@@ -167,6 +168,15 @@ class Played(web.StreamResponse):
         """Nothing to write."""
 
 
+_KEPT, _CLOSED = Played(keeps=True), Played(keeps=False)
+
+
+def played(client: Client) -> Played:
+    """One of the two there are: to make one for each answer would cost a twentieth of a replay."""
+    return _KEPT if client.keeps and client.whole else _CLOSED
+
+
+@lru_cache(maxsize=256)
 def _spelled(status: int, fields: Headers, framing: str, *, keep: bool) -> bytes:
     """The head on the wire (RFC 9112 §4)."""
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]

@@ -19,7 +19,7 @@ from aiohttp import http_parser, web
 from replayproxy.core import headers
 from replayproxy.errors import ClientError, ReplayProxyError, SettingsError
 from replayproxy.model import Request
-from replayproxy.net.client import BUFFERED, Client, Played
+from replayproxy.net.client import BUFFERED, Client, played
 from replayproxy.net.door import BACKLOG, Door
 from replayproxy.ports import Upload
 
@@ -179,7 +179,7 @@ class Server:
             self._answering -= 1
             if not self._answering:
                 self._idle.set()
-        return Played(client)
+        return played(client)
 
     async def _answer_whole_or_streaming(
         self, request: Request, received: web.BaseRequest, transport: asyncio.Transport, client: Client
@@ -213,7 +213,7 @@ class Server:
     ) -> web.StreamResponse:
         rest = bytes(getattr(received.protocol, "_message_tail", b""))
         await self._upgrade(request, transport, rest)
-        return Played(client)
+        return played(client)
 
 
 def _request(received: web.BaseRequest) -> Request:
