@@ -295,6 +295,34 @@ def test_a_stream_in_flight_survives_opening_again(tmp_path: Path) -> None:
     assert read(path) == [as_stored(item)]
 
 
+@pytest.mark.parametrize("room", [0, 3000, 10**9])
+def test_what_is_remembered_of_streams_in_flight_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """Beyond that a stream is read back from its segments: the same answer; and memory is given back exactly."""
+    monkeypatch.setattr(module, "REMEMBERED", room)
+    path = tmp_path / "a.cassette"
+    kept = chats(20)
+    keeper = Keeper(path, MATCHER)
+    flying: list[list[Piece]] = []
+    for tape, item in enumerate(kept):
+        flying.append(pieces(item, tape, [3, 6, 9]))
+        for parts in flying:
+            keep(keeper, [parts.pop(0)])
+            assert keeper._heard_bytes <= room
+        flying = [parts for parts in flying if parts]
+        if tape % 7 == 6:
+            keeper.begin()
+            keeper.drop(99)
+            keeper.rollback()
+    for parts in flying:
+        keep(keeper, parts)
+    assert (keeper._heard, keeper._heard_bytes) == ({}, 0)
+    keeper.seal()
+    assert sorted(read(path), key=lambda item: item.recorded_at) == [as_stored(item) for item in kept]
+    assert verify(path) == (20, [])
+
+
 def test_a_stream_whose_file_was_taken_away_does_not_go_on_with_a_hole(tmp_path: Path) -> None:
     """The new file has its own rows: the stream's pieces are refused, not added to somebody else's answer."""
     path = tmp_path / "a.cassette"
@@ -307,10 +335,11 @@ def test_a_stream_whose_file_was_taken_away_does_not_go_on_with_a_hole(tmp_path:
             file.unlink()
     keeper.reopen()
     keep(keeper, pieces(chats(1)[0], 2, [1]))
-    keeper.begin()
-    with pytest.raises(sqlite3.IntegrityError):
-        keeper.keep(parts[1])
-    keeper.rollback()
+    for piece in parts[1:]:
+        keeper.begin()
+        with pytest.raises(sqlite3.IntegrityError):
+            keeper.keep(piece)
+        keeper.rollback()
     keeper.seal()
     assert read(path) == [as_stored(chats(1)[0])]
     assert verify(path) == (1, [])

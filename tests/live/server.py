@@ -5,6 +5,7 @@ Knows vLLM's `/health` and two of its metrics; nothing of what it is asked.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -28,18 +29,22 @@ START_PATIENCE = 300.0
 END_PATIENCE = 15.0
 """Seconds between SIGINT and SIGKILL."""
 
+PATIENCE = 30.0
+"""Seconds for vLLM to become as busy, or as idle, as a test made it."""
+
 LAST_WORDS = 4000
 
 
 def install() -> None:
     """What a user does first. Its progress goes to the terminal even where pytest captures: it may take minutes."""
-    installing = subprocess.Popen([EXAMPLE / "install"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert installing.stdout is not None
     said = []
-    for line in installing.stdout:
-        said.append(line)
-        sys.__stderr__ and print(f"install: {line}", end="", file=sys.__stderr__, flush=True)
-    assert installing.wait() == 0, "examples/real-vllm/install failed:\n" + "".join(said)[-LAST_WORDS:]
+    command = [EXAMPLE / "install"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as installing:
+        assert installing.stdout is not None
+        for line in installing.stdout:
+            said.append(line)
+            print(f"install: {line}", end="", file=sys.__stderr__, flush=True)
+    assert installing.returncode == 0, "examples/real-vllm/install failed:\n" + "".join(said)[-LAST_WORDS:]
 
 
 class RealVllm:
@@ -137,9 +142,8 @@ class Watch:
         gauges = {name: int(float(value)) for name, value in _GAUGE.findall(scraped.body)}
         return gauges[b"running"], gauges[b"waiting"]
 
-    async def until(self, running: int, waiting: int = 0) -> int:
-        """Ask until it is so; gives how often it was asked."""
-        asked = 1
-        while await self.busy() != (running, waiting):
-            asked += 1
-        return asked
+    async def until(self, running: int, waiting: int = 0) -> None:
+        """Ask until it is so."""
+        async with asyncio.timeout(PATIENCE):
+            while await self.busy() != (running, waiting):
+                pass

@@ -147,7 +147,10 @@ def test_vllm_forgets_a_queued_request_whose_client_leaves(vllm: RealVllm, tmp_p
     for _ in range(ATTEMPTS):
         cassette.unlink(missing_ok=True)
         with recording(cassette, vllm.url) as proxy:
-            forgotten, ended = run(queue(proxy.url))
+            try:
+                forgotten, ended = run(queue(proxy.url))
+            except TimeoutError:  # a machine so busy that streams ended before all of them had begun
+                continue
         figures.append(
             f"departure of a queued request: none waits after {forgotten:.0f} ms (<= {SOON:g});"
             f" of 16 running ones: none runs after {ended:.0f} ms"
