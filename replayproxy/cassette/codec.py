@@ -536,6 +536,8 @@ def _headers(value: object) -> Headers:
     for line in value:
         if not isinstance(line, list) or len(line) != 2 or not all(isinstance(part, str) for part in line):
             raise Damaged("a stored header has the wrong shape")
+        if any(mark in part for part in line for mark in "\r\n\0"):
+            raise Damaged("a stored header holds the end of a line: a replay would send a head that is not one")
         lines.append((line[0], line[1]))
     return tuple(lines)
 

@@ -79,7 +79,10 @@ def said_everything(path: str, tail: bytes) -> bool | None:
         return None
     if mark == b'"response.':
         return any(f'"response.{end}"'.encode() in tail for end in ("completed", "failed", "incomplete"))
-    return mark in tail
+    if mark.startswith(b"data:"):
+        # A line of its own: within a JSON string there is no line feed, so content that says it does not count.
+        return any(line.rstrip() == mark for line in tail.split(b"\n"))
+    return mark in tail  # within a JSON string its quotes are escaped
 
 
 # One event, one body

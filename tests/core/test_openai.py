@@ -283,3 +283,11 @@ def test_the_error_envelope_is_openai_s() -> None:
 def test_our_usage_is_theirs() -> None:
     """The usage of these tests is one that the openai package accepts."""
     assert CompletionUsage.model_validate(USAGE).total_tokens == 10
+
+
+def test_content_that_says_done_is_not_the_end() -> None:
+    """`data: [DONE]` ends a stream as a line of its own, and not within a JSON string."""
+    said = b'data: {"choices":[{"delta":{"content":"data: [DONE]"}}]}\n\n'
+    assert openai.said_everything("/v1/chat/completions", said) is False
+    assert openai.said_everything("/v1/chat/completions", said + b"data: [DONE]\n\n") is True
+    assert openai.said_everything("/v1/chat/completions", said + b"data: [DONE]\r\n\r\n") is True
