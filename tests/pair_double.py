@@ -11,7 +11,7 @@ heartbeats, tensor parallel ranks, and all that a model does. Knows no proxy.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -21,53 +21,11 @@ import orjson
 
 from tests.pair_blocks import Bell, Counts, Lost, Table
 from tests.pair_connectors import AddrId, Connector, Crashed, Nixl, Nothing, Room, TransferId, params_of
+from tests.pair_faults import Close, Fault, Hang, Reset, Say, Tamper
 from tests.pair_http import House, Visit
 from tests.pair_model import DONE, MODEL, Answer, Ask, Invalid, error, read
 
 GENERATING = ("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages")
-
-
-# Faults: what a server does instead of answering well
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Answer so at once."""
-
-    status: int
-    body: bytes = b'{"error":{"message":"no","type":"Test","param":null,"code":0}}'
-    fields: tuple[tuple[str, str], ...] = (("content-type", "application/json"),)
-
-
-@dataclass(frozen=True, slots=True)
-class Hang:
-    """Answer nothing; after the head and so many chunks, nothing more."""
-
-    after: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reset:
-    """RST before the head; or after it and so many chunks."""
-
-    after: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """FIN, likewise."""
-
-    after: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tamper:
-    """The ticket is another one."""
-
-    change: Callable[[dict[str, Any]], Any]
-
-
-Fault = Say | Hang | Reset | Close | Tamper
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +237,9 @@ class Server:
 class Pair:
     """The servers, and the table of blocks between them."""
 
-    def __init__(self, protocol: str, prefills: int, decodes: int, pace: Pace, lease: float) -> None:
+    def __init__(
+        self, protocol: str, prefills: int, decodes: int, pace: Pace, lease: float, network: str = "127.0.0"
+    ) -> None:
         self.protocol = protocol
         self._bell = Bell()
         self.table = Table(asyncio.get_running_loop().time, self._bell)
@@ -294,7 +254,7 @@ class Pair:
             "bootstrap-room": lambda: Room(self.table, self._engines),
         }
         connector = connectors[protocol]()
-        hosts = [f"127.0.0.{number + 1}" for number in range(prefills)]  # bootstrap servers share a port
+        hosts = [f"{network}.{number + 1}" for number in range(prefills)]  # bootstrap servers share a port
         self.prefills = [Server("prefill", connector, pace, lease, host, self._bell) for host in hosts]
         self.decodes = [Server("decode", connector, pace, lease, "127.0.0.1", self._bell) for _ in range(decodes)]
         self.reachable.update(hosts)
@@ -345,6 +305,13 @@ class Pair:
             self._desks[server] = desk
             self._engines[server.bootstrap] = self._engines[f"http://{server.bootstrap}"] = server
 
+    def name_connectors(self, prefill: Sequence[str], decode: Sequence[str]) -> None:
+        """Say that they are at these addresses. They are names: blocks go through a table."""
+        for server, address in (*zip(self.prefills, prefill, strict=True), *zip(self.decodes, decode, strict=True)):
+            host, _, port = address.rpartition(":")
+            server.kv_host, server.kv_port = host, int(port)
+            self._addresses.add(address)
+
     def _desk(self, server: Server) -> Callable[[Visit], Any]:
         async def answer(visit: Visit) -> None:
             self.queries.add("queries")
@@ -385,9 +352,10 @@ async def pair(
     pace: Pace | None = None,
     lease: float = 30.0,
     bootstrap_port: int = 0,
+    network: str = "127.0.0",
 ) -> AsyncIterator[Pair]:
-    """A running pair of this protocol."""
-    double = Pair(protocol, prefills, decodes, pace or Pace(), lease)
+    """A running pair of this protocol. `network`: three numbers of prefills' addresses, a host each."""
+    double = Pair(protocol, prefills, decodes, pace or Pace(), lease, network)
     await double.start(bootstrap_port)
     try:
         yield double
@@ -395,4 +363,4 @@ async def pair(
         double.stop()
 
 
-__all__ = ["Close", "Hang", "Pace", "Pair", "Reset", "Say", "Server", "Tamper", "pair", "params_of"]
+__all__ = ["Close", "Fault", "Hang", "Pace", "Pair", "Reset", "Say", "Server", "Tamper", "pair", "params_of"]

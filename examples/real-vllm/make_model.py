@@ -31,7 +31,7 @@ TEMPLATE = """\
 {{- '<|im_end|>\n' }}{% endfor %}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
 
-# Sixteen million parameters: a step for 16 streams takes one core about 10 ms. With fewer, vLLM makes tokens faster than
+# Sixteen million parameters: a step for 16 streams takes one core some 10 ms. With fewer, vLLM makes tokens faster than
 # its own HTTP server can send them from the other core, and all of a stream comes in one burst.
 SHAPE = {
     "hidden_size": 512,
@@ -66,9 +66,7 @@ def learn_to_read() -> transformers.PreTrainedTokenizerFast:
             show_progress=False,
         ),
     )
-    reader = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=bpe, bos_token=END, eos_token=STOP, pad_token=END
-    )
+    reader = transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=END, eos_token=STOP, pad_token=END)
     reader.chat_template = TEMPLATE
     return reader
 

@@ -182,6 +182,7 @@ class PairUpstream:
                 return
             except _Refused as refusal:
                 refusal.servers.leave_out(refusal.server, refusal.error)
+                self._forget_engine(refusal.server)
                 refused.add(refusal.server)
                 call.legs[:] = [leg for leg in call.legs if leg.response.status]  # the other one has hardly been asked
             except _NoPrefill as without:
@@ -209,7 +210,7 @@ class PairUpstream:
             raise prefill.failure from prefill.failure.__cause__
 
     async def _turn(self, call: _Call, refused: set[Server], prefilling: ExitStack, decoding: ExitStack) -> _Turn:
-        """Whose turn it is. The decode is reached first: without one, a prefill would be for nothing."""
+        """Whose turn it is. Both are reached before one is asked: half a hand-over is for nothing."""
         decode = decoding.enter_context(self._decode.working(await self._decode.next(refused)))
         await self._reach(self._decode, decode)
         try:
@@ -217,6 +218,7 @@ class PairUpstream:
             prefill = prefilling.enter_context(self._prefill.working(free))
         except UpstreamError as error:
             raise _NoPrefill(error) from error
+        await self._reach(self._prefill, prefill)
         party = prefill.party
         if prefill in self._bootstraps:
             try:
@@ -261,9 +263,8 @@ class PairUpstream:
         finally:
             await _ended(decoding)
             await _ended(prefilling)
-            well = _went_well(prefilling) and 0 < hearing.ear.status < 500
-            if turn.prefill in self._bootstraps and not well:
-                self._bootstraps[turn.prefill].forget()
+            if not (_went_well(prefilling) and 0 < hearing.ear.status < 500):
+                self._forget_engine(turn.prefill)
 
     async def _ask_prefill(self, turn: _Turn) -> dict[str, Any] | None:
         """What the prefill hands over. Raises `_Refused`, `_NoPrefill`."""
@@ -345,6 +346,11 @@ class PairUpstream:
             call.legs.append(Leg(servers.role, server.source.url, request, said, started))
 
     # What is left over
+
+    def _forget_engine(self, prefill: Server) -> None:
+        """It may be another one when it comes back."""
+        if prefill in self._bootstraps:
+            self._bootstraps[prefill].forget()
 
     async def _play_failure(self, call: _Call, answer: Response) -> None:
         """The client hears what the prefill server said: its status, its fields, its body."""

@@ -135,13 +135,14 @@ class Tape:
             self.chunk(chunk)
 
     def leg(self, leg: Leg) -> None:
-        """Keep a leg, with the field lines that may be kept."""
+        """Keep a leg, in the order in which they began, with the field lines that may be kept."""
         asked, said = leg.request, leg.response
         asked = replace(asked, headers=headers.stored_of_request(asked.headers))
         stopped = self._recorder.stopping and said.ending is Ending.CLIENT_GONE
         ending = Ending.PROXY_STOPPED if stopped else said.ending
         said = replace(said, headers=headers.stored_of_answer(said.headers), ending=ending)
-        self._legs = (*self._legs, replace(leg, request=asked, response=said))
+        kept = replace(leg, request=asked, response=said)
+        self._legs = tuple(sorted((*self._legs, kept), key=lambda one: one.started))
 
     async def end(self, end: End) -> None:
         """Keep how it ended."""

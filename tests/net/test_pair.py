@@ -5,6 +5,9 @@ legs, and a replay needs neither server.
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 
 import orjson
@@ -18,7 +21,7 @@ from replayproxy.model import Ending, Exchange, Leg, Request
 from replayproxy.settings import Settings
 from tests import wire
 from tests.apps import exchanges, pairing, replaying, run, running
-from tests.pair_double import Pace, Pair, pair
+from tests.pair_double import Pace, Pair, Server, pair
 from tests.pair_http import Visit
 from tests.pair_model import CHAT, TEXT
 from tests.pair_questions import ENDPOINTS, answer_to, ask, said
@@ -313,3 +316,65 @@ def test_an_id_with_addresses_in_it_is_refused(tmp_path: Path) -> None:
         assert not any(server.asked for server in double.servers)
 
     run(dialogue())
+
+
+def test_a_prefill_is_free_again_when_its_leg_is_over(tmp_path: Path) -> None:
+    """However long its decodes take: the next prompt goes to the server that has nothing to prefill."""
+
+    async def dialogue() -> None:
+        async with AsyncExitStack() as stack:
+            double = await stack.enter_async_context(pair("nixl", prefills=2))
+            proxy = await stack.enter_async_context(running(pairing(tmp_path / "free.cassette", double)))
+            one, other = double.prefills
+
+            async def send(number: int, server: Server) -> None:
+                client = await stack.enter_async_context(wire.connect(proxy.url))
+                client.send(ask(CHAT, f"question {number}"))
+                before = server.counts["requests"]
+                await double.until(lambda: server.counts["requests"] == before + 1)
+
+            double.decode.gate.clear()
+            await send(1, one)
+            await send(2, other)
+            await double.until(lambda: double.decode.working == 2)
+            one.gate.clear()
+            await send(3, one)
+            await send(4, other)
+            await double.until(lambda: double.decode.working == 3)
+            await send(5, other)
+            for gate in (one.gate, double.decode.gate):
+                gate.set()
+            await double.until(lambda: double.decode.counts["answered"] == 5)
+
+    run(dialogue())
+
+
+def test_a_server_that_does_not_accept_is_left_out_like_one_that_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is off does not refuse; what it was to be asked goes to another."""
+    monkeypatch.setattr("replayproxy.net.upstream.CONNECT_PATIENCE", 0.1)
+
+    async def dialogue() -> None:
+        with silent_port() as url:
+            async with pair("nixl") as double:
+                settings = pairing(tmp_path / "off.cassette", double, pair={"decode": (url, double.decode.url)})
+                async with running(settings) as proxy:
+                    answers = [await wire.ask(proxy.url, ask(CHAT, f"question {number}")) for number in range(3)]
+        assert [answer.status for answer in answers] == [200] * 3
+        clean(double)
+
+    run(dialogue())
+
+
+@contextmanager
+def silent_port() -> Iterator[str]:
+    """A port whose queue of connections is full: the kernel drops whoever comes."""
+    with socket.socket() as listening, ExitStack() as waiting:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(4):
+            caller = waiting.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(listening.getsockname())
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"

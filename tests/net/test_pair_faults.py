@@ -186,7 +186,7 @@ def test_a_prefill_that_breaks_ends_the_decode_that_waits_for_it(
 @pytest.mark.parametrize("dead", ["prefill", "decode"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_nobody_listening_is_a_502_that_says_which_kind_is_missing(tmp_path: Path, protocol: str, dead: str) -> None:
-    """Nobody was asked, and nothing is left pinned: decode is reached before the prefill begins."""
+    """Nobody was asked, and nothing is left pinned: both are reached before one is asked."""
     got = run(fall(tmp_path / "down.cassette", protocol, dead=dead))
     assert (got.status, got.code) == (502, "upstream_unreachable")
     assert f"no {dead} server answers" in got.answer.body.decode()
@@ -337,6 +337,36 @@ def test_a_decode_that_breaks_before_its_head_is_an_openai_error(
     assert {role for role, *_ in got.legs} == {"prefill", "decode"}
     if protocol not in CONCURRENT:
         assert got.legs == [("prefill", 200, COMPLETE), ("decode", 0, ending)]
+
+
+@pytest.mark.parametrize("protocol", CONCURRENT)
+def test_a_decode_that_breaks_after_its_head_and_before_its_first_word_is_an_openai_error(
+    tmp_path: Path, protocol: str
+) -> None:
+    """vLLM says 200 before it has anything to say; while the prefill still works, nobody has heard of that."""
+    cassette = tmp_path / "silent.cassette"
+
+    async def dialogue() -> None:
+        async with (
+            pair(protocol) as double,
+            running(pairing(cassette, double)) as proxy,
+            wire.connect(proxy.url) as client,
+        ):
+            double.prefill.gate.clear()
+            client.send(ask(CHAT, "hello", stream=True))
+            await double.until(lambda: double.prefill.working == double.decode.working == 1)
+            double.kill(double.decode)
+            got = await client.answer()
+            assert (got.status, got.head.get("x-replayproxy-error"), got.whole) == (502, "upstream_garbled", True)
+            await double.until(lambda: double.prefill.counts["aborted"] == 1)
+
+    run(dialogue())
+    [exchange] = exchanges(cassette)
+    assert (exchange.response.status, exchange.response.ending) == (0, CUT)
+    assert [(leg.role, leg.response.status, leg.response.ending) for leg in exchange.legs] == [
+        ("prefill", 0, GONE),
+        ("decode", 200, CUT),
+    ]
 
 
 AFTER_THE_HEAD: list[tuple[str, Fault, Ending]] = [

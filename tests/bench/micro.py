@@ -1,0 +1,85 @@
+"""What the single steps cost, in this process: keying a chat, packing and unpacking an exchange, reading a cassette."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from replayproxy.cassette import codec
+from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.codec import Codec
+from replayproxy.core.matching import Matcher, Rules
+from replayproxy.model import Place, Request
+from tests.bench.conversation import PATH
+from tests.bench.replay import CHATS, CHUNKS, recorded
+from tests.bench.report import Verdict, table
+
+ROUNDS = 5
+
+
+def measure(folder: Path) -> list[Verdict]:
+    """Print the table."""
+    path = recorded(folder, CHATS)
+    matcher = Matcher(Rules())
+    requests = [Request("POST", PATH, (("Content-Type", "application/json"),), chat.body) for chat in CHATS]
+    with Cassette(path) as cassette:
+        numbers = [int(row[0]) for row in cassette.all("SELECT id FROM exchange ORDER BY id")]
+        exchanges = [cassette.exchange(number) for number in numbers]
+        packer = Codec()
+        for number, kind, content in cassette.all("SELECT id, kind, content FROM dictionary ORDER BY id"):
+            packer.learn(number, kind, content)
+    responses = [exchange.response for exchange in exchanges]
+    chunks = [[chunk.data for chunk in response.chunks()] for response in responses]
+    ticks = [codec.ticks_of(response.timeline) for response in responses]
+    answers = [packer.pack_answer(one.headers, cut) for one, cut in zip(responses, chunks, strict=True)]
+    times = [codec.pack_times(one) for one in ticks]
+    asked = [packer.pack_request(exchange.request) for exchange in exchanges]
+    places = [Place(matcher.key(request), 0) for request in requests]
+
+    steps: dict[str, Callable[[], object]] = {
+        "key of a request": lambda: [matcher.key(request) for request in requests],
+        "pack: request": lambda: [packer.pack_request(exchange.request) for exchange in exchanges],
+        "pack: answer": lambda: [packer.pack_answer(a.headers, b) for a, b in zip(responses, chunks, strict=True)],
+        "pack: times": lambda: [codec.pack_times(one) for one in ticks],
+        "digest": lambda: [codec.digest("rp1:00", one.request, one.response) for one in exchanges],
+        "unpack: request": lambda: [packer.unpack_request(one, "POST", PATH) for one in asked],
+        "unpack: answer": lambda: [packer.unpack_answer(one, 1 << 20) for one in answers],
+        "unpack: times": lambda: [codec.unpack_times(one) for one in times],
+        "open a cassette and read one answer": lambda: _open_and_read(path, places),
+        "read from an open cassette, cold": lambda: _read(path, *places),
+    }
+    with Cassette(path) as warm:
+        steps["read from an open cassette, again"] = lambda: asyncio.run(_all(warm, places))
+        steps["count the answers to a request"] = lambda: [warm.count(place.key) for place in places]
+        rows = [(name, *_spent(step, len(CHATS))) for name, step in steps.items()]
+    title = f"Steps: CPU microseconds for a chat of {CHUNKS} chunks, median of {ROUNDS} rounds over {len(CHATS)} chats"
+    print(table(title, ("step", "us", "fastest"), rows))
+    return []
+
+
+def _open_and_read(path: Path, places: list[Place]) -> None:
+    for place in places:
+        _read(path, place)
+
+
+def _read(path: Path, *places: Place) -> None:
+    with Cassette(path) as cassette:
+        asyncio.run(_all(cassette, places))
+
+
+async def _all(cassette: Cassette, places: tuple[Place, ...] | list[Place]) -> None:
+    for place in places:
+        await cassette.read(place)
+
+
+def _spent(step: Callable[[], object], times: int) -> tuple[str, str]:
+    """CPU microseconds of one of so many, median and fastest."""
+    spent = []
+    for _ in range(ROUNDS):
+        started = time.process_time_ns()
+        step()
+        spent.append((time.process_time_ns() - started) / times / 1000)
+    return f"{median(spent):.1f}", f"{min(spent):.1f}"
