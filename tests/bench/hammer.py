@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from tests.bench.processes import cpu_seconds, report
+from tests.bench.processes import core_seconds, cpu_seconds, report
 
 GOOD = b"HTTP/1.1 200 "
 PIECE = 256 * 1024
@@ -48,7 +48,7 @@ def length_of(connection: socket.socket, request: bytes) -> int:
             return len(heard)
 
 
-def run(port: int, requests: list[str], connections: int, seconds: float, pid: int) -> dict[str, Any]:
+def run(port: int, requests: list[str], connections: int, seconds: float, pid: int, core: int) -> dict[str, Any]:
     """Hammer."""
     asked = [request.encode() for request in requests]
     first = connected(port)
@@ -66,7 +66,7 @@ def run(port: int, requests: list[str], connections: int, seconds: float, pid: i
         current[number], missing[number] = place, lengths[place]
         one.send(asked[place])
         place = (place + 1) % len(asked)
-    cpu, start = cpu_seconds(pid), time.monotonic()
+    cpu, busy, start = cpu_seconds(pid), core_seconds(core), time.monotonic()
     end = start + seconds
     while (now := time.monotonic()) < end:
         for number, _ in poll.poll():
@@ -85,7 +85,8 @@ def run(port: int, requests: list[str], connections: int, seconds: float, pid: i
             current[number], missing[number] = place, lengths[place]
             one.send(asked[place])
             place = (place + 1) % len(asked)
-    return {"answers": answers, "bytes": size, "seconds": now - start, "cpu": cpu_seconds(pid) - cpu}
+    used, busy = cpu_seconds(pid) - cpu, core_seconds(core) - busy
+    return {"answers": answers, "bytes": size, "seconds": now - start, "cpu": used, "busy": busy}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from statistics import median
 from replayproxy.cassette import codec
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.codec import Codec
+from replayproxy.core import canonical
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.model import Place, Request
 from tests.bench.conversation import PATH
@@ -40,7 +41,8 @@ def measure(folder: Path) -> list[Verdict]:
     places = [Place(matcher.key(request), 0) for request in requests]
 
     steps: dict[str, Callable[[], object]] = {
-        "key of a request": lambda: [matcher.key(request) for request in requests],
+        "key of a request": lambda: [canonical.digest(matcher.form(request)) for request in requests],
+        "key of a request, again": lambda: [matcher.key(request) for request in requests],
         "pack: request": lambda: [packer.pack_request(exchange.request) for exchange in exchanges],
         "pack: answer": lambda: [packer.pack_answer(a.headers, b) for a, b in zip(responses, chunks, strict=True)],
         "pack: times": lambda: [codec.pack_times(one) for one in ticks],

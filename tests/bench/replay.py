@@ -5,6 +5,9 @@ the body, derives the key, looks it up and answers in chunked coding; GET to ngi
 Content-Length. Client and server have a core each. No client on one core keeps nginx busy (wrk does not either), so
 that streams a second would flatter us: what counts is streams for a second of the server's CPU, which is the same
 where both are busy.
+
+The proxy remembers the keys of requests whose bytes it has seen. So there is a second row, where every request names
+another user: its bytes are new, what it asks for is not.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ from statistics import median
 from tests.bench.conversation import EXTRA_EVENTS, PATH, Chat
 from tests.bench.crowd import Plan
 from tests.bench.processes import (
-    core_seconds,
     crowd,
     double,
     hammer,
@@ -37,7 +39,10 @@ SECONDS = 3.0
 ROUNDS = 3
 BOUND, AIM = 0.25, 0.45
 
-NGINX, REPLAY = "nginx, static file", "replayproxy, speed max"
+USERS = 20
+"""For each chat: more requests than the proxy remembers keys."""
+
+NGINX, REPLAY, NEW = "nginx, static file", "replayproxy, speed max", "replayproxy, new bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,8 @@ def measure(folder: Path) -> list[Verdict]:
         proxy = running.enter_context(replayer(cassette))
         port = port_of(proxy.url)
         _check(port)
-        servers = {REPLAY: (port, proxy.pid, [_post(chat) for chat in CHATS])}
+        new = [_post(chat, user) for user in range(1, USERS + 1) for chat in CHATS]
+        servers = {REPLAY: (port, proxy.pid, [_post(chat) for chat in CHATS]), NEW: (port, proxy.pid, new)}
         if nginx_program():
             passing = running.enter_context(nginx(folder))
             servers = {NGINX: (passing.port, passing.pid, [_get(chat) for chat in CHATS]), **servers}
@@ -112,8 +118,10 @@ def _check(port: int) -> None:
     _ask_all(port, CHATS, streams=16)
 
 
-def _post(chat: Chat) -> str:
+def _post(chat: Chat, user: int = 0) -> str:
     body = chat.body.decode()
+    if user:
+        body = f'{body[:-1]},"user":"user-{user}"}}'
     return (
         f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: OpenAI/Python 2.8.1\r\nAccept: application/json\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
@@ -128,10 +136,8 @@ def _get(chat: Chat) -> str:
 
 
 def _round(port: int, pid: int, requests: list[str]) -> Round:
-    busy = core_seconds(server_core())
-    done = hammer(port=port, requests=requests, connections=CONNECTIONS, seconds=SECONDS, pid=pid)
-    others = max(0.0, core_seconds(server_core()) - busy - done["cpu"])
-    return Round(done["answers"], done["seconds"], done["cpu"], others)
+    done = hammer(port=port, requests=requests, connections=CONNECTIONS, seconds=SECONDS, pid=pid, core=server_core())
+    return Round(done["answers"], done["seconds"], done["cpu"], max(0.0, done["busy"] - done["cpu"]))
 
 
 def _row(server: str, rounds: list[Round], beside: list[Round] | None) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ LATE = 5.0
 DRIFT = 2.0
 """Milliseconds between a stream's typical error in its first third and in its last."""
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds to wait for a quiet moment, each time."""
 
 FASTER = 20.0
