@@ -320,7 +320,7 @@ class PairUpstream:
                 refused.add(server)
 
     async def _reach(self, servers: Servers, server: Server) -> None:
-        """Have a connection to a server, so that its request is sent at once. Raises `_Refused`."""
+        """Have a connection to a server, so that the next request is sent at once. Raises `_Refused`."""
         try:
             await server.source.prepare()
         except UpstreamError as error:
@@ -328,16 +328,13 @@ class PairUpstream:
 
     async def _leg(self, servers: Servers, server: Server, call: _Call, request: Request, heard: Ear | Relay) -> None:
         """Ask one server, and keep what it said as a leg, however it ends. Raises `_Refused`, `UpstreamError`."""
-        try:
-            wire = await server.source.connection()
-        except UpstreamError as error:
-            raise _Refused(servers, server, error) from error
+        await self._reach(servers, server)
         began = self._clock.now()
         started = began - call.started
         ear = heard.begin(started)
         ending = Ending.COMPLETE
         try:
-            await server.source.play(request, heard, over=wire)
+            await server.source.play(request, heard)
         except UpstreamError as error:
             ending = Ending.TIMEOUT if isinstance(error, UpstreamTimeout) else Ending.UPSTREAM_CUT
             raise type(error)(f"the {servers.role} server failed: {error}") from error

@@ -107,8 +107,8 @@ class HttpUpstream:
             wire.close()
 
     async def prepare(self) -> None:
-        """Have a connection, so that the next one need not be waited for. Raises `UpstreamError`."""
-        wire = await self.connection()
+        """Have a connection, so that the next `play` sends at once. Raises `UpstreamError`: nothing has been asked."""
+        wire = await self._connection()
         wire.idle_since = self._clock.now()
         self._idle.append(wire)
 
@@ -131,8 +131,8 @@ class HttpUpstream:
 
     # Connections
 
-    async def connection(self) -> Wire:
-        """The idle connection that was used last, or a new one. Raises `UpstreamError`: nothing has been asked."""
+    async def _connection(self) -> Wire:
+        """The idle connection that was used last, or a new one."""
         oldest = self._clock.now() - KEEP_ALIVE
         while self._idle:
             wire = self._idle.pop()

@@ -14,7 +14,6 @@ from replayproxy.core.pd import PROTOCOLS
 from replayproxy.model import Ending
 from replayproxy.net.pair import PairUpstream
 from replayproxy.net.upstream import HttpUpstream
-from replayproxy.net.wire import Wire
 from tests import wire
 from tests.apps import Running, exchanges, pairing, run, running
 from tests.pair_double import Hang, Pair, pair
@@ -115,13 +114,13 @@ class SlowToConnect(HttpUpstream):
 
     times = 0
 
-    async def connection(self) -> Wire:
+    async def prepare(self) -> None:
         """The second time, for ever."""
         self.times += 1
         if self.times == 2:
             self.waiting.set()
             await asyncio.Event().wait()
-        return await super().connection()
+        await super().prepare()
 
     def __init__(self, url: str, clock: Any) -> None:
         super().__init__(url, clock)
