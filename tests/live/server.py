@@ -122,9 +122,13 @@ class RealVllm:
         with suppress(ProcessLookupError):  # nobody of the group is left
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        with socket.socket() as asking:
-            port = int(self.url.rpartition(":")[2])
-            assert asking.connect_ex(("127.0.0.1", port)) != 0, "vLLM was ended, and somebody still listens"
+        port = int(self.url.rpartition(":")[2])
+        for _ in range(100):  # the kernel takes a moment to let go of a killed process's sockets
+            with socket.socket() as asking:
+                if asking.connect_ex(("127.0.0.1", port)) != 0:
+                    return
+            threading.Event().wait(0.1)
+        raise AssertionError("vLLM was ended, and somebody still listens")
 
 
 _GAUGE = re.compile(rb"^vllm:num_requests_(running|waiting)\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
