@@ -180,12 +180,14 @@ class Connection:
         return await self.answer()
 
     def send(self, request: Request) -> None:
-        """Send a request; times count from here."""
+        """Send a request; times count from here. Raises `Ended` when nobody is there any more."""
         self._asked = request.method
         self.write(spelled(request, self._host))
 
     def write(self, data: bytes) -> None:
-        """Send bytes as they are; times count from here."""
+        """Send bytes as they are; times count from here. Raises `Ended` when nobody is there any more."""
+        if self._heard.transport.is_closing():
+            raise Ended("closed", b"")
         self._heard.transport.write(data)
         self.sent_at = monotonic_ns()
 

@@ -57,8 +57,13 @@ async def main(prefill: str, decode: str) -> None:
     config = Config()
     config.bind = [f"fd://{bound.fileno()}"]
     config.accesslog = config.errorlog = None
-    print(bound.getsockname()[1], flush=True)
-    await serve(application(prefill, decode), config)
+    app = application(prefill, decode)
+
+    @app.before_serving
+    async def say_where() -> None:
+        print(bound.getsockname()[1], flush=True)
+
+    await serve(app, config)
 
 
 if __name__ == "__main__":

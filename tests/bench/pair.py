@@ -148,6 +148,8 @@ def _ask(port: int, pid: int, clients: int, bodies: list[str]) -> Round:
     for answer in heard.answers:
         if (answer.status, answer.whole, answer.events) != (200, True, EVENTS):
             raise RuntimeError(f"an answer came with status {answer.status} and {answer.events} of {EVENTS} events")
+    if not heard.window_events:
+        raise RuntimeError(f"nothing was answered within {WINDOW[1]:g} s: this machine is busy with something else")
     answered = heard.window_events / EVENTS
     return Round(
         rate=answered / heard.window_seconds,

@@ -135,14 +135,14 @@ _GAUGE = re.compile(rb"^vllm:num_requests_(running|waiting)\{[^}]*\} ([0-9.e+]+)
 
 
 class Watch:
-    """vLLM's own word on how busy it is, over a connection kept for it. Opened by `wire.connect` to vLLM itself."""
+    """vLLM's own word on how busy it is. Asked directly, each time over a new connection: vLLM closes an idle one."""
 
-    def __init__(self, connection: wire.Connection) -> None:
-        self._connection = connection
+    def __init__(self, url: str) -> None:
+        self._url = url
 
     async def busy(self) -> tuple[int, int]:
         """Requests that it generates for, and requests that wait."""
-        scraped = await self._connection.ask(wire.get("/metrics"))
+        scraped = await wire.ask(self._url, wire.get("/metrics"))
         gauges = {name: int(float(value)) for name, value in _GAUGE.findall(scraped.body)}
         return gauges[b"running"], gauges[b"waiting"]
 

@@ -45,7 +45,7 @@ LET_GO = SECOND + WRITTEN
 GRACE = SECOND // 4
 """For the writing itself, before the killer asks."""
 
-PATIENCE = 20 * SECOND
+PATIENCE = 60 * SECOND
 """After which the promise is broken, however busy the machine is."""
 
 MATCHER = Matcher(Rules())
@@ -80,8 +80,8 @@ class Heard:
 
     async def listen(self, connection: Connection) -> None:
         """Until the end, or until the recorder is gone."""
-        connection.send(self.request)
         try:
+            connection.send(self.request)
             await connection.head()
             async for frame in connection.frames():
                 self.chunks.append(frame.data)

@@ -63,16 +63,15 @@ Wait = Callable[[Connection, Watch], Awaitable[None]]
 
 async def leave(upstream: str, url: str, request: Request, wait: Wait) -> float:
     """Ask, wait, hang up. Gives the milliseconds until vLLM says that nobody is there."""
-    async with connect(upstream) as scraping:
-        watch = Watch(scraping)
-        await watch.until(running=0)
-        async with connect(url) as client:
-            client.send(request)
-            await wait(client, watch)
-            client.close()
-            left = monotonic_ns()
-        await watch.until(running=0)
-        return (monotonic_ns() - left) / 1e6
+    watch = Watch(upstream)
+    await watch.until(running=0)
+    async with connect(url) as client:
+        client.send(request)
+        await wait(client, watch)
+        client.close()
+        left = monotonic_ns()
+    await watch.until(running=0)
+    return (monotonic_ns() - left) / 1e6
 
 
 @pytest.mark.parametrize(
@@ -124,8 +123,8 @@ def test_vllm_forgets_a_queued_request_whose_client_leaves(vllm: RealVllm, tmp_p
     cassette = tmp_path / "queued.cassette"
 
     async def queue(url: str) -> tuple[float, float]:
-        async with connect(vllm.url) as scraping, AsyncExitStack() as stack:
-            watch = Watch(scraping)
+        watch = Watch(vllm.url)
+        async with AsyncExitStack() as stack:
             await watch.until(running=0)
             running = [await stack.enter_async_context(connect(url)) for _ in range(16)]
             for number, client in enumerate(running):
