@@ -29,6 +29,9 @@ DEFAULT_IGNORE = (
     "$.safety_identifier",
     "$.prompt_cache_key",
     "$.kv_transfer_params",
+    "$.bootstrap_host",
+    "$.bootstrap_port",
+    "$.bootstrap_room",
 )
 """They do not shape the answer."""
 
