@@ -53,7 +53,7 @@ class Proxy:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env={**environment(), **variables},
+                env={**environment(), "PYTHONFAULTHANDLER": "1", **variables},
                 text=True,
                 # Ctrl-C is for the test, which then ends its proxies; and Linux shares out CPUs by session.
                 start_new_session=True,
@@ -62,8 +62,11 @@ class Proxy:
             self._listener.start()
             came = self._ready.wait(READY_PATIENCE)
             if not came or not ready_file.exists():
-                self.kill()
-                raise AssertionError(f"{' '.join(map(str, (*program, *arguments)))} did not start:\n{self.said}")
+                ended = self.process.poll()
+                how = f"ended with {ended}" if ended is not None else f"was not ready after {READY_PATIENCE:g} s"
+                self.process.send_signal(signal.SIGABRT)  # its last words say where it is
+                self._wait()
+                raise AssertionError(f"{' '.join(map(str, (*program, *arguments)))} {how}:\n{self.said}")
             said = orjson.loads(ready_file.read_bytes())
         self.url: str = said["url"]
         self.admin_url: str | None = said["admin_url"]
