@@ -41,9 +41,11 @@ from replayproxy.net.servers import Server, Servers
 from replayproxy.net.tunnel import tunnel
 from replayproxy.net.upstream import Address, HttpUpstream
 from replayproxy.proxy.handler import ReplayProxy
+from replayproxy.proxy.journal import Journal
 from replayproxy.proxy.misses import Misses
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Recorder
+from replayproxy.proxy.report import Cause, Recording, Report
 from replayproxy.proxy.tally import Tally
 from replayproxy.settings import Pair, Settings
 
@@ -67,8 +69,9 @@ class Addresses:
 class App:
     """One proxy. `start` it, `stop` it; or `run` it until a signal."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, journal: Journal | None = None) -> None:
         self.settings = settings
+        self.journal = journal
         self.tally = Tally()
         self.misses = Misses()
         self.clock = SystemClock()
@@ -76,6 +79,8 @@ class App:
         self.writer: Writer | None = None
         self.recorder: Recorder | None = None
         self.upstream: HttpUpstream | PairUpstream | None = None
+        self.last_report: Report | None = None
+        """As it was when the app stopped."""
         self._cassettes: list[Cassette] = []
         self._draining = False
         self._admin_stopped = asyncio.Event()
@@ -101,6 +106,7 @@ class App:
                 if cassette.rules != matcher.rules:
                     log.warning("%s was recorded with other match rules: deriving its keys again", path)
                     cassette.use_rules(matcher)
+        self._library = Library(self._cassettes)
         if settings.upstream is not None:
             self.upstream = self._server(settings.upstream)
         if settings.pair is not None:
@@ -115,11 +121,12 @@ class App:
             misses=self.misses,
             matcher=matcher,
             playhead=Playhead(AtEnd.REFUSE if settings.mode is Mode.AUTO else replaying.at_end),
-            shelf=Library(self._cassettes) if settings.plays else None,
+            shelf=self._library if settings.plays else None,
             upstream=self.upstream,
             recorder=self.recorder,
             invent=Simulator(simulation.model, simulation.latency, simulation.seed).invent,
             wanted=Selection(include=recording.include, exclude=recording.exclude, sample=recording.sample),
+            journal=self.journal,
         )
         self.server = DataPort(
             self.proxy.answer,
@@ -258,6 +265,32 @@ class App:
         self._tasks.append(asyncio.create_task(serving))
         return f"http://{host}:{port}"
 
+    def report(self) -> Report:
+        """What has become of this run so far. After `stop`, which closes the cassettes, it is in `last_report`."""
+        return self._report(self._playable())
+
+    def _playable(self) -> list[Recording]:
+        return [
+            Recording(cassette, short_id, place, method, path)
+            for cassette, place, short_id, method, path in self._library.playable()
+        ]
+
+    def _report(self, playable: list[Recording]) -> Report:
+        tally = self.tally
+        return Report(
+            mode=self.settings.mode.value,
+            cassettes=tuple(map(str, self.settings.cassettes)),
+            recordings=len(playable),
+            served=tally.requests["replay"],
+            forwarded=tally.requests["forward"],
+            recorded=self.writer.recorded if self.writer else 0,
+            dropped=sum(self.writer.dropped.values()) if self.writer else 0,
+            simulated=tally.requests["simulate"],
+            causes=tuple(Cause(name, miss, times) for name, miss, times in self.misses.causes.values()),
+            unused=tuple(recording for recording in playable if recording.place not in tally.played),
+            lateness_max=tally.lateness_max,
+        )
+
     @property
     def trouble(self) -> str | None:
         """Why recording is degraded, if it is."""
@@ -272,10 +305,12 @@ class App:
         await self.server.cut()
         if self.upstream is not None:
             self.upstream.close()
+        playable = self._playable()
         if self.writer is not None:
             for cassette in self._cassettes:  # a reader would keep the file from being sealed
                 cassette.close()
             await self.writer.stop()
+        self.last_report = self._report(playable)
         self._admin_stopped.set()
         if self.recorder is not None:
             self._tasks[0].cancel()

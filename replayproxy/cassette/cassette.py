@@ -279,6 +279,17 @@ class Cassette:
 
     # Many exchanges
 
+    def playable(self) -> Iterator[tuple[Place, str, str, str]]:
+        """Everything that can be replayed: its place, short id, method and path; oldest first."""
+        rows = self._rows(
+            f"SELECT place.key, place.occurrence, exchange.digest, method, path FROM {self._places} AS place"
+            " JOIN exchange USING (id) JOIN endpoint ON endpoint.id = exchange.endpoint"
+            " WHERE place.occurrence IS NOT NULL ORDER BY exchange.id"
+        )
+        for row in rows:
+            key, occurrence, digest, method, path = typed(row, bytes, int, bytes, str, str)
+            yield Place(f"{TAG}:{key.hex()}", occurrence), digest[:4].hex(), method, path
+
     def find(self, prefix: str) -> list[int]:
         """The numbers of the exchanges whose short id begins so."""
         rows = self._rows(

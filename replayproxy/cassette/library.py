@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.errors import Damaged
@@ -35,6 +36,16 @@ class Library:
                 return before + found
             before += cassette.count(key)
         return None
+
+    def playable(self) -> Iterator[tuple[str, Place, str, str, str]]:
+        """Everything that can be replayed: its cassette, its place on this shelf, short id, method and path."""
+        before: Counter[Key] = Counter()
+        for cassette in self._cassettes:
+            here: Counter[Key] = Counter()
+            for place, short_id, method, path in cassette.playable():
+                here[place.key] += 1
+                yield str(cassette.path), Place(place.key, before[place.key] + place.occurrence), short_id, method, path
+            before += here
 
     async def read(self, place: Place) -> Response:
         """The answer at this place of the whole row."""

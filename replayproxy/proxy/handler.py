@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from replayproxy.core import headers
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import parsed, transfer_of
 from replayproxy.core.policy import (
@@ -24,6 +25,7 @@ from replayproxy.core.policy import (
 from replayproxy.core.sequence import Playhead, split_scope
 from replayproxy.model import Key, Place, Request, Response
 from replayproxy.ports import Clock, Listener, Shelf, Source, Upload
+from replayproxy.proxy.journal import Call, Journal
 from replayproxy.proxy.misses import Miss, Misses, probed
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Both, Recorder
@@ -60,6 +62,7 @@ class ReplayProxy:
         recorder: Recorder | None = None,
         invent: Callable[[Request], Response] | None = None,
         wanted: Callable[[Request], bool] = lambda _: True,
+        journal: Journal | None = None,
     ) -> None:
         self.mode = mode
         self.on_miss = on_miss
@@ -74,6 +77,7 @@ class ReplayProxy:
         self._recorder = recorder
         self._invent = invent
         self._wanted = wanted
+        self._journal = journal
 
     async def answer(
         self, request: Request, client: Listener, upload: Upload | None = None, came: int | None = None
@@ -86,19 +90,26 @@ class ReplayProxy:
         try:
             match decision:
                 case Replay(place):
+                    self.tally.played[place] += 1
+                    self._note(asked, decision, place=place)
                     await self.player.play(await self.shelf.read(place), client, started)
                 case Record():
+                    self._note(asked, decision)
                     with self.recorder.tape(asked.request, scope=asked.scope, key=asked.key) as tape:
                         heard = tape.hearing(upload) if upload is not None else None
                         await self.upstream.play(asked.request, Both(client, tape, self.tally), heard, started)
                 case Forward():
+                    self._note(asked, decision)
                     await self.upstream.play(asked.request, client, upload, started)
                 case Simulate():
+                    self._note(asked, decision)
                     await self.player.play(self.invent(asked.request), client, started)
                 case Probe():
                     await self.player.play(probed(asked.request), client, started)
                 case Refuse():
-                    await self.player.play(self.misses.explain(self._miss(asked)), client, started)
+                    explained = self.misses.explain(self._miss(asked))
+                    self._note(asked, decision, miss=headers.get(explained.headers, "x-replayproxy-miss"))
+                    await self.player.play(explained, client, started)
         finally:
             self.tally.in_flight -= 1
 
@@ -127,6 +138,11 @@ class ReplayProxy:
             found = self.shelf.with_transfer(key, transfer)
             occurrence = occurrence if found is None else found
         return None if occurrence is None else Place(key, occurrence)
+
+    def _note(self, asked: Asked, decision: Decision, *, place: Place | None = None, miss: str | None = None) -> None:
+        if self._journal is not None:
+            outcome = type(decision).__name__.lower()
+            self._journal.calls.append(Call(asked.request, asked.scope, outcome, place, miss))
 
     def _miss(self, asked: Asked) -> Miss:
         assert asked.key is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 from replayproxy.core.openai import error_body
 from replayproxy.model import Ending, Headers, Key, Request, Response, Timeline
@@ -54,6 +55,19 @@ class Miss:
                     " record and an --upstream."
                 )
 
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "code": self.code,
+            "method": self.request.method,
+            "path": self.request.path,
+            "key": self.key,
+            "scope": self.scope,
+            "recorded": self.recorded,
+            "asked": self.asked,
+            "sentence": self.sentence,
+        }
+
 
 class Misses:
     """Remembers misses by cause, numbers them, and answers."""
@@ -62,8 +76,8 @@ class Misses:
         self._numbers = count(1)
         self.causes: OrderedDict[tuple[str, Key], tuple[str, Miss, int]] = OrderedDict()
 
-    def explain(self, miss: Miss) -> Response:
-        """The answer to a client whose request has none."""
+    def note(self, miss: Miss) -> str:
+        """Count a miss. Gives the number of its cause, which the client is told."""
         cause = (miss.code, miss.key)
         if cause not in self.causes:
             self.causes[cause] = (f"m-{next(self._numbers):04}", miss, 0)
@@ -71,6 +85,11 @@ class Misses:
         self.causes[cause] = (name, miss, times + 1)
         if len(self.causes) > KEPT:
             self.causes.popitem(last=False)
+        return name
+
+    def explain(self, miss: Miss) -> Response:
+        """The answer to a client whose request has none; the miss is noted."""
+        name = self.note(miss)
         return own_response(
             404,
             error_body(f"replayproxy: {miss.sentence}", type="replay_miss", code=miss.code),

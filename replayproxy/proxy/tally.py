@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 
+from replayproxy.model import Place
+
 LATENESS_BOUNDS = (0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 """Seconds."""
 
@@ -19,6 +21,8 @@ class Tally:
         """Of recorded answers, by how they ended."""
         self.misses: Counter[str] = Counter()
         """By code."""
+        self.played: Counter[Place] = Counter()
+        """How often each recording was played."""
         self.in_flight = 0
         self.stalled = 0
         self.lateness_counts = [0] * (len(LATENESS_BOUNDS) + 1)
