@@ -98,13 +98,23 @@ class App:
         if settings.records:
             self.keeper = Keeper(settings.cassettes[0], matcher, full=recording.full_durability)
             self.writer = Writer(self.keeper, self.clock, queue_bytes=recording.queue_bytes)
-            self.recorder = Recorder(self.writer, self.clock, self.tally, block=recording.on_full == "block")
+            self.recorder = Recorder(
+                self.writer,
+                self.clock,
+                self.tally,
+                block=recording.on_full == "block",
+                compared=matcher.compared_headers,
+            )
         if settings.plays:
             for path in settings.cassettes:
                 cassette = Cassette(path, allow_incomplete=replaying.allow_incomplete)
                 self._cassettes.append(cassette)
                 if cassette.rules != matcher.rules:
-                    log.warning("%s was recorded with other match rules: deriving its keys again", path)
+                    log.warning(
+                        "%s was recorded with %s and is replayed with %s: its keys are derived again; --match-from"
+                        " cassette keeps its own",
+                        *(path, cassette.rules, matcher.rules),
+                    )
                     cassette.use_rules(matcher)
         self._library = Library(self._cassettes)
         if settings.upstream is not None:
@@ -169,11 +179,13 @@ class App:
 
     def _rules(self) -> Rules:
         """The rules asked for; else those of the first cassette that exists; else the default ones."""
-        if self.settings.match is not None:
+        if self.settings.match is not None and self.settings.match_from != "cassette":
             return self.settings.match
+        if self.settings.match_from == "flags":
+            return Rules()
         first = next((path for path in self.settings.cassettes if path.exists() and path.stat().st_size), None)
         if first is None:
-            return Rules()
+            return self.settings.match or Rules()
         with Cassette(first) as cassette:
             return cassette.rules
 

@@ -111,6 +111,8 @@ class Settings:
     stall_timeout: float = 300.0
     match: Rules | None = None
     """None: by the rules on the cassette, and the default ones for a new cassette."""
+    match_from: str | None = None
+    """`cassette`: by its rules, whatever `match` says; `flags`: by `match`, and the default ones if that is None."""
     listen: Listen = Listen()
     recording: Recording = Recording()
     replaying: Replaying = Replaying()

@@ -22,6 +22,7 @@ from replayproxy.cassette.codec import TICK, Codec, Kind
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import Facts, facts_of
+from replayproxy.core.sketch import sketch
 from replayproxy.errors import Damaged, SettingsError
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Request, Response
 from replayproxy.ports import Piece
@@ -98,7 +99,7 @@ class Keeper:
 
     def _settle_rules(self) -> None:
         """A cassette has one set of match rules: those of its first recorder."""
-        match = {"profile": self._matcher.rules.profile, "ignore": list(self._matcher.rules.ignore), "tag": TAG}
+        match = self._matcher.rules.document()
         stored = self._connection.execute("SELECT value FROM meta WHERE name = 'match'").fetchone()
         if stored is None:
             self._say("match", match)
@@ -283,6 +284,11 @@ class Keeper:
         else:
             row = int(
                 self._connection.execute(f"INSERT INTO exchange ({names}) VALUES ({marks})", columns).lastrowid or 0
+            )
+        if occurrence == 0:
+            self._connection.execute(
+                "INSERT INTO sketch VALUES (?, ?, ?)",
+                (row, columns["endpoint"], sketch(self._matcher.compared(request))),
             )
         self._store(row, 0, request, response)
         for position, leg in enumerate(piece.legs, 1):

@@ -25,7 +25,12 @@ def inventory(cassette: Cassette) -> dict[str, Any]:
         "format": cassette.one("PRAGMA user_version")[0],
         "creator": meta.pop("creator", "").strip('"') or None,
         "sealed": not wal.exists(),
-        "match": {"profile": rules.profile, "ignore": list(rules.paths())},
+        "match": {
+            "profile": rules.profile,
+            "ignore": list(rules.paths()),
+            "normalise": list(rules.normalise),
+            "headers": list(rules.headers),
+        },
         "meta": meta,
         "exchanges": cassette.one("SELECT count(*) FROM exchange")[0],
         "first_recorded_at": _iso(first),
@@ -117,8 +122,11 @@ def page(known: Mapping[str, Any], screen: Screen) -> None:
 
 
 def _facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    ignored = known["match"]["ignore"]
-    yield "match", f"{known['match']['profile']}   ignores {' '.join(ignored) if ignored else 'nothing'}", ""
+    rules = known["match"]
+    yield "match", f"{rules['profile']}   ignores {' '.join(rules['ignore']) or 'nothing'}", ""
+    for what, names in (("normalise", rules["normalise"]), ("headers", rules["headers"])):
+        if names:
+            yield f"match {what}", " ".join(names), ""
     for name, value in known["meta"].items():
         yield name, str(value), ""
     when = ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from replayproxy.core import headers
+from replayproxy.core.diff import nearest
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import parsed, transfer_of
 from replayproxy.core.policy import (
@@ -23,6 +25,7 @@ from replayproxy.core.policy import (
     looks_for_recordings,
 )
 from replayproxy.core.sequence import Playhead, split_scope
+from replayproxy.core.sketch import sketch
 from replayproxy.model import Key, Place, Request, Response
 from replayproxy.ports import Clock, Listener, Shelf, Source, Upload
 from replayproxy.proxy.journal import Call, Journal
@@ -30,6 +33,9 @@ from replayproxy.proxy.misses import Miss, Misses, probed
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Both, Recorder
 from replayproxy.proxy.tally import Tally
+
+NEIGHBOURS = 16
+"""Recordings that are compared in earnest with a request that has none: 0.2 ms each."""
 
 _PRESENTS_TICKET = b'"kv_transfer_params"'
 
@@ -107,7 +113,7 @@ class ReplayProxy:
                 case Probe():
                     await self.player.play(probed(asked.request), client, started)
                 case Refuse():
-                    explained = self.misses.explain(self._miss(asked))
+                    explained = self.misses.explain(await self._miss(asked))
                     self._note(asked, decision, miss=headers.get(explained.headers, "x-replayproxy-miss"))
                     await self.player.play(explained, client, started)
         finally:
@@ -144,14 +150,30 @@ class ReplayProxy:
             outcome = type(decision).__name__.lower()
             self._journal.calls.append(Call(asked.request, asked.scope, outcome, place, miss))
 
-    def _miss(self, asked: Asked) -> Miss:
+    async def _miss(self, asked: Asked) -> Miss:
         assert asked.key is not None
         recorded = self.shelf.count(asked.key)
         broken = self.shelf.count_broken(asked.key)
-        code = "exhausted" if recorded else "incomplete_only" if broken else "no_match"
-        self.tally.misses[code] += 1
         times = self.playhead.asked(asked.scope, asked.key)
-        return Miss(code, asked.request, asked.key, asked.scope, recorded=recorded or broken, asked=times)
+        if recorded or broken:
+            code = "exhausted" if recorded else "incomplete_only"
+            found = Miss(code, asked.request, asked.key, recorded=recorded or broken)
+        elif known := self.misses.known("no_match", asked.key) or self.misses.known("nothing_close", asked.key):
+            found = known
+        else:  # in a thread: it takes milliseconds, and other streams have their times
+            found = await asyncio.to_thread(self._stranger, asked)
+        self.tally.misses[found.code] += 1
+        return replace(found, scope=asked.scope, asked=times)
+
+    def _stranger(self, asked: Asked) -> Miss:
+        """A request that was never recorded, with the recording that it resembles most."""
+        assert asked.key is not None
+        method, path = asked.request.method, asked.request.path
+        neighbours = self.shelf.near(method, path, sketch(self.matcher.compared(asked.request)), NEIGHBOURS)
+        found = nearest(self.matcher, asked.request, neighbours)
+        every, here = self.shelf.asked(method, path)
+        code = "no_match" if found else "nothing_close"
+        return Miss(code, asked.request, asked.key, nearest=found, every=every, here=here)
 
     # What this mode has
 

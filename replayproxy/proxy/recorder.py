@@ -7,7 +7,7 @@ Synchronous where it matters: a cancelled handler still keeps what was heard, ma
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from itertools import count
 from types import TracebackType
@@ -27,8 +27,12 @@ PIECE_NANOSECONDS = 1_000_000_000
 class Recorder:
     """Makes tapes. `run` it as a task, so that streams in flight reach the disk every second."""
 
-    def __init__(self, archive: Archive, clock: Clock, tally: Tally, *, block: bool = False) -> None:
+    def __init__(
+        self, archive: Archive, clock: Clock, tally: Tally, *, block: bool = False, compared: Collection[str] = ()
+    ) -> None:
+        """`compared` names the headers, in lower case, that the match rules need."""
         self.archive = archive
+        self.compared = frozenset(compared)
         self._clock = clock
         self._tally = tally
         self._block = block
@@ -54,7 +58,7 @@ class Tape:
     def __init__(self, recorder: Recorder, number: int, request: Request, scope: str, key: Key | None) -> None:
         self._recorder = recorder
         self._number = number
-        self._request = replace(request, headers=headers.stored_of_request(request.headers))
+        self._request = replace(request, headers=headers.stored_of_request(request.headers, recorder.compared))
         self._scope = scope
         self._key = key
         self._recorded_at = recorder._clock.today()
@@ -137,7 +141,7 @@ class Tape:
     def leg(self, leg: Leg) -> None:
         """Keep a leg, in the order in which they began, with the field lines that may be kept."""
         asked, said = leg.request, leg.response
-        asked = replace(asked, headers=headers.stored_of_request(asked.headers))
+        asked = replace(asked, headers=headers.stored_of_request(asked.headers, self._recorder.compared))
         stopped = self._recorder.stopping and said.ending is Ending.CLIENT_GONE
         ending = Ending.PROXY_STOPPED if stopped else said.ending
         said = replace(said, headers=headers.stored_of_answer(said.headers), ending=ending)
