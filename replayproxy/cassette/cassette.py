@@ -211,19 +211,21 @@ class Cassette:
             return [self._neighbour(numbers[position]) for position in positions]
 
     def _sketches(self, method: str, path: str) -> tuple[array[int], bytes]:
-        """Read once, and again when something has been recorded: 40 ms for 100 000."""
+        """Read once, and again when something has been recorded: 15 ms for 100 000."""
         latest = self._must("SELECT coalesce(max(exchange), 0) FROM sketch")[0]
         known = self._endpoints.get((method, path))
         if known is None or known[0] != latest:
-            rows = self.all(
-                "SELECT exchange, sketch FROM sketch WHERE endpoint IN"
-                " (SELECT id FROM endpoint WHERE method = ? AND path = ?)",
+            # As two texts: 100 000 rows of Python's would take three times as long.
+            row = self._must(
+                "SELECT coalesce(group_concat(exchange), ''), coalesce(group_concat(hex(sketch), ''), '') FROM sketch"
+                " WHERE endpoint IN (SELECT id FROM endpoint WHERE method = ? AND path = ?)",
                 *(method, path),
             )
-            sketches = b"".join(sketch for _, sketch in rows if isinstance(sketch, bytes))
-            if len(sketches) != SIZE * len(rows):
+            numbers, sketches = typed(row, str, str)
+            if len(sketches) != 2 * SIZE * (numbers.count(",") + bool(numbers)):
                 raise Damaged(f"{self._name} holds a sketch of another size: restore it from a copy")
-            known = self._endpoints[method, path] = latest, array("q", [number for number, _ in rows]), sketches
+            found = array("q", map(int, filter(None, numbers.split(","))))
+            known = self._endpoints[method, path] = latest, found, bytes.fromhex(sketches)
         return known[1], known[2]
 
     def _neighbour(self, number: int) -> Neighbour:
