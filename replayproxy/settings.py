@@ -113,6 +113,8 @@ class Settings:
     """None: by the rules on the cassette, and the default ones for a new cassette."""
     listen: Listen = Listen()
     recording: Recording = Recording()
+    redact: tuple[str, ...] | None = None
+    """Rules of redaction. None: those on the cassette, and for a new one nothing beyond credentials and known keys."""
     replaying: Replaying = Replaying()
     simulation: Simulation = Simulation()
 
