@@ -217,19 +217,18 @@ class App:
 
     async def _upgrade(self, request: Request, client: asyncio.Transport, rest: bytes) -> None:
         """WebSocket and the like: through to the live server, unrecorded; nowhere else."""
+        shown = (self.proxy.matcher.redactor or Redactor(b"")).request(request)
         if not isinstance(self.upstream, HttpUpstream):
             self.tally.misses["unsupported"] += 1
             raise ClientError(
-                f"{request.method} {request.path} asks for another protocol than HTTP, which is not recorded: send it"
+                f"{shown.method} {shown.path} asks for another protocol than HTTP, which is not recorded: send it"
                 " to a live server",
                 status=404,
                 code="unsupported",
             )
         self.tally.requests["upgrade"] += 1
         if self.tally.requests["upgrade"] == 1:
-            log.warning(
-                "%s asks for an upgrade: forwarded, not recorded (counted in metrics from here on)", request.path
-            )
+            log.warning("%s asks for an upgrade: forwarded, not recorded (counted in metrics from here on)", shown.path)
         await tunnel(request, client, self.upstream, rest)
 
     # Life

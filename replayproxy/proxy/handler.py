@@ -21,6 +21,7 @@ from replayproxy.core.policy import (
     decide,
     looks_for_recordings,
 )
+from replayproxy.core.redaction import Redactor
 from replayproxy.core.sequence import Playhead, split_scope
 from replayproxy.model import Key, Place, Request, Response
 from replayproxy.ports import Clock, Listener, Shelf, Source, Upload
@@ -135,7 +136,14 @@ class ReplayProxy:
         code = "exhausted" if recorded else "incomplete_only" if broken else "no_match"
         self.tally.misses[code] += 1
         times = self.playhead.asked(asked.scope, asked.key)
-        return Miss(code, asked.request, asked.key, asked.scope, recorded=recorded or broken, asked=times)
+        request, scope = self._shown(asked)
+        return Miss(code, request, asked.key, scope, recorded=recorded or broken, asked=times)
+
+    def _shown(self, asked: Asked) -> tuple[Request, str]:
+        """A request and its scope as people may see them, also beside a cassette that is older than redaction."""
+        redactor = self.matcher.redactor or Redactor(b"")
+        scope = redactor.text(asked.scope, redactor.credentials(asked.request)) if asked.scope else ""
+        return redactor.request(asked.request), scope
 
     # What this mode has
 

@@ -64,9 +64,14 @@ class Finder:
 
     # Finding
 
-    def find(self, text: bytes, *, json: bool) -> list[Found]:
-        """What stands in this text, in order, nothing overlapping. In JSON only what may be masked there."""
-        found = self._in_strings(text) if json and self.patterns else []
+    def find(self, text: bytes, *, json: bool, within: bool = False) -> list[Found]:
+        """What stands in this text, in order, nothing overlapping. In JSON only what may be masked there.
+
+        `within`: the text is the content of one string of JSON.
+        """
+        found: list[Found] = []
+        if self.patterns and json:
+            found = self._in_strings(text, [(0, len(text))] if within else rules.strings(text))
         written: Callable[[int, int], tuple[int, int]] = _as_is
         read = text
         for depth in range(_ESCAPED_TWICE + 1):
@@ -80,7 +85,7 @@ class Finder:
                 if not _splits_escape(read, start, stop):
                     begin, end = written(start, stop)
                     found.append(Found(begin, end, read[start:stop], kind, mask))
-        return _joined([one for one in found if not json or self._may_stand(text, one)])
+        return _joined([one for one in found if not json or within or self._may_stand(text, one)])
 
     def _plain(self, text: bytes, patterns: Sequence[re.Pattern[bytes]]) -> Iterator[tuple[int, int, str, str]]:
         """What stands in a text as it is, outside masks."""
@@ -99,10 +104,10 @@ class Finder:
                     if match[0] and not masks.is_mask(match[0]):
                         yield *match.span(), BY_PATTERN, "hashed"
 
-    def _in_strings(self, text: bytes) -> list[Found]:
+    def _in_strings(self, text: bytes, strings: Iterable[tuple[int, int]]) -> list[Found]:
         """What the patterns match within the strings of a JSON text."""
         found = []
-        for start, stop in rules.strings(text):
+        for start, stop in strings:
             content = spelling.of_json(text[start:stop])
             for begin, end in _between_masks(content.text):
                 for pattern in self.patterns:

@@ -14,9 +14,9 @@ from replayproxy.core import coding, headers
 from replayproxy.core.redaction import credentials as access
 from replayproxy.core.redaction import masks, spelling
 from replayproxy.core.redaction.credentials import Credentials
-from replayproxy.core.redaction.finding import Finder, Found, put
+from replayproxy.core.redaction.finding import BY_PATH, Finder, Found, put
 from replayproxy.core.redaction.rules import Rules
-from replayproxy.core.redaction.veil import Veil, mask_of_value
+from replayproxy.core.redaction.veil import Trace, Veil, mask_of_value
 from replayproxy.model import End, Head, Headers, Request, Response
 
 _FORM = "application/x-www-form-urlencoded"
@@ -90,8 +90,7 @@ class Redactor:
         media = (headers.get(lines, "content-type") or "").lower()
         if media.startswith(_FORM):
             return _form_masked(body, finder)
-        # As in matching: what reads as JSON is JSON, whatever it is called.
-        json = body.lstrip()[:1] in (b"{", b"[", b'"')
+        json = _reads_as_json(body)
         if json and self.rules:
             changes = [(one.start, mask_of_value(body, one, self.salt)) for one in self._rules.values(body)]
             body = put(body, changes)
@@ -105,10 +104,10 @@ class Redactor:
 
     def response(self, response: Response, known: Credentials) -> Response:
         """A whole answer without secrets."""
-        return self.counted(response, known)[0]
+        return self.traced(response, known)[0]
 
-    def counted(self, response: Response, known: Credentials) -> tuple[Response, dict[str, int]]:
-        """A whole answer without secrets; and what was masked, and how often."""
+    def traced(self, response: Response, known: Credentials) -> tuple[Response, list[Trace]]:
+        """A whole answer without secrets; and what was masked in its body, and where."""
         veil = self.veil(known)
         head = Head(response.timeline.head, response.status, response.headers) if response.status else None
         head = veil.head(head) if head is not None else None
@@ -116,7 +115,7 @@ class Redactor:
             veil.hear(chunk)
         head, chunks = veil.finish(head)
         masked = Response.of(head, chunks, End(response.timeline.end, response.ending))
-        return masked, veil.masked
+        return masked, veil.found
 
     # Single texts
 
@@ -124,9 +123,23 @@ class Redactor:
         """A short text, such as a scope, without secrets."""
         return self._finder(known).mask(text.encode("utf-8", "surrogateescape"), json=False).decode("utf-8", "replace")
 
-    def found(self, body: bytes, *, json: bool) -> list[Found]:
-        """Known shapes, and what patterns say, in a text without a request of its own."""
-        return self._finder(access.NONE).find(body, json=json)
+    def traces(self, body: bytes) -> list[Trace]:
+        """What would be masked in a text of its own, and where."""
+        json = _reads_as_json(body)
+        finder = self._finder(access.NONE)
+        found = [Trace(one.start, one.kind) for one in finder.find(body, json=json)] if finder.suspects(body) else []
+        if json:
+            found += [
+                Trace(one.start, BY_PATH)
+                for one in self._rules.values(body)
+                if mask_of_value(body, one, self.salt) != body[one.start : one.stop]
+            ]
+        return found
+
+
+def _reads_as_json(body: bytes) -> bool:
+    """As in matching: what reads as JSON is JSON, whatever it is called."""
+    return body.lstrip()[:1] in (b"{", b"[", b'"')
 
 
 def _percent_masked(text: bytes, finder: Finder) -> bytes:

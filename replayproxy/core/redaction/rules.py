@@ -84,6 +84,22 @@ class Rules:
                 yield scalar
 
 
+def path_to(body: bytes, at: int) -> str | None:
+    """The JSONPath of the scalar that stands there; None where it is no JSON, or in a key."""
+    try:
+        canonical.loads(body)
+    except ValueError:
+        return None
+    for place, scalar in _scalars(body):
+        if scalar.start <= at < scalar.stop:
+            return "$" + "".join(f"[{part}]" if isinstance(part, int) else _dotted(part) for part in place)
+    return None
+
+
+def _dotted(name: str) -> str:
+    return f".{name}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else f"[{name!r}]"
+
+
 def strings(body: bytes) -> Iterator[Span]:
     """Where the strings of a JSON text stand, keys too, without their quotes."""
     return (match.span(1) for match in TOKEN.finditer(body) if match[1] is not None)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from replayproxy.core import coding, headers
 from replayproxy.core.redaction import credentials as access
@@ -51,10 +52,18 @@ Channel = tuple[bytes, ...]
 """What is one text: the indexes in an event, the name of the field, and which one of that name it is."""
 
 
+class Trace(NamedTuple):
+    """Where something was masked, and of which kind it was. Never what it was."""
+
+    at: int
+    kind: str
+
+
 class Veil:
     """Over one answer. `head` it, `hear` its chunks, `decide` now and then, and once at the end.
 
-    `masked` names what was found, and how often. `too_long`: the answer cannot be judged, so nothing of it may be kept.
+    `found` says where, and of which kind; the places are those of the whole body where all of it was decided at once.
+    `too_long`: the answer cannot be judged, so nothing of it may be kept.
     """
 
     def __init__(self, credentials: Credentials, said: Rules, salt: bytes) -> None:
@@ -71,7 +80,7 @@ class Veil:
         self._before: dict[Channel, bytes] = {}
         self._raw_before = b""
         self.too_long = False
-        self.masked: dict[str, int] = {}
+        self.found: list[Trace] = []
 
     def head(self, head: Head) -> Head:
         """The head as it may be kept; from here on the cookies that it sets are secrets too."""
@@ -173,7 +182,7 @@ class Veil:
 
         for _ in range(3):
             before = data
-            self._count(find(data))
+            self.found += [Trace(one.start, one.kind) for one in find(data) if not self._is_masked(one)]
             data = self._finder.mask(data, json=self._is_json, find=find)
             data = self._over_events(data, safe, final=final) if self._is_stream else data
             data = self._by_paths(data)
@@ -189,10 +198,12 @@ class Veil:
         for pieces in self._channels(data).values():
 
             def find(text: bytes, pieces: Pieces = pieces) -> list[Found]:
-                found = self._finder.find(text, json=True)
+                found = self._finder.find(text, json=True, within=True)
                 return [one for one in found if final or pieces.place(one.stop - 1) < safe]
 
-            self._count(find(pieces.text))
+            self.found += [
+                Trace(pieces.place(one.start), one.kind) for one in find(pieces.text) if not self._is_masked(one)
+            ]
             masked = self._finder.mask(pieces.text, json=True, find=find)
             if masked != pieces.text:
                 changes += pieces.changes(0, masked)
@@ -209,8 +220,7 @@ class Veil:
                 mask = mask_of_value(document, value, self._salt)
                 if mask != document[value.start : value.stop]:
                     changes.append((start + value.start, mask))
-        if changes:
-            self.masked[BY_PATH] = self.masked.get(BY_PATH, 0) + len(changes)
+        self.found += [Trace(start, BY_PATH) for start, _ in changes]
         return put(data, changes)
 
     def _documents(self, data: bytes) -> Iterator[tuple[int, int]]:
@@ -238,9 +248,8 @@ class Veil:
             return data
         return data[: len(data) - size] + masks.constant(size)
 
-    def _count(self, found: list[Found]) -> None:
-        for one in found:
-            self.masked[one.kind] = self.masked.get(one.kind, 0) + 1
+    def _is_masked(self, one: Found) -> bool:
+        return one.secret == self._finder.mask_of(one)
 
     # What events say together
 
@@ -306,7 +315,7 @@ class Veil:
         for chunk, data in zip(chunks, said, strict=True):
             veil.hear(chunk._replace(data=data))
         _, masked = veil.finish(plain)
-        self.masked = veil.masked
+        self.found = veil.found
         if all(chunk.data == data for chunk, data in zip(masked, said, strict=True)):
             return head, chunks
         size = str(sum(map(len, said)))
