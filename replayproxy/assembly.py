@@ -25,6 +25,7 @@ from replayproxy.cassette.writer import Writer
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.pd import Knobs, Party, protocol
 from replayproxy.core.policy import Mode, looks_for_recordings
+from replayproxy.core.redaction import Redactor
 from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead
 from replayproxy.core.simulator import Simulator
@@ -56,6 +57,10 @@ COLLECTED = (20_000, 20, 50)
 
 SWITCH_INTERVAL = 0.000_5
 """Seconds. The writing thread may keep the interpreter for so long; Python's own 5 ms would show in recorded times."""
+
+
+SALT_BYTES = 16
+"""Of the keyed hashes in masks: as hard to guess as a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,8 @@ class App:
     def _open(self) -> None:
         settings = self.settings
         recording, replaying = settings.recording, settings.replaying
-        matcher = Matcher(self._rules())
+        redactor = self._redactor()
+        matcher = Matcher(self._rules(), redactor)
         if settings.records:
             self.keeper = Keeper(settings.cassettes[0], matcher, full=recording.full_durability)
             self.writer = Writer(self.keeper, self.clock, queue_bytes=recording.queue_bytes)
@@ -104,6 +110,7 @@ class App:
                 self.tally,
                 block=recording.on_full == "block",
                 compared=matcher.compared_headers,
+                redactor=redactor,
             )
         if settings.plays:
             for path in settings.cassettes:
@@ -183,11 +190,36 @@ class App:
             return self.settings.match
         if self.settings.match_from == "flags":
             return Rules()
-        first = next((path for path in self.settings.cassettes if path.exists() and path.stat().st_size), None)
+        first = self._first_cassette()
         if first is None:
             return self.settings.match or Rules()
         with Cassette(first) as cassette:
             return cassette.rules
+
+    def _first_cassette(self) -> Path | None:
+        return next((path for path in self.settings.cassettes if path.exists() and path.stat().st_size), None)
+
+    def _redactor(self) -> Redactor | None:
+        """That of the first cassette that exists. A new cassette gets a salt of its own, and the rules asked for."""
+        first = self._first_cassette()
+        if first is None:
+            return Redactor(os.urandom(SALT_BYTES), self.settings.redact or ())
+        with Cassette(first) as cassette:
+            if not cassette.meta:  # its recorder died before it had begun
+                return Redactor(os.urandom(SALT_BYTES), self.settings.redact or ())
+            stored = cassette.redactor
+        asked = self.settings.redact
+        if stored is None and self.settings.records:
+            raise SettingsError(
+                f"{first} was recorded before secrets were masked: run `replayproxy redact {first}`, then record"
+                " further; or record to another file"
+            )
+        if asked is not None and (stored is None or stored.rules != asked):
+            raise SettingsError(
+                f"{first} was recorded with other redaction rules ({' '.join(stored.rules) if stored else 'none'}):"
+                f" leave --redact away, run `replayproxy redact {first}` with these, or record to another file"
+            )
+        return stored
 
     def _api_key(self) -> str | None:
         file = self.settings.listen.api_key_file
@@ -203,19 +235,18 @@ class App:
 
     async def _upgrade(self, request: Request, client: asyncio.Transport, rest: bytes) -> None:
         """WebSocket and the like: through to the live server, unrecorded; nowhere else."""
+        shown = (self.proxy.matcher.redactor or Redactor(b"")).request(request)
         if not isinstance(self.upstream, HttpUpstream):
             self.tally.misses["unsupported"] += 1
             raise ClientError(
-                f"{request.method} {request.path} asks for another protocol than HTTP, which is not recorded: send it"
+                f"{shown.method} {shown.path} asks for another protocol than HTTP, which is not recorded: send it"
                 " to a live server",
                 status=404,
                 code="unsupported",
             )
         self.tally.requests["upgrade"] += 1
         if self.tally.requests["upgrade"] == 1:
-            log.warning(
-                "%s asks for an upgrade: forwarded, not recorded (counted in metrics from here on)", request.path
-            )
+            log.warning("%s asks for an upgrade: forwarded, not recorded (counted in metrics from here on)", shown.path)
         await tunnel(request, client, self.upstream, rest)
 
     # Life

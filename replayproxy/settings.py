@@ -115,6 +115,8 @@ class Settings:
     """`cassette`: by its rules, whatever `match` says; `flags`: by `match`, and the default ones if that is None."""
     listen: Listen = Listen()
     recording: Recording = Recording()
+    redact: tuple[str, ...] | None = None
+    """Rules of redaction. None: those on the cassette, and for a new one nothing beyond credentials and known keys."""
     replaying: Replaying = Replaying()
     simulation: Simulation = Simulation()
 

@@ -10,7 +10,7 @@ import threading
 from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self
@@ -21,6 +21,7 @@ from replayproxy.cassette import codec, connection
 from replayproxy.cassette.codec import Codec
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher, Rules
+from replayproxy.core.redaction import Redactor
 from replayproxy.core.sketch import SIZE, alike
 from replayproxy.errors import CassetteError, Damaged, SettingsError
 from replayproxy.model import Ending, Exchange, Key, Leg, Place, Request, Response, Timeline
@@ -114,6 +115,17 @@ class Cassette:
             raise Damaged(
                 f"{self._name} does not say by which match rules it was recorded ({error}): restore it from a copy"
             ) from error
+
+    @property
+    def redactor(self) -> Redactor | None:
+        """What its secrets were masked by; None where it is older than that, or its recorder died at once."""
+        match self.meta.get("redaction"):
+            case None:
+                return None
+            case {"salt": str(salt), "rules": [*rules]} if all(isinstance(rule, str) for rule in rules):
+                with suppress(ValueError, SettingsError):
+                    return Redactor(bytes.fromhex(salt)[:64], rules)
+        raise Damaged(f"{self._name} does not say how its secrets were masked: restore it from a copy")
 
     def use_rules(self, matcher: Matcher) -> None:
         """Find recordings by other rules than their own: derives every key again, in memory."""

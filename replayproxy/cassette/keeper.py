@@ -104,6 +104,7 @@ class Keeper:
         if stored is None:
             self._say("match", match)
             self._say("creator", f"replayproxy {replayproxy.__version__}")
+            self._settle_redaction(new=True)
             return
         (said,) = typed(stored, str)
         try:
@@ -113,6 +114,23 @@ class Keeper:
         if not same:
             raise SettingsError(
                 f"{self.path} was recorded with other match rules ({said}): use those, or record to another file"
+            )
+        self._settle_redaction(new=False)
+
+    def _settle_redaction(self, *, new: bool) -> None:
+        """And one salt with one set of redaction rules: keys are made of what they leave."""
+        redactor = self._matcher.redactor
+        stored = self._connection.execute("SELECT value FROM meta WHERE name = 'redaction'").fetchone()
+        said = None if redactor is None else {"salt": redactor.salt.hex(), "rules": list(redactor.rules)}
+        if stored is None and new:
+            if said is not None:
+                self._say("redaction", said)
+            return
+        if (None if stored is None else orjson.loads(typed(stored, str)[0])) != said:
+            how = "before secrets were masked" if stored is None else "with other redaction rules"
+            raise SettingsError(
+                f"{self.path} was recorded {how}: run `replayproxy redact {self.path}` with the rules it shall have,"
+                " or record to another file"
             )
 
     def _say(self, name: str, value: object) -> None:

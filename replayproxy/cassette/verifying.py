@@ -31,7 +31,7 @@ def verify(path: Path) -> tuple[int, list[Problem]]:
         if problems:
             return 0, problems  # nothing that a broken file says can be compared
         try:
-            matcher = Matcher(cassette.rules)
+            matcher = Matcher(cassette.rules, cassette.redactor)
         except (Damaged, SettingsError) as error:
             return 0, [Problem("", str(error))]
         exchanges = 0

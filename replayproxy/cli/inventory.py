@@ -18,8 +18,10 @@ def inventory(cassette: Cassette) -> dict[str, Any]:
         "SELECT CAST(min(recorded_at) AS INTEGER), CAST(max(recorded_at) AS INTEGER) FROM exchange"
     )
     wal = Path(f"{cassette.path}-wal")
-    rules = cassette.rules
-    meta = dict(cassette.all("SELECT name, value FROM meta WHERE name <> 'match' ORDER BY name"))  # values are JSON
+    rules, redactor = cassette.rules, cassette.redactor
+    meta = dict(
+        cassette.all("SELECT name, value FROM meta WHERE name NOT IN ('match', 'redaction') ORDER BY name")
+    )  # values are JSON
     return {
         "cassette": str(cassette.path),
         "format": cassette.one("PRAGMA user_version")[0],
@@ -31,6 +33,7 @@ def inventory(cassette: Cassette) -> dict[str, Any]:
             "normalise": list(rules.normalise),
             "headers": list(rules.headers),
         },
+        "redaction": None if redactor is None else {"rules": list(redactor.rules)},  # the salt is nobody's business
         "meta": meta,
         "exchanges": cassette.one("SELECT count(*) FROM exchange")[0],
         "first_recorded_at": _iso(first),
@@ -127,6 +130,10 @@ def _facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for what, names in (("normalise", rules["normalise"]), ("headers", rules["headers"])):
         if names:
             yield f"match {what}", " ".join(names), ""
+    if known["redaction"] is None:
+        yield "redaction", "none: recorded before secrets were masked", "yellow"
+    else:
+        yield "redaction", " ".join(("credentials, known keys", *known["redaction"]["rules"])), ""
     for name, value in known["meta"].items():
         yield name, str(value), ""
     when = ""

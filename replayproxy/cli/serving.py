@@ -15,6 +15,7 @@ import orjson
 from replayproxy import assembly
 from replayproxy.assembly import Addresses, App
 from replayproxy.cli.options import AdminPort, Duration, F, Size, Speed, option
+from replayproxy.cli.redacting import redacting, rules_from
 from replayproxy.core.latency import Latency
 from replayproxy.core.matching import Rules
 from replayproxy.core.normalising import KNOWN
@@ -104,6 +105,7 @@ recording = _all(
 )
 
 matching = _all(
+    redacting,
     option(
         "--match",
         "match",
@@ -276,6 +278,7 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
         stall_timeout=options.get("stall_timeout", 300.0),
         match=match,
         match_from=options.get("match_from"),
+        redact=rules_from(options["redact"]) if options.get("redact") else None,
         listen=Listen(
             host=options["host"],
             port=options["port"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from typing import Any, Self
 from urllib.parse import parse_qsl
@@ -18,8 +18,9 @@ import jsonpath
 
 from replayproxy.core import canonical, headers
 from replayproxy.core.normalising import normalisers
+from replayproxy.core.redaction import Redactor, credentials, masks
 from replayproxy.errors import SettingsError
-from replayproxy.model import Key, Request
+from replayproxy.model import Headers, Key, Request
 
 DEFAULT_IGNORE = (
     "$.user",
@@ -116,13 +117,18 @@ class Compared:
 
 
 class Matcher:
-    """Applies rules. Raises `SettingsError` for a profile, a path, a normaliser or a header that makes no sense."""
+    """Applies rules. Raises `SettingsError` for a profile, a path, a normaliser or a header that makes no sense.
 
-    def __init__(self, rules: Rules) -> None:
+    With a `redactor` requests are compared without their secrets: the key of what is stored is the key of what was
+    asked.
+    """
+
+    def __init__(self, rules: Rules, redactor: Redactor | None = None) -> None:
+        self.redactor = redactor
         if rules.profile not in ("default", "exact"):
             raise SettingsError(f"match profile {rules.profile!r} is not known: use default or exact")
         self.rules = rules
-        self._known: dict[tuple[str, str, str | None, bytes], Key] = {}
+        self._known: dict[tuple[str, str, str | None, bytes, Headers], Key] = {}
         self._normalisers = normalisers(rules.normalise)
         self.compared_headers = tuple(sorted({name.lower() for name in rules.headers}))
         for name in self.compared_headers:
@@ -144,7 +150,9 @@ class Matcher:
         """The digest of the form. The same bytes have the same key: the last thousand short requests are remembered."""
         if len(request.body) > REMEMBERED or self.compared_headers:
             return canonical.digest(self.form(request))
-        asked = (request.method, request.target, headers.get(request.headers, "content-type"), request.body)
+        # What is masked as an echo depends on who asks.
+        who = credentials.credential_lines(request.headers) if self.redactor is not None else ()
+        asked = (request.method, request.target, headers.get(request.headers, "content-type"), request.body, who)
         known = self._known.get(asked)
         if known is None:
             if len(self._known) >= MANY:
@@ -169,6 +177,7 @@ class Matcher:
 
     def compared(self, request: Request) -> Compared:
         """What counts of a request."""
+        request = self._redacted(request)
         # As latin-1, percent-coded bytes that are not UTF-8 stay different from one another.
         query = sorted(parse_qsl(request.query, keep_blank_values=True, encoding="latin-1"))
         kind, body = self._body(request)
@@ -186,6 +195,16 @@ class Matcher:
             for wanted in self.compared_headers
             for name, value in ((field.lower(), value) for field, value in request.headers)
             if name == wanted
+        )
+
+    def _redacted(self, request: Request) -> Request:
+        """Without secrets, and without the lengths of their masks."""
+        if self.redactor is None:
+            return request
+        request = self.redactor.request(request)
+        body, target = masks.level(request.body), masks.level(request.target.encode("latin-1")).decode("latin-1")
+        return (
+            request if body is request.body and target == request.target else replace(request, target=target, body=body)
         )
 
     def _body(self, request: Request) -> tuple[str, Any]:

@@ -24,6 +24,7 @@ from replayproxy.core.policy import (
     decide,
     looks_for_recordings,
 )
+from replayproxy.core.redaction import Redactor
 from replayproxy.core.sequence import Playhead, split_scope
 from replayproxy.core.sketch import sketch
 from replayproxy.model import Key, Place, Request, Response
@@ -155,25 +156,29 @@ class ReplayProxy:
         recorded = self.shelf.count(asked.key)
         broken = self.shelf.count_broken(asked.key)
         times = self.playhead.asked(asked.scope, asked.key)
+        request, scope = self._shown(asked)
         if recorded or broken:
             code = "exhausted" if recorded else "incomplete_only"
-            found = Miss(code, asked.request, asked.key, recorded=recorded or broken)
+            found = Miss(code, request, asked.key, recorded=recorded or broken)
         elif known := self.misses.known("no_match", asked.key) or self.misses.known("nothing_close", asked.key):
             found = known
         else:  # in a thread: it takes milliseconds, and other streams have their times
-            found = await asyncio.to_thread(self._stranger, asked)
+            found = await asyncio.to_thread(self._stranger, request, asked.key)
         self.tally.misses[found.code] += 1
-        return replace(found, scope=asked.scope, asked=times)
+        return replace(found, scope=scope, asked=times)
 
-    def _stranger(self, asked: Asked) -> Miss:
+    def _stranger(self, request: Request, key: Key) -> Miss:
         """A request that was never recorded, with the recording that it resembles most."""
-        assert asked.key is not None
-        method, path = asked.request.method, asked.request.path
-        neighbours = self.shelf.near(method, path, sketch(self.matcher.compared(asked.request)), NEIGHBOURS)
-        found = nearest(self.matcher, asked.request, neighbours)
-        every, here = self.shelf.asked(method, path)
-        code = "no_match" if found else "nothing_close"
-        return Miss(code, asked.request, asked.key, nearest=found, every=every, here=here)
+        wanted = sketch(self.matcher.compared(request))
+        found = nearest(self.matcher, request, self.shelf.near(request.method, request.path, wanted, NEIGHBOURS))
+        every, here = self.shelf.asked(request.method, request.path)
+        return Miss("no_match" if found else "nothing_close", request, key, nearest=found, every=every, here=here)
+
+    def _shown(self, asked: Asked) -> tuple[Request, str]:
+        """A request and its scope as people may see them, also beside a cassette that is older than redaction."""
+        redactor = self.matcher.redactor or Redactor(b"")
+        scope = redactor.text(asked.scope, redactor.credentials(asked.request)) if asked.scope else ""
+        return redactor.request(asked.request), scope
 
     # What this mode has
 
