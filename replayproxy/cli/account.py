@@ -22,6 +22,8 @@ CAUSES_SHOWN = 50
 
 def account(report: Report, verdict: Verdict, screen: Screen) -> None:
     """Print all of it; the last line says how it ended and what to do."""
+    if screen.is_terminal:
+        screen.line()  # below what the command has left there
     late = f", largest lateness {duration(report.lateness_max)}" if report.served else ""
     screen.line(Span("replayproxy: ", "bold"), Span(f"{told(report)}, {plural(report.misses, 'miss', 'misses')}{late}"))
     for cause in report.causes[:CAUSES_SHOWN]:
@@ -50,7 +52,7 @@ def _miss(cause: Cause, screen: Screen) -> None:
     miss = cause.miss
     screen.line(Span(f"MISS {cause.id}", "bold red"), f"  x{cause.times}   {miss.code}   {headline(miss)}")
     for line in explanation(miss).splitlines():
-        screen.line("  " + line)
+        screen.under(line)
 
 
 def _unused(report: Report, screen: Screen) -> None:
