@@ -102,9 +102,11 @@ class Keeper:
         match = self._matcher.rules.document()
         stored = self._connection.execute("SELECT value FROM meta WHERE name = 'match'").fetchone()
         if stored is None:
+            self._connection.execute("BEGIN IMMEDIATE")  # all of it or nothing, whenever the power fails
             self._say("match", match)
             self._say("creator", f"replayproxy {replayproxy.__version__}")
             self._settle_redaction(new=True)
+            self._connection.execute("COMMIT")
             return
         (said,) = typed(stored, str)
         try:
