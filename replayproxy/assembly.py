@@ -30,8 +30,6 @@ from replayproxy.core.sequence import AtEnd, Playhead
 from replayproxy.core.simulator import Simulator
 from replayproxy.core.timing import Pace
 from replayproxy.errors import ClientError, SettingsError, UpstreamError
-from replayproxy.inspector.admin import Shown, application, serve_admin
-from replayproxy.inspector.metrics import ProxyCollector, registry
 from replayproxy.model import Request
 from replayproxy.net.clock import SystemClock
 from replayproxy.net.pair import PairUpstream
@@ -96,11 +94,12 @@ class App:
         recording, replaying = settings.recording, settings.replaying
         matcher = Matcher(self._rules())
         if settings.records:
-            self.keeper = Keeper(settings.cassettes[0], matcher, full=recording.full_durability)
+            onto = recording.onto or settings.cassettes[0]
+            self.keeper = Keeper(onto, matcher, full=recording.full_durability)
             self.writer = Writer(self.keeper, self.clock, queue_bytes=recording.queue_bytes)
             self.recorder = Recorder(self.writer, self.clock, self.tally, block=recording.on_full == "block")
         if settings.plays:
-            for path in settings.cassettes:
+            for path in settings.cassettes if recording.onto is None else (*settings.cassettes, recording.onto):
                 cassette = Cassette(path, allow_incomplete=replaying.allow_incomplete)
                 self._cassettes.append(cassette)
                 if cassette.rules != matcher.rules:
@@ -210,7 +209,6 @@ class App:
 
     async def start(self) -> Addresses:
         """Listen. Raises `SettingsError` where that cannot be."""
-        sys.setswitchinterval(SWITCH_INTERVAL)
         listen = self.settings.listen
         if self.writer is not None and self.recorder is not None:
             self.writer.start()
@@ -224,9 +222,6 @@ class App:
             url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
             self._refuse_loop(port)
         admin_url = await self._start_admin() if listen.admin_port is not None else None
-        gc.collect()
-        gc.freeze()  # what is here now stays: the collector need not look at it again
-        gc.set_threshold(*COLLECTED)
         if listen.ready_file is not None:
             said = {"url": url, "admin_url": admin_url, "pid": os.getpid()}
             _write_whole(listen.ready_file, orjson.dumps(said))
@@ -241,6 +236,10 @@ class App:
                 raise SettingsError(f"the upstream {url} is this proxy itself: give the URL of the real server")
 
     async def _start_admin(self) -> str:
+        # A quarter of the time that this file takes to import; tests, which have no admin port, start without it.
+        from replayproxy.inspector.admin import Shown, application, serve_admin
+        from replayproxy.inspector.metrics import ProxyCollector, registry
+
         listen = self.settings.listen
         assert listen.admin_port is not None
         bound = free_socket(listen.admin_host, listen.admin_port)
@@ -267,9 +266,10 @@ class App:
 
     def report(self) -> Report:
         """What has become of this run so far. After `stop`, which closes the cassettes, it is in `last_report`."""
-        return self._report(self._playable())
+        return self._report(self.playable())
 
-    def _playable(self) -> list[Recording]:
+    def playable(self) -> list[Recording]:
+        """Everything that can be played now, oldest first."""
         return [
             Recording(cassette, short_id, place, method, path)
             for cassette, place, short_id, method, path in self._library.playable()
@@ -305,7 +305,7 @@ class App:
         await self.server.cut()
         if self.upstream is not None:
             self.upstream.close()
-        playable = self._playable()
+        playable = self.playable()
         if self.writer is not None:
             for cassette in self._cassettes:  # a reader would keep the file from being sealed
                 cassette.close()
@@ -358,6 +358,7 @@ async def run(settings: Settings, ready: Callable[[App, Addresses], None], *, wa
             reaching.cancel()
             return app
         await reaching
+        own_process()
         ready(app, await app.start())
         await first
         stopping = asyncio.create_task(app.stop())
@@ -373,10 +374,23 @@ async def run(settings: Settings, ready: Callable[[App, Addresses], None], *, wa
     return app
 
 
+def own_process() -> None:
+    """Set up the interpreter for a process that does nothing but serve. (In a test's process these are the test's.)"""
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.collect()
+    gc.freeze()  # what is here now stays: the collector need not look at it again
+    gc.set_threshold(*COLLECTED)
+
+
+def runner() -> asyncio.Runner:
+    """The loop that serves in earnest."""
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
 def serve(settings: Settings, ready: Callable[[App, Addresses], None], *, wait_upstream: float = 0) -> App:
     """`run` on uvloop, in this thread."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run(settings, ready, wait_upstream=wait_upstream))
+    with runner() as loop:
+        return loop.run(run(settings, ready, wait_upstream=wait_upstream))
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -33,7 +33,10 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """How to record. `sample` is the share of requests; `include` and `exclude` are globs over the path."""
+    """How to record. `sample` is the share of requests; `include` and `exclude` are globs over the path.
+
+    `onto` is where to, when the cassettes that are played shall stay as they are: it is played after them.
+    """
 
     on_full: str = "drop"
     full_durability: bool = False
@@ -41,6 +44,7 @@ class Recording:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     queue_bytes: int = QUEUE_BYTES
+    onto: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ class Settings:
                 "replay opens no connection upstream unless it is told to: leave --upstream away, or add --on-miss"
                 " forward or --on-miss record"
             )
-        if self.records and len(self.cassettes) != 1:
+        if self.records and len(self.cassettes) != 1 and self.recording.onto is None:
             raise SettingsError("recording goes onto one cassette: name exactly one")
         if not 0 < self.recording.sample <= 1:
             raise SettingsError(f"--sample is a share between 0 and 1, not {self.recording.sample:g}")
