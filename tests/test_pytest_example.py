@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugin.conftest import simulator
+from tests.plugin.suites import simulator
 
 FOLDER = Path(__file__).parent.parent / "examples" / "pytest"
 

@@ -163,7 +163,7 @@ def _line(name: str, ledgers: list[Ledger], told: list[Told], passed: set[str], 
     for test in tests:
         outcomes.update(test.outcomes)
     unjudged = (
-        "a worker crashed"
+        "a worker ended before it could tell"
         if crashed
         else "it was recorded in this run"
         if any(one.unused is None for one in kept)

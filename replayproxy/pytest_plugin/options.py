@@ -20,7 +20,6 @@ UNUSED = ("ignore", "warn", "fail")
 ASKED = ("mode", "upstream", "speed", "match", "match_ignore", "at_end", "on_miss")
 """What a marker or the fixture `replayproxy_config` may say."""
 
-SETUP = "replayproxy: "
 T = TypeVar("T")
 
 
@@ -93,7 +92,7 @@ def check(config: pytest.Config) -> None:
         one_of("unused", of_run(config, "unused"), UNUSED)
         speed_of(of_run(config, "speed"))
     except Unusable as error:
-        raise pytest.UsageError(f"{SETUP}{error}") from error
+        raise pytest.UsageError(f"replayproxy: {error}") from error
 
 
 def allowed_hosts(config: pytest.Config) -> tuple[str, ...]:

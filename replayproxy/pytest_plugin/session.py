@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from replayproxy.errors import ReplayProxyError
 from replayproxy.pytest_plugin import ledger as telling
 from replayproxy.pytest_plugin import options
 from replayproxy.pytest_plugin.ledger import Account, Kept, Ledger, Told
@@ -69,6 +70,7 @@ class Session:
         self.run = Run()
         self.account: Account | None = None
         self.notes: list[str] = []
+        self.failed = False
         self._selected: dict[str, list[str]] = {}
         self._stage: Stage | None = None
         self._existed: dict[Path, bool] = {}
@@ -210,7 +212,10 @@ class Session:
         # Workers do not share a file; and what may yet fail must not spoil the one that is there.
         if self.worker is None and choice.mode != "all":
             return stage.recording(target, (), choice)
-        return stage.recording(self._part(target), (target,) if existed and not anew else (), choice)
+        part = self._part(target)
+        if first:
+            part.unlink(missing_ok=True)  # of a run that was killed
+        return stage.recording(part, (target,) if existed and not anew else (), choice)
 
     def _records(self, choice: Choice, *, existed: bool) -> bool:
         if choice.mode == "none" or (choice.mode == "once" and existed):
@@ -304,7 +309,7 @@ class Session:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(self.account.document(), indent=2) + "\n")
         unwanted = self.account.unused and options.of_run(self.config, "unused") == "fail"
-        if (unwanted or self.account.late) and session.exitstatus == pytest.ExitCode.OK:
+        if (unwanted or self.account.late or self.failed) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl
@@ -331,7 +336,13 @@ class Session:
                 self.notes.append(f"{name} is as it was: {failed} did not pass")
             else:
                 full = [Path(one.part) for one in kept if one.part and one.recorded]
-                _put_together(self.root / name, full or parts[:1], fresh=mode != "new_episodes")
+                try:
+                    _put_together(self.root / name, full or parts[:1], fresh=mode != "new_episodes")
+                except ReplayProxyError as error:
+                    there = " ".join(shown(part, self.root) for part in parts)
+                    self.notes.append(f"{name} is as it was: {error}. What was recorded is in {there}")
+                    self.failed = True
+                    continue
             for part in parts:
                 part.unlink(missing_ok=True)
 

@@ -99,11 +99,7 @@ class Proxy:
     def begin(self, scope: str) -> None:
         """A test begins: its lists from the start, also when it is run again; nothing asked yet."""
 
-        async def begin() -> None:
-            self._app.proxy.playhead.reset(scope)
-            self._app.proxy.playhead.reset("")
-
-        self._stage.do(begin())
+        self.asked(scope, forget=True)
 
     def asked(self, scope: str, *, forget: bool = False) -> Asked:
         """What a scope has asked for, with what came without a scope: tests of one process run one by one."""
@@ -111,6 +107,9 @@ class Proxy:
         async def asked() -> Asked:
             calls = [call for call in self._journal.calls if call.scope in (scope, "")]
             if forget:
+                # Now and not when the scope comes again, for what is kept is looked through with every test.
+                self._app.proxy.playhead.reset(scope)
+                self._app.proxy.playhead.reset("")
                 self._journal.calls = [call for call in self._journal.calls if call.scope not in (scope, "")]
             return Asked(tuple(calls), tuple(self._misses(calls)))
 
@@ -175,6 +174,8 @@ class Stage:
         """The proxy with these settings; started, if it does not run. Raises `ReplayProxyError`."""
         proxy = self._proxies.get(settings)
         if proxy is None:
+            for other in [other for other in self._proxies if _in_the_way(other, settings)]:
+                self._stop(other)
             while len(self._proxies) >= OPEN:
                 self._stop(next(iter(self._proxies)))
             proxy = self._proxies[settings] = self.do(self._start(settings))
@@ -200,6 +201,13 @@ class Stage:
             self._stop(next(iter(self._proxies)))
         self._loop.result().call_soon_threadsafe(self._ended.set)
         self._thread.join()
+
+
+def _in_the_way(running: Settings, starting: Settings) -> bool:
+    """Who records has the file for itself: what another test wants of it, it wants afterwards."""
+    one, other = ({*settings.cassettes, settings.recording.onto} for settings in (running, starting))
+    written = {running.recording.onto, starting.recording.onto} - {None}
+    return bool(written & one & other)
 
 
 def stored_headers(call: Call) -> dict[str, str]:

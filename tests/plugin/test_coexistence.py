@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.plugin.conftest import Suite
+from tests.plugin.suites import Suite
 
 ASKS = """
 def test_asks(replayproxy):

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from replayproxy.pytest_plugin.network import Guard, NetworkBlocked
-from tests.plugin.conftest import Suite
+from tests.plugin.suites import Suite
 
 BLOCK = "--replayproxy-block-network"
 OUTSIDE = "192.0.2.1"  # RFC 5737: nobody's

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from tests import recordings
-from tests.plugin.conftest import Suite
+from tests.plugin.suites import Suite
 
 ASKS = """
 import os
@@ -225,3 +225,41 @@ def test_rules_and_ends_are_the_marker_s(suite: Suite) -> None:
     )
     suite.cassette("chat.cassette", "a")
     suite.run().assert_outcomes(passed=1)
+
+
+def test_tests_that_differ_may_record_on_one_cassette(suite: Suite, upstream: str) -> None:
+    """One after the other, for a cassette has one recorder; and one of them may only play."""
+    suite.tests(
+        test_chat=f"""
+        def recorded(speed, mode="new_episodes"):
+            return pytest.mark.replayproxy("chat.cassette", mode=mode, speed=speed, upstream="{upstream}")
+
+        @recorded("max")
+        def test_one(replayproxy):
+            assert ask(replayproxy.base_url, "a")[0] == 200
+
+        @recorded(2)
+        def test_two(replayproxy):
+            assert [ask(replayproxy.base_url, word)[0] for word in "ab"] == [200, 200]
+            assert [call.outcome for call in replayproxy.calls] == ["replay", "record"]
+
+        @recorded("max", "none")
+        def test_three(replayproxy):
+            assert [ask(replayproxy.base_url, word)[0] for word in "ab"] == [200, 200]
+
+        @recorded("max")
+        def test_four(replayproxy):
+            assert [ask(replayproxy.base_url, word)[0] for word in "abc"] == [200, 200, 200]
+        """
+    )
+    suite.run().assert_outcomes(passed=4)
+    assert prompts(suite.path / "cassettes" / "chat.cassette") == ["a", "b", "c"]
+
+
+def test_what_a_killed_run_has_left_is_not_taken_for_new(recorder: Recorder) -> None:
+    """Its part lies where the next one will be."""
+    recorder.outcomes("once", "old")
+    recorder.cassette.rename(recorder.cassette.with_name(f".{recorder.cassette.name}.main-run.part"))
+    assert recorder.outcomes("all", "a") == "record"
+    assert recorder.recorded == ["a"]
+    assert recorder.files == ["test_asks.cassette"]

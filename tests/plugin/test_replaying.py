@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.plugin.conftest import Suite
+from tests.plugin.suites import Suite
 
 ASKS = """
 def test_asks(replayproxy):

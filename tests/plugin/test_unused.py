@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.plugin.conftest import Suite
+from tests.plugin.suites import Suite
 
 ASKS = """
 def test_one(replayproxy):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib.util import find_spec
 
 import pytest
 
-from tests.plugin.conftest import Suite
+from tests.plugin.suites import Suite
 
 ALONE = ("-p", "no:anyio", "-p", "no:hypothesispytest", "-p", "no:recording", "-p", "no:timeout")
 """A start of pytest is most of what these tests cost: without the plugins that they do not need."""
@@ -66,9 +67,29 @@ def test_a_cassette_that_a_worker_crashed_on_is_not_judged(suite: Suite) -> None
     suite.cassette("chat.cassette", "hello", "never asked")
     report = suite.report("-n", "2", *ALONE, own_process=True)
     (line,) = report["cassettes"]
-    assert (line["unused"], line["unjudged"]) == (None, "a worker crashed")
+    assert (line["unused"], line["unjudged"]) == (None, "a worker ended before it could tell")
 
 
+def test_workers_record_cassettes_of_their_own_tests(suite: Suite, upstream: str) -> None:
+    """One for each test: nothing needs to be put together, and no part is left."""
+    suite.tests(
+        test_chat="""
+        @pytest.mark.parametrize("number", range(6))
+        def test_asks(replayproxy, number):
+            assert ask(replayproxy.base_url, f"question {number}")[0] == 200
+        """
+    )
+    flags = ("-n", "2", *ALONE, "--replayproxy-upstream", upstream)
+    for mode in ("once", "all", "rewrite"):
+        suite.run(*flags, "--replayproxy-mode", mode, own_process=True).assert_outcomes(passed=6)
+        names = [path.name for path in (suite.path / "cassettes" / "test_chat").iterdir()]
+        assert len(names) == 6
+        assert all(name.startswith("test_asks-") and name.endswith(".cassette") for name in names)
+    report = suite.report("-n", "2", *ALONE, own_process=True)
+    assert (report["served"], report["missed"], report["unused"]) == (6, 0, 0)
+
+
+@pytest.mark.skipif(find_spec("replayproxy.cassette.merging") is None, reason="cassettes cannot be merged yet")
 def test_workers_record_one_cassette(suite: Suite, upstream: str) -> None:
     """Each records a part; in the end there is one cassette with everything, and no part is left."""
     suite.tests(
