@@ -25,6 +25,7 @@ from replayproxy.cassette.writer import Writer
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.pd import Knobs, Party, protocol
 from replayproxy.core.policy import Mode, looks_for_recordings
+from replayproxy.core.redaction import Redactor
 from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead
 from replayproxy.core.simulator import Simulator
@@ -54,6 +55,10 @@ COLLECTED = (20_000, 20, 50)
 
 SWITCH_INTERVAL = 0.000_5
 """Seconds. The writing thread may keep the interpreter for so long; Python's own 5 ms would show in recorded times."""
+
+
+SALT_BYTES = 16
+"""Of the keyed hashes in masks: as hard to guess as a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +97,30 @@ class App:
     def _open(self) -> None:
         settings = self.settings
         recording, replaying = settings.recording, settings.replaying
-        matcher = Matcher(self._rules())
+        redactor = self._redactor()
+        matcher = Matcher(self._rules(), redactor)
         if settings.records:
             onto = recording.onto or settings.cassettes[0]
             self.keeper = Keeper(onto, matcher, full=recording.full_durability)
             self.writer = Writer(self.keeper, self.clock, queue_bytes=recording.queue_bytes)
-            self.recorder = Recorder(self.writer, self.clock, self.tally, block=recording.on_full == "block")
+            self.recorder = Recorder(
+                self.writer,
+                self.clock,
+                self.tally,
+                block=recording.on_full == "block",
+                compared=matcher.compared_headers,
+                redactor=redactor,
+            )
         if settings.plays:
-            for path in settings.cassettes if recording.onto is None else (*settings.cassettes, recording.onto):
+            for path in settings.shelf:
                 cassette = Cassette(path, allow_incomplete=replaying.allow_incomplete)
                 self._cassettes.append(cassette)
                 if cassette.rules != matcher.rules:
-                    log.warning("%s was recorded with other match rules: deriving its keys again", path)
+                    log.warning(
+                        "%s was recorded with %s and is replayed with %s: its keys are derived again; --match-from"
+                        " cassette keeps its own",
+                        *(path, cassette.rules, matcher.rules),
+                    )
                     cassette.use_rules(matcher)
         self._library = Library(self._cassettes)
         if settings.upstream is not None:
@@ -168,13 +185,41 @@ class App:
 
     def _rules(self) -> Rules:
         """The rules asked for; else those of the first cassette that exists; else the default ones."""
-        if self.settings.match is not None:
+        if self.settings.match is not None and self.settings.match_from != "cassette":
             return self.settings.match
-        first = next((path for path in self.settings.cassettes if path.exists() and path.stat().st_size), None)
-        if first is None:
+        if self.settings.match_from == "flags":
             return Rules()
+        first = self._first_cassette()
+        if first is None:
+            return self.settings.match or Rules()
         with Cassette(first) as cassette:
             return cassette.rules
+
+    def _first_cassette(self) -> Path | None:
+        return next((path for path in self.settings.shelf if path.exists() and path.stat().st_size), None)
+
+    def _redactor(self) -> Redactor | None:
+        """That of the first cassette that exists. A new cassette gets a salt of its own, and the rules asked for."""
+        first = self._first_cassette()
+        new = Redactor(self.settings.recording.salt or os.urandom(SALT_BYTES), self.settings.redact or ())
+        if first is None:
+            return new
+        with Cassette(first) as cassette:
+            if not cassette.meta:  # its recorder died before it had begun
+                return new
+            stored = cassette.redactor
+        asked = self.settings.redact
+        if stored is None and self.settings.records:
+            raise SettingsError(
+                f"{first} was recorded before secrets were masked: run `replayproxy redact {first}`, then record"
+                " further; or record to another file"
+            )
+        if asked is not None and (stored is None or stored.rules != asked):
+            raise SettingsError(
+                f"{first} was recorded with other redaction rules ({' '.join(stored.rules) if stored else 'none'}):"
+                f" leave --redact away, run `replayproxy redact {first}` with these, or record to another file"
+            )
+        return stored
 
     def _api_key(self) -> str | None:
         file = self.settings.listen.api_key_file
@@ -190,19 +235,18 @@ class App:
 
     async def _upgrade(self, request: Request, client: asyncio.Transport, rest: bytes) -> None:
         """WebSocket and the like: through to the live server, unrecorded; nowhere else."""
+        shown = (self.proxy.matcher.redactor or Redactor(b"")).request(request)
         if not isinstance(self.upstream, HttpUpstream):
             self.tally.misses["unsupported"] += 1
             raise ClientError(
-                f"{request.method} {request.path} asks for another protocol than HTTP, which is not recorded: send it"
+                f"{shown.method} {shown.path} asks for another protocol than HTTP, which is not recorded: send it"
                 " to a live server",
                 status=404,
                 code="unsupported",
             )
         self.tally.requests["upgrade"] += 1
         if self.tally.requests["upgrade"] == 1:
-            log.warning(
-                "%s asks for an upgrade: forwarded, not recorded (counted in metrics from here on)", request.path
-            )
+            log.warning("%s asks for an upgrade: forwarded, not recorded (counted in metrics from here on)", shown.path)
         await tunnel(request, client, self.upstream, rest)
 
     # Life

@@ -70,6 +70,18 @@ class Source(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A recording that a request may resemble: by which name people find it, what was asked, what was answered."""
+
+    cassette: str
+    id: str
+    request: Request
+    status: int
+    completion_tokens: int | None = None
+    finish: str | None = None
+
+
 class Shelf(Protocol):
     """Where recordings stand."""
 
@@ -83,6 +95,14 @@ class Shelf(Protocol):
 
     def with_transfer(self, key: Key, transfer: str) -> int | None:
         """The occurrence that was recorded with this hand-over from prefill to decode, if there is one."""
+        ...
+
+    def near(self, method: str, path: str, sketch: bytes, limit: int) -> list[Neighbour]:
+        """Recordings of this endpoint whose sketch (`core.sketch`) is most alike, best first. May take milliseconds."""
+        ...
+
+    def asked(self, method: str, path: str) -> tuple[int, int]:
+        """How many different requests have an answer that can be played, and how many of these at this endpoint."""
         ...
 
     async def read(self, place: Place) -> Response:

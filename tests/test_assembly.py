@@ -9,20 +9,26 @@ from pathlib import Path
 from replayproxy.core.policy import Mode
 from replayproxy.settings import Recording, Settings
 from tests import recordings, upstreams, wire
-from tests.apps import run, running
+from tests.apps import recording, run, running
 from tests.upstreams import Send, scripted
 
 
 def test_what_is_recorded_may_go_elsewhere(tmp_path: Path) -> None:
     """`onto`: the played cassette stays as it is, and what is new is played after it."""
     old, new = tmp_path / "old.cassette", tmp_path / "new.cassette"
-    said = recordings.said([recordings.whole_answer("old")], headers=recordings.JSON)
-    recordings.record(old, [recordings.exchange(recordings.asked("a"), said)])
+
+    def saying(text: str) -> Send:
+        return Send(upstreams.answer("200 OK", recordings.whole_answer(text)))
+
+    async def record() -> None:
+        async with scripted(saying("old")) as server, running(recording(old, server.url)) as proxy:
+            await wire.ask(proxy.url, recordings.asked("a"))
+
+    run(record())
     before = old.read_bytes()
-    live = upstreams.answer("200 OK", recordings.whole_answer("new"))
 
     async def dialogue() -> list[bytes]:
-        async with scripted(Send(live)) as server:
+        async with scripted(saying("new")) as server:
             settings = Settings(Mode.AUTO, (old,), server.url, recording=Recording(onto=new))
             async with running(settings) as proxy:
                 request = recordings.asked("a")

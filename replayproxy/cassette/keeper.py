@@ -22,6 +22,7 @@ from replayproxy.cassette.codec import TICK, Codec, Kind
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import Facts, facts_of
+from replayproxy.core.sketch import sketch
 from replayproxy.errors import Damaged, SettingsError
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Request, Response
 from replayproxy.ports import Piece
@@ -98,11 +99,12 @@ class Keeper:
 
     def _settle_rules(self) -> None:
         """A cassette has one set of match rules: those of its first recorder."""
-        match = {"profile": self._matcher.rules.profile, "ignore": list(self._matcher.rules.ignore), "tag": TAG}
+        match = self._matcher.rules.document()
         stored = self._connection.execute("SELECT value FROM meta WHERE name = 'match'").fetchone()
         if stored is None:
             self._say("match", match)
             self._say("creator", f"replayproxy {replayproxy.__version__}")
+            self._settle_redaction(new=True)
             return
         (said,) = typed(stored, str)
         try:
@@ -112,6 +114,23 @@ class Keeper:
         if not same:
             raise SettingsError(
                 f"{self.path} was recorded with other match rules ({said}): use those, or record to another file"
+            )
+        self._settle_redaction(new=False)
+
+    def _settle_redaction(self, *, new: bool) -> None:
+        """And one salt with one set of redaction rules: keys are made of what they leave."""
+        redactor = self._matcher.redactor
+        stored = self._connection.execute("SELECT value FROM meta WHERE name = 'redaction'").fetchone()
+        said = None if redactor is None else {"salt": redactor.salt.hex(), "rules": list(redactor.rules)}
+        if stored is None and new:
+            if said is not None:
+                self._say("redaction", said)
+            return
+        if (None if stored is None else orjson.loads(typed(stored, str)[0])) != said:
+            how = "before secrets were masked" if stored is None else "with other redaction rules"
+            raise SettingsError(
+                f"{self.path} was recorded {how}: run `replayproxy redact {self.path}` with the rules it shall have,"
+                " or record to another file"
             )
 
     def _say(self, name: str, value: object) -> None:
@@ -283,6 +302,11 @@ class Keeper:
         else:
             row = int(
                 self._connection.execute(f"INSERT INTO exchange ({names}) VALUES ({marks})", columns).lastrowid or 0
+            )
+        if occurrence == 0:
+            self._connection.execute(
+                "INSERT INTO sketch VALUES (?, ?, ?)",
+                (row, columns["endpoint"], sketch(self._matcher.compared(request))),
             )
         self._store(row, 0, request, response)
         for position, leg in enumerate(piece.legs, 1):

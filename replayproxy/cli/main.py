@@ -53,9 +53,16 @@ def replayproxy(ctx: click.Context, config: Path | None) -> None:
 
 def commands() -> list[click.Command]:
     """All verbs, in the order of a user's life."""
-    from replayproxy.cli import checking, demo, keeping, reading, serving
+    from replayproxy.cli import checking, demo, keeping, reading, redacting, serving
 
-    verbs = [*serving.COMMANDS, *reading.COMMANDS, *checking.COMMANDS, *keeping.COMMANDS, *demo.COMMANDS]
+    verbs = [
+        *serving.COMMANDS,
+        *reading.COMMANDS,
+        *checking.COMMANDS,
+        *keeping.COMMANDS,
+        *redacting.COMMANDS,
+        *demo.COMMANDS,
+    ]
     return [_with_example_last(verb) for verb in verbs]
 
 

@@ -17,7 +17,10 @@ import pytest
 MODES = ("none", "once", "new_episodes", "all", "rewrite")
 LAYOUTS = ("test", "module")
 UNUSED = ("ignore", "warn", "fail")
-ASKED = ("mode", "upstream", "speed", "match", "match_ignore", "at_end", "on_miss")
+ASKED = (
+    *("mode", "upstream", "speed", "match", "match_ignore", "match_normalise", "match_header", "redact"),
+    *("at_end", "on_miss"),
+)
 """What a marker or the fixture `replayproxy_config` may say."""
 
 T = TypeVar("T")
@@ -36,6 +39,9 @@ class Choice:
     speed: float | None = None
     match: str | None = None
     match_ignore: tuple[str, ...] = ()
+    match_normalise: tuple[str, ...] = ()
+    match_header: tuple[str, ...] = ()
+    redact: tuple[str, ...] = ()
     at_end: str = "refuse"
     on_miss: str = "refuse"
 
@@ -124,6 +130,9 @@ def choose(config: pytest.Config, marker: Mapping[str, Any], fixture: Mapping[st
         speed=speed_of(chosen("speed")),
         match=match if match is None else one_of("match", match, ("default", "exact")),
         match_ignore=tuple(narrowest("match_ignore", ())),
+        match_normalise=tuple(narrowest("match_normalise", ())),
+        match_header=tuple(narrowest("match_header", ())),
+        redact=tuple(narrowest("redact", ())),
         at_end=one_of("at_end", narrowest("at_end", "refuse"), ("refuse", "cycle", "last")),
         on_miss=one_of("on_miss", narrowest("on_miss", "refuse"), ("refuse", "forward")),
     )

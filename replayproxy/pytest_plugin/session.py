@@ -6,6 +6,7 @@ it. Everything heavy is on the `Stage`, which begins with the first test that as
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
@@ -132,7 +133,7 @@ class Session:
         asked = active.proxy.asked(active.playback.scope, forget=True)
         outcomes = Counter(call.outcome for call in asked.calls)
         self.ledger.tests[item.nodeid] = Told(
-            item.nodeid, active.cassette, dict(sorted(outcomes.items())), _documents(asked)
+            item.nodeid, active.cassette, dict(sorted(outcomes.items())), self._documents(asked)
         )
         if missed := asked.misses[active.told :]:
             pytest.fail(self._words(item, active, missed), pytrace=False)
@@ -170,14 +171,32 @@ class Session:
     def _words(self, item: pytest.Item, active: Active, missed: Sequence[Miss]) -> str:
         from replayproxy.pytest_plugin.stage import explained
 
-        different = list(dict.fromkeys(explained(miss) for miss in missed))
+        different = list(dict.fromkeys(self._from_root(explained(miss)) for miss in missed))
         number = "a request" if len(missed) == 1 else f"{len(missed)} requests"
         lines = [f"replayproxy: {number} of this test found no answer on {active.cassette}"]
         lines += different[:SHOWN_MISSES]
         if len(different) > SHOWN_MISSES:
             lines.append(f"and {len(different) - SHOWN_MISSES} more")
+        if any(miss.nearest is not None for miss in missed):
+            lines.append(
+                "In a test these flags are words of its marker: @pytest.mark.replayproxy(match_ignore=[…],"
+                " match_normalise=[…])"
+            )
         lines.append(f"Record what is missing: {_command(item, 'new_episodes')}")
         return "\n".join(lines)
+
+    def _documents(self, asked: Asked) -> list[dict[str, Any]]:
+        """Misses as a report has them, equal ones counted."""
+        documents: dict[tuple[str, str], dict[str, Any]] = {}
+        for miss in asked.misses:
+            said = documents.setdefault((miss.code, miss.key), {"times": 0, **miss.document()})
+            said["times"] += 1
+        # Paths as they are in the repository, wherever that lies.
+        told: list[dict[str, Any]] = json.loads(self._from_root(json.dumps(list(documents.values()))))
+        return told
+
+    def _from_root(self, words: str) -> str:
+        return words.replace(f"{self.root}/", "")
 
     # Its cassette
 
@@ -215,7 +234,7 @@ class Session:
         part = self._part(target)
         if first:
             part.unlink(missing_ok=True)  # of a run that was killed
-        return stage.recording(part, (target,) if existed and not anew else (), choice)
+        return stage.recording(part, (target,) if existed and not anew else (), choice, self._salt(target))
 
     def _records(self, choice: Choice, *, existed: bool) -> bool:
         if choice.mode == "none" or (choice.mode == "once" and existed):
@@ -243,6 +262,13 @@ class Session:
         worker = self.worker or {"workerid": "main", "testrunuid": "run"}
         return target.with_name(f".{target.name}.{worker['workerid']}-{worker['testrunuid'][:8]}.part")
 
+    def _salt(self, target: Path) -> bytes | None:
+        """The same in all workers: their parts become one cassette, and a cassette has one salt."""
+        if self.worker is None:
+            return None
+        run = f"{self.worker['testrunuid']} {shown(target, self.root)}"
+        return hashlib.blake2b(run.encode(), digest_size=16).digest()
+
     def _closed(self, settings: Settings, report: Report, late: Asked) -> None:
         """A proxy was stopped: what it has to tell."""
         target = self._targets[settings]
@@ -260,7 +286,7 @@ class Session:
             left = {telling.identity(one) for one in unused}
             kept.unused = [one for one in kept.unused if telling.identity(one) in left]
         self._judged.add(name)
-        self.ledger.late += [{"cassette": name, **miss} for miss in _documents(late)]
+        self.ledger.late += [{"cassette": name, **miss} for miss in self._documents(late)]
         self.ledger.lateness_max = max(self.ledger.lateness_max, report.lateness_max)
 
     # The end
@@ -385,17 +411,6 @@ def _put_together(target: Path, parts: Sequence[Path], *, fresh: bool) -> None:
     out = target.with_name(f".{target.name}.whole")
     merge(out, whole)
     out.replace(target)
-
-
-def _documents(asked: Asked) -> list[dict[str, Any]]:
-    """Misses as a report has them, equal ones counted."""
-    from replayproxy.pytest_plugin.stage import explained
-
-    documents: dict[tuple[str, str], dict[str, Any]] = {}
-    for miss in asked.misses:
-        said = documents.setdefault((miss.code, miss.key), {"times": 0, **miss.document(), "sentence": explained(miss)})
-        said["times"] += 1
-    return list(documents.values())
 
 
 def _command(item: pytest.Item, mode: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from replayproxy.assembly import App, runner
+from replayproxy.cli.redacting import rules_from
 from replayproxy.core.headers import stored_of_request
 from replayproxy.core.matching import Rules
 from replayproxy.core.policy import Mode, OnMiss
@@ -48,7 +49,7 @@ def replaying(cassette: Path, choice: Choice) -> Settings:
     )
 
 
-def recording(onto: Path, played: tuple[Path, ...], choice: Choice) -> Settings:
+def recording(onto: Path, played: tuple[Path, ...], choice: Choice, salt: bytes | None = None) -> Settings:
     """Settings to play these cassettes, and to record onto another one what they do not have.
 
     Not the mode RECORD, which knows no scopes: here equal requests of two tests are one recording, as in replay.
@@ -59,7 +60,8 @@ def recording(onto: Path, played: tuple[Path, ...], choice: Choice) -> Settings:
         choice.upstream,
         match=_rules(choice),
         listen=_LISTEN,
-        recording=Recording(on_full="block", onto=onto),
+        redact=rules_from(choice.redact) if choice.redact else None,
+        recording=Recording(on_full="block", onto=onto, salt=salt),
         replaying=Replaying(choice.speed),
     )
 
@@ -68,9 +70,8 @@ _LISTEN = Listen(port=0, admin_port=None, drain=DRAIN)
 
 
 def _rules(choice: Choice) -> Rules | None:
-    if choice.match is None and not choice.match_ignore:
-        return None
-    return Rules(choice.match or "default", choice.match_ignore)
+    lists = (choice.match_ignore, choice.match_normalise, choice.match_header)
+    return Rules(choice.match or "default", *lists) if choice.match or any(lists) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Asked:
 
 def explained(miss: Miss) -> str:
     """What a person is told of a miss. All that the plugin says of misses goes through here."""
-    return miss.sentence
+    return miss.explanation
 
 
 class Proxy:

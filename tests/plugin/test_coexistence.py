@@ -95,7 +95,7 @@ def test_the_report_names_tests_and_misses(suite: Suite) -> None:
     suite.cassette("test_chat/test_asks.cassette", "hello")
     report = suite.report()
     (miss,) = report["misses"]
-    assert (miss["test"], miss["code"], miss["times"]) == ("test_chat.py::test_asks", "no_match", 3)
+    assert (miss["test"], miss["code"], miss["times"]) == ("test_chat.py::test_asks", "nothing_close", 3)
     assert miss["cassette"] == "cassettes/test_chat/test_asks.cassette"
     del report["run"]
     assert "127.0.0.1" not in json.dumps(report)

@@ -263,3 +263,22 @@ def test_what_a_killed_run_has_left_is_not_taken_for_new(recorder: Recorder) -> 
     assert recorder.outcomes("all", "a") == "record"
     assert recorder.recorded == ["a"]
     assert recorder.files == ["test_asks.cassette"]
+
+
+def test_redaction_and_normalisers_are_the_marker_s(suite: Suite, upstream: str) -> None:
+    """Recorded by its rules; and replayed by those on the cassette, whatever is said."""
+    suite.tests(
+        test_chat=f"""
+        @pytest.mark.replayproxy(
+            upstream="{upstream}", redact=["re:cust-[0-9]+"], match_normalise=["uuid"], match_header=["x-none"]
+        )
+        def test_asks(replayproxy):
+            for word in ("5e0a6c1e-1111-4222-8333-123456789abc", "5e0a6c1e-1111-4222-8333-cba987654321"):
+                assert ask(replayproxy.base_url, f"cust-4711 {{word}}")[0] == 200
+        """
+    )
+    suite.run("--replayproxy-mode", "once").assert_outcomes(passed=1)
+    (cassette,) = (suite.path / "cassettes" / "test_chat").iterdir()
+    assert not any(prompt.startswith("cust-4711") for prompt in prompts(cassette))
+    assert len({prompt.partition(" ")[0] for prompt in prompts(cassette)}) == 1
+    suite.run().assert_outcomes(passed=1)

@@ -27,7 +27,7 @@ def test_a_miss_fails_the_test_that_swallowed_it(suite: Suite) -> None:
         test_chat="""
         def test_asks(replayproxy):
             assert ask(replayproxy.base_url, "hello") == (200, "hello!")
-            assert ask(replayproxy.base_url, "good bye") == (404, "no_match")
+            assert ask(replayproxy.base_url, "good bye") == (404, "nothing_close")
         """
     )
     suite.cassette("test_chat/test_asks.cassette", "hello")
@@ -40,6 +40,7 @@ def test_a_miss_fails_the_test_that_swallowed_it(suite: Suite) -> None:
             "Record what is missing: pytest 'test_chat.py::test_asks' --replayproxy-mode new_episodes *",
         ]
     )
+    assert "AssertionError" not in ran.stdout.str()
 
 
 def test_a_failure_of_the_test_itself_comes_first(suite: Suite) -> None:
@@ -56,7 +57,7 @@ def test_a_failure_of_the_test_itself_comes_first(suite: Suite) -> None:
     ran.assert_outcomes(failed=1)
     ran.stdout.fnmatch_lines(
         [
-            "E  *assert 'no_match' == 'good bye!'",
+            "E  *assert 'nothing_close' == 'good bye!'",
             "*- Captured replayproxy call -*",
             "replayproxy: a request of this test found *",
         ]
@@ -167,7 +168,7 @@ def test_what_a_test_can_see(suite: Suite) -> None:
             assert hit.response.status == 200
             assert hit.response.json["choices"][0]["message"]["content"] == "hello!"
             assert (miss.outcome, miss.response) == ("refuse", None)
-            assert [miss.code for miss in replayproxy.misses] == ["no_match"]
+            assert [miss.code for miss in replayproxy.misses] == ["nothing_close"]
             assert replayproxy.env["OPENAI_BASE_URL"] == replayproxy.base_url
             assert "127.0.0.1" in replayproxy.env["NO_PROXY"]
             print("SEEN")

@@ -47,6 +47,14 @@ def test_eight_workers_on_one_cassette(suite: Suite) -> None:
     ran = suite.run(*WORKERS, "--replayproxy-report", "report.json", own_process=True)
     ran.assert_outcomes(passed=49, failed=1)
     ran.stdout.fnmatch_lines(["147 served, 1 missed in 1 cassette", "FAILED test_chat.py::test_asks[[]17[]] *"])
+    ran.stdout.fnmatch_lines(
+        [
+            "replayproxy: a request of this test found no answer on cassettes/chat.cassette",
+            "Closest * (cassettes/chat.cassette), the same except:",
+            "  $.messages[[]0[]].content  recorded  question 17",
+            "  *received  question 17[?]",
+        ]
+    )
 
 
 def test_a_cassette_that_a_worker_crashed_on_is_not_judged(suite: Suite) -> None:
