@@ -53,3 +53,22 @@ def test_an_app_leaves_the_interpreter_alone(tmp_path: Path) -> None:
             assert (gc.get_threshold(), gc.get_freeze_count(), sys.getswitchinterval()) == before
 
     run(start())
+
+
+def test_cassettes_of_one_run_may_share_their_salt(tmp_path: Path) -> None:
+    """What is to be merged masks equal keys alike."""
+    key = "sk-proj-" + "k1" * 20
+
+    async def record(name: str, salt: bytes | None) -> bytes:
+        cassette = tmp_path / name
+        async with scripted(Send(upstreams.answer("200 OK", recordings.whole_answer("hello")))) as server:
+            settings = recording(cassette, server.url, recording=Recording(salt=salt))
+            async with running(settings) as proxy:
+                await wire.ask(proxy.url, recordings.asked(key))
+        return recordings.read(cassette)[0].request.body
+
+    one, two, other = (
+        run(record(name, salt)) for name, salt in (("one", b"s" * 16), ("two", b"s" * 16), ("other", None))
+    )
+    assert one == two != other
+    assert key.encode() not in one + other
