@@ -9,11 +9,12 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any, TypeVar
 
 import orjson
 import uvloop
@@ -31,7 +32,7 @@ from replayproxy.core.sequence import AtEnd, Playhead
 from replayproxy.core.simulator import Simulator
 from replayproxy.core.timing import Pace
 from replayproxy.errors import ClientError, SettingsError, UpstreamError
-from replayproxy.model import Request
+from replayproxy.model import Place, Request
 from replayproxy.net.clock import SystemClock
 from replayproxy.net.pair import PairUpstream
 from replayproxy.net.server import Server as DataPort
@@ -41,7 +42,7 @@ from replayproxy.net.tunnel import tunnel
 from replayproxy.net.upstream import Address, HttpUpstream
 from replayproxy.proxy.handler import ReplayProxy
 from replayproxy.proxy.journal import Journal
-from replayproxy.proxy.misses import Misses
+from replayproxy.proxy.misses import Miss, Misses
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Recorder
 from replayproxy.proxy.report import Cause, Recording, Report
@@ -49,6 +50,8 @@ from replayproxy.proxy.tally import Tally
 from replayproxy.settings import Pair, Settings
 
 log = logging.getLogger("replayproxy")
+
+T = TypeVar("T")
 
 COLLECTED = (20_000, 20, 50)
 """Allocations before the collector looks: Python's 700 are for programs that make cycles with every request."""
@@ -238,6 +241,7 @@ class App:
         shown = (self.proxy.matcher.redactor or Redactor(b"")).request(request)
         if not isinstance(self.upstream, HttpUpstream):
             self.tally.misses["unsupported"] += 1
+            self.misses.note(Miss("unsupported", request, ""))
             raise ClientError(
                 f"{shown.method} {shown.path} asks for another protocol than HTTP, which is not recorded: send it"
                 " to a live server",
@@ -281,7 +285,7 @@ class App:
 
     async def _start_admin(self) -> str:
         # A quarter of the time that this file takes to import; tests, which have no admin port, start without it.
-        from replayproxy.inspector.admin import Shown, application, serve_admin
+        from replayproxy.inspector.admin import Replayed, Shown, application, serve_admin
         from replayproxy.inspector.metrics import ProxyCollector, registry
 
         listen = self.settings.listen
@@ -301,6 +305,7 @@ class App:
             ready=lambda: ["draining"] if self._draining else [],
             degraded=lambda: self.trouble,
             registry=registry(collector),
+            replay=Replayed(self._report_in_time, self._missed, self.reset) if self.settings.plays else None,
         )
         hosts = frozenset({"127.0.0.1", "localhost", "[::1]", listen.admin_host})
         host, port = bound.getsockname()[:2]
@@ -310,16 +315,41 @@ class App:
 
     def report(self) -> Report:
         """What has become of this run so far. After `stop`, which closes the cassettes, it is in `last_report`."""
-        return self._report(self.playable())
+        return self._report(*self._playable())
+
+    async def _report_in_time(self) -> dict[str, Any]:
+        """The same as JSON; a large cassette is read in a thread, so that no stream is late for it."""
+        return self._report(*await asyncio.to_thread(self._playable)).document()
+
+    def _missed(self) -> list[dict[str, Any]]:
+        return [cause.document() for cause in self._causes()]
+
+    def _causes(self) -> tuple[Cause, ...]:
+        return tuple(Cause(name, miss, times) for name, miss, times in self.misses.causes.values())
+
+    def reset(self, scope: str | None = None, counts: bool = False) -> None:
+        """Equal requests get their first recording again, in this scope or in all.
+
+        `counts`: also forget what was counted, and the misses. No recording is touched.
+        """
+        self.proxy.playhead.reset(scope)
+        if counts:
+            self.tally.reset()
+            self.misses.causes.clear()
 
     def playable(self) -> list[Recording]:
         """Everything that can be played now, oldest first."""
-        return [
+        return self._playable()[0]
+
+    def _playable(self) -> tuple[list[Recording], set[Place]]:
+        """What can be replayed; and what of it this run has recorded, for that was asked for."""
+        recordings = [
             Recording(cassette, short_id, place, method, path)
             for cassette, place, short_id, method, path in self._library.playable()
         ]
+        return recordings, {place for _, place, *_ in self._library.playable(new=True)} if self.writer else set()
 
-    def _report(self, playable: list[Recording]) -> Report:
+    def _report(self, playable: list[Recording], new: set[Place]) -> Report:
         tally = self.tally
         return Report(
             mode=self.settings.mode.value,
@@ -330,8 +360,12 @@ class App:
             recorded=self.writer.recorded if self.writer else 0,
             dropped=sum(self.writer.dropped.values()) if self.writer else 0,
             simulated=tally.requests["simulate"],
-            causes=tuple(Cause(name, miss, times) for name, miss, times in self.misses.causes.values()),
-            unused=tuple(recording for recording in playable if recording.place not in tally.played),
+            causes=self._causes(),
+            unused=tuple(
+                recording
+                for recording in playable
+                if recording.place not in tally.played and recording.place not in new
+            ),
             lateness_max=tally.lateness_max,
         )
 
@@ -349,12 +383,12 @@ class App:
         await self.server.cut()
         if self.upstream is not None:
             self.upstream.close()
-        playable = self.playable()
+        playable = self._playable()
         if self.writer is not None:
             for cassette in self._cassettes:  # a reader would keep the file from being sealed
                 cassette.close()
             await self.writer.stop()
-        self.last_report = self._report(playable)
+        self.last_report = self._report(*playable)
         self._admin_stopped.set()
         if self.recorder is not None:
             self._tasks[0].cancel()
@@ -384,6 +418,31 @@ async def reach(app: App, patience: float) -> None:
             if app.clock.now() >= deadline:
                 raise
             await app.clock.sleep_until(min(deadline, app.clock.now() + 500_000_000))
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, *, wait_upstream: float = 0, drain: float | None = None
+) -> AsyncIterator[tuple[App, Addresses]]:
+    """Serve while the block runs; stop and seal on the way out, however that is. Signals are the caller's."""
+    own_process()
+    app = App(settings)
+    try:
+        await reach(app, wait_upstream)
+        addresses = await app.start()
+    except BaseException:
+        await app.stop(drain=0) if app.writer is not None and app.writer.started else app._close()
+        raise
+    try:
+        yield app, addresses
+    finally:
+        await app.stop(drain)
+
+
+def on_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run to its end on uvloop, in this thread."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
 
 
 async def run(settings: Settings, ready: Callable[[App, Addresses], None], *, wait_upstream: float = 0) -> App:
@@ -426,15 +485,9 @@ def own_process() -> None:
     gc.set_threshold(*COLLECTED)
 
 
-def runner() -> asyncio.Runner:
-    """The loop that serves in earnest."""
-    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
-
-
 def serve(settings: Settings, ready: Callable[[App, Addresses], None], *, wait_upstream: float = 0) -> App:
     """`run` on uvloop, in this thread."""
-    with runner() as loop:
-        return loop.run(run(settings, ready, wait_upstream=wait_upstream))
+    return on_loop(run(settings, ready, wait_upstream=wait_upstream))
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
-from replayproxy.model import Chunk, End, Head, Key, Leg, Place, Request, Response
+from replayproxy.model import Chunk, End, Exchange, Head, Key, Leg, Place, Request, Response
 
 
 class Listener(Protocol):
@@ -144,6 +144,23 @@ class Piece:
     scope: str = ""
     stalled: int = 0
     legs: tuple[Leg, ...] = ()
+
+    @classmethod
+    def of(cls, tape: int, exchange: Exchange) -> Self:
+        """A whole exchange in one piece, as it is; the archive derives its key."""
+        response = exchange.response
+        timeline = response.timeline
+        return cls(
+            tape=tape,
+            request=exchange.request,
+            recorded_at=exchange.recorded_at,
+            head=Head(timeline.head, response.status, response.headers) if response.status else None,
+            chunks=tuple(response.chunks()),
+            end=End(timeline.end, response.ending),
+            scope=exchange.scope,
+            stalled=exchange.stalled,
+            legs=exchange.legs,
+        )
 
     @property
     def size(self) -> int:

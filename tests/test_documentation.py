@@ -13,12 +13,16 @@ from typing import cast
 import click
 import pytest
 
+from replayproxy.assembly import Addresses
+from replayproxy.cli.executing import child_variables
 from replayproxy.cli.main import commands
 from replayproxy.pytest_plugin.options import ASKED, MODES, add_options
 from replayproxy.pytest_plugin.playback import Playback
+from tests.cli.test_verdict import TABLE
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 EXAMPLES = sorted(set(re.findall(r"^    (?:# )?replayproxy (.+?)(?:\s{2,}#.*)?$", README, re.MULTILINE)))
+VERDICTS = {code for *_, word, code in TABLE if word in ("misses", "unused", "vacuous")}
 VERBS = {command.name or "": command for command in commands()}
 
 
@@ -87,10 +91,20 @@ def test_what_a_test_gets_is_in_the_readme() -> None:
     assert {mode for mode in MODES if f"`{mode}`" not in chapter} == set()
 
 
+def test_what_the_chapter_on_ci_names_is_so() -> None:
+    """The variables that a command gets, and the exit codes of a run."""
+    chapter = README.partition("## In CI")[2].partition("## ")[0]
+    named = set(re.findall(r"`([A-Z_]{8,})`", chapter))
+    told = child_variables({}, Addresses("http://127.0.0.1:1", None))
+    assert named == {name for name in told if name.isupper()}
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", chapter, re.MULTILINE)}
+    assert codes == VERDICTS
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_in_the_readme_parses(example: str) -> None:
     """Nothing is run; the words are understood."""
-    words = shlex.split(example)
+    words = shlex.split(example, comments=True)
     if words[0] == "--config":
         words = [*words[2:], "--upstream", "http://127.0.0.1:8000"]
     VERBS[words[0]].make_context(words[0], words[1:])

@@ -74,13 +74,15 @@ class Cassette:
         self._counts: dict[Key, int] = {}
         self._looking = threading.Lock()
         self._endpoints: dict[tuple[str, str], tuple[int, array[int], bytes]] = {}
+        self._newest = 0
         self._allow_incomplete = allow_incomplete
-        if allow_incomplete:
-            try:
+        try:
+            (self._newest,) = typed(self._must("SELECT coalesce(max(id), 0) FROM exchange"), int)
+            if allow_incomplete:
                 self._number_places(lambda _, key: key, order="occurrence, recorded_at, id")
-            except BaseException:
-                self.close()
-                raise
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -334,12 +336,16 @@ class Cassette:
 
     # Many exchanges
 
-    def playable(self) -> Iterator[tuple[Place, str, str, str]]:
-        """Everything that can be replayed: its place, short id, method and path; oldest first."""
+    def playable(self, *, new: bool = False) -> Iterator[tuple[Place, str, str, str]]:
+        """Everything that can be replayed: its place, short id, method and path; oldest first.
+
+        `new`: only what has been recorded since this was opened.
+        """
         rows = self._rows(
             f"SELECT place.key, place.occurrence, exchange.digest, method, path FROM {self._places} AS place"
             " JOIN exchange USING (id) JOIN endpoint ON endpoint.id = exchange.endpoint"
-            " WHERE place.occurrence IS NOT NULL ORDER BY exchange.id"
+            " WHERE place.occurrence IS NOT NULL AND exchange.id > ? ORDER BY exchange.id",
+            self._newest if new else -1,
         )
         for row in rows:
             key, occurrence, digest, method, path = typed(row, bytes, int, bytes, str, str)

@@ -47,12 +47,15 @@ class Library:
         counts = [cassette.asked(method, path) for cassette in self._cassettes]
         return sum(every for every, _ in counts), sum(here for _, here in counts)
 
-    def playable(self) -> Iterator[tuple[str, Place, str, str, str]]:
-        """Everything that can be replayed: its cassette, its place on this shelf, short id, method and path."""
+    def playable(self, *, new: bool = False) -> Iterator[tuple[str, Place, str, str, str]]:
+        """Everything that can be replayed: its cassette, its place on this shelf, short id, method and path.
+
+        `new`: only what has come since the cassettes were opened; then there is only one, for recording goes onto one.
+        """
         before: Counter[Key] = Counter()
         for cassette in self._cassettes:
             here: Counter[Key] = Counter()
-            for place, short_id, method, path in cassette.playable():
+            for place, short_id, method, path in cassette.playable(new=new):
                 here[place.key] += 1
                 yield str(cassette.path), Place(place.key, before[place.key] + place.occurrence), short_id, method, path
             before += here

@@ -26,7 +26,7 @@ from replayproxy.core.matching import Matcher
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.redaction.credentials import NONE
 from replayproxy.errors import CassetteError
-from replayproxy.model import End, Exchange, Head, Leg
+from replayproxy.model import Exchange, Leg
 from replayproxy.ports import Piece
 
 SALT_BYTES = 16
@@ -103,7 +103,7 @@ def _write(path: Path, fresh: Path, rules: Sequence[str]) -> Redacted:
             )
             for tape, (number,) in enumerate(rows, 1):
                 keeper.begin()
-                keeper.keep(_piece(tape, _without_secrets(cassette.exchange(number), redactor)))
+                keeper.keep(Piece.of(tape, without_secrets(cassette.exchange(number), redactor)))
                 keeper.commit()
                 numbers[number] = tape
             keeper.seal()
@@ -114,7 +114,8 @@ def _write(path: Path, fresh: Path, rules: Sequence[str]) -> Redacted:
     return Redacted(len(numbers), masked)
 
 
-def _without_secrets(exchange: Exchange, redactor: Redactor) -> Exchange:
+def without_secrets(exchange: Exchange, redactor: Redactor) -> Exchange:
+    """All of it through one redactor: the request, the answer, the legs, the scope."""
     return replace(
         exchange,
         request=redactor.request(exchange.request),
@@ -130,22 +131,6 @@ def _leg(leg: Leg, redactor: Redactor) -> Leg:
         upstream=redactor.text(leg.upstream, NONE),
         request=redactor.request(leg.request),
         response=redactor.response(leg.response, redactor.credentials(leg.request)),
-    )
-
-
-def _piece(tape: int, exchange: Exchange) -> Piece:
-    response = exchange.response
-    timeline = response.timeline
-    return Piece(
-        tape=tape,
-        request=exchange.request,
-        recorded_at=exchange.recorded_at,
-        head=Head(timeline.head, response.status, response.headers) if response.status else None,
-        chunks=tuple(response.chunks()),
-        end=End(timeline.end, response.ending),
-        scope=exchange.scope,
-        stalled=exchange.stalled,
-        legs=exchange.legs,
     )
 
 

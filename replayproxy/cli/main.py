@@ -53,13 +53,16 @@ def replayproxy(ctx: click.Context, config: Path | None) -> None:
 
 def commands() -> list[click.Command]:
     """All verbs, in the order of a user's life."""
-    from replayproxy.cli import checking, demo, keeping, reading, redacting, serving
+    from replayproxy.cli import checking, controlling, demo, executing, keeping, pruning, reading, redacting, serving
 
     verbs = [
         *serving.COMMANDS,
+        *executing.COMMANDS,
+        *controlling.COMMANDS,
         *reading.COMMANDS,
         *checking.COMMANDS,
         *keeping.COMMANDS,
+        *pruning.COMMANDS,
         *redacting.COMMANDS,
         *demo.COMMANDS,
     ]

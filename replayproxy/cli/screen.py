@@ -76,6 +76,10 @@ class Screen:
         """Print what belongs to a head; on a terminal it is broken between words and stays right of the head."""
         self._wrapped(Span(visible(head).ljust(INDENT), style), spans)
 
+    def under(self, *spans: Span | str) -> None:
+        """Print what belongs to the line above, a little to the right; on a terminal broken between words."""
+        self._wrapped(Span("  "), spans)
+
     def prose(self, *spans: Span | str) -> None:
         """Print a sentence; on a terminal it is broken between words."""
         self._wrapped(Span(""), spans)

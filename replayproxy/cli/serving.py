@@ -14,8 +14,10 @@ import orjson
 
 from replayproxy import assembly
 from replayproxy.assembly import Addresses, App
+from replayproxy.cli import judging
 from replayproxy.cli.options import AdminPort, Duration, F, Size, Speed, option
 from replayproxy.cli.redacting import redacting, rules_from
+from replayproxy.cli.verdict import Demands
 from replayproxy.core.latency import Latency
 from replayproxy.core.matching import Rules
 from replayproxy.core.normalising import KNOWN
@@ -176,6 +178,7 @@ def record(cassette: Path, upstream: str | None, **options: Any) -> int:
 )
 @pacing
 @matching
+@judging.judging
 @listening
 @upstream_timeouts
 def replay(cassette: tuple[Path, ...], upstream: str | None, **options: Any) -> int:
@@ -257,7 +260,12 @@ def _serve(
         admin = f"; admin {addresses.admin_url}" if addresses.admin_url else ""
         click.echo(f"replayproxy: {addresses.url} {' '.join((what, *map(str, cassettes)))}{admin}", err=True)
 
+    demands = Demands(fail_unused=options.get("fail_unused", False))
+    wanted = judging.Wanted(demands, options.get("report"), options.get("junit"))
+    before = judging.begin(settings, wanted)
     app = assembly.serve(settings, ready, wait_upstream=options.get("wait_upstream", 0.0))
+    if settings.plays and app.last_report is not None:
+        return judging.conclude(app, wanted, before)
     return _last_words(app)
 
 
@@ -326,9 +334,8 @@ def _pair_from(options: dict[str, Any]) -> Pair | None:
 
 def _last_words(app: App) -> int:
     """What became of it, to stderr; and the exit code."""
-    tally = app.tally
     if app.writer is not None:
-        broken = sum(count for name, count in tally.endings.items() if name != "complete")
+        broken = sum(count for name, count in app.tally.endings.items() if name != "complete")
         dropped = sum(app.writer.dropped.values())
         click.echo(
             f"replayproxy: recorded {app.writer.recorded} exchanges ({broken} incomplete, {dropped} dropped)"
@@ -338,16 +345,6 @@ def _last_words(app: App) -> int:
         if app.trouble is not None:
             click.echo(f"replayproxy: recording was degraded at the end: {app.trouble}", err=True)
             return 1
-    if app.settings.plays:
-        click.echo(
-            f"replayproxy: replayed {tally.requests['replay']} answers, {sum(tally.misses.values())} misses,"
-            f" largest lateness {tally.lateness_max * 1000:.1f} ms",
-            err=True,
-        )
-        for name, miss, times in app.misses.causes.values():
-            click.echo(f"MISS {name}  x{times}   {miss.code}: {miss.sentence}", err=True)
-        if tally.misses:
-            return 3
     return 0
 
 

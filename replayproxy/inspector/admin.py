@@ -1,16 +1,33 @@
-"""The admin application and how it is served. Knows the proxy only through what it is given to show."""
+"""The admin application and how it is served. Knows the proxy only through what it is given to show.
+
+What changes something is a POST, and none that a page of another origin sends: a browser on this machine may have any
+page open. Nothing here touches a recording.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from quart import Quart, Response, request
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A run, as JSON has it. `reset` takes a scope, or None for all, and whether to forget what was counted."""
+
+    report: Callable[[], Awaitable[dict[str, Any]]]
+    misses: Callable[[], list[dict[str, Any]]]
+    reset: Callable[[str | None, bool], None]
+
+
+Said = tuple[dict[str, Any], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +37,8 @@ class Shown:
     ready: Callable[[], list[str]]
     degraded: Callable[[], str | None]
     registry: CollectorRegistry
+    replay: Replayed | None = None
+    """Where recordings are played."""
 
 
 def application(shown: Shown, hosts: frozenset[str]) -> Quart:
@@ -27,10 +46,13 @@ def application(shown: Shown, hosts: frozenset[str]) -> Quart:
     app = Quart(__name__, static_folder=None)
 
     @app.before_request
-    async def refuse_strangers() -> tuple[dict[str, str], int] | None:
+    async def refuse_strangers() -> Said | None:
         name = (request.host or "").rpartition(":")[0] or request.host
         if name not in hosts:
             return {"error": f"the admin port is not called {name!r}: use one of {', '.join(sorted(hosts))}"}, 403
+        origin = request.headers.get("Origin")
+        if request.method == "POST" and origin is not None and urlsplit(origin).netloc != request.host:
+            return {"error": f"a page of {origin} may change nothing here: ask without an Origin"}, 403
         return None
 
     @app.get("/health")
@@ -50,7 +72,34 @@ def application(shown: Shown, hosts: frozenset[str]) -> Quart:
     async def metrics() -> Response:
         return Response(generate_latest(shown.registry), content_type=CONTENT_TYPE_LATEST)
 
+    if shown.replay is not None:
+        _show_replay(app, shown.replay)
     return app
+
+
+def _show_replay(app: Quart, replay: Replayed) -> None:
+    """What there is to know of a run, and the way back to its start."""
+
+    @app.get("/report")
+    async def report() -> Said:
+        return await replay.report(), 200
+
+    @app.get("/misses")
+    async def misses() -> Said:
+        return {"misses": replay.misses()}, 200
+
+    @app.get("/misses/<name>")
+    async def miss(name: str) -> Said:
+        for one in replay.misses():
+            if one["id"] == name:
+                return one, 200
+        return {"error": f"there is no miss {name}: /misses has those that are remembered"}, 404
+
+    @app.post("/reset")
+    async def reset() -> Said:
+        scope, counts = request.args.get("scope"), request.args.get("report") == "1"
+        replay.reset(scope, counts)
+        return {"reset": "all scopes" if scope is None else "scope", "scope": scope, "report": counts}, 200
 
 
 async def serve_admin(app: Quart, socket: int, stopped: asyncio.Event) -> None:

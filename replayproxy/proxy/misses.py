@@ -144,6 +144,7 @@ class Miss:
             "recorded": self.recorded,
             "asked": self.asked,
             "sentence": self.sentence,
+            "explanation": self.explanation,
             "nearest": None if self.nearest is None else self._nearest_document(self.nearest),
         }
 

@@ -43,6 +43,10 @@ class Cause:
     miss: Miss
     times: int
 
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"id": self.id, "times": self.times, **self.miss.document()}
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -83,7 +87,7 @@ class Report:
             "recorded": self.recorded,
             "dropped": self.dropped,
             "simulated": self.simulated,
-            "misses": [{"id": cause.id, "times": cause.times, **cause.miss.document()} for cause in self.causes],
+            "misses": [cause.document() for cause in self.causes],
             "unused": [recording.document() for recording in self.unused],
             "lateness_max_s": self.lateness_max,
         }

@@ -29,6 +29,14 @@ class Tally:
         self.lateness_sum = 0.0
         self.lateness_max = 0.0
 
+    def reset(self) -> None:
+        """Count from nothing again; what is in flight stays in flight."""
+        for counter in (self.requests, self.endings, self.misses, self.played):
+            counter.clear()
+        self.stalled = 0
+        self.lateness_counts = [0] * (len(LATENESS_BOUNDS) + 1)
+        self.lateness_sum = self.lateness_max = 0.0
+
     def late(self, nanoseconds: int) -> None:
         """A chunk went out this much after it was due."""
         seconds = nanoseconds / 1e9

@@ -23,7 +23,7 @@ def test_everything_as_data(read: Read, mixed: Path) -> None:
         "creator": f"replayproxy {replayproxy.__version__}",
         "sealed": False,
         "match": {"profile": "default", "ignore": list(DEFAULT_IGNORE), "normalise": [], "headers": []},
-        "redaction": None,
+        "redaction": {"rules": []},
         "meta": {},
         "exchanges": 8,
         "first_recorded_at": "2026-11-18T11:06:40.000Z",

@@ -1,0 +1,114 @@
+"""Run a command and pass on the signals that are meant for it, each once.
+
+The command stays in our process group and has our stdin, stdout and stderr: a terminal stays one, and what the
+terminal sends (Ctrl-C, Ctrl-\\) reaches it without us. Only what somebody sent to us alone is passed on. Who sent a
+signal is told by sigwaitinfo(2), which wants the signals blocked; so a thread waits for them, and the command is
+started with the mask we had before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from replayproxy.cli.verdict import Ended, visible_command
+
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+_FROM_THE_KERNEL = 0x80
+"""SI_KERNEL of <asm-generic/siginfo.h>: a terminal sends to its whole foreground group."""
+
+
+class Signals:
+    """Hears the signals of this process from now on. Make one before any other thread is started."""
+
+    def __init__(self, unclaimed: Callable[[int], None]) -> None:
+        """`unclaimed` is called, in another thread, with a signal that comes while no command runs."""
+        # What was ignored when we were started (nohup, a shell's &) is ignored by the command too.
+        self._heard = {number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN}
+        self.mask_before = signal.pthread_sigmask(signal.SIG_BLOCK, self._heard)
+        self._unclaimed = unclaimed
+        self._came: int | None = None
+        self._pid: int | None = None
+        self._lock = threading.Lock()
+        self.claimed = False
+        """Whether a command was started."""
+        threading.Thread(target=self._hear, name="replayproxy-signals", daemon=True).start()
+
+    def start(self, spawn: Callable[[], int]) -> int | None:
+        """Start a process to which signals go from now on; None: a signal came first, so it was not started."""
+        with self._lock:
+            if self._came is not None:
+                return None
+            self._pid = spawn()
+            self.claimed = True
+            return self._pid
+
+    def release(self) -> None:
+        """Signals are for nobody any more. Say so before the process is buried, and its number free again."""
+        with self._lock:
+            self._pid = None
+
+    def _hear(self) -> None:
+        while True:
+            number, known_to_all = _next(self._heard)
+            with self._lock:
+                if self._pid is None:
+                    self._came = number
+                    self._unclaimed(number)
+                elif not known_to_all:
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.kill(self._pid, number)
+
+
+def _next(numbers: set[signal.Signals]) -> tuple[int, bool]:
+    """The next signal, and whether the whole process group has it."""
+    if sys.platform != "linux":
+        return signal.sigwait(numbers), False
+    found = signal.sigwaitinfo(numbers)
+    return found.si_signo, found.si_code == _FROM_THE_KERNEL
+
+
+async def run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signals) -> Ended:
+    """Run a command to its end."""
+    return await asyncio.to_thread(_run, command, variables, signals)
+
+
+def _run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signals) -> Ended:
+    """In a thread of its own: starting and burying are calls that wait."""
+
+    def spawn() -> int:
+        # Python ignores these two; no command expects that.
+        ours = [signal.SIGPIPE, signal.SIGXFSZ]
+        return os.posix_spawnp(command[0], command, variables, setsigmask=signals.mask_before, setsigdef=ours)
+
+    name = visible_command(command)
+    try:
+        pid = signals.start(spawn)
+    except FileNotFoundError:
+        return Ended(command, 127, trouble=f"`{command[0]}` is not there: install it, or give its path after --")
+    except OSError as error:
+        why = f"`{name}` cannot be started: {error.strerror}; look at its rights and its first line"
+        return Ended(command, 126, trouble=why)
+    if pid is None:
+        return Ended(command, 130, trouble=f"a signal came before `{name}` was started")
+    # Dead but not yet buried: its number belongs to nobody else until signals are told.
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    signals.release()
+    return _ended(command, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def _ended(command: tuple[str, ...], code: int) -> Ended:
+    """`code` is negative where a signal killed it."""
+    if code >= 0:
+        return Ended(command, code)
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:  # a real-time signal between the named ones
+        name = f"signal {-code}"
+    return Ended(command, 128 - code, signal=name)

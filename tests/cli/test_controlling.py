@@ -1,0 +1,153 @@
+"""`wait` and `ctl` against real servers: what they say, and the exit code."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.cli.commands import asking, tape
+from tests.cli.tapes import Read
+from tests.processes import Proxy, environment, replaying
+
+
+@contextmanager
+def answering(**statuses: int) -> Iterator[str]:
+    """A server with these statuses for /health and /v1/models; gives its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(statuses[self.path.rpartition("/")[2]])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+# wait
+
+
+@pytest.mark.parametrize(
+    "statuses",
+    [{"health": 200}, {"health": 404, "models": 200}, {"health": 401}, {"health": 404, "models": 401}],
+    ids=str,
+)
+def test_what_answers_is_ready(read: Read, statuses: dict[str, int]) -> None:
+    """/health, or /v1/models where there is none; who asks for a key is there; with or without /v1."""
+    with answering(**statuses) as url:
+        assert read("wait", url) == (0, "", "")
+        assert read("wait", f"{url}/v1/").code == 0
+
+
+@pytest.mark.parametrize(
+    ("statuses", "seen"),
+    [
+        ({"health": 503}, "503 for /health"),
+        ({"health": 404, "models": 404}, "404 for /health and 404 for /v1/models"),
+        ({"health": 404, "models": 502}, "404 for /health and 502 for /v1/models"),
+    ],
+)
+def test_what_is_not_ready_in_time_is_told(read: Read, statuses: dict[str, int], seen: str) -> None:
+    """Exit code 124, as timeout(1), with what was seen last."""
+    with answering(**statuses) as url:
+        ran = read("wait", url, "--timeout", "300ms")
+    assert ran.code == 124
+    assert f"{url} was not ready within 300 ms; seen last: {seen}" in ran.err
+
+
+def test_nobody_there(read: Read) -> None:
+    """A refused connection is waited for; so is one that is taken and left without an answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        ran = read("wait", url, "--timeout", "300ms")
+        assert (ran.code, "a connection, and no answer" in ran.err) == (124, True)
+    ran = read("wait", url, "--timeout", "300ms")
+    assert (ran.code, "Connection refused" in ran.err) == (124, True)
+
+
+def test_a_server_that_comes_later_is_waited_for(tmp_path: Path) -> None:
+    """The waiting ends when the proxy is there; the URL may come from the environment."""
+    cassette = tape(tmp_path / "chat.cassette", "a")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    variables = environment() | {"REPLAYPROXY_URL": f"http://127.0.0.1:{port}"}
+    with subprocess.Popen([sys.executable, "-m", "replayproxy", "wait", "--timeout", "60s"], env=variables) as waiting:
+        proxy = Proxy("replay", cassette, "--port", str(port), "--admin-port", "off")
+        try:
+            assert waiting.wait(60) == 0
+        finally:
+            proxy.stop()
+
+
+# ctl
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Proxy]:
+    """A replay that has served one chat and missed another twice."""
+    cassette = tape(tmp_path / "chat.cassette", "a", "b")
+    with replaying(cassette, "--at-end", "refuse") as running:
+        chat(running, "a", "z", "z")
+        yield running
+
+
+def chat(proxy: Proxy, *prompts: str) -> str:
+    """Ask, and give the statuses."""
+    variables = environment() | {"OPENAI_BASE_URL": f"{proxy.url}/v1", "NO_PROXY": "*"}
+    ran = subprocess.run(asking(*prompts), env=variables, capture_output=True, text=True, check=True)
+    return ran.stdout
+
+
+def test_ctl_tells_and_resets(read: Read, proxy: Proxy) -> None:
+    """One dialogue: status, misses as a table and as data, one miss, the report, and back to the start."""
+    at = ("--admin", str(proxy.admin_url))
+    assert "ready" in read("ctl", "status", *at).out
+    table = read("ctl", "misses", *at).out.splitlines()
+    assert table[0].split() == ["MISS", "TIMES", "WHY", "REQUEST", "SCOPE"]
+    assert table[1].split()[:5] == ["m-0001", "2", "nothing_close", "POST", "/v1/chat/completions"]
+    (miss,) = orjson.loads(read("ctl", "misses", "--json", *at).out)
+    assert (miss["id"], miss["times"]) == ("m-0001", 2)
+    assert "no recording matches" in read("ctl", "misses", "m-0001", *at).out
+    assert orjson.loads(read("ctl", "misses", "m-0001", "--json", *at).out) == miss
+    report = read("ctl", "report", *at).out
+    assert "1 answer from recordings" in report
+    assert "2, of 1 cause" in report
+    assert "1 of 2 recordings" in report
+    assert chat(proxy, "a") == "a 404\n"
+    assert "every scope" in read("ctl", "reset", *at).out
+    assert chat(proxy, "a") == "a 200\n"
+    assert "scope ''" in read("ctl", "reset", "--scope", "", "--counts", *at).out
+    assert read("ctl", "misses", *at).out == "no misses\n"
+    assert chat(proxy, "a") == "a 200\n"
+
+
+def test_ctl_without_an_answer_is_a_sentence(read: Read, proxy: Proxy) -> None:
+    """Exit code 1: nobody there, another server, a number that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
+    ran = read("ctl", "status", "--admin", nowhere)
+    assert (ran.code, "Give its admin port with --admin URL" in ran.err) == (1, True)
+    ran = read("ctl", "report", "--admin", proxy.url)
+    assert (ran.code, "give the URL of the admin port" in ran.err or "refuses" in ran.err) == (1, True)
+    ran = read("ctl", "misses", "m-9", "--admin", str(proxy.admin_url))
+    assert (ran.code, "there is no miss m-9" in ran.err) == (1, True)
+
+
+@pytest.mark.parametrize("words", [["status", "m-1"], ["report", "--scope", "a"], ["status", "--counts"], ["rset"]])
+def test_ctl_words_that_make_no_sense(read: Read, words: list[str]) -> None:
+    """Usage: exit code 2."""
+    assert read("ctl", *words).code == 2
