@@ -301,6 +301,17 @@ def test_what_a_terminal_sends_is_not_sent_again(cassette: Path) -> None:
 # Files
 
 
+def test_where_nobody_reads_stderr_the_exit_code_is_the_same(cassette: Path, tmp_path: Path) -> None:
+    """`2>&1 | head -1`: the files are written, and 3 is 3."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*PROGRAM, "exec", str(cassette), "--report", str(tmp_path / "run.json"), "--", *asking("z")]
+    ran = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=writing, env=environment(), timeout=60, check=False)
+    os.close(writing)
+    assert ran.returncode == 3
+    assert orjson.loads((tmp_path / "run.json").read_bytes())["exit_code"] == 3
+
+
 def test_the_report_says_everything(cassette: Path, tmp_path: Path) -> None:
     """JSON: verdict, codes, times, digests of the cassettes as they were, misses, unused."""
     report = tmp_path / "run.json"
