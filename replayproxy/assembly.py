@@ -26,13 +26,12 @@ from replayproxy.cassette.writer import Writer
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.pd import Knobs, Party, protocol
 from replayproxy.core.policy import Mode, looks_for_recordings
+from replayproxy.core.redaction import Redactor
 from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead
 from replayproxy.core.simulator import Simulator
 from replayproxy.core.timing import Pace
 from replayproxy.errors import ClientError, SettingsError, UpstreamError
-from replayproxy.inspector.admin import Replayed, Shown, application, serve_admin
-from replayproxy.inspector.metrics import ProxyCollector, registry
 from replayproxy.model import Place, Request
 from replayproxy.net.clock import SystemClock
 from replayproxy.net.pair import PairUpstream
@@ -59,6 +58,10 @@ COLLECTED = (20_000, 20, 50)
 
 SWITCH_INTERVAL = 0.000_5
 """Seconds. The writing thread may keep the interpreter for so long; Python's own 5 ms would show in recorded times."""
+
+
+SALT_BYTES = 16
+"""Of the keyed hashes in masks: as hard to guess as a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +100,30 @@ class App:
     def _open(self) -> None:
         settings = self.settings
         recording, replaying = settings.recording, settings.replaying
-        matcher = Matcher(self._rules())
+        redactor = self._redactor()
+        matcher = Matcher(self._rules(), redactor)
         if settings.records:
-            self.keeper = Keeper(settings.cassettes[0], matcher, full=recording.full_durability)
+            onto = recording.onto or settings.cassettes[0]
+            self.keeper = Keeper(onto, matcher, full=recording.full_durability)
             self.writer = Writer(self.keeper, self.clock, queue_bytes=recording.queue_bytes)
-            self.recorder = Recorder(self.writer, self.clock, self.tally, block=recording.on_full == "block")
+            self.recorder = Recorder(
+                self.writer,
+                self.clock,
+                self.tally,
+                block=recording.on_full == "block",
+                compared=matcher.compared_headers,
+                redactor=redactor,
+            )
         if settings.plays:
-            for path in settings.cassettes:
+            for path in settings.shelf:
                 cassette = Cassette(path, allow_incomplete=replaying.allow_incomplete)
                 self._cassettes.append(cassette)
                 if cassette.rules != matcher.rules:
-                    log.warning("%s was recorded with other match rules: deriving its keys again", path)
+                    log.warning(
+                        "%s was recorded with %s and is replayed with %s: its keys are derived again; --match-from"
+                        " cassette keeps its own",
+                        *(path, cassette.rules, matcher.rules),
+                    )
                     cassette.use_rules(matcher)
         self._library = Library(self._cassettes)
         if settings.upstream is not None:
@@ -172,13 +188,41 @@ class App:
 
     def _rules(self) -> Rules:
         """The rules asked for; else those of the first cassette that exists; else the default ones."""
-        if self.settings.match is not None:
+        if self.settings.match is not None and self.settings.match_from != "cassette":
             return self.settings.match
-        first = next((path for path in self.settings.cassettes if path.exists() and path.stat().st_size), None)
-        if first is None:
+        if self.settings.match_from == "flags":
             return Rules()
+        first = self._first_cassette()
+        if first is None:
+            return self.settings.match or Rules()
         with Cassette(first) as cassette:
             return cassette.rules
+
+    def _first_cassette(self) -> Path | None:
+        return next((path for path in self.settings.shelf if path.exists() and path.stat().st_size), None)
+
+    def _redactor(self) -> Redactor | None:
+        """That of the first cassette that exists. A new cassette gets a salt of its own, and the rules asked for."""
+        first = self._first_cassette()
+        new = Redactor(self.settings.recording.salt or os.urandom(SALT_BYTES), self.settings.redact or ())
+        if first is None:
+            return new
+        with Cassette(first) as cassette:
+            if not cassette.meta:  # its recorder died before it had begun
+                return new
+            stored = cassette.redactor
+        asked = self.settings.redact
+        if stored is None and self.settings.records:
+            raise SettingsError(
+                f"{first} was recorded before secrets were masked: run `replayproxy redact {first}`, then record"
+                " further; or record to another file"
+            )
+        if asked is not None and (stored is None or stored.rules != asked):
+            raise SettingsError(
+                f"{first} was recorded with other redaction rules ({' '.join(stored.rules) if stored else 'none'}):"
+                f" leave --redact away, run `replayproxy redact {first}` with these, or record to another file"
+            )
+        return stored
 
     def _api_key(self) -> str | None:
         file = self.settings.listen.api_key_file
@@ -194,27 +238,25 @@ class App:
 
     async def _upgrade(self, request: Request, client: asyncio.Transport, rest: bytes) -> None:
         """WebSocket and the like: through to the live server, unrecorded; nowhere else."""
+        shown = (self.proxy.matcher.redactor or Redactor(b"")).request(request)
         if not isinstance(self.upstream, HttpUpstream):
             self.tally.misses["unsupported"] += 1
             self.misses.note(Miss("unsupported", request, ""))
             raise ClientError(
-                f"{request.method} {request.path} asks for another protocol than HTTP, which is not recorded: send it"
+                f"{shown.method} {shown.path} asks for another protocol than HTTP, which is not recorded: send it"
                 " to a live server",
                 status=404,
                 code="unsupported",
             )
         self.tally.requests["upgrade"] += 1
         if self.tally.requests["upgrade"] == 1:
-            log.warning(
-                "%s asks for an upgrade: forwarded, not recorded (counted in metrics from here on)", request.path
-            )
+            log.warning("%s asks for an upgrade: forwarded, not recorded (counted in metrics from here on)", shown.path)
         await tunnel(request, client, self.upstream, rest)
 
     # Life
 
     async def start(self) -> Addresses:
         """Listen. Raises `SettingsError` where that cannot be."""
-        sys.setswitchinterval(SWITCH_INTERVAL)
         listen = self.settings.listen
         if self.writer is not None and self.recorder is not None:
             self.writer.start()
@@ -228,9 +270,6 @@ class App:
             url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
             self._refuse_loop(port)
         admin_url = await self._start_admin() if listen.admin_port is not None else None
-        gc.collect()
-        gc.freeze()  # what is here now stays: the collector need not look at it again
-        gc.set_threshold(*COLLECTED)
         if listen.ready_file is not None:
             said = {"url": url, "admin_url": admin_url, "pid": os.getpid()}
             _write_whole(listen.ready_file, orjson.dumps(said))
@@ -245,6 +284,10 @@ class App:
                 raise SettingsError(f"the upstream {url} is this proxy itself: give the URL of the real server")
 
     async def _start_admin(self) -> str:
+        # A quarter of the time that this file takes to import; tests, which have no admin port, start without it.
+        from replayproxy.inspector.admin import Replayed, Shown, application, serve_admin
+        from replayproxy.inspector.metrics import ProxyCollector, registry
+
         listen = self.settings.listen
         assert listen.admin_port is not None
         bound = free_socket(listen.admin_host, listen.admin_port)
@@ -296,11 +339,15 @@ class App:
 
     def _playable(self) -> tuple[list[Recording], set[Place]]:
         """What can be replayed; and what of it this run has recorded, for that was asked for."""
-        recordings = [
+        new = {place for _, place, *_ in self._library.playable(new=True)} if self.writer else set()
+        return self.playable(), new
+
+    def playable(self) -> list[Recording]:
+        """Everything that can be played now, oldest first."""
+        return [
             Recording(cassette, short_id, place, method, path)
             for cassette, place, short_id, method, path in self._library.playable()
         ]
-        return recordings, {place for _, place, *_ in self._library.playable(new=True)} if self.writer else set()
 
     def _report(self, playable: list[Recording], new: set[Place]) -> Report:
         tally = self.tally
@@ -393,8 +440,8 @@ async def serving(
 
 def on_loop(work: Coroutine[Any, Any, T]) -> T:
     """Run to its end on uvloop, in this thread."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+    with runner() as loop:
+        return loop.run(work)
 
 
 async def run(settings: Settings, ready: Callable[[App, Addresses], None], *, wait_upstream: float = 0) -> App:
@@ -413,6 +460,7 @@ async def run(settings: Settings, ready: Callable[[App, Addresses], None], *, wa
             reaching.cancel()
             return app
         await reaching
+        own_process()
         ready(app, await app.start())
         await first
         stopping = asyncio.create_task(app.stop())
@@ -426,6 +474,19 @@ async def run(settings: Settings, ready: Callable[[App, Addresses], None], *, wa
         if stopping is None:
             await app.stop(drain=0) if app.writer is not None and app.writer.started else app._close()
     return app
+
+
+def own_process() -> None:
+    """Set up the interpreter for a process that does nothing but serve. (In a test's process these are the test's.)"""
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.collect()
+    gc.freeze()  # what is here now stays: the collector need not look at it again
+    gc.set_threshold(*COLLECTED)
+
+
+def runner() -> asyncio.Runner:
+    """The loop that serves in earnest."""
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
 def serve(settings: Settings, ready: Callable[[App, Addresses], None], *, wait_upstream: float = 0) -> App:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
-from replayproxy.model import Chunk, End, Head, Key, Leg, Place, Request, Response
+from replayproxy.model import Chunk, End, Exchange, Head, Key, Leg, Place, Request, Response
 
 
 class Listener(Protocol):
@@ -70,6 +70,18 @@ class Source(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A recording that a request may resemble: by which name people find it, what was asked, what was answered."""
+
+    cassette: str
+    id: str
+    request: Request
+    status: int
+    completion_tokens: int | None = None
+    finish: str | None = None
+
+
 class Shelf(Protocol):
     """Where recordings stand."""
 
@@ -83,6 +95,14 @@ class Shelf(Protocol):
 
     def with_transfer(self, key: Key, transfer: str) -> int | None:
         """The occurrence that was recorded with this hand-over from prefill to decode, if there is one."""
+        ...
+
+    def near(self, method: str, path: str, sketch: bytes, limit: int) -> list[Neighbour]:
+        """Recordings of this endpoint whose sketch (`core.sketch`) is most alike, best first. May take milliseconds."""
+        ...
+
+    def asked(self, method: str, path: str) -> tuple[int, int]:
+        """How many different requests have an answer that can be played, and how many of these at this endpoint."""
         ...
 
     async def read(self, place: Place) -> Response:
@@ -124,6 +144,23 @@ class Piece:
     scope: str = ""
     stalled: int = 0
     legs: tuple[Leg, ...] = ()
+
+    @classmethod
+    def of(cls, tape: int, exchange: Exchange) -> Self:
+        """A whole exchange in one piece, as it is; the archive derives its key."""
+        response = exchange.response
+        timeline = response.timeline
+        return cls(
+            tape=tape,
+            request=exchange.request,
+            recorded_at=exchange.recorded_at,
+            head=Head(timeline.head, response.status, response.headers) if response.status else None,
+            chunks=tuple(response.chunks()),
+            end=End(timeline.end, response.ending),
+            scope=exchange.scope,
+            stalled=exchange.stalled,
+            legs=exchange.legs,
+        )
 
     @property
     def size(self) -> int:

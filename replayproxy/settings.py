@@ -33,7 +33,11 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """How to record. `sample` is the share of requests; `include` and `exclude` are globs over the path."""
+    """How to record. `sample` is the share of requests; `include` and `exclude` are globs over the path.
+
+    `onto` is where to, when the cassettes that are played shall stay as they are: it is played after them. `salt` is
+    for a new cassette that will be merged with others; None: one of its own.
+    """
 
     on_full: str = "drop"
     full_durability: bool = False
@@ -41,6 +45,8 @@ class Recording:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     queue_bytes: int = QUEUE_BYTES
+    onto: Path | None = None
+    salt: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +117,12 @@ class Settings:
     stall_timeout: float = 300.0
     match: Rules | None = None
     """None: by the rules on the cassette, and the default ones for a new cassette."""
+    match_from: str | None = None
+    """`cassette`: by its rules, whatever `match` says; `flags`: by `match`, and the default ones if that is None."""
     listen: Listen = Listen()
     recording: Recording = Recording()
+    redact: tuple[str, ...] | None = None
+    """Rules of redaction. None: those on the cassette, and for a new one nothing beyond credentials and known keys."""
     replaying: Replaying = Replaying()
     simulation: Simulation = Simulation()
 
@@ -134,7 +144,7 @@ class Settings:
                 "replay opens no connection upstream unless it is told to: leave --upstream away, or add --on-miss"
                 " forward or --on-miss record"
             )
-        if self.records and len(self.cassettes) != 1:
+        if self.records and len(self.cassettes) != 1 and self.recording.onto is None:
             raise SettingsError("recording goes onto one cassette: name exactly one")
         if not 0 < self.recording.sample <= 1:
             raise SettingsError(f"--sample is a share between 0 and 1, not {self.recording.sample:g}")
@@ -147,6 +157,11 @@ class Settings:
         return self.mode in (Mode.RECORD, Mode.AUTO) or (
             self.mode is Mode.REPLAY and self.replaying.on_miss is OnMiss.RECORD
         )
+
+    @property
+    def shelf(self) -> tuple[Path, ...]:
+        """The cassettes that are played, in their order."""
+        return self.cassettes if self.recording.onto is None else (*self.cassettes, self.recording.onto)
 
     @property
     def wants_whole_requests(self) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from replayproxy.errors import Damaged, UpstreamError
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Key, Leg, Place, Request, Response, Timeline
-from replayproxy.ports import Listener, Piece, Upload
+from replayproxy.ports import Listener, Neighbour, Piece, Upload
 
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
@@ -193,6 +193,16 @@ class InMemoryShelf:
         self.recordings: dict[Key, list[Response]] = {}
         self.broken: Counter[Key] = Counter()
         self.transfers: dict[tuple[Key, str], int] = {}
+        self.neighbours: list[Neighbour] = []
+        """What is near to everything."""
+
+    def near(self, method: str, path: str, sketch: bytes, limit: int) -> list[Neighbour]:
+        """What the test has put there."""
+        return self.neighbours[:limit]
+
+    def asked(self, method: str, path: str) -> tuple[int, int]:
+        """All, and the neighbours."""
+        return sum(map(len, self.recordings.values())), len(self.neighbours)
 
     def with_transfer(self, key: Key, transfer: str) -> int | None:
         """Which was recorded with this hand-over."""

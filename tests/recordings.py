@@ -14,10 +14,11 @@ from replayproxy.cassette import codec
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.core.matching import Matcher, Rules
+from replayproxy.core.redaction import Redactor
 from replayproxy.model import Chunk, End, Ending, Exchange, Head, Headers, Leg, Request, Response, Timeline
 from replayproxy.ports import Piece
 
-MATCHER = Matcher(Rules())
+MATCHER = Matcher(Rules(), Redactor(b"sixteen bytes of"))
 EPOCH = 1_760_000_000_000_000_000
 CHAT = "/v1/chat/completions"
 SSE: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-request-id", "é\x80\xff"))
@@ -164,7 +165,7 @@ def keep(keeper: Keeper, kept: Iterable[Piece]) -> None:
 
 def record(path: Path, exchanges: Sequence[Exchange], *, rules: Rules | None = None) -> Path:
     """A sealed cassette with these, every second one in two pieces."""
-    keeper = Keeper(path, MATCHER if rules is None else Matcher(rules))
+    keeper = Keeper(path, MATCHER if rules is None else Matcher(rules, MATCHER.redactor))
     for tape, item in enumerate(exchanges, 1):
         for piece in pieces(item, tape, [1] if tape % 2 else (), key=rules is None):
             keep(keeper, [piece])

@@ -24,7 +24,7 @@ FILES = sorted(HOUSE.rglob("*.py"))
 HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": ("net/",),
     "httptools": ("net/",),
-    "socket": ("net/", "cli/"),
+    "socket": ("net/", "cli/", "pytest_plugin/"),
     "ssl": ("net/",),
     "uvloop": ("net/", "assembly.py"),
     "time": ("net/clock.py",),
@@ -36,7 +36,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "quart": ("inspector/",),
     "click": ("cli/",),
     "rich": ("cli/",),
-    "pytest": ("pytest_plugin.py",),
+    "pytest": ("pytest_plugin/",),
     # Nobody's: a cassette comes from strangers
     "marshal": (),
     "pickle": (),

@@ -8,6 +8,7 @@ import re
 import shlex
 from itertools import takewhile
 from pathlib import Path
+from typing import cast
 
 import click
 import pytest
@@ -15,6 +16,8 @@ import pytest
 from replayproxy.assembly import Addresses
 from replayproxy.cli.executing import child_variables
 from replayproxy.cli.main import commands
+from replayproxy.pytest_plugin.options import ASKED, MODES, add_options
+from replayproxy.pytest_plugin.playback import Playback
 from tests.cli.test_verdict import TABLE
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -28,9 +31,36 @@ def flags(command: click.Command) -> set[str]:
     return {flag for parameter in command.params for flag in parameter.opts if flag.startswith("--")}
 
 
+class Declared:
+    """A `pytest.Parser` that only notes what is declared."""
+
+    def __init__(self) -> None:
+        self.flags: set[str] = set()
+        self.twins: set[str] = set()
+
+    def getgroup(self, name: str, description: str) -> Declared:
+        """One group is as good as another."""
+        return self
+
+    def addoption(self, flag: str, **more: object) -> None:
+        """A flag."""
+        self.flags.add(flag)
+
+    def addini(self, name: str, help: str, **more: object) -> None:
+        """A key of the ini file."""
+        self.twins.add(name)
+
+
+def plugin() -> Declared:
+    """What the pytest plugin declares."""
+    declared = Declared()
+    add_options(cast(pytest.Parser, declared))
+    return declared
+
+
 def test_every_flag_in_the_readme_exists() -> None:
     """A flag that is written about can be typed."""
-    known = set().union(*map(flags, VERBS.values())) | {"--config", "--help"}
+    known = set().union(*map(flags, VERBS.values())) | {"--config", "--help"} | plugin().flags
     foreign = {"--strict"}  # mypy's
     assert set(re.findall(r"--[a-z][a-z-]+", README)) - known - foreign == set()
 
@@ -52,6 +82,23 @@ def test_what_the_chapter_on_ci_names_is_so() -> None:
     assert named == {name for name in told if name.isupper()}
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", chapter, re.MULTILINE)}
     assert codes == VERDICTS
+
+
+def test_every_option_of_the_plugin_is_in_the_readme() -> None:
+    """And has its twin in the ini file, save for the one that switches all of it off."""
+    declared = plugin()
+    assert declared.flags - set(re.findall(r"--[a-z][a-z-]+", README)) == set()
+    twins = {flag.removeprefix("--").replace("-", "_") for flag in declared.flags} - {"disable_replayproxy"}
+    assert declared.twins == twins
+
+
+def test_what_a_test_gets_is_in_the_readme() -> None:
+    """Every public name of the fixture, and every word of the marker."""
+    chapter = README.partition("## In pytest")[2].partition("\n## ")[0]
+    names = {name for name in vars(Playback) if not name.startswith("_")} - {"records"}
+    assert {name for name in names if f"`{name}" not in chapter} == set()
+    assert {word for word in ASKED if f"{word}=" not in chapter} == set()
+    assert {mode for mode in MODES if f"`{mode}`" not in chapter} == set()
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

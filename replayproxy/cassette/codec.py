@@ -88,7 +88,7 @@ class Codec:
         """Use this dictionary for reading, and the one with the highest number for writing. Raises `Damaged`."""
         newest = number >= self._latest.get(kind, 0)
         if kind == "vocabulary":
-            words = self._words(content)
+            words = self.words(content)
             self._vocabularies[number] = words
             if newest:
                 self._codes = {word: _code(rank) for rank, word in enumerate(words, 1)}
@@ -107,7 +107,7 @@ class Codec:
         if newest:
             self._latest[kind] = number
 
-    def _words(self, content: bytes) -> list[bytes]:
+    def words(self, content: bytes) -> list[bytes]:
         """A vocabulary's words. Its frame needs no dictionary: one that does could need itself."""
         words = self._expand(content, self._unpackers[0], MAX_VOCABULARY * (_LONGEST_WORD + 1)).split(b"\0")
         if len(words) > MAX_VOCABULARY:

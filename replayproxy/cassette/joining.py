@@ -40,7 +40,7 @@ def join(out: Path, prefill: Path, decode: Path) -> Joined:
         raise CassetteError(f"{out} is there already: name another file, or remove it")
     with Cassette(prefill) as prefills, Cassette(decode) as decodes:
         waiting = _Waiting(_done(prefills))
-        keeper = Keeper(out, Matcher(decodes.rules))
+        keeper = Keeper(out, Matcher(decodes.rules, decodes.redactor))
         pairs = alone = 0
         tapes = count(1)
         try:

@@ -22,6 +22,7 @@ from replayproxy.cassette.codec import TICK, Codec, Kind
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import Facts, facts_of
+from replayproxy.core.sketch import sketch
 from replayproxy.errors import Damaged, SettingsError
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Request, Response
 from replayproxy.ports import Piece
@@ -48,7 +49,7 @@ class Keeper:
 
     def __init__(self, path: Path, matcher: Matcher, *, full: bool = False) -> None:
         self.path = path
-        self._matcher = matcher
+        self.matcher = matcher
         self._full = full
         self._open_rows: dict[int, int] = {}
         self._heard: dict[int, list[Chunk]] = {}
@@ -98,11 +99,14 @@ class Keeper:
 
     def _settle_rules(self) -> None:
         """A cassette has one set of match rules: those of its first recorder."""
-        match = {"profile": self._matcher.rules.profile, "ignore": list(self._matcher.rules.ignore), "tag": TAG}
+        match = self.matcher.rules.document()
         stored = self._connection.execute("SELECT value FROM meta WHERE name = 'match'").fetchone()
         if stored is None:
+            self._connection.execute("BEGIN IMMEDIATE")  # all of it or nothing, whenever the power fails
             self._say("match", match)
             self._say("creator", f"replayproxy {replayproxy.__version__}")
+            self._settle_redaction(new=True)
+            self._connection.execute("COMMIT")
             return
         (said,) = typed(stored, str)
         try:
@@ -112,6 +116,23 @@ class Keeper:
         if not same:
             raise SettingsError(
                 f"{self.path} was recorded with other match rules ({said}): use those, or record to another file"
+            )
+        self._settle_redaction(new=False)
+
+    def _settle_redaction(self, *, new: bool) -> None:
+        """And one salt with one set of redaction rules: keys are made of what they leave."""
+        redactor = self.matcher.redactor
+        stored = self._connection.execute("SELECT value FROM meta WHERE name = 'redaction'").fetchone()
+        said = None if redactor is None else {"salt": redactor.salt.hex(), "rules": list(redactor.rules)}
+        if stored is None and new:
+            if said is not None:
+                self._say("redaction", said)
+            return
+        if (None if stored is None else orjson.loads(typed(stored, str)[0])) != said:
+            how = "before secrets were masked" if stored is None else "with other redaction rules"
+            raise SettingsError(
+                f"{self.path} was recorded {how}: run `replayproxy redact {self.path}` with the rules it shall have,"
+                " or record to another file"
             )
 
     def _say(self, name: str, value: object) -> None:
@@ -195,12 +216,16 @@ class Keeper:
             self._connection.execute("DELETE FROM payload WHERE id = ?", (payload_id(row),))
             self._connection.execute("DELETE FROM exchange WHERE id = ?", (row,))
 
+    def note(self, name: str, value: object) -> None:
+        """Say something about the cassette itself, as JSON; it stands in `info`."""
+        self._say(name, value)
+
     def note_dropped(self, reason: str, exchanges: int, at: int) -> None:
         """Say on the cassette what is not on it."""
         self._connection.execute("INSERT INTO dropped VALUES (?, ?, ?)", (at, reason, exchanges))
 
     def _begin(self, piece: Piece) -> int:
-        key = piece.key or self._matcher.key(piece.request)
+        key = piece.key or self.matcher.key(piece.request)
         cursor = self._connection.execute(
             "INSERT INTO exchange (key, recorded_at, endpoint, stream, state, status, request_size, response_size,"
             " chunks, scope) VALUES (?, ?, ?, 1, 0, ?, ?, 0, 0, ?)",
@@ -252,7 +277,7 @@ class Keeper:
         assert piece.end is not None
         response = codec.as_read(Response.of(piece.head, list(chunks), piece.end))
         request = piece.request
-        key = piece.key or self._matcher.key(request)
+        key = piece.key or self.matcher.key(request)
         facts = facts_of(request, response)
         stored = key_bytes(key)
         playable = response.ending is Ending.COMPLETE
@@ -283,6 +308,11 @@ class Keeper:
         else:
             row = int(
                 self._connection.execute(f"INSERT INTO exchange ({names}) VALUES ({marks})", columns).lastrowid or 0
+            )
+        if occurrence == 0:
+            self._connection.execute(
+                "INSERT INTO sketch VALUES (?, ?, ?)",
+                (row, columns["endpoint"], sketch(self.matcher.compared(request))),
             )
         self._store(row, 0, request, response)
         for position, leg in enumerate(piece.legs, 1):

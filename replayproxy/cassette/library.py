@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.errors import Damaged
 from replayproxy.model import Key, Place, Response
+from replayproxy.ports import Neighbour
 
 
 class Library:
@@ -36,6 +37,15 @@ class Library:
                 return before + found
             before += cassette.count(key)
         return None
+
+    def near(self, method: str, path: str, sketch: bytes, limit: int) -> list[Neighbour]:
+        """So many from each of them."""
+        return [found for cassette in self._cassettes for found in cassette.near(method, path, sketch, limit)]
+
+    def asked(self, method: str, path: str) -> tuple[int, int]:
+        """How many different requests have an answer, and how many of these at this endpoint."""
+        counts = [cassette.asked(method, path) for cassette in self._cassettes]
+        return sum(every for every, _ in counts), sum(here for _, here in counts)
 
     def playable(self, *, new: bool = False) -> Iterator[tuple[str, Place, str, str, str]]:
         """Everything that can be replayed: its cassette, its place on this shelf, short id, method and path.

@@ -61,10 +61,10 @@ def _seal(path: Path) -> None:
     """A log beside the file belongs to it, and would not to another one in its place."""
     log = Path(f"{path}-wal")
     with Cassette(path) as cassette:
-        rules = cassette.rules
+        matcher = Matcher(cassette.rules, cassette.redactor)
         (mode,) = cassette.one("PRAGMA journal_mode")
     if mode == "wal" or log.exists():
-        Keeper(path, Matcher(rules)).seal()
+        Keeper(path, matcher).seal()
     if log.exists():
         raise CassetteError(f"{path} is open elsewhere, and its log {log} cannot be folded in: close it there first")
 
@@ -79,11 +79,22 @@ def _write_without(gone: set[int], source: sqlite3.Connection, part: Path, mode:
             copy.execute(f"PRAGMA {pragma}")
         copy.execute("BEGIN IMMEDIATE")
         keys = {key for number in gone for (key,) in copy.execute("SELECT key FROM exchange WHERE id = ?", (number,))}
+        sketches = [
+            sketch
+            for key in keys
+            for sketch in copy.execute(
+                "SELECT key, sketch.endpoint, sketch FROM sketch JOIN exchange ON id = exchange WHERE key = ?", (key,)
+            )
+        ]
         payloads = ((payload_id(number), payload_id(number, 15)) for number in gone)
         copy.executemany("DELETE FROM payload WHERE id BETWEEN ? AND ?", payloads)
         deleted = copy.executemany("DELETE FROM exchange WHERE id = ?", ((number,) for number in gone)).rowcount
         for key in keys:
             _number_anew(copy, key)
+        # Equal requests look alike: who is the first of them now looks as the one did who was it.
+        copy.executemany(
+            "INSERT OR IGNORE INTO sketch SELECT id, ?2, ?3 FROM exchange WHERE key = ?1 AND occurrence = 0", sketches
+        )
         for table in ("endpoint", "model"):
             copy.execute(
                 f"DELETE FROM {table} WHERE id NOT IN (SELECT {table} FROM exchange WHERE {table} IS NOT NULL)"

@@ -2,6 +2,7 @@
 
 exchange ──┬─ payload (leg 0)          what the client asked and got
            ├─ leg ── payload (leg 1…)  what prefill and decode were asked and said
+           ├─ sketch                   for finding the nearest to a request that has no recording
            └─ segment                  a stream in flight; folded into payload when it ends
 endpoint, model                        names, so that a row need not repeat them
 dictionary                             zstd dictionaries and vocabularies; what needs one names it
@@ -109,6 +110,12 @@ CREATE TABLE segment (
     times       BLOB NOT NULL,
     PRIMARY KEY (exchange, position)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sketch (                      -- of the first of equal requests
+    exchange    INTEGER PRIMARY KEY REFERENCES exchange (id) ON DELETE CASCADE,
+    endpoint    INTEGER NOT NULL REFERENCES endpoint (id),
+    sketch      BLOB NOT NULL CHECK (length(sketch) = 12)         -- core/sketch.py
+) STRICT;
 
 CREATE TABLE miss (
     id          INTEGER PRIMARY KEY,

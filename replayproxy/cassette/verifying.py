@@ -12,6 +12,7 @@ from replayproxy.cassette.keeper import derived_columns
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import facts_of
+from replayproxy.core.sketch import sketch
 from replayproxy.errors import CassetteError, Damaged, SettingsError
 
 
@@ -30,7 +31,7 @@ def verify(path: Path) -> tuple[int, list[Problem]]:
         if problems:
             return 0, problems  # nothing that a broken file says can be compared
         try:
-            matcher = Matcher(cassette.rules)
+            matcher = Matcher(cassette.rules, cassette.redactor)
         except (Damaged, SettingsError) as error:
             return 0, [Problem("", str(error))]
         exchanges = 0
@@ -65,6 +66,10 @@ def _exchange_problems(cassette: Cassette, matcher: Matcher, number: int) -> Ite
     (stored,) = cassette.one("SELECT key FROM exchange WHERE id = ?", number)
     if key_bytes(key) != stored:
         yield f"its key is {TAG}:{stored.hex()}, its request gives {key}"
+    else:
+        for (sketched,) in cassette.all("SELECT sketch FROM sketch WHERE exchange = ?", number):
+            if sketched != sketch(matcher.compared(request)):
+                yield "its sketch is not that of its request: it would not be found near a miss"
     facts = facts_of(request, response)
     derived = derived_columns(request, response, facts)
     derived["model.name"] = None if facts.model is None else facts.model[:200]
@@ -99,6 +104,11 @@ def _place_problems(cassette: Cassette) -> Iterator[Problem]:
     whole = "SELECT short_id FROM v_exchange WHERE state = 'done' AND ending = 'complete' AND occurrence IS NULL"
     for (short_id,) in cassette.all(whole):
         yield Problem(short_id, "it is complete, but has no place among the recordings of its key")
+    unseen = (
+        "SELECT id FROM exchange LEFT JOIN sketch ON exchange = id WHERE (occurrence IS 0) <> (exchange IS NOT NULL)"
+    )
+    for (number,) in cassette.all(unseen):
+        yield Problem("", f"exchange {number} has no sketch, or one that another of its key should have")
     orphans = (
         "SELECT payload.id FROM payload LEFT JOIN exchange ON exchange.id = payload.id / 16 WHERE exchange.id IS NULL"
     )

@@ -39,7 +39,7 @@ def account(report: Report, verdict: Verdict, screen: Screen) -> None:
 
 def explanation(miss: Miss) -> str:
     """What a person is told of a miss; may have several lines."""
-    return miss.sentence
+    return miss.explanation
 
 
 def headline(miss: Miss) -> str:

@@ -169,7 +169,8 @@ def _one_miss(miss: dict[str, Any], output: Output) -> None:
         return
     with output.screen() as screen:
         screen.line(Span(f"MISS {miss['id']}", "bold red"), f"  x{miss['times']}   {miss['code']}")
-        screen.prose(str(miss["sentence"]))
+        for line in str(miss["explanation"]).splitlines():
+            screen.under(line)
         _entries({name: miss[name] for name in ("key", "scope") if miss[name]}, screen)
 
 

@@ -18,14 +18,22 @@ def inventory(cassette: Cassette) -> dict[str, Any]:
         "SELECT CAST(min(recorded_at) AS INTEGER), CAST(max(recorded_at) AS INTEGER) FROM exchange"
     )
     wal = Path(f"{cassette.path}-wal")
-    rules = cassette.rules
-    meta = dict(cassette.all("SELECT name, value FROM meta WHERE name <> 'match' ORDER BY name"))  # values are JSON
+    rules, redactor = cassette.rules, cassette.redactor
+    meta = dict(
+        cassette.all("SELECT name, value FROM meta WHERE name NOT IN ('match', 'redaction') ORDER BY name")
+    )  # values are JSON
     return {
         "cassette": str(cassette.path),
         "format": cassette.one("PRAGMA user_version")[0],
         "creator": meta.pop("creator", "").strip('"') or None,
         "sealed": not wal.exists(),
-        "match": {"profile": rules.profile, "ignore": list(rules.paths())},
+        "match": {
+            "profile": rules.profile,
+            "ignore": list(rules.paths()),
+            "normalise": list(rules.normalise),
+            "headers": list(rules.headers),
+        },
+        "redaction": None if redactor is None else {"rules": list(redactor.rules)},  # the salt is nobody's business
         "meta": meta,
         "exchanges": cassette.one("SELECT count(*) FROM exchange")[0],
         "first_recorded_at": _iso(first),
@@ -117,8 +125,15 @@ def page(known: Mapping[str, Any], screen: Screen) -> None:
 
 
 def _facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    ignored = known["match"]["ignore"]
-    yield "match", f"{known['match']['profile']}   ignores {' '.join(ignored) if ignored else 'nothing'}", ""
+    rules = known["match"]
+    yield "match", f"{rules['profile']}   ignores {' '.join(rules['ignore']) or 'nothing'}", ""
+    for what, names in (("normalise", rules["normalise"]), ("headers", rules["headers"])):
+        if names:
+            yield f"match {what}", " ".join(names), ""
+    if known["redaction"] is None:
+        yield "redaction", "none: recorded before secrets were masked", "yellow"
+    else:
+        yield "redaction", " ".join(("credentials, known keys", *known["redaction"]["rules"])), ""
     for name, value in known["meta"].items():
         yield name, str(value), ""
     when = ""

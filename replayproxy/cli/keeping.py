@@ -1,4 +1,4 @@
-"""`join`: make one cassette of two."""
+"""`join` and `merge`: make one cassette of several."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from pathlib import Path
 import click
 
 from replayproxy.cassette.joining import join as join_cassettes
+from replayproxy.cassette.merging import merge as merge_cassettes
+from replayproxy.cli.units import plural
 
 FILE = click.Path(path_type=Path)
+
+SHOWN = 10
+"""Requests with different answers that are listed; of a thousand nobody reads more."""
 
 
 @click.command(short_help="Join the cassettes of a prefill and a decode server.")
@@ -34,4 +39,28 @@ def join(out: Path, prefill: Path, decode: Path) -> int:
     return 0
 
 
-COMMANDS = (join,)
+@click.command(short_help="Make one cassette of several.")
+@click.argument("out", type=FILE)
+@click.argument("cassette", type=FILE, nargs=-1, required=True)
+def merge(out: Path, cassette: tuple[Path, ...]) -> int:
+    """Write OUT with everything that is on each CASSETTE, in their order: equal requests keep all their answers.
+
+    What stands on two of them because one began as a copy of the other is kept once. Equal requests with different
+    answers are listed. OUT may be one of them.
+
+    \b
+    Example:
+      replayproxy merge all.cassette monday.cassette tuesday.cassette
+    """
+    merged = merge_cassettes(out, cassette)
+    again = f"; {merged.again} were on several and are there once" if merged.again else ""
+    click.echo(f"{out}: {plural(merged.exchanges, 'exchange')} of {plural(len(cassette), 'cassette')}{again}", err=True)
+    for conflict in merged.conflicts[:SHOWN]:
+        answers = ", ".join(f"{short_id} ({part})" for part, short_id in conflict.answers)
+        click.echo(f"  answered differently: {conflict.method} {conflict.path}: {answers}", err=True)
+    if len(merged.conflicts) > SHOWN:
+        click.echo(f"  and {len(merged.conflicts) - SHOWN} more requests that were answered differently", err=True)
+    return 0
+
+
+COMMANDS = (join, merge)

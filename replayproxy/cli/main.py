@@ -53,7 +53,7 @@ def replayproxy(ctx: click.Context, config: Path | None) -> None:
 
 def commands() -> list[click.Command]:
     """All verbs, in the order of a user's life."""
-    from replayproxy.cli import checking, controlling, demo, executing, keeping, pruning, reading, serving
+    from replayproxy.cli import checking, controlling, demo, executing, keeping, pruning, reading, redacting, serving
 
     verbs = [
         *serving.COMMANDS,
@@ -63,6 +63,7 @@ def commands() -> list[click.Command]:
         *checking.COMMANDS,
         *keeping.COMMANDS,
         *pruning.COMMANDS,
+        *redacting.COMMANDS,
         *demo.COMMANDS,
     ]
     return [_with_example_last(verb) for verb in verbs]

@@ -16,9 +16,11 @@ from replayproxy import assembly
 from replayproxy.assembly import Addresses, App
 from replayproxy.cli import judging
 from replayproxy.cli.options import AdminPort, Duration, F, Size, Speed, option
+from replayproxy.cli.redacting import redacting, rules_from
 from replayproxy.cli.verdict import Demands
 from replayproxy.core.latency import Latency
 from replayproxy.core.matching import Rules
+from replayproxy.core.normalising import KNOWN
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
@@ -105,6 +107,7 @@ recording = _all(
 )
 
 matching = _all(
+    redacting,
     option(
         "--match",
         "match",
@@ -114,6 +117,19 @@ matching = _all(
     ),
     option(
         "--match-ignore", multiple=True, metavar="JSONPATH", help="Ignore this part of request bodies. May be repeated."
+    ),
+    option(
+        "--match-normalise",
+        multiple=True,
+        metavar="NAME|NAME=REGEX",
+        help=f"Compare as a placeholder: {', '.join(KNOWN)}, or a pattern of your own. May be repeated.",
+    ),
+    option("--match-header", multiple=True, metavar="NAME", help="Compare this header too. May be repeated."),
+    option(
+        "--match-from",
+        type=click.Choice(["cassette", "flags"]),
+        default=None,
+        help="Whose rules, where both have some. Default: the flags', with a warning.",
     ),
 )
 
@@ -257,8 +273,10 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
     """One frozen settings object out of what Click parsed. Raises `SettingsError`."""
     admin_port = options["admin_port"]
     match = None
-    if options.get("match") is not None or options.get("match_ignore"):
-        match = Rules(profile=options["match"] or "default", ignore=tuple(options["match_ignore"]))
+    given = [options.get(name) for name in ("match", "match_ignore", "match_normalise", "match_header")]
+    if any(given):
+        profile, *lists = given
+        match = Rules(str(profile or "default"), *(tuple(each or ()) for each in lists))
     return Settings(
         mode=mode,
         cassettes=cassettes,
@@ -267,6 +285,8 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
         upstream_timeout=options.get("upstream_timeout", 600.0),
         stall_timeout=options.get("stall_timeout", 300.0),
         match=match,
+        match_from=options.get("match_from"),
+        redact=rules_from(options["redact"]) if options.get("redact") else None,
         listen=Listen(
             host=options["host"],
             port=options["port"],

@@ -6,6 +6,8 @@ holds an allow-list: a deny-list misses the next vendor's `Api-Key`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from replayproxy.model import Headers
 
 HOP_BY_HOP = frozenset(
@@ -89,9 +91,9 @@ def end_to_end(headers: Headers) -> Headers:
     return tuple(line for line in headers if line[0].lower() not in stop)
 
 
-def stored_of_request(headers: Headers) -> Headers:
-    """The field lines of a request that a cassette may hold."""
-    return tuple(line for line in headers if line[0].lower() in STORED_OF_REQUESTS)
+def stored_of_request(headers: Headers, also: Collection[str] = ()) -> Headers:
+    """The field lines of a request that a cassette may hold. `also` names those that its match rules compare."""
+    return tuple(line for line in headers if (name := line[0].lower()) in STORED_OF_REQUESTS or name in also)
 
 
 def stored_of_answer(headers: Headers) -> Headers:

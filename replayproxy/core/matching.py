@@ -1,22 +1,26 @@
 """Which requests are the same.
 
-`form` = drop what is ignored, spell canonically; `key` = the digest of the form. One function for recording and for
-replaying; its rules stand on the cassette, and `verify` derives every key again.
+`compared` = drop what is ignored, put placeholders for what is normalised; `form` = that in its one spelling; `key` =
+the digest of the form. One function for recording and for replaying; its rules stand on the cassette, and `verify`
+derives every key again.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from email.message import Message
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl
 
 import jsonpath
 
 from replayproxy.core import canonical, headers
+from replayproxy.core.normalising import normalisers
+from replayproxy.core.redaction import Redactor, credentials, masks
 from replayproxy.errors import SettingsError
-from replayproxy.model import Key, Request
+from replayproxy.model import Headers, Key, Request
 
 DEFAULT_IGNORE = (
     "$.user",
@@ -41,6 +45,10 @@ MANY, REMEMBERED = 1024, 16 * 1024
 _TOP_LEVEL = re.compile(r"\$\.([A-Za-z_][A-Za-z0-9_]*)")
 
 
+SECRET = re.compile(r"auth|cookie|key|token|secret|signature|password|credential")
+"""In the name of a header: it is never compared, for what is compared is stored."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What counts as the same. `profile` is `default` (ignores DEFAULT_IGNORE) or `exact` (ignores nothing)."""
@@ -48,20 +56,84 @@ class Rules:
     profile: str = "default"
     ignore: tuple[str, ...] = ()
     """More JSONPath expressions (RFC 9535) to ignore in JSON bodies."""
+    normalise: tuple[str, ...] = ()
+    """Names of `normalising.KNOWN`, or NAME=REGEX."""
+    headers: tuple[str, ...] = ()
+    """Names of request headers that are compared too."""
 
     def paths(self) -> tuple[str, ...]:
         """Everything that is ignored."""
         return (DEFAULT_IGNORE if self.profile == "default" else ()) + self.ignore
 
+    def document(self) -> dict[str, Any]:
+        """As a cassette has it."""
+        said: dict[str, Any] = {"profile": self.profile, "ignore": list(self.ignore), "tag": canonical.TAG}
+        if self.normalise:
+            said["normalise"] = list(self.normalise)
+        if self.headers:
+            said["headers"] = list(self.headers)
+        return said
+
+    @classmethod
+    def of(cls, document: object) -> Self:
+        """From what a cassette has. Raises ValueError where that is something else."""
+        known = {"profile", "ignore", "normalise", "headers", "tag"}
+        if not isinstance(document, dict) or document.get("tag") != canonical.TAG or not document.keys() <= known:
+            raise ValueError("these are no match rules")
+        profile = document.get("profile")
+        if profile not in ("default", "exact"):
+            raise ValueError(f"there is no match profile {profile}")
+        return cls(profile, *(_strings(document.get(name, [])) for name in ("ignore", "normalise", "headers")))
+
+    def __str__(self) -> str:
+        """As flags."""
+        flags = [f"--match {self.profile}"]
+        flags += [f"--match-ignore '{path}'" for path in self.ignore]
+        flags += [f"--match-normalise '{name}'" for name in self.normalise]
+        flags += [f"--match-header {name}" for name in self.headers]
+        return " ".join(flags)
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("these are no match rules")
+    return tuple(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What is left of a request when nothing remains that does not count.
+
+    `kind` says what `body` is: `json` (a value), `multipart` (a list of lists of str), `bytes`, `none`. Query and
+    headers are sorted pairs.
+    """
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...]
+    kind: str
+    body: Any
+
 
 class Matcher:
-    """Applies rules. Raises `SettingsError` for a profile or a path that makes no sense."""
+    """Applies rules. Raises `SettingsError` for a profile, a path, a normaliser or a header that makes no sense.
 
-    def __init__(self, rules: Rules) -> None:
+    With a `redactor` requests are compared without their secrets: the key of what is stored is the key of what was
+    asked.
+    """
+
+    def __init__(self, rules: Rules, redactor: Redactor | None = None) -> None:
+        self.redactor = redactor
         if rules.profile not in ("default", "exact"):
             raise SettingsError(f"match profile {rules.profile!r} is not known: use default or exact")
         self.rules = rules
-        self._known: dict[tuple[str, str, str | None, bytes], Key] = {}
+        self._known: dict[tuple[str, str, str | None, bytes, Headers], Key] = {}
+        self._normalisers = normalisers(rules.normalise)
+        self.compared_headers = tuple(sorted({name.lower() for name in rules.headers}))
+        for name in self.compared_headers:
+            if SECRET.search(name):
+                raise SettingsError(f"--match-header {name} would put a credential onto the cassette: leave it away")
         self._names: list[str] = []
         self._paths: list[jsonpath.JSONPath | jsonpath.CompoundJSONPath] = []
         for path in rules.paths():
@@ -76,9 +148,11 @@ class Matcher:
 
     def key(self, request: Request) -> Key:
         """The digest of the form. The same bytes have the same key: the last thousand short requests are remembered."""
-        if len(request.body) > REMEMBERED:
+        if len(request.body) > REMEMBERED or self.compared_headers:
             return canonical.digest(self.form(request))
-        asked = (request.method, request.target, headers.get(request.headers, "content-type"), request.body)
+        # What is masked as an echo depends on who asks.
+        who = credentials.credential_lines(request.headers) if self.redactor is not None else ()
+        asked = (request.method, request.target, headers.get(request.headers, "content-type"), request.body, who)
         known = self._known.get(asked)
         if known is None:
             if len(self._known) >= MANY:
@@ -87,23 +161,63 @@ class Matcher:
         return known
 
     def form(self, request: Request) -> bytes:
-        """What is compared: method, path, sorted query, body. Equal forms are the same request, and only they."""
-        kind, body = self._body(request)
+        """What is compared, in its one spelling. Equal forms are the same request, and only they."""
+        compared = self.compared(request)
+        body = compared.body if compared.kind in ("none", "bytes") else canonical.dumps(compared.body)
+        parts = [
+            compared.method.encode(),
+            compared.path.encode("latin-1", "backslashreplace"),
+            canonical.dumps(compared.query),
+            compared.kind.encode(),
+            body,
+        ]
+        if self.compared_headers:
+            parts.insert(3, canonical.dumps(compared.headers))
+        return b"\n".join(parts)
+
+    def compared(self, request: Request) -> Compared:
+        """What counts of a request."""
+        request = self._redacted(request)
         # As latin-1, percent-coded bytes that are not UTF-8 stay different from one another.
         query = sorted(parse_qsl(request.query, keep_blank_values=True, encoding="latin-1"))
-        return b"\n".join((request.method.encode(), request.path.encode("latin-1"), canonical.dumps(query), kind, body))
+        kind, body = self._body(request)
+        path = request.path
+        if self._normalisers:
+            seen: dict[str, int] = {}
+            path = self._normalised(path, seen)
+            query = [(name, self._normalised(value, seen)) for name, value in query]
+            body = body if kind == "bytes" else self._normalised(body, seen)
+        return Compared(request.method, path, tuple(query), self._compared_headers(request), kind, body)
 
-    def _body(self, request: Request) -> tuple[bytes, bytes]:
+    def _compared_headers(self, request: Request) -> tuple[tuple[str, str], ...]:
+        return tuple(
+            (name, value.strip())
+            for wanted in self.compared_headers
+            for name, value in ((field.lower(), value) for field, value in request.headers)
+            if name == wanted
+        )
+
+    def _redacted(self, request: Request) -> Request:
+        """Without secrets, and without the lengths of their masks."""
+        if self.redactor is None:
+            return request
+        request = self.redactor.request(request)
+        body, target = masks.level(request.body), masks.level(request.target.encode("latin-1")).decode("latin-1")
+        return (
+            request if body is request.body and target == request.target else replace(request, target=target, body=body)
+        )
+
+    def _body(self, request: Request) -> tuple[str, Any]:
         if not request.body:
-            return b"none", b""
+            return "none", b""
         media = headers.get(request.headers, "content-type") or ""
         if media.lower().startswith("multipart/") and (parts := _multipart(media, request.body)) is not None:
-            return b"multipart", canonical.dumps(parts)
+            return "multipart", parts
         try:
             value = canonical.loads(request.body)
         except ValueError:
-            return b"bytes", request.body
-        return b"json", canonical.dumps(self._kept(value))
+            return "bytes", request.body
+        return "json", self._kept(value)
 
     def _kept(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -113,6 +227,20 @@ class Matcher:
             for path in self._paths:
                 for match in list(path.finditer(value)):
                     _drop(match)
+        return value
+
+    def _normalised(self, value: Any, seen: dict[str, int]) -> Any:
+        """Placeholders in every text of a value, in the order of the text; objects by their names, as they are spelled
+        in the form."""
+        match value:
+            case str():
+                for normaliser in self._normalisers:
+                    value = normaliser.of(value, seen)
+                return value
+            case list():
+                return [self._normalised(item, seen) for item in value]
+            case Mapping():
+                return {name: self._normalised(value[name], seen) for name in sorted(value)}
         return value
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from replayproxy.core import headers
+from replayproxy.core.diff import nearest
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import parsed, transfer_of
 from replayproxy.core.policy import (
@@ -22,7 +24,9 @@ from replayproxy.core.policy import (
     decide,
     looks_for_recordings,
 )
+from replayproxy.core.redaction import Redactor
 from replayproxy.core.sequence import Playhead, split_scope
+from replayproxy.core.sketch import sketch
 from replayproxy.model import Key, Place, Request, Response
 from replayproxy.ports import Clock, Listener, Shelf, Source, Upload
 from replayproxy.proxy.journal import Call, Journal
@@ -30,6 +34,9 @@ from replayproxy.proxy.misses import Miss, Misses, probed
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Both, Recorder
 from replayproxy.proxy.tally import Tally
+
+NEIGHBOURS = 16
+"""Recordings that are compared in earnest with a request that has none: 0.2 ms each."""
 
 _PRESENTS_TICKET = b'"kv_transfer_params"'
 
@@ -107,7 +114,7 @@ class ReplayProxy:
                 case Probe():
                     await self.player.play(probed(asked.request), client, started)
                 case Refuse():
-                    explained = self.misses.explain(self._miss(asked))
+                    explained = self.misses.explain(await self._miss(asked))
                     self._note(asked, decision, miss=headers.get(explained.headers, "x-replayproxy-miss"))
                     await self.player.play(explained, client, started)
         finally:
@@ -144,14 +151,34 @@ class ReplayProxy:
             outcome = type(decision).__name__.lower()
             self._journal.calls.append(Call(asked.request, asked.scope, outcome, place, miss))
 
-    def _miss(self, asked: Asked) -> Miss:
+    async def _miss(self, asked: Asked) -> Miss:
         assert asked.key is not None
         recorded = self.shelf.count(asked.key)
         broken = self.shelf.count_broken(asked.key)
-        code = "exhausted" if recorded else "incomplete_only" if broken else "no_match"
-        self.tally.misses[code] += 1
         times = self.playhead.asked(asked.scope, asked.key)
-        return Miss(code, asked.request, asked.key, asked.scope, recorded=recorded or broken, asked=times)
+        request, scope = self._shown(asked)
+        if recorded or broken:
+            code = "exhausted" if recorded else "incomplete_only"
+            found = Miss(code, request, asked.key, recorded=recorded or broken)
+        elif known := self.misses.known("no_match", asked.key) or self.misses.known("nothing_close", asked.key):
+            found = known
+        else:  # in a thread: it takes milliseconds, and other streams have their times
+            found = await asyncio.to_thread(self._stranger, request, asked.key)
+        self.tally.misses[found.code] += 1
+        return replace(found, scope=scope, asked=times)
+
+    def _stranger(self, request: Request, key: Key) -> Miss:
+        """A request that was never recorded, with the recording that it resembles most."""
+        wanted = sketch(self.matcher.compared(request))
+        found = nearest(self.matcher, request, self.shelf.near(request.method, request.path, wanted, NEIGHBOURS))
+        every, here = self.shelf.asked(request.method, request.path)
+        return Miss("no_match" if found else "nothing_close", request, key, nearest=found, every=every, here=here)
+
+    def _shown(self, asked: Asked) -> tuple[Request, str]:
+        """A request and its scope as people may see them, also beside a cassette that is older than redaction."""
+        redactor = self.matcher.redactor or Redactor(b"")
+        scope = redactor.text(asked.scope, redactor.credentials(asked.request)) if asked.scope else ""
+        return redactor.request(asked.request), scope
 
     # What this mode has
 

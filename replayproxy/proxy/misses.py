@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from replayproxy.core.diff import Nearest
 from replayproxy.core.openai import error_body
 from replayproxy.model import Ending, Headers, Key, Request, Response, Timeline
 
@@ -20,14 +21,23 @@ KEPT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A request without an answer. `code` is one of `no_match`, `exhausted`, `incomplete_only`, `unsupported`."""
+    """A request without an answer.
+
+    `code` is one of `no_match` (then `nearest` is set), `nothing_close`, `exhausted`, `incomplete_only`, `unsupported`.
+    """
 
     code: str
     request: Request
     key: Key
     scope: str = ""
     recorded: int = 0
+    """Answers to equal requests, played or broken."""
     asked: int = 0
+    nearest: Nearest | None = None
+    every: int = 0
+    """Different requests on the shelf."""
+    here: int = 0
+    """Of these, to this endpoint."""
 
     @property
     def sentence(self) -> str:
@@ -49,11 +59,79 @@ class Miss:
                 return (
                     f"{what} asks for another protocol than HTTP, which is not recorded: forward it to a live server."
                 )
+            case "no_match" if self.nearest is not None:
+                return (
+                    f"no recording matches this {what}. Closest: {self.nearest.neighbour.id}"
+                    f" ({self.nearest.neighbour.cassette}), {self._where}. Make the request as it was recorded, or"
+                    " record it again with --on-miss record and an --upstream."
+                )
             case _:
                 return (
-                    f"no recording matches this {what} (key {self.key}): record it, or replay with --on-miss forward or"
-                    " record and an --upstream."
+                    f"no recording matches this {what}, and none of the {self.here} there are for this endpoint comes"
+                    " close: record it, with --on-miss record and an --upstream."
                 )
+
+    @property
+    def param(self) -> str | None:
+        """The first place that differs, for the `param` of OpenAI's error envelope."""
+        return self.nearest.differences[0].path if self.nearest and self.nearest.differences else None
+
+    @property
+    def _where(self) -> str:
+        assert self.nearest is not None
+        count = len(self.nearest.differences) + self.nearest.more
+        places = [difference.path for difference in self.nearest.differences[:3]]
+        return f"{count} {'difference' if count == 1 else 'differences'} at {', '.join(places)}" + (
+            f" and {count - len(places)} more" if count > len(places) else ""
+        )
+
+    @property
+    def explanation(self) -> str:
+        """All that is known, in lines for a terminal or a test's report; without a line break at the end."""
+        near = self.nearest
+        if near is None:
+            return self.sentence
+        what = f"{self.request.method} {self.request.path}"
+        lines = [
+            f"No recording matches this {what} ({self.every} are there; {self.here} to this endpoint).",
+            f"Closest {near.neighbour.id} ({near.neighbour.cassette}), the same except:",
+        ]
+        width = max(len(difference.path) for difference in near.differences)
+        for difference in near.differences:
+            looks = f"   <- looks like a {difference.likeness}" if difference.likeness else ""
+            lines.append(f"  {difference.path:<{width}}  recorded  {difference.recorded}")
+            lines.append(f"  {'':<{width}}  received  {difference.received}{looks}")
+        if near.more:
+            lines.append(f"  and {near.more} more")
+        lines.append(f"Would have answered: {self._would}.")
+        lines += ["Fix one of:", *(f"  {way}" for way in self._ways)]
+        return "\n".join(lines)
+
+    @property
+    def _would(self) -> str:
+        assert self.nearest is not None
+        neighbour = self.nearest.neighbour
+        said = [str(neighbour.status)]
+        if neighbour.completion_tokens is not None:
+            said.append(f"{neighbour.completion_tokens} tokens")
+        if neighbour.finish is not None:
+            said.append(neighbour.finish)
+        return ", ".join(said)
+
+    @property
+    def _ways(self) -> list[str]:
+        """What to do, the least lossy first."""
+        assert self.nearest is not None
+        ways = ["make the request as it was recorded"]
+        names = dict.fromkeys(d.likeness for d in self.nearest.differences if d.likeness)
+        ways += [f"--match-normalise {name}   (compares every {name} as equal)" for name in names]
+        if not self.nearest.more:
+            paths = [d.path for d in self.nearest.differences if d.path.startswith("$.") and not d.likeness]
+            if paths:
+                flags = " ".join(f"--match-ignore '{path}'" for path in paths)
+                ways.append(f"{flags}   (loses meaning: matches anything there)")
+        ways.append("record only this: --on-miss record --upstream URL")
+        return ways
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -66,6 +144,26 @@ class Miss:
             "recorded": self.recorded,
             "asked": self.asked,
             "sentence": self.sentence,
+            "explanation": self.explanation,
+            "nearest": None if self.nearest is None else self._nearest_document(self.nearest),
+        }
+
+    def _nearest_document(self, near: Nearest) -> dict[str, Any]:
+        neighbour = near.neighbour
+        return {
+            "cassette": neighbour.cassette,
+            "id": neighbour.id,
+            "similarity": round(near.similarity, 4),
+            "differences": [
+                {"path": d.path, "recorded": d.recorded, "received": d.received, "looks_like": d.likeness}
+                for d in near.differences
+            ],
+            "more_differences": near.more,
+            "would_have_answered": {
+                "status": neighbour.status,
+                "completion_tokens": neighbour.completion_tokens,
+                "finish": neighbour.finish,
+            },
         }
 
 
@@ -75,6 +173,11 @@ class Misses:
     def __init__(self) -> None:
         self._numbers = count(1)
         self.causes: OrderedDict[tuple[str, Key], tuple[str, Miss, int]] = OrderedDict()
+
+    def known(self, code: str, key: Key) -> Miss | None:
+        """What was found out about this cause before: the same request again is the same miss."""
+        found = self.causes.get((code, key))
+        return None if found is None else found[1]
 
     def note(self, miss: Miss) -> str:
         """Count a miss. Gives the number of its cause, which the client is told."""
@@ -92,7 +195,7 @@ class Misses:
         name = self.note(miss)
         return own_response(
             404,
-            error_body(f"replayproxy: {miss.sentence}", type="replay_miss", code=miss.code),
+            error_body(f"replayproxy: {miss.sentence}", type="replay_miss", code=miss.code, param=miss.param),
             ("X-Replayproxy-Miss", name),
             ("X-Replayproxy-Error", miss.code),
             ("X-Should-Retry", "false"),

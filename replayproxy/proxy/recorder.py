@@ -1,13 +1,13 @@
 """The tape: a listener that keeps what it hears, and lets go of it in pieces.
 
 Synchronous where it matters: a cancelled handler still keeps what was heard, marked by how it ended. Knows no disk; the
-`Archive` takes the pieces.
+`Archive` takes the pieces. What it takes has no secrets: the tape alone has seen who asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from itertools import count
 from types import TracebackType
@@ -15,6 +15,8 @@ from typing import Self
 
 from replayproxy.core import headers
 from replayproxy.core.openai import is_event_stream, said_everything
+from replayproxy.core.redaction import Redactor
+from replayproxy.core.redaction.credentials import NONE
 from replayproxy.errors import UpstreamError, UpstreamTimeout
 from replayproxy.model import Chunk, End, Ending, Head, Key, Leg, Request, Response
 from replayproxy.ports import Archive, Clock, Listener, Piece, Upload
@@ -27,8 +29,20 @@ PIECE_NANOSECONDS = 1_000_000_000
 class Recorder:
     """Makes tapes. `run` it as a task, so that streams in flight reach the disk every second."""
 
-    def __init__(self, archive: Archive, clock: Clock, tally: Tally, *, block: bool = False) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        clock: Clock,
+        tally: Tally,
+        *,
+        block: bool = False,
+        compared: Collection[str] = (),
+        redactor: Redactor | None = None,
+    ) -> None:
+        """`compared` names the headers, in lower case, that the match rules need."""
         self.archive = archive
+        self.compared = frozenset(compared)
+        self._redactor = redactor
         self._clock = clock
         self._tally = tally
         self._block = block
@@ -54,12 +68,17 @@ class Tape:
     def __init__(self, recorder: Recorder, number: int, request: Request, scope: str, key: Key | None) -> None:
         self._recorder = recorder
         self._number = number
-        self._request = replace(request, headers=headers.stored_of_request(request.headers))
-        self._scope = scope
+        self._redactor = recorder._redactor
+        self._asked = request
+        self._credentials = self._redactor.credentials(request) if self._redactor is not None else NONE
+        self._veil = self._redactor.veil(self._credentials) if self._redactor is not None else None
+        self._scope = self._redactor.text(scope, self._credentials) if self._redactor is not None and scope else scope
         self._key = key
         self._recorded_at = recorder._clock.today()
         self._started = recorder._clock.now()
         self._uploaded: list[bytes] = []
+        self._uploading = False
+        self._stored: Request | None = None
         self._head: Head | None = None
         self._chunks: list[Chunk] = []
         self._bytes = 0
@@ -96,15 +115,17 @@ class Tape:
 
     def _has_said_everything(self) -> bool:
         last = self._said + b"".join(chunk.data for chunk in self._chunks[-4:])
-        return said_everything(self._request.path, last) is True
+        return said_everything(self._asked.path, last) is True
 
     # Hearing
 
     async def hearing(self, upload: Upload) -> AsyncIterator[bytes]:
         """Pass an upload on, and keep it as the request's body, as far as the server took it."""
+        self._uploading = True
         async for piece in upload:
             self._uploaded.append(piece)
             yield piece
+        self._uploading = False
         self._recorded_at = self._recorder._clock.today()
         if self._head is None:
             self._started = self._recorder._clock.now()
@@ -120,7 +141,10 @@ class Tape:
 
     async def head(self, head: Head) -> None:
         """Keep status and the field lines that may be kept."""
-        self._head = Head(head.at, head.status, headers.stored_of_answer(head.headers))
+        if self._veil is not None:
+            self._head = self._veil.head(head)
+        else:
+            self._head = Head(head.at, head.status, headers.stored_of_answer(head.headers))
 
     def chunk(self, chunk: Chunk) -> None:
         """Keep a chunk."""
@@ -137,11 +161,18 @@ class Tape:
     def leg(self, leg: Leg) -> None:
         """Keep a leg, in the order in which they began, with the field lines that may be kept."""
         asked, said = leg.request, leg.response
-        asked = replace(asked, headers=headers.stored_of_request(asked.headers))
+        asked = replace(asked, headers=headers.stored_of_request(asked.headers, self._recorder.compared))
         stopped = self._recorder.stopping and said.ending is Ending.CLIENT_GONE
         ending = Ending.PROXY_STOPPED if stopped else said.ending
         said = replace(said, headers=headers.stored_of_answer(said.headers), ending=ending)
         kept = replace(leg, request=asked, response=said)
+        if self._redactor is not None:
+            known = self._redactor.credentials(self._asked, leg.request, answered=leg.response.headers)
+            kept = replace(
+                kept,
+                request=self._redactor.request(asked, known),
+                response=self._redactor.response(said, known),
+            )
         self._legs = tuple(sorted((*self._legs, kept), key=lambda one: one.started))
 
     async def end(self, end: End) -> None:
@@ -152,24 +183,53 @@ class Tape:
 
     def let_go(self) -> None:
         """Hand over what was heard since the last time; not to an archive that is waited for."""
-        if self._chunks and self._end is None and not self.congested:
-            self._said = b"".join(chunk.data for chunk in self._chunks[-4:])
-            self._keep()
-            self._chunks = []
-            self._bytes = 0
+        if not self._chunks or self._end is not None or self.congested or self._lost:
+            return
+        self._said = b"".join(chunk.data for chunk in self._chunks[-4:])
+        decided = self._through_veil() if self._veil is not None else self._chunks
+        # A request that is still arriving may have been cut within a secret.
+        if decided and not (self._uploading and self._veil is not None):
+            self._hand_over(self._head, decided)
+        self._chunks = []
+        self._bytes = 0
+
+    def _through_veil(self) -> list[Chunk]:
+        """What may be kept by now."""
+        assert self._veil is not None
+        for chunk in self._chunks:
+            self._veil.hear(chunk)
+        if self._uploading:
+            return []
+        decided = self._veil.decide()
+        if self._veil.too_long:
+            self._lose("too long to look for secrets")
+        return decided
 
     def _keep(self) -> None:
+        """Hand over all that is left."""
+        head, chunks = self._head, self._chunks
+        if self._veil is not None:
+            self._uploading = False
+            for chunk in chunks:
+                self._veil.hear(chunk)
+            head, chunks = self._veil.finish(head)
+        self._hand_over(head, chunks)
+
+    def _hand_over(self, head: Head | None, chunks: list[Chunk]) -> None:
         if self._lost:
             return
         if self._uploaded:
-            self._request = replace(self._request, body=self._request.body + b"".join(self._uploaded))
+            self._asked = replace(self._asked, body=self._asked.body + b"".join(self._uploaded))
             self._uploaded.clear()
+            self._stored = None
+        if self._stored is None:
+            self._stored = self._without_secrets(self._asked)
         piece = Piece(
             tape=self._number,
-            request=self._request,
+            request=self._stored,
             recorded_at=self._recorded_at,
-            head=self._head,
-            chunks=tuple(self._chunks),
+            head=head,
+            chunks=tuple(chunks),
             end=self._end,
             key=self._key,
             scope=self._scope,
@@ -177,8 +237,17 @@ class Tape:
             legs=self._legs,
         )
         if not self._recorder.archive.keep(piece):
-            self._lost = True
-            self._recorder.archive.drop(self._number, "queue full")
+            self._lose("queue full")
+
+    def _without_secrets(self, request: Request) -> Request:
+        """As a cassette may hold it."""
+        if self._redactor is not None:
+            request = self._redactor.request(request)
+        return replace(request, headers=headers.stored_of_request(request.headers, self._recorder.compared))
+
+    def _lose(self, reason: str) -> None:
+        self._lost = True
+        self._recorder.archive.drop(self._number, reason)
 
 
 class Both:

@@ -20,7 +20,7 @@ from tests.golden import table
 
 FILE = Path(__file__).parents[2] / "cassettes" / "format-1.cassette"
 
-SHA256 = "a0737efc906ab747c843475bdebe8cbd55ffd946547fef47b807d0d2bbab6da3"
+SHA256 = "b1e09af0cde88f175ac17a4c9f5066fb80a533255f54652b27115f618525da75"
 
 EXCHANGES: list[tuple[object, ...]] = [
     ("POST", "/v1/chat/completions", 200, "complete", 0, 26, 110, 5529, "8487dd87367493a8"),

@@ -85,7 +85,7 @@ def responses(draw: st.DrawFn, *, endings: Sequence[Ending] = tuple(Ending)) -> 
     chunks = draw(st.lists(kinds | tokens, max_size=12))
     gaps = draw(st.lists(st.integers(0, 3 * 10**9), min_size=len(chunks) + 2, max_size=len(chunks) + 2))
     at = [sum(gaps[: number + 1]) for number in range(len(gaps))]
-    letters = st.characters(max_codepoint=255, exclude_characters="\r\n\0")  # no field line has these
+    letters = st.characters(max_codepoint=255, exclude_characters="\r\n\0")  # the codec refuses them
     lines = st.tuples(st.text(letters, min_size=1, max_size=9), st.text(letters, max_size=9))
     return Response(
         status=draw(st.sampled_from([200, 204, 404, 500])),

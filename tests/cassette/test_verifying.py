@@ -146,6 +146,20 @@ def test_a_key_that_the_request_does_not_give(tmp_path: Path) -> None:
     assert problem == f"its key is {MATCHER.key(asked('x', seed=1))}, its request gives {MATCHER.key(asked('x'))}"
 
 
+def test_a_sketch_that_is_not_of_its_request(tmp_path: Path) -> None:
+    """Wrong, missing, or of a recording that should have none."""
+    path = record(tmp_path / "a", [exchange(asked("x"), said([b"x"])), exchange(asked("x"), said([b"x"]))])
+    whole = path.read_bytes()
+    for change, problem in (
+        ("UPDATE sketch SET sketch = zeroblob(12)", "its sketch is not that of its request"),
+        ("DELETE FROM sketch", "exchange 1 has no sketch"),
+        ("INSERT INTO sketch SELECT 2, endpoint, sketch FROM sketch", "exchange 2 has no sketch, or one that another"),
+    ):
+        path.write_bytes(whole)
+        changed(path, change)
+        assert [problem in one for one in found(path)] == [True]
+
+
 def test_a_broken_file_is_not_compared(tmp_path: Path) -> None:
     """What SQLite itself finds wrong is all that is said: nothing else of such a file can be trusted."""
     path = record(tmp_path / "a", samples())

@@ -34,6 +34,7 @@ from replayproxy.core.matching import Matcher, Rules
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Leg, Request, Response, Timeline
 from replayproxy.ports import Piece
 from tests.processes import environment
+from tests.recordings import MATCHER
 
 MS = 1_000_000
 DAY = 1_795_000_000_000 * MS
@@ -130,7 +131,7 @@ def pair(whole: Piece) -> Piece:
 @contextmanager
 def writing(path: Path, rules: Rules | None = None, *, sealed: bool = True) -> Iterator[Callable[..., None]]:
     """A new cassette; call what is given with the pieces for it. Unsealed, it is as a killed recorder leaves it."""
-    keeper = Keeper(path, Matcher(rules or Rules()))
+    keeper = Keeper(path, Matcher(rules or Rules(), MATCHER.redactor))
 
     def keep(*pieces: Piece) -> None:
         keeper.begin()

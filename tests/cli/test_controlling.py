@@ -118,7 +118,7 @@ def test_ctl_tells_and_resets(read: Read, proxy: Proxy) -> None:
     assert "ready" in read("ctl", "status", *at).out
     table = read("ctl", "misses", *at).out.splitlines()
     assert table[0].split() == ["MISS", "TIMES", "WHY", "REQUEST", "SCOPE"]
-    assert table[1].split()[:5] == ["m-0001", "2", "no_match", "POST", "/v1/chat/completions"]
+    assert table[1].split()[:5] == ["m-0001", "2", "nothing_close", "POST", "/v1/chat/completions"]
     (miss,) = orjson.loads(read("ctl", "misses", "--json", *at).out)
     assert (miss["id"], miss["times"]) == ("m-0001", 2)
     assert "no recording matches" in read("ctl", "misses", "m-0001", *at).out

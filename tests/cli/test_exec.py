@@ -320,7 +320,7 @@ def test_the_report_says_everything(cassette: Path, tmp_path: Path) -> None:
     assert (said["verdict"], said["exit_code"], said["child_exit_code"], said["isolated"]) == ("misses", 3, 0, True)
     assert said["command"][0] == sys.executable
     assert said["started"] < said["ended"]
-    assert [(miss["code"], miss["times"]) for miss in said["misses"]] == [("no_match", 2)]
+    assert [(miss["code"], miss["times"]) for miss in said["misses"]] == [("nothing_close", 2)]
     assert (said["served"], said["recordings"], len(said["unused"])) == (1, 3, 2)
     ((name, digest),) = said["sha256"].items()
     assert (name, digest) == (str(cassette), hashlib.sha256(cassette.read_bytes()).hexdigest())
@@ -351,7 +351,7 @@ def test_junit_has_a_case_for_each_cause(cassette: Path, tmp_path: Path) -> None
     cases = {case.get("name"): case.find("failure") for case in suite}
     failed = {name: failure.get("type") for name, failure in cases.items() if failure is not None}
     assert failed == {
-        "m-0001 POST /v1/chat/completions": "no_match",
+        "m-0001 POST /v1/chat/completions": "nothing_close",
         "m-0002 POST /v1/chat/completions": "exhausted",
         "no unused recordings": "unused",
     }
@@ -366,10 +366,10 @@ def test_github_gets_annotations_and_a_summary(cassette: Path, tmp_path: Path) -
     ran = execute(cassette, "--", *asking("a", "z"), GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
     errors = [line for line in ran.err.splitlines() if line.startswith("::")]
     assert errors[0].startswith("::error title=replayproxy%3A misses::1 request had no recording: record")
-    assert errors[1].startswith("::error title=replayproxy%3A no_match x1%2C POST /v1/chat/completions::no recording")
+    assert errors[1].startswith("::error title=replayproxy%3A nothing_close x1%2C POST /v1/chat/completions::no rec")
     said = summary.read_text()
     assert said.startswith("# before\n### replayproxy failed (misses, exit code 3)\n")
-    assert "| m-0001 | 1 | no\\_match | POST /v1/chat/completions | no recording matches" in said
+    assert "| m-0001 | 1 | nothing\\_close | POST /v1/chat/completions | no recording matches" in said
 
 
 def test_elsewhere_there_are_no_annotations(cassette: Path) -> None:

@@ -22,7 +22,8 @@ def test_everything_as_data(read: Read, mixed: Path) -> None:
         "format": 1,
         "creator": f"replayproxy {replayproxy.__version__}",
         "sealed": False,
-        "match": {"profile": "default", "ignore": list(DEFAULT_IGNORE)},
+        "match": {"profile": "default", "ignore": list(DEFAULT_IGNORE), "normalise": [], "headers": []},
+        "redaction": {"rules": []},
         "meta": {},
         "exchanges": 8,
         "first_recorded_at": "2026-11-18T11:06:40.000Z",
@@ -58,10 +59,11 @@ def test_a_page_for_people(read: Read, tmp_path: Path) -> None:
     keeper.commit()
     keeper.seal()
     lines = read("info", path).out.splitlines()
-    assert lines[:7] == [
+    assert lines[:8] == [
         str(path),
         f"format     cassette format 1, by replayproxy {replayproxy.__version__}, sealed",
         f"match      default   ignores {' '.join(DEFAULT_IGNORE)} $.seed",
+        "redaction  none: recorded before secrets were masked",
         "recorded   40 exchanges, 2026-11-18 11:06:40.000Z to 2026-11-18 11:06:40.039Z",
         "endings    complete 40",
         "statuses   200 40",

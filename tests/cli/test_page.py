@@ -61,7 +61,7 @@ def test_the_whole_page(read: Read, one: Path) -> None:
         )
     assert shown(read, one) == [
         "ID   POST /v1/chat/completions   tiny   200   2026-11-18 11:06:40.000Z",
-        "key        KEY   match default, 10 paths ignored   the only answer to this request",
+        "key        KEY   match default, 13 paths ignored   the only answer to this request",
         "request    10 tokens in, 1 message, 1 tool, stream=true, temperature=0, seed=7   SIZES",
         'asked      user: "Say hello."',
         "response   3 tokens out, 6 chunks, finish=stop, usage: yes, [DONE]: yes   SIZES",

@@ -47,6 +47,11 @@ def form(boundary: str, *parts: tuple[str, bytes], quoted: bool = False, end: by
     return post(body + b"--" + mark + b"--" + end, "/v1/audio/transcriptions", media)
 
 
+def picture(url: str) -> dict[str, Any]:
+    """A message that shows one."""
+    return {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
+
+
 NAME = 'Content-Disposition: form-data; name="model"'
 FILE = 'Content-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav'
 WAVE = b"RIFF\x00\xff\r\n--\n\r\x80\r\n\r\n"
@@ -90,6 +95,12 @@ DIFFERENT: dict[str, tuple[Request, Request]] = {
     "messages": (chat(), chat(messages=CHAT["messages"][1:])),
     "order of the messages": (chat(), chat(messages=CHAT["messages"][::-1])),
     "system prompt": (chat(), chat(messages=[{"role": "system", "content": "Be brief"}, CHAT["messages"][1]])),
+    "an earlier turn": (
+        chat(messages=[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}, *CHAT["messages"]]),
+        chat(messages=[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hm"}, *CHAT["messages"]]),
+    ),
+    "an image's address": (chat(messages=[picture("https://a/1.png")]), chat(messages=[picture("https://a/2.png")])),
+    "composed and decomposed letters": (post('{"prompt":"\u00e9"}'.encode()), post('{"prompt":"e\u0301"}'.encode())),
     "prompt": (post(b'{"prompt":"a"}'), post(b'{"prompt":"b"}')),
     "prompt in tokens": (post(b'{"prompt":[1,2]}'), post(b'{"prompt":[1,3]}')),
     "temperature": (chat(), chat(temperature=0.8)),
@@ -273,3 +284,100 @@ def test_keys_stay_what_they_are() -> None:
         b"multipart",
         '[["content-disposition: form-data; name=\\"model\\"","aÿ"]]'.encode(),
     ]
+
+
+NORMALISED: dict[str, tuple[tuple[str, ...], Request, Request]] = {
+    "a date": (("date",), chat(user_said="on 2026-11-17"), chat(user_said="on 2026-11-20")),
+    "a date in a tool's arguments": (
+        ("date",),
+        chat(messages=[{"tool_calls": [{"function": {"arguments": '{"day":"2026-11-17"}'}}]}]),
+        chat(messages=[{"tool_calls": [{"function": {"arguments": '{"day":"2026-11-20"}'}}]}]),
+    ),
+    "a uuid in the query": (
+        ("uuid",),
+        Request("GET", "/v1/x?a=00000000-0000-4000-8000-000000000001"),
+        Request("GET", "/v1/x?a=00000000-0000-4000-8000-000000000002"),
+    ),
+    "a uuid in the path": (
+        ("uuid",),
+        Request("GET", "/v1/files/00000000-0000-4000-8000-000000000001"),
+        Request("GET", "/v1/files/00000000-0000-4000-8000-000000000002"),
+    ),
+    "a pattern of one's own": (("build=build-\\d+",), chat(stop="build-7"), chat(stop="build-12")),
+    "a part of an upload": (("date",), form("b", (NAME, b"2026-11-17")), form("b", (NAME, b"2026-11-20"))),
+}
+
+
+@pytest.mark.parametrize("row", NORMALISED.values(), ids=NORMALISED.keys())
+def test_normalised(row: tuple[tuple[str, ...], Request, Request]) -> None:
+    """The same with the normaliser, different without."""
+    names, one, other = row
+    matcher = Matcher(Rules(normalise=names))
+    assert matcher.key(one) == matcher.key(other)
+    assert DEFAULT.key(one) != DEFAULT.key(other)
+
+
+def test_ids_that_are_counted_keep_who_is_who() -> None:
+    """Two calls answered in the other order are another conversation, whatever their ids."""
+    matcher = Matcher(Rules(normalise=("tool-call-id",)))
+
+    def turns(first: str, second: str, answered: str) -> Request:
+        calls = [{"id": first}, {"id": second}]
+        return chat(messages=[{"tool_calls": calls}, {"role": "tool", "tool_call_id": answered, "content": "42"}])
+
+    one = turns("call_aaaaaaaa", "call_bbbbbbbb", "call_bbbbbbbb")
+    assert matcher.key(one) == matcher.key(turns("call_cccccccc", "call_dddddddd", "call_dddddddd"))
+    assert matcher.key(one) != matcher.key(turns("call_cccccccc", "call_dddddddd", "call_cccccccc"))
+
+
+def test_a_header_is_compared_when_asked_for() -> None:
+    """By its name in any case, and its value; others stay out."""
+    matcher = Matcher(Rules(headers=("X-Tenant",)))
+    one, same, other = (
+        Request("GET", "/v1/x", lines)
+        for lines in (
+            (("x-tenant", "a"), ("accept", "*/*")),
+            (("X-TENANT", " a "),),
+            (("X-Tenant", "b"),),
+        )
+    )
+    assert matcher.key(one) == matcher.key(same)
+    assert len({matcher.key(one), matcher.key(other), matcher.key(Request("GET", "/v1/x"))}) == 3
+
+
+@pytest.mark.parametrize("name", ["Authorization", "x-api-key", "Cookie", "X-Amz-Security-Token"])
+def test_a_header_that_may_hold_a_secret_is_never_compared(name: str) -> None:
+    """What is compared is stored."""
+    with pytest.raises(SettingsError, match=name.lower()):
+        Matcher(Rules(headers=(name,)))
+
+
+RULES = [
+    Rules(),
+    Rules("exact", ("$.a",), ("date", "x=y"), ("X-Tenant",)),
+]
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_rules_come_back_from_a_cassette(rules: Rules) -> None:
+    """All of them."""
+    assert Rules.of(json.loads(json.dumps(rules.document()))) == rules
+
+
+STRANGE: list[Any] = [
+    None,
+    [],
+    {},
+    {"profile": "default", "ignore": [], "tag": "rp2"},
+    {"profile": "fuzzy", "ignore": [], "tag": "rp1"},
+    {"profile": "default", "ignore": [1], "tag": "rp1"},
+    {"profile": "default", "ignore": "$.a", "tag": "rp1"},
+    {"profile": "default", "ignore": [], "tag": "rp1", "fold": ["case"]},
+]
+
+
+@pytest.mark.parametrize("document", STRANGE)
+def test_rules_that_are_none_are_refused(document: Any) -> None:
+    """A rule that is not understood is not left out: keys would differ silently."""
+    with pytest.raises(ValueError, match=r"rules|profile"):
+        Rules.of(document)

@@ -52,7 +52,7 @@ def test_report_and_misses(cassette: Path) -> None:
             assert (report["served"], report["recordings"], len(report["unused"])) == (1, 3, 2)
             _, misses = await admin(proxy, "GET", "/misses")
             assert [(miss["id"], miss["times"], miss["code"]) for miss in misses["misses"]] == [
-                ("m-0001", 2, "no_match")
+                ("m-0001", 2, "nothing_close")
             ]
             assert await admin(proxy, "GET", "/misses/m-0001") == (200, misses["misses"][0])
             missing, said = await admin(proxy, "GET", "/misses/m-9999")

@@ -7,9 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
+from replayproxy.core.diff import Difference, Nearest
 from replayproxy.core.headers import get
 from replayproxy.core.policy import PROBES
 from replayproxy.model import Ending, Request, Response
+from replayproxy.ports import Neighbour
 from replayproxy.proxy import misses as module
 from replayproxy.proxy.misses import Miss, Misses, own_response, probed
 
@@ -17,9 +19,9 @@ CHAT = Request("POST", "/v1/chat/completions?x=1", (), b"{}")
 
 EXPLAINED: list[tuple[Miss, str]] = [
     (
-        Miss("no_match", CHAT, "rp1:00"),
-        "replayproxy: no recording matches this POST /v1/chat/completions (key rp1:00): record it, or replay with"
-        " --on-miss forward or record and an --upstream.",
+        Miss("nothing_close", CHAT, "rp1:00", here=7),
+        "replayproxy: no recording matches this POST /v1/chat/completions, and none of the 7 there are for this"
+        " endpoint comes close: record it, with --on-miss record and an --upstream.",
     ),
     (
         Miss("exhausted", CHAT, "rp1:00", recorded=1, asked=2),
@@ -129,3 +131,67 @@ def test_no_miss_is_ever_a_server_error_or_an_empty_success() -> None:
     answers: list[Response] = [Misses().explain(miss) for miss, _ in EXPLAINED]
     assert {response.status for response in answers} == {404}
     assert all(response.body for response in answers)
+
+
+def near(*differences: Difference, more: int = 0) -> Miss:
+    """A request that was nearly recorded."""
+    neighbour = Neighbour("ci.cassette", "7f3a1c02", CHAT, 200, 311, "stop")
+    return Miss("no_match", CHAT, "rp1:00", nearest=Nearest(neighbour, 0.9, differences, more), every=412, here=37)
+
+
+DATE = Difference("$.messages[3].content", "…today is 2026-11-17…", "…today is 2026-11-20…", "date")
+WARMTH = Difference("$.temperature", "0.7", "0.8")
+
+
+def test_a_near_miss_says_where_it_differs() -> None:
+    """To the client: the recording, how many differences and where, the first place as `param`."""
+    error = orjson.loads(Misses().explain(near(DATE, WARMTH)).body)["error"]
+    assert error == {
+        "message": "replayproxy: no recording matches this POST /v1/chat/completions. Closest: 7f3a1c02 (ci.cassette),"
+        " 2 differences at $.messages[3].content, $.temperature. Make the request as it was recorded, or record it"
+        " again with --on-miss record and an --upstream.",
+        "type": "replay_miss",
+        "param": "$.messages[3].content",
+        "code": "no_match",
+    }
+    many = near(*[Difference(f"$.a[{number}]", "1", "2") for number in range(5)], more=3)
+    assert "8 differences at $.a[0], $.a[1], $.a[2] and 5 more." in many.sentence
+
+
+def test_a_near_miss_explains_itself() -> None:
+    """To people: what is there, both values, what they look like, what the answer would have been, what to do."""
+    assert near(DATE, WARMTH).explanation.splitlines() == [
+        "No recording matches this POST /v1/chat/completions (412 are there; 37 to this endpoint).",
+        "Closest 7f3a1c02 (ci.cassette), the same except:",
+        "  $.messages[3].content  recorded  …today is 2026-11-17…",
+        "                         received  …today is 2026-11-20…   <- looks like a date",
+        "  $.temperature          recorded  0.7",
+        "                         received  0.8",
+        "Would have answered: 200, 311 tokens, stop.",
+        "Fix one of:",
+        "  make the request as it was recorded",
+        "  --match-normalise date   (compares every date as equal)",
+        "  --match-ignore '$.temperature'   (loses meaning: matches anything there)",
+        "  record only this: --on-miss record --upstream URL",
+    ]
+
+
+def test_a_miss_as_data() -> None:
+    """Everything that the words say."""
+    document = near(DATE).document()
+    assert document["nearest"] == {
+        "cassette": "ci.cassette",
+        "id": "7f3a1c02",
+        "similarity": 0.9,
+        "differences": [
+            {
+                "path": "$.messages[3].content",
+                "recorded": "…today is 2026-11-17…",
+                "received": "…today is 2026-11-20…",
+                "looks_like": "date",
+            }
+        ],
+        "more_differences": 0,
+        "would_have_answered": {"status": 200, "completion_tokens": 311, "finish": "stop"},
+    }
+    assert Miss("exhausted", CHAT, "rp1:00").document()["nearest"] is None

@@ -1,0 +1,194 @@
+"""Write a cassette anew without its secrets: every exchange and leg through a redactor, new keys, new digests.
+
+    seal ──▶ read each exchange ──▶ redact ──▶ a new file beside it ──▶ verify, scan ──▶ replace
+
+Nothing of the old file is copied but what went through the redactor: dictionaries and vocabularies are trained anew,
+and there are no free pages. The old file stays as it is until the new one has been proved.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from replayproxy.cassette import connection
+from replayproxy.cassette.cassette import Cassette, key_bytes, typed
+from replayproxy.cassette.codec import Codec, Kind
+from replayproxy.cassette.keeper import Keeper
+from replayproxy.cassette.scanning import scan
+from replayproxy.cassette.verifying import verify
+from replayproxy.core.matching import Matcher
+from replayproxy.core.redaction import Redactor
+from replayproxy.core.redaction.credentials import NONE
+from replayproxy.errors import CassetteError
+from replayproxy.model import Exchange, Leg
+from replayproxy.ports import Piece
+
+SALT_BYTES = 16
+
+OWN = ("match", "redaction", "creator")
+"""What the keeper says of a new file by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """What became of it. `masked`: how often what was masked, by kind."""
+
+    exchanges: int
+    masked: Counter[str]
+
+
+def redact(path: Path, rules: Sequence[str] = (), out: Path | None = None) -> Redacted:
+    """Rewrite `path`, or write `out`. Its own rules stay, these come to them.
+
+    Raises `CassetteError` where a file cannot be read or written or the result does not hold, `SettingsError`.
+    """
+    if out is not None and out.exists():
+        raise CassetteError(f"{out} is there already: name another file, or remove it")
+    target = out if out is not None else path
+    _settle(path)
+    lock = connection.Lock(path)
+    fresh = target.with_name(target.name + ".redacting")
+    try:
+        _remove(fresh)
+        redacted = _write(path, fresh, rules)
+        _prove(fresh, redacted.exchanges)
+        try:
+            with fresh.open("rb") as written:
+                os.fsync(written.fileno())
+            fresh.replace(target)
+        except OSError as error:
+            raise CassetteError(
+                f"{target} cannot be replaced: {error.strerror}. Look at the folder's rights."
+            ) from error
+    except BaseException:
+        _remove(fresh)
+        raise
+    finally:
+        lock.release()
+    return redacted
+
+
+def _settle(path: Path) -> None:
+    """What a recorder that died has left in the log goes into the file, as when the next one opens it."""
+    with Cassette(path) as cassette:
+        matcher = Matcher(cassette.rules, cassette.redactor)
+        open_rows = cassette.one("SELECT count(*) FROM exchange WHERE state = 0")[0]
+    if open_rows or Path(f"{path}-wal").exists():
+        Keeper(path, matcher).seal()
+    if Path(f"{path}-wal").exists():
+        raise CassetteError(f"{path} is being read by another process: stop that one, then redact again")
+
+
+def _write(path: Path, fresh: Path, rules: Sequence[str]) -> Redacted:
+    masked: Counter[str] = Counter()
+    with Cassette(path) as cassette:
+        own = cassette.redactor
+        known = own.rules if own is not None else ()
+        salt = own.salt if own is not None else secrets.token_bytes(SALT_BYTES)
+        redactor = Redactor(salt, (*known, *(rule for rule in rules if rule not in known)))
+        masked.update(leak.kind for leak in scan(path, rules))
+        matcher = Matcher(cassette.rules, redactor)
+        keeper = Keeper(fresh, matcher)
+        numbers: dict[int, int] = {}
+        try:
+            # Equal requests stay in their order, also those that become equal now.
+            rows = cassette.all(
+                "SELECT id FROM exchange WHERE state = 1 ORDER BY occurrence IS NULL, occurrence, recorded_at, id"
+            )
+            for tape, (number,) in enumerate(rows, 1):
+                keeper.begin()
+                keeper.keep(Piece.of(tape, without_secrets(cassette.exchange(number), redactor)))
+                keeper.commit()
+                numbers[number] = tape
+            keeper.seal()
+        except BaseException:
+            keeper.close()
+            raise
+        _copy_rest(cassette, fresh, redactor, matcher, numbers)
+    return Redacted(len(numbers), masked)
+
+
+def without_secrets(exchange: Exchange, redactor: Redactor) -> Exchange:
+    """All of it through one redactor: the request, the answer, the legs, the scope."""
+    return replace(
+        exchange,
+        request=redactor.request(exchange.request),
+        response=redactor.response(exchange.response, redactor.credentials(exchange.request)),
+        scope=redactor.text(exchange.scope, NONE),
+        legs=tuple(_leg(leg, redactor) for leg in exchange.legs),
+    )
+
+
+def _leg(leg: Leg, redactor: Redactor) -> Leg:
+    return replace(
+        leg,
+        upstream=redactor.text(leg.upstream, NONE),
+        request=redactor.request(leg.request),
+        response=redactor.response(leg.response, redactor.credentials(leg.request)),
+    )
+
+
+def _copy_rest(cassette: Cassette, fresh: Path, redactor: Redactor, matcher: Matcher, numbers: dict[int, int]) -> None:
+    """What is not an exchange: provenance, what was dropped, what was asked in vain."""
+    with connection.translated(str(fresh)), closing(connection.write(fresh, full=True)) as writing:
+        writing.execute("BEGIN IMMEDIATE")
+        for name, value in cassette.all("SELECT name, value FROM meta"):
+            if name not in OWN:
+                writing.execute("INSERT INTO meta VALUES (?, ?)", (name, redactor.text(value, NONE)))
+        for at, reason, exchanges in cassette.all("SELECT dropped_at, reason, exchanges FROM dropped"):
+            writing.execute("INSERT INTO dropped VALUES (?, ?, ?)", (at, redactor.text(reason, NONE), exchanges))
+        writing.executemany(
+            "INSERT INTO miss VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _misses(cassette, redactor, matcher, numbers)
+        )
+        writing.execute("COMMIT")
+        writing.execute("VACUUM")
+        writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        writing.execute("PRAGMA journal_mode = DELETE")
+
+
+def _misses(
+    cassette: Cassette, redactor: Redactor, matcher: Matcher, numbers: dict[int, int]
+) -> Iterator[tuple[object, ...]]:
+    unpacker, packer = Codec(lambda number: _dictionary(cassette, number)), Codec()
+    for row in cassette.all("SELECT id, asked_at, code, scope, key, method, path, nearest, request FROM miss"):
+        number, at, code, scope, key, method, path, nearest, packed = typed(
+            row, int, int, str, str | None, bytes, str, str, int | None, bytes | None
+        )
+        if packed is not None:
+            request = redactor.request(unpacker.unpack_request(packed, method, path))
+            key, path, packed = key_bytes(matcher.key(request)), request.path, packer.pack_request(request)
+        scope = None if scope is None else redactor.text(scope, NONE)
+        yield number, at, code, scope, key, method, redactor.text(path, NONE), numbers.get(nearest or 0), packed
+
+
+def _dictionary(cassette: Cassette, number: int) -> tuple[Kind, bytes] | None:
+    rows = cassette.all("SELECT kind, content FROM dictionary WHERE id = ?", number)
+    return (rows[0][0], rows[0][1]) if rows else None
+
+
+def _prove(fresh: Path, expected: int) -> None:
+    """Read the new file as a stranger would. Raises `CassetteError` where it is not what it is to be."""
+    exchanges, problems = verify(fresh)
+    if problems or exchanges != expected:
+        what = problems[0].what if problems else f"it has {exchanges} exchanges and not {expected}"
+        raise CassetteError(
+            f"the rewritten cassette does not hold ({what}): the old one is as it was; please report this"
+        )
+    leak = next((leak for leak in scan(fresh) if "cannot be looked into" not in leak.kind), None)
+    if leak is not None:
+        raise CassetteError(
+            f"the rewritten cassette still holds a secret ({leak.where} {leak.field}: {leak.kind}): the old one is as"
+            " it was; please report this"
+        )
+
+
+def _remove(fresh: Path) -> None:
+    for name in (fresh, *(Path(f"{fresh}{tail}") for tail in ("-wal", "-shm", "-journal"))):
+        with suppress(FileNotFoundError):
+            name.unlink()

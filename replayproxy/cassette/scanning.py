@@ -1,0 +1,148 @@
+"""Look for secrets in everything a cassette holds, unpacked: what is found is named by its place, and never shown.
+
+Reads all of it, changes nothing. Looks for known shapes and for what rules say; whose credentials echo, only the tape
+could know, which has masked them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from replayproxy.cassette import codec
+from replayproxy.cassette.cassette import Cassette, typed
+from replayproxy.cassette.codec import Codec
+from replayproxy.core import coding
+from replayproxy.core.redaction import Redactor, Trace, path_to
+from replayproxy.core.redaction.credentials import NONE
+from replayproxy.model import Ending, Headers, Request, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """A secret that is there. `where` is an exchange's id or a table, `field` a JSON path or the like, `kind` its
+    shape."""
+
+    where: str
+    field: str
+    kind: str
+
+
+def scan(path: Path, rules: Sequence[str] = ()) -> Iterator[Leak]:
+    """Every leak, by these rules besides the cassette's own. Raises `CassetteError`, `SettingsError`."""
+    with Cassette(path) as cassette:
+        own = cassette.redactor
+        known = own.rules if own is not None else ()
+        redactor = Redactor(
+            own.salt if own is not None else b"", (*known, *(rule for rule in rules if rule not in known))
+        )
+        for number, name in cassette.all("SELECT id, short_id FROM v_exchange WHERE state = 'done' ORDER BY id"):
+            yield from _of_exchange(cassette, redactor, number, name)
+        yield from _of_open(cassette, redactor)
+        yield from _of_texts(cassette, redactor)
+
+
+def _of_exchange(cassette: Cassette, redactor: Redactor, number: int, name: str) -> Iterator[Leak]:
+    exchange = cassette.exchange(number)
+    yield from _of_request(redactor, exchange.request, name, "request")
+    yield from _of_response(redactor, exchange.response, name, "answer")
+    yield from _of_text(redactor, exchange.scope, name, "scope")
+    for leg in exchange.legs:
+        yield from _of_request(redactor, leg.request, name, f"{leg.role} request")
+        yield from _of_response(redactor, leg.response, name, f"{leg.role} answer")
+        yield from _of_text(redactor, leg.upstream, name, f"{leg.role} upstream")
+
+
+def _of_open(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
+    """Streams in flight, and what was asked in vain."""
+    unpacker = Codec(lambda number: _dictionary(cassette, number))
+    rows = cassette.all(
+        "SELECT 'stream in flight ' || exchange.id, method, path, request FROM exchange"
+        " JOIN endpoint ON endpoint.id = endpoint JOIN payload ON payload.id = 16 * exchange.id WHERE state = 0"
+        " UNION ALL SELECT 'miss ' || id, method, path, request FROM miss WHERE request IS NOT NULL"
+    )
+    for row in rows:
+        name, method, path, asked = typed(row, str, str, str, bytes)
+        yield from _of_request(redactor, unpacker.unpack_request(asked, method, path), name, "request")
+    streams = cassette.all("SELECT DISTINCT exchange FROM segment ORDER BY exchange")
+    for (number,) in streams:
+        fields: Headers = ()
+        chunks: list[bytes] = []
+        for (answer,) in cassette.all("SELECT answer FROM segment WHERE exchange = ? ORDER BY position", number):
+            lines, pieces = unpacker.unpack_answer(answer, codec.MAX_BODY)
+            fields, chunks = fields or lines, [*chunks, *pieces]
+        said = codec.response_of(200, fields, chunks, [0] * (len(chunks) + 2), Ending.PROXY_CRASHED)
+        yield from _of_response(redactor, said, f"stream in flight {number}", "answer")
+
+
+def _of_texts(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
+    """Names, rules, and the samples that dictionaries are made of."""
+    texts = {
+        "endpoint": "SELECT path FROM endpoint",
+        "model": "SELECT name FROM model",
+        "meta": "SELECT value FROM meta",
+        "dropped": "SELECT reason FROM dropped",
+        "miss": "SELECT coalesce(scope, '') FROM miss",
+    }
+    for table, sql in texts.items():
+        for (text,) in cassette.all(sql):
+            yield from _of_text(redactor, str(text), table, "name")
+    unpacker = Codec()
+    for row in cassette.all("SELECT id, kind, content FROM dictionary ORDER BY id"):
+        number, kind, content = typed(row, int, str, bytes)
+        words = unpacker.words(content) if kind == "vocabulary" else [content]
+        yield from _named(redactor.traces(b"\n".join(words)), f"dictionary {number}", kind)
+
+
+def _dictionary(cassette: Cassette, number: int) -> tuple[codec.Kind, bytes] | None:
+    rows = cassette.all("SELECT kind, content FROM dictionary WHERE id = ?", number)
+    return (rows[0][0], rows[0][1]) if rows else None
+
+
+def _of_request(redactor: Redactor, request: Request, where: str, what: str) -> Iterator[Leak]:
+    masked = redactor.request(request)
+    if masked == request:
+        return
+    if masked.target != request.target:
+        kinds = {trace.kind for trace in redactor.traces(request.target.encode("latin-1", "replace"))}
+        yield from (Leak(where, f"{what} target", kind) for kind in sorted(kinds) or ["a secret parameter"])
+    yield from _of_lines(redactor, request.headers, masked.headers, where, what)
+    if masked.body != request.body:
+        body = coding.decoded_body(request.headers, request.body)
+        traces = redactor.traces(body) or [Trace(0, "a secret parameter")]
+        yield from (Leak(where, f"{what} {_place(body, trace.at)}", trace.kind) for trace in traces)
+
+
+def _of_response(redactor: Redactor, response: Response, where: str, what: str) -> Iterator[Leak]:
+    if response.body and not coding.is_readable(response.headers):
+        yield Leak(where, f"{what} body", "in a content coding that cannot be looked into")
+    masked, traces = redactor.traced(response, NONE)
+    yield from _of_lines(redactor, response.headers, masked.headers, where, what)
+    body = coding.decoded(response)
+    yield from (Leak(where, f"{what} {_place(body, trace.at)}", trace.kind) for trace in traces)
+
+
+def _of_lines(redactor: Redactor, lines: Headers, masked: Headers, where: str, what: str) -> Iterator[Leak]:
+    for name, value in lines:
+        if (name, value) not in masked and name.lower() not in ("content-encoding", "content-length"):
+            kinds = {trace.kind for trace in redactor.traces(value.encode("latin-1", "replace"))}
+            yield from (Leak(where, f"{what} header {name}", kind) for kind in sorted(kinds) or ["--redact header"])
+
+
+def _of_text(redactor: Redactor, text: str, where: str, field: str) -> Iterator[Leak]:
+    yield from _named(redactor.traces(text.encode("utf-8", "replace")) if text else (), where, field)
+
+
+def _named(traces: Iterable[Trace], where: str, field: str) -> Iterator[Leak]:
+    yield from (Leak(where, field, trace.kind) for trace in traces)
+
+
+def _place(body: bytes, at: int) -> str:
+    """Where in a body, for people: a JSON path, an event, or a byte."""
+    if (path := path_to(body, at)) is not None:
+        return path
+    if body.startswith((b"data:", b"event:", b"id:", b":")):
+        events = body.count(b"\n\n", 0, at) + 1
+        return f"event {events}"
+    return f"byte {at}"

@@ -1,0 +1,69 @@
+"""`redact`, and the option by which every verb is told what else is secret."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from replayproxy.cassette.rewriting import redact as rewrite
+from replayproxy.cli.options import option
+from replayproxy.cli.units import plural
+from replayproxy.errors import SettingsError
+
+FILE = click.Path(path_type=Path)
+
+redacting = option(
+    "--redact",
+    multiple=True,
+    metavar="RULE",
+    help="Also secret: header:NAME, $.json.path or re:REGEX; @FILE has one a line. May be repeated.",
+)
+
+
+def rules_from(said: Sequence[str]) -> tuple[str, ...]:
+    """Rules, those of files in their place. Raises `SettingsError` where a file cannot be read."""
+    rules: list[str] = []
+    for rule in said:
+        if not rule.startswith("@"):
+            rules.append(rule)
+            continue
+        try:
+            lines = Path(rule[1:]).read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"--redact {rule}: the file cannot be read: {error}") from error
+        rules += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return tuple(dict.fromkeys(rules))
+
+
+@click.command(short_help="Take secrets out of a cassette.")
+@click.argument("cassette", type=FILE)
+@redacting
+@click.option("-o", "--output", type=FILE, help="Write there, and leave CASSETTE as it is.")
+def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
+    """Rewrite CASSETTE without the keys that are known by their shape and without what the rules say.
+
+    Every exchange gets a new key and digest, dictionaries are trained anew, and the result is searched before it takes
+    the old file's place. Whose credentials echo, only a recorder could know: name those with a rule.
+
+    \b
+    Example:
+      replayproxy redact chat.cassette --redact '$.metadata.email' --redact 're:cust-[0-9]{6}'
+    """
+    redacted = rewrite(cassette, rules_from(redact), output)
+    click.echo(
+        f"{output or cassette}: {plural(redacted.exchanges, 'exchange')} written anew, {_said(redacted.masked)};"
+        " searched again: no secret found",
+        err=True,
+    )
+    return 0
+
+
+def _said(masked: Counter[str]) -> str:
+    kinds = ", ".join(f"{kind} {times}" for kind, times in masked.most_common())
+    return f"masked: {kinds}" if kinds else "nothing to mask"
+
+
+COMMANDS = (redact,)

@@ -1,0 +1,214 @@
+"""What a request carries to be let in: header values, cookies, query parameters; and how else these are written.
+
+A name says that its value is a secret, not the value: a vendor's next header is called a key too. Values that servers
+document as placeholders are none.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from urllib.parse import quote, unquote_to_bytes
+
+from replayproxy.core.redaction import masks
+from replayproxy.model import Headers, Request
+
+SHORTEST = 6
+"""Bytes; what is shorter would be masked where it is only a word."""
+
+SHORTEST_OF_OTHERS = 8
+"""Cookies and other fields hold more than secrets: `lang=en-US`, `theme=dark`. A short one of letters alone is none."""
+
+SHORTEST_OF_VAGUE = 16
+"""`key=` and its kin name many things in a query: two that differ there are not to become one request."""
+
+SHORTEST_END = 8
+"""Bytes; so much of a credential at the end of an answer that broke off is masked too."""
+
+PLACEHOLDERS = frozenset(
+    {"ollama", "lm-studio", "no-key", "no-key-required", "sk-no-key-required", "not-needed", "placeholder", "dummy"}
+)
+"""What clients send to a server that wants no key: in the documentation of Ollama, LM Studio, llama.cpp, LangChain."""
+
+STRONG = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key"})
+VAGUE = frozenset({"key", "token", "session", "auth"})
+NOT_SECRET = frozenset({"idempotency-key", "sec-websocket-key", "x-session-affinity", "x-idempotency-key"})
+
+_HEADER = re.compile(
+    r"(?:^|[-_])(?:auth|authorization|api[-_]?key|apikey|key|token|secret|password|passwd|pwd|credentials?|signature"
+    r"|cookie2?|session|jwt|assertion)(?:$|[-_])"
+)
+_PARAMETER = re.compile(
+    r"(?:^|[-_.])(?:auth|authorization|api[-_]?key|apikey|key|token|secret|password|passwd|pwd|credentials?|signature"
+    r"|sig|session|jwt|assertion|access[-_]?token)(?:$|[-_.])"
+)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9-]*\s+(?=\S)")
+_SIMPLE = re.compile(rb"[A-Za-z0-9._~+/=%@!$&*()|;:^-]+")
+_NUMBER = re.compile(rb"[0-9.eE+-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What is to be masked wherever it stands, longest first, in every spelling but escapes."""
+
+    needles: tuple[bytes, ...] = ()
+
+    def __add__(self, other: Credentials) -> Credentials:
+        if not other.needles or other.needles == self.needles:
+            return self
+        return Credentials(_sorted(chain(self.needles, other.needles)))
+
+    def open_at(self, text: bytes) -> int:
+        """Where the beginning of one stands whose end is still to come; the length of the text where none does."""
+        start = len(text)
+        for needle in self.needles:
+            for size in range(min(len(needle) - 1, len(text)), 0, -1):
+                if text.endswith(needle[:size]):
+                    start = min(start, len(text) - size)
+                    break
+        return start
+
+
+NONE = Credentials()
+
+
+@lru_cache(1024)
+def names_credential(field: str) -> bool:
+    """Whether a header field of this name lets its sender in."""
+    name = field.lower()
+    return name not in NOT_SECRET and _HEADER.search(name) is not None
+
+
+@lru_cache(1024)
+def names_secret(parameter: str) -> bool:
+    """Whether a query parameter of this name does."""
+    # accessToken, X-Amz-Security-Token, api_key
+    return _PARAMETER.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", parameter).lower()) is not None
+
+
+def credential_lines(headers: Headers) -> Headers:
+    """The field lines that let a request in."""
+    return tuple(line for line in headers if names_credential(line[0]))
+
+
+def of_request(request: Request) -> Credentials:
+    """Everything that lets this request in."""
+    lines = credential_lines(request.headers)
+    parameters = tuple(secret_parameters(request.query)) if "=" in request.query else ()
+    return _of(lines, parameters) if lines or parameters else NONE
+
+
+def of_answer(headers: Headers) -> Credentials:
+    """The cookies that an answer sets: they will let the next request in."""
+    lines = tuple(line for line in headers if line[0].lower() in ("set-cookie", "set-cookie2"))
+    return _of(lines, ()) if lines else NONE
+
+
+def secret_parameters(query: str) -> Iterator[str]:
+    """The raw values of parameters that are secrets by their name."""
+    for part in query.split("&"):
+        name, mark, value = part.partition("=")
+        if mark and is_secret_parameter(unquote_to_bytes(name).decode("latin-1"), value):
+            yield value
+
+
+def is_secret_parameter(name: str, value: str) -> bool:
+    """Whether a parameter lets its sender in. One that is called only `key` must also be as long as one."""
+    if not names_secret(name) or value.lower() in PLACEHOLDERS:
+        return False
+    return len(value) >= (SHORTEST_OF_VAGUE if name.lower() in VAGUE else SHORTEST)
+
+
+@lru_cache(1024)
+def _of(lines: Headers, parameters: tuple[str, ...]) -> Credentials:
+    values = chain.from_iterable(_values(name.lower(), value.strip()) for name, value in lines)
+    queried = (unquote_to_bytes(value.replace("+", " ")) for value in parameters)
+    raw = (value.encode("latin-1", "replace") for value in parameters)
+    wanted = {
+        value for value in chain((v.encode("latin-1", "replace") for v in values), queried, raw) if _counts(value)
+    }
+    return Credentials(_sorted(chain.from_iterable(map(_written, wanted))))
+
+
+def _counts(value: bytes) -> bool:
+    return (
+        len(value) >= SHORTEST
+        and value.decode("latin-1").lower() not in PLACEHOLDERS
+        and not masks.is_mask(value)
+        and masks.MASK.search(value) is None
+    )
+
+
+def _values(name: str, value: str) -> Iterator[str]:
+    if name in ("cookie", "cookie2"):
+        for part in value.split(";"):
+            yield from _cookie(part.partition("=")[2])
+    elif name in ("set-cookie", "set-cookie2"):
+        yield from _cookie(value.partition(";")[0].partition("=")[2])
+    elif scheme := _SCHEME.match(value):
+        token = value[scheme.end() :].strip()
+        yield token
+        if scheme[0].strip().lower() == "basic":
+            yield from _basic(token)
+        if "=" in token and "," in token:  # Digest, AWS4-HMAC-SHA256: parameters, of which some are secret
+            yield from (secret.strip('" ') for secret in secret_parameters(token.replace(", ", "&").replace(",", "&")))
+    elif name in STRONG:
+        yield value
+    else:
+        yield from _cookie(value)
+
+
+def _cookie(value: str) -> Iterator[str]:
+    value = value.strip().strip('"')
+    if len(value) >= SHORTEST_OF_OTHERS and (len(value) >= 2 * SHORTEST_OF_OTHERS or not value.isalpha()):
+        yield value
+        plain = unquote_to_bytes(value).decode("latin-1")
+        if plain != value:
+            yield plain
+
+
+def _basic(token: str) -> Iterator[str]:
+    try:
+        plain = base64.b64decode(token + "=" * (-len(token) % 4), validate=True).decode("latin-1")
+    except (binascii.Error, ValueError):
+        return
+    yield plain
+    yield plain.partition(":")[2]
+
+
+def _written(value: bytes) -> Iterator[bytes]:
+    """A value, and how it is written elsewhere: in UTF-8, in a URL, within base64 at any of its three phases."""
+    yield value
+    if not value.isascii():
+        yield value.decode("latin-1").encode()
+    for safe in ("", "/"):
+        quoted = quote(value, safe=safe).encode()
+        yield from (quoted, quoted.replace(b"%20", b"+"), re.sub(rb"%[0-9A-F]{2}", lambda m: m[0].lower(), quoted))
+    for phase in range(3):
+        # The digits at both ends depend on what stands beside the value.
+        coded = base64.b64encode(b"\0" * phase + value)[(0, 2, 3)[phase] :]
+        coded = coded[: (len(value) + phase) * 8 // 6 - (0, 2, 3)[phase]]
+        if len(coded) >= SHORTEST_OF_OTHERS:
+            yield from (coded, coded.replace(b"+", b"-").replace(b"/", b"_"))
+
+
+def _sorted(needles: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Longest first: where two begin together, the longer one is masked."""
+    return tuple(sorted(set(needles), key=lambda needle: (-len(needle), needle)))
+
+
+@lru_cache(4096)
+def is_simple(needle: bytes) -> bool:
+    """Whether it is made of characters that stand for themselves within JSON, and never between its strings."""
+    return _SIMPLE.fullmatch(needle) is not None and not needle.startswith(b":")
+
+
+@lru_cache(4096)
+def is_number(needle: bytes) -> bool:
+    """Whether it may stand within a JSON number."""
+    return _NUMBER.fullmatch(needle) is not None

@@ -1,0 +1,246 @@
+"""Where secrets stand in a text, and the text with masks in their places.
+
+One text is read in up to three spellings: as written, with its JSON escapes undone, and those of the JSON within its
+strings. Masking goes on until nothing more is found, so that masking again changes nothing. In JSON nothing but the
+content of strings and the digits of numbers is ever touched: what was JSON is JSON afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from replayproxy.core.redaction import credentials as access
+from replayproxy.core.redaction import masks, rules, shapes, spelling
+from replayproxy.core.redaction.credentials import Credentials
+
+ROUNDS = 50
+"""Each masks something that none before did; texts that need more than three were made for it."""
+
+_ESCAPED_TWICE = 2
+_BEHIND_ANY = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
+
+
+class Found(NamedTuple):
+    """A secret: where it is written, what it reads, and what kind it is. `mask` is `constant`, `hashed` or `number`."""
+
+    start: int
+    stop: int
+    secret: bytes
+    kind: str
+    mask: str
+
+
+CREDENTIAL = "credential of the request"
+BY_PATTERN = "--redact re:"
+BY_PATH = "--redact $"
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """Looks for the credentials of one request, for known shapes, and for what rules say."""
+
+    credentials: Credentials
+    patterns: Sequence[re.Pattern[bytes]]
+    salt: bytes
+
+    def suspects(self, text: bytes) -> bool:
+        """Whether a closer look is worth while."""
+        return (
+            bool(self.patterns)
+            or any(needle in text for needle in self.credentials.needles)
+            or shapes.hinted(text)
+            or (b"\\" in text and self._hides(text))
+        )
+
+    def _hides(self, text: bytes) -> bool:
+        if spelling.HIDING.search(text) is not None:
+            return True
+        odd = [needle for needle in self.credentials.needles if not access.is_simple(needle)]
+        return bool(odd) and _BEHIND_ANY.search(text) is not None
+
+    # Finding
+
+    def find(self, text: bytes, *, json: bool, within: bool = False) -> list[Found]:
+        """What stands in this text, in order, nothing overlapping. In JSON only what may be masked there.
+
+        `within`: the text is the content of one string of JSON.
+        """
+        found: list[Found] = []
+        if self.patterns and json:
+            found = self._in_strings(text, [(0, len(text))] if within else rules.strings(text))
+        written: Callable[[int, int], tuple[int, int]] = _as_is
+        read = text
+        for depth in range(_ESCAPED_TWICE + 1):
+            if depth:
+                if b"\\" not in read or not self._hides(read):
+                    break
+                deeper = spelling.of_json(read)
+                written, read = _through(written, deeper), deeper.text
+            patterns = () if json else self.patterns
+            for start, stop, kind, mask in self._plain(read, patterns):
+                if not _splits_escape(read, start, stop):
+                    begin, end = written(start, stop)
+                    found.append(Found(begin, end, read[start:stop], kind, mask))
+        return _joined([one for one in found if not json or within or self._may_stand(text, one)])
+
+    def _plain(self, text: bytes, patterns: Sequence[re.Pattern[bytes]]) -> Iterator[tuple[int, int, str, str]]:
+        """What stands in a text as it is, outside masks."""
+        keys = shapes.hinted(text)
+        for start, stop in _between_masks(text):
+            for needle in self.credentials.needles:
+                at = text.find(needle, start, stop)
+                while at >= 0:
+                    yield at, at + len(needle), CREDENTIAL, "number" if access.is_number(needle) else "constant"
+                    at = text.find(needle, at + 1, stop)
+            if keys:
+                for begin, end, kind in shapes.find(text, start, stop):
+                    yield begin, end, kind, "hashed"
+            for pattern in patterns:
+                for match in pattern.finditer(text, start, stop):
+                    if match[0] and not masks.is_mask(match[0]):
+                        yield *match.span(), BY_PATTERN, "hashed"
+
+    def _in_strings(self, text: bytes, strings: Iterable[tuple[int, int]]) -> list[Found]:
+        """What the patterns match within the strings of a JSON text."""
+        found = []
+        for start, stop in strings:
+            content = spelling.of_json(text[start:stop])
+            for begin, end in _between_masks(content.text):
+                for pattern in self.patterns:
+                    for match in pattern.finditer(content.text, begin, end):
+                        if match[0] and not masks.is_mask(match[0]):
+                            first, last = content.written(*match.span())
+                            found.append(Found(start + first, start + last, match[0], BY_PATTERN, "hashed"))
+        return found
+
+    def _may_stand(self, text: bytes, one: Found) -> bool:
+        """Whether it is within one string, or one number: else a mask would break the JSON."""
+        if one.kind != CREDENTIAL or access.is_simple(one.secret):
+            return True
+        return any(start <= one.start and one.stop <= stop for start, stop in rules.strings(text))
+
+    # Masking
+
+    def mask_of(self, one: Found) -> bytes:
+        """What comes into its place."""
+        size = one.stop - one.start
+        match one.mask:
+            case "constant":
+                return masks.constant(size)
+            case "number":
+                return masks.number(size)
+            case _:
+                return masks.hashed(size, one.secret, self.salt)
+
+    def mask(self, text: bytes, *, json: bool, find: Callable[[bytes], list[Found]] | None = None) -> bytes:
+        """The text without its secrets."""
+        if find is None:
+            if not self.suspects(text):
+                return text
+
+            def find(text: bytes) -> list[Found]:
+                return self.find(text, json=json)
+
+        for _ in range(ROUNDS):
+            masked = put(text, ((one.start, self.mask_of(one)) for one in find(text)))
+            if masked == text:
+                break
+            text = masked
+        return text
+
+
+def put(text: bytes, changes: Iterable[tuple[int, bytes]]) -> bytes:
+    """A text with other bytes in some places."""
+    out: bytearray | None = None
+    for start, mask in changes:
+        if out is None:
+            out = bytearray(text)
+        out[start : start + len(mask)] = mask
+    return text if out is None else bytes(out)
+
+
+def _as_is(start: int, stop: int) -> tuple[int, int]:
+    return start, stop
+
+
+def _through(
+    outer: Callable[[int, int], tuple[int, int]], inner: spelling.Spelling
+) -> Callable[[int, int], tuple[int, int]]:
+    return lambda start, stop: outer(*inner.written(start, stop))
+
+
+def _between_masks(text: bytes) -> Iterator[tuple[int, int]]:
+    """The parts of a text that no mask covers: a mask and what stands beside it are never one secret."""
+    last = 0
+    if b"*~" in text:
+        for match in masks.MASK.finditer(text):
+            if match.start() > last:
+                yield last, match.start()
+            last = match.end()
+    if last < len(text):
+        yield last, len(text)
+
+
+def _splits_escape(text: bytes, start: int, stop: int) -> bool:
+    """Whether an escape stands across one of these ends: `\\nabc` is no `nabc`."""
+    if text.find(b"\\", max(0, start - 5), stop) < 0:
+        return False
+    return any(_is_within_escape(text, position) for position in (start, stop))
+
+
+def _is_within_escape(text: bytes, position: int) -> bool:
+    mark = text.rfind(b"\\", max(0, position - 5), position)
+    if mark < 0:
+        return False
+    before = text[max(0, mark - 64) : mark + 1]
+    if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
+        return False  # it is the second one of an escaped backslash
+    escape = _BEHIND_ANY.match(text, mark)
+    return escape is not None and escape.end() > position
+
+
+def _joined(found: list[Found]) -> list[Found]:
+    """In order, what overlaps as one: a credential wins, so that the mask says nothing of it."""
+    found.sort(key=lambda one: (one.start, -one.stop))
+    joined: list[Found] = []
+    for one in found:
+        last = joined[-1] if joined else None
+        if last is None or one.start >= last.stop:
+            joined.append(one)
+        elif one.stop > last.stop or (one.mask != "hashed" and last.mask == "hashed"):
+            chief = last if last.mask != "hashed" or one.mask == "hashed" else one
+            overlap = max(0, one.stop - last.stop)
+            secret = last.secret + one.secret[len(one.secret) - overlap :] if overlap else last.secret
+            joined[-1] = Found(last.start, max(last.stop, one.stop), secret, chief.kind, chief.mask)
+    return joined
+
+
+class Pieces:
+    """A text that stands in several places of another one, such as the deltas of an answer."""
+
+    def __init__(self, whole: bytes, spans: Sequence[tuple[int, int]]) -> None:
+        self._spans = spans
+        self._at = [0]
+        for start, stop in spans:
+            self._at.append(self._at[-1] + stop - start)
+        self.text = b"".join(whole[start:stop] for start, stop in spans)
+
+    def place(self, position: int) -> int:
+        """Where in the whole a byte of this text stands."""
+        index = max(0, min(bisect_right(self._at, position) - 1, len(self._spans) - 1))
+        return self._spans[index][0] + position - self._at[index]
+
+    def changes(self, start: int, mask: bytes) -> Iterator[tuple[int, bytes]]:
+        """A mask of this text, cut to the places where it stands."""
+        stop = start + len(mask)
+        index = max(0, bisect_right(self._at, start) - 1)
+        while start < stop:
+            size = min(stop, self._at[index + 1]) - start
+            if size > 0:
+                yield self._spans[index][0] + start - self._at[index], mask[:size]
+                mask, start = mask[size:], start + size
+            index += 1

@@ -1,0 +1,173 @@
+"""Exchanges without their secrets. The one function before keying and before disk.
+
+Pure: the salt comes from the cassette, and the same salt, rules and request give the same bytes. What is masked once
+stays as it is, so a key that is derived again from what is stored is the key of the live request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from urllib.parse import unquote_to_bytes
+
+from replayproxy.core import coding, headers
+from replayproxy.core.redaction import credentials as access
+from replayproxy.core.redaction import masks, spelling
+from replayproxy.core.redaction.credentials import Credentials
+from replayproxy.core.redaction.finding import BY_PATH, Finder, Found, put
+from replayproxy.core.redaction.rules import Rules
+from replayproxy.core.redaction.veil import Trace, Veil, mask_of_value
+from replayproxy.model import End, Head, Headers, Request, Response
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+class Redactor:
+    """By one salt and one set of rules. Raises `SettingsError` for a rule that makes no sense."""
+
+    def __init__(self, salt: bytes, said: Sequence[str] = ()) -> None:
+        self.salt = salt
+        self._rules = Rules(said)
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules as they were said."""
+        return self._rules.said
+
+    def credentials(self, *requests: Request, answered: Headers = ()) -> Credentials:
+        """What lets these requests in, and what an answer gives to let the next one in."""
+        known = access.of_answer(answered)
+        for request in requests:
+            known = access.of_request(request) + known
+        return known
+
+    # Requests
+
+    def request(self, request: Request, known: Credentials | None = None) -> Request:
+        """The request without secrets. `known` are credentials that may echo in it besides its own."""
+        own = access.of_request(request)
+        finder = self._finder(own if known is None else own + known)
+        target = self._target(request.target, finder)
+        lines = tuple(self._lines(request.headers, finder))
+        body = request.body
+        if body and coding.is_coded(lines):
+            plain = coding.decoded_body(lines, body)
+            masked = self._body(plain, lines, finder)
+            if masked != plain:
+                size = str(len(plain))
+                lines = tuple(
+                    (name, size if name.lower() == "content-length" else value)
+                    for name, value in headers.without(lines, "content-encoding")
+                )
+                body = masked
+        elif body:
+            body = self._body(body, lines, finder)
+        if target is request.target and body is request.body and lines == request.headers:
+            return request
+        return replace(request, target=target, headers=lines, body=body)
+
+    def _finder(self, known: Credentials) -> Finder:
+        return Finder(known, self._rules.patterns, self.salt)
+
+    def _lines(self, lines: Headers, finder: Finder) -> Iterator[tuple[str, str]]:
+        for name, value in lines:
+            if name.lower() in self._rules.headers:
+                continue
+            if access.names_credential(name):
+                yield name, value if masks.is_mask(value.encode("latin-1", "replace")) else "*" * len(value)
+            else:
+                yield name, finder.mask(value.encode("latin-1", "replace"), json=False).decode("latin-1")
+
+    def _target(self, target: str, finder: Finder) -> str:
+        path, mark, query = target.partition("?")
+        written = path.encode("latin-1", "replace")
+        masked = _percent_masked(written, finder)
+        if mark:
+            masked += b"?" + _form_masked(query.encode("latin-1", "replace"), finder)
+        return target if masked == target.encode("latin-1", "replace") else masked.decode("latin-1")
+
+    def _body(self, body: bytes, lines: Headers, finder: Finder) -> bytes:
+        media = (headers.get(lines, "content-type") or "").lower()
+        if media.startswith(_FORM):
+            return _form_masked(body, finder)
+        json = _reads_as_json(body)
+        if json and self.rules:
+            changes = [(one.start, mask_of_value(body, one, self.salt)) for one in self._rules.values(body)]
+            body = put(body, changes)
+        return finder.mask(body, json=json)
+
+    # Answers
+
+    def veil(self, known: Credentials) -> Veil:
+        """For an answer that comes."""
+        return Veil(known, self._rules, self.salt)
+
+    def response(self, response: Response, known: Credentials) -> Response:
+        """A whole answer without secrets."""
+        return self.traced(response, known)[0]
+
+    def traced(self, response: Response, known: Credentials) -> tuple[Response, list[Trace]]:
+        """A whole answer without secrets; and what was masked in its body, and where."""
+        veil = self.veil(known)
+        head = Head(response.timeline.head, response.status, response.headers) if response.status else None
+        head = veil.head(head) if head is not None else None
+        for chunk in response.chunks():
+            veil.hear(chunk)
+        head, chunks = veil.finish(head)
+        masked = Response.of(head, chunks, End(response.timeline.end, response.ending))
+        return masked, veil.found
+
+    # Single texts
+
+    def text(self, text: str, known: Credentials) -> str:
+        """A short text, such as a scope, without secrets."""
+        return self._finder(known).mask(text.encode("utf-8", "surrogateescape"), json=False).decode("utf-8", "replace")
+
+    def traces(self, body: bytes) -> list[Trace]:
+        """What would be masked in a text of its own, and where."""
+        json = _reads_as_json(body)
+        finder = self._finder(access.NONE)
+        found = [Trace(one.start, one.kind) for one in finder.find(body, json=json)] if finder.suspects(body) else []
+        if json:
+            found += [
+                Trace(one.start, BY_PATH)
+                for one in self._rules.values(body)
+                if mask_of_value(body, one, self.salt) != body[one.start : one.stop]
+            ]
+        return found
+
+
+def _reads_as_json(body: bytes) -> bool:
+    """As in matching: what reads as JSON is JSON, whatever it is called."""
+    return body.lstrip()[:1] in (b"{", b"[", b'"')
+
+
+def _percent_masked(text: bytes, finder: Finder) -> bytes:
+    """A part of a URL, read as written and with its percent codes undone."""
+    masked = finder.mask(text, json=False)
+    if b"%" not in masked:
+        return masked
+    for _ in range(len(masked)):
+        read = spelling.of_percent(masked)
+        found = finder.find(read.text, json=False)
+        changed = put(masked, (_written(read, one, finder) for one in found))
+        if changed == masked:
+            break
+        masked = changed
+    return masked
+
+
+def _written(read: spelling.Spelling, one: Found, finder: Finder) -> tuple[int, bytes]:
+    start, stop = read.written(one.start, one.stop)
+    return start, finder.mask_of(one._replace(start=start, stop=stop))
+
+
+def _form_masked(query: bytes, finder: Finder) -> bytes:
+    """A query or a form: values that are secrets by their name, and the rest by what it says."""
+    parts = query.split(b"&")
+    for place, part in enumerate(parts):
+        name, mark, value = part.partition(b"=")
+        called = unquote_to_bytes(name).decode("latin-1")
+        if mark and access.is_secret_parameter(called, value.decode("latin-1")) and not masks.is_mask(value):
+            parts[place] = name + mark + masks.constant(len(value))
+    return _percent_masked(b"&".join(parts), finder)

@@ -1,0 +1,348 @@
+"""An answer without its secrets, chunk by chunk as it comes. Sizes, boundaries and times stay.
+
+    hear ──▶ held chunks ──▶ decide ──▶ chunks that may be kept        what may yet become a secret is held back
+
+A secret may be cut by HTTP chunks anywhere, and a model that says it three characters a delta spreads it over events:
+then it stands in none of them, only in what their texts say together. So both are looked at: the bytes, and for each
+choice and field the joined text of the events. An answer with a content coding is held to its end, for only then can
+it be read; if it holds a secret it is kept without the coding, since nothing can be masked within it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from replayproxy.core import coding, headers
+from replayproxy.core.redaction import credentials as access
+from replayproxy.core.redaction import masks, rules, shapes
+from replayproxy.core.redaction.credentials import Credentials
+from replayproxy.core.redaction.finding import BY_PATH, Finder, Found, Pieces, put
+from replayproxy.core.redaction.rules import Rules
+from replayproxy.model import Chunk, End, Ending, Head, Headers, Response
+
+MOST_HELD = 64 * 1024 * 1024
+"""Bytes of an answer that must be seen whole before anything of it may be kept."""
+
+LONGEST_LINE = 4 * 1024 * 1024
+"""Bytes of a line of a stream that is not over yet; of a longer one the beginning is decided without its end."""
+
+BEFORE = 16
+"""Bytes of a decided text that are remembered: a key begins at the beginning of a word."""
+
+_FRAGMENT = re.compile(
+    rb'"(content|reasoning|reasoning_content|text|arguments|delta|thinking|partial_json|refusal|transcript|output'
+    rb'|token|input|summary|signature)"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"'
+)
+_FRAGMENT_ONLY = re.compile(_FRAGMENT.pattern.replace(b"(content", b"(?:content").replace(b'"([^', b'"(?:[^'))
+_MANY = re.compile(rb'index"\s*:\s*[1-9]')
+_INDEX = re.compile(rb'index"\s*:\s*(\d+)')
+_STREAMS = ("text/event-stream", "ndjson", "jsonl", "json-seq", "stream+json")
+
+_LOGPROBS = re.compile(rb'"(?:prompt_)?logprobs"\s*:\s*[\[{]')
+_NUMBERED = re.compile(rb'"(?:bytes|token_ids|prompt_token_ids|tokens)"\s*:\s*\[([\d,\s]*)\]')
+_KEYS = frozenset(
+    {b"token", b"logprob", b"bytes", b"top_logprobs", b"content", b"refusal", b"tokens", b"token_logprobs"}
+    | {b"text_offset", b"rank", b"decoded_token"}
+)
+
+Channel = tuple[bytes, ...]
+"""What is one text: the indexes in an event, the name of the field, and which one of that name it is."""
+
+
+class Trace(NamedTuple):
+    """Where something was masked, and of which kind it was. Never what it was."""
+
+    at: int
+    kind: str
+
+
+class Veil:
+    """Over one answer. `head` it, `hear` its chunks, `decide` now and then, and once at the end.
+
+    `found` says where, and of which kind; the places are those of the whole body where all of it was decided at once.
+    `too_long`: the answer cannot be judged, so nothing of it may be kept.
+    """
+
+    def __init__(self, credentials: Credentials, said: Rules, salt: bytes) -> None:
+        self._credentials = credentials
+        self._rules = said
+        self._salt = salt
+        self._finder = Finder(credentials, said.patterns, salt)
+        self._held: list[Chunk] = []
+        self._bytes = 0
+        self._is_json = False
+        self._is_stream = False
+        self._is_coded = False
+        self._has_many = False
+        self._before: dict[Channel, bytes] = {}
+        self._raw_before = b""
+        self.too_long = False
+        self.found: list[Trace] = []
+
+    def head(self, head: Head) -> Head:
+        """The head as it may be kept; from here on the cookies that it sets are secrets too."""
+        self._credentials += access.of_answer(head.headers)
+        self._finder = replace(self._finder, credentials=self._credentials)
+        media = (headers.get(head.headers, "content-type") or "").lower()
+        self._is_stream = any(kind in media for kind in _STREAMS)
+        self._is_json = self._is_stream or "json" in media
+        self._is_coded = coding.is_coded(head.headers)
+        return head._replace(headers=self.lines(headers.stored_of_answer(head.headers)))
+
+    def lines(self, lines: Headers) -> Headers:
+        """Field lines without those that are not to be stored, and without secrets."""
+        return tuple(
+            (name, self._finder.mask(value.encode("latin-1", "replace"), json=False).decode("latin-1"))
+            for name, value in lines
+            if name.lower() not in self._rules.headers
+        )
+
+    def hear(self, chunk: Chunk) -> None:
+        """Hold a chunk. Costs nothing."""
+        self._held.append(chunk)
+        self._bytes += len(chunk.data)
+
+    def decide(self) -> list[Chunk]:
+        """The chunks that may be kept by now: in them there is no secret, and no beginning of one."""
+        if self._is_coded or self._rules.of_bodies:
+            if self._bytes > MOST_HELD:
+                self.too_long = True
+                self._held.clear()
+            return []
+        if not self._held:
+            return []
+        data = b"".join(chunk.data for chunk in self._held)
+        data, safe = self._looked_at(data, final=False)
+        kept = self._let_go(data, safe)
+        self._remember(data, sum(len(chunk.data) for chunk in kept))
+        return kept
+
+    def finish(self, head: Head | None) -> tuple[Head | None, list[Chunk]]:
+        """The chunks that are left, and the head, which changes where a coding has to go. `head` is as it was given."""
+        if self._is_coded and head is not None:
+            return self._decoded(head)
+        data = b"".join(chunk.data for chunk in self._held)
+        data, _ = self._looked_at(data, final=True)
+        return head, self._let_go(data, len(data))
+
+    # Deciding
+
+    def _let_go(self, data: bytes, safe: int) -> list[Chunk]:
+        """The first of the held chunks, as far as they end before `safe`; the others wait on, with their masks."""
+        kept: list[Chunk] = []
+        held: list[Chunk] = []
+        start = 0
+        for chunk in self._held:
+            stop = start + len(chunk.data)
+            part = data[start:stop]
+            (held if held or stop > safe else kept).append(chunk if part == chunk.data else chunk._replace(data=part))
+            start = stop
+        self._held = held
+        return kept
+
+    def _remember(self, data: bytes, released: int) -> None:
+        """What stands before the bytes that are held."""
+        self._bytes -= released
+        self._raw_before = (self._raw_before + data[:released])[-BEFORE:]
+        for channel, pieces in self._channels(data[:released]).items():
+            self._before[channel] = (self._before.get(channel, b"") + pieces.text)[-BEFORE:]
+
+    def _looked_at(self, data: bytes, *, final: bool) -> tuple[bytes, int]:
+        """The bytes with their masks, and how far they are decided."""
+        limit = len(data)
+        self._is_json = self._is_json or data.lstrip()[:1] in (b"{", b"[")
+        if self._is_stream and not final:
+            line = data.rfind(b"\n") + 1
+            limit = line if len(data) - line < LONGEST_LINE else len(data)
+        channels = self._channels(data)
+        safe = limit if final else min(limit, self._open_at(data, limit, channels))
+        if self._suspects(data, channels):
+            data = self._masked(data, safe, final=final)
+        if final:
+            data = self._without_end(data)
+        return data, safe
+
+    def _suspects(self, data: bytes, channels: dict[Channel, Pieces]) -> bool:
+        """Whether a closer look is worth while. Of a stream of tokens only what differs is looked at: 1 us an event."""
+        if not channels:
+            return bool(self._rules.paths) or self._finder.suspects(data)
+        if self._rules.of_bodies or any(needle in data for needle in self._credentials.needles):
+            return True
+        rest = b"\n".join(set(_FRAGMENT_ONLY.split(data)))
+        return self._finder.suspects(rest) or any(
+            self._finder.suspects(self._before.get(channel, b"") + pieces.text) for channel, pieces in channels.items()
+        )
+
+    def _masked(self, data: bytes, safe: int, *, final: bool) -> bytes:
+        def find(text: bytes) -> list[Found]:
+            return [one for one in self._finder.find(text, json=self._is_json) if final or one.stop <= safe]
+
+        for _ in range(3):
+            before = data
+            self.found += [Trace(one.start, one.kind) for one in find(data) if not self._is_masked(one)]
+            data = self._finder.mask(data, json=self._is_json, find=find)
+            data = self._over_events(data, safe, final=final) if self._is_stream else data
+            data = self._by_paths(data)
+            if data == before:
+                break
+            if _LOGPROBS.search(data) is not None:
+                data = self._without_logprobs(before, data)
+        return data
+
+    def _over_events(self, data: bytes, safe: int, *, final: bool) -> bytes:
+        """Mask what the events say together."""
+        changes: list[tuple[int, bytes]] = []
+        for pieces in self._channels(data).values():
+
+            def find(text: bytes, pieces: Pieces = pieces) -> list[Found]:
+                found = self._finder.find(text, json=True, within=True)
+                return [one for one in found if final or pieces.place(one.stop - 1) < safe]
+
+            self.found += [
+                Trace(pieces.place(one.start), one.kind) for one in find(pieces.text) if not self._is_masked(one)
+            ]
+            masked = self._finder.mask(pieces.text, json=True, find=find)
+            if masked != pieces.text:
+                changes += pieces.changes(0, masked)
+        return put(data, changes)
+
+    def _by_paths(self, data: bytes) -> bytes:
+        """Mask what JSONPath rules lead to: of the whole body, or of the data of each event."""
+        if not self._rules.paths:
+            return data
+        changes = []
+        for start, stop in self._documents(data):
+            document = data[start:stop]
+            for value in self._rules.values(document):
+                mask = mask_of_value(document, value, self._salt)
+                if mask != document[value.start : value.stop]:
+                    changes.append((start + value.start, mask))
+        self.found += [Trace(start, BY_PATH) for start, _ in changes]
+        return put(data, changes)
+
+    def _documents(self, data: bytes) -> Iterator[tuple[int, int]]:
+        if not self._is_stream:
+            yield 0, len(data)
+            return
+        for match in re.finditer(rb"^(?:data:)?[ \t]*([\[{][^\r\n]*)", data, re.MULTILINE):
+            yield match.span(1)
+
+    def _without_logprobs(self, before: bytes, data: bytes) -> bytes:
+        """Where something was masked, the tokens say it too: mask them, in the same line or body."""
+        changes: list[tuple[int, bytes]] = []
+        start = 0
+        for line in data.splitlines(keepends=True) if self._is_stream else [data]:
+            stop = start + len(line)
+            if before[start:stop] != line:
+                changes += ((start + at, mask) for at, mask in _tokens_in(line))
+            start = stop
+        return put(data, changes)
+
+    def _without_end(self, data: bytes) -> bytes:
+        """Where an answer breaks off within a credential, there is the beginning of one."""
+        size = len(data) - self._credentials.open_at(data)
+        if size < access.SHORTEST_END:
+            return data
+        return data[: len(data) - size] + masks.constant(size)
+
+    def _is_masked(self, one: Found) -> bool:
+        return one.secret == self._finder.mask_of(one)
+
+    # What events say together
+
+    def _channels(self, data: bytes) -> dict[Channel, Pieces]:
+        """The joined texts, by choice and field. None where the answer is no stream."""
+        if not self._is_stream:
+            return {}
+        spans: dict[Channel, list[tuple[int, int]]] = {}
+        fragments = [(match[1], *match.span(2)) for match in _FRAGMENT.finditer(data)]
+        self._has_many = self._has_many or _MANY.search(data) is not None
+        if not self._has_many:
+            for name, start, stop in fragments:
+                spans.setdefault((name,), []).append((start, stop))
+        else:
+            self._by_index(data, fragments, spans)
+        return {channel: Pieces(data, places) for channel, places in spans.items()}
+
+    def _by_index(
+        self,
+        data: bytes,
+        fragments: list[tuple[bytes, int, int]],
+        spans: dict[Channel, list[tuple[int, int]]],
+    ) -> None:
+        """Several choices, tool calls or items: events with the same indexes go on with the same text."""
+        line_end = -1
+        indexes: tuple[bytes, ...] = ()
+        seen: dict[bytes, int] = {}
+        for name, start, stop in fragments:
+            if start > line_end:
+                line = data.rfind(b"\n", 0, start) + 1
+                line_end = data.find(b"\n", stop)
+                line_end = len(data) if line_end < 0 else line_end
+                indexes = tuple(_INDEX.findall(data, line, line_end))
+                seen = {}
+            turn = seen[name] = seen.get(name, 0) + 1
+            spans.setdefault((*indexes, name, b"%d" % turn), []).append((start, stop))
+
+    def _open_at(self, data: bytes, limit: int, channels: dict[Channel, Pieces]) -> int:
+        """The first byte of what may yet become a secret."""
+        safe = limit
+        if not self._is_stream or limit == len(data):
+            begun = self._raw_before + data[:limit]
+            at = min(shapes.open_at(begun), self._credentials.open_at(begun)) - len(self._raw_before)
+            safe = max(0, min(safe, at))
+        for channel, pieces in channels.items():
+            before = self._before.get(channel, b"")
+            text = before + pieces.text
+            at = min(shapes.open_at(text), self._credentials.open_at(text)) - len(before)
+            if at < len(pieces.text):
+                safe = min(safe, data.rfind(b"\n", 0, pieces.place(max(0, at))) + 1)
+        return safe
+
+    # Content codings
+
+    def _decoded(self, head: Head) -> tuple[Head, list[Chunk]]:
+        """As it came where nothing is hidden in it, else what it says."""
+        chunks, self._held = self._held, []
+        said = list(coding.decoded_chunks(Response.of(head, chunks, End(0, Ending.COMPLETE))))
+        if b"".join(said) == b"".join(chunk.data for chunk in chunks):
+            return head, chunks  # a coding that we do not know, or none
+        veil = Veil(self._credentials, self._rules, self._salt)
+        plain = veil.head(head._replace(headers=headers.without(head.headers, "content-encoding")))
+        for chunk, data in zip(chunks, said, strict=True):
+            veil.hear(chunk._replace(data=data))
+        _, masked = veil.finish(plain)
+        self.found = veil.found
+        if all(chunk.data == data for chunk, data in zip(masked, said, strict=True)):
+            return head, chunks
+        size = str(sum(map(len, said)))
+        lines = tuple((name, size if name.lower() == "content-length" else value) for name, value in plain.headers)
+        return plain._replace(headers=lines), masked
+
+
+def mask_of_value(document: bytes, value: rules.Value, salt: bytes) -> bytes:
+    """The mask of a scalar: of a string its content, of anything else a number of that length."""
+    text = document[value.start : value.stop]
+    if not value.is_string:
+        return masks.number(len(text))
+    return text if masks.is_mask(text) else masks.hashed(len(text), text, salt)
+
+
+def _tokens_in(document: bytes) -> Iterator[tuple[int, bytes]]:
+    """Masks for the tokens of log probabilities, their bytes and their numbers."""
+    for match in _NUMBERED.finditer(document):
+        yield match.start(1), re.sub(rb"\d", b"1", match[1])
+    for opened in _LOGPROBS.finditer(document):
+        depth = 0
+        for match in rules.TOKEN.finditer(document, opened.end() - 1):
+            if match[0] in (b"{", b"["):
+                depth += 1
+            elif match[0] in (b"}", b"]"):
+                depth -= 1
+                if depth == 0:
+                    break
+            elif match[1] and match[1] not in _KEYS:
+                yield match.start(1), b"*" * len(match[1])

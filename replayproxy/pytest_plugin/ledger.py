@@ -1,0 +1,220 @@
+"""What became of a run, put together from what each process has to tell: xdist workers, or the only process there is.
+
+    Ledger of gw0 ─┐
+    Ledger of gw1 ─┼─▶ Account ─▶ the lines on the terminal, the report, the exit code
+    Ledger of …   ─┘
+
+Plain values that survive JSON, and functions of them: no clock, no port, no order of arrival is in what comes out, so
+that equal runs have equal reports. Knows no pytest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Document = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Told:
+    """One test: its cassette, how often each outcome, and its misses as documents."""
+
+    test: str
+    cassette: str
+    outcomes: dict[str, int] = field(default_factory=dict)
+    misses: list[Document] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Kept:
+    """One cassette, as one process has used it.
+
+    `unused` are the recordings that this process did not play, None where it recorded. `part` is what it recorded onto
+    when that is not the cassette itself. `named`: by a test, so that tests of any file may use it.
+    """
+
+    mode: str
+    recordings: int = 0
+    unused: list[Document] | None = None
+    part: str | None = None
+    recorded: int = 0
+    named: bool = False
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What one process tells."""
+
+    tests: dict[str, Told] = field(default_factory=dict)
+    cassettes: dict[str, Kept] = field(default_factory=dict)
+    selected: dict[str, list[str]] = field(default_factory=dict)
+    """The tests that were to run, by file; of the files whose tests asked for a proxy."""
+    narrowed: list[str] = field(default_factory=list)
+    """Files of which tests were left away; `*` where files themselves were chosen."""
+    late: list[Document] = field(default_factory=list)
+    """Misses after the test that caused them was over."""
+    lateness_max: float = 0.0
+
+    def document(self) -> Document:
+        """As JSON has it."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, told: Document) -> Ledger:
+        """Out of its document."""
+        return cls(
+            tests={name: Told(**test) for name, test in told["tests"].items()},
+            cassettes={name: Kept(**kept) for name, kept in told["cassettes"].items()},
+            **{name: told[name] for name in ("selected", "narrowed", "late", "lateness_max")},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One cassette in the account. `unused` None: it cannot be told, and `unjudged` says why."""
+
+    cassette: str
+    tests: int
+    recordings: int
+    outcomes: Mapping[str, int]
+    unused: tuple[Document, ...] | None
+    unjudged: str | None
+
+    def document(self) -> Document:
+        """As JSON has it."""
+        return {
+            "cassette": self.cassette,
+            "tests": self.tests,
+            "recordings": self.recordings,
+            **_counted(self.outcomes),
+            "unused": None if self.unused is None else list(self.unused),
+            "unjudged": self.unjudged,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A whole run."""
+
+    lines: tuple[Line, ...]
+    misses: tuple[Document, ...]
+    late: tuple[Document, ...]
+    processes: int
+    lateness_max: float
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How often each outcome, over all cassettes."""
+        total: Counter[str] = Counter()
+        for line in self.lines:
+            total.update(line.outcomes)
+        return total
+
+    @property
+    def unused(self) -> tuple[Document, ...]:
+        """What nobody asked for."""
+        return tuple(one for line in self.lines for one in line.unused or ())
+
+    @property
+    def sentence(self) -> str:
+        """The run in one line."""
+        counted = _counted(self.outcomes)
+        missed = counted["missed"] + len(self.late)
+        parts = [f"{counted['served']} served", f"{missed} missed"]
+        parts += [f"{counted[name]} {name}" for name in ("recorded", "forwarded") if counted[name]]
+        if any(line.unused is not None for line in self.lines):
+            parts.append(f"{len(self.unused)} unused")
+        number = len(self.lines)
+        return f"{', '.join(parts)} in {number} cassette{'' if number == 1 else 's'}"
+
+    def document(self) -> Document:
+        """As JSON has it. What may differ between equal runs stands under `run` alone."""
+        return {
+            **_counted(self.outcomes),
+            "unused": len(self.unused),
+            "cassettes": [line.document() for line in self.lines],
+            "misses": list(self.misses),
+            "late_misses": list(self.late),
+            "run": {"processes": self.processes, "lateness_max_s": self.lateness_max},
+        }
+
+
+def account(ledgers: Iterable[Ledger], passed: set[str], *, crashed: bool = False) -> Account:
+    """Everybody's ledgers together; `passed` are the tests that ran and passed in all their phases."""
+    known = list(ledgers)
+    told = sorted((test for ledger in known for test in ledger.tests.values()), key=lambda test: test.test)
+    names = sorted({name for ledger in known for name in ledger.cassettes})
+    return Account(
+        lines=tuple(_line(name, known, told, passed, crashed=crashed) for name in names),
+        misses=tuple({"test": test.test, "cassette": test.cassette, **miss} for test in told for miss in test.misses),
+        late=tuple(sorted((miss for ledger in known for miss in ledger.late), key=lambda miss: str(miss["sentence"]))),
+        processes=len(known),
+        lateness_max=max((ledger.lateness_max for ledger in known), default=0.0),
+    )
+
+
+def _line(name: str, ledgers: list[Ledger], told: list[Told], passed: set[str], *, crashed: bool) -> Line:
+    tests = [test for test in told if test.cassette == name]
+    kept = [ledger.cassettes[name] for ledger in ledgers if name in ledger.cassettes]
+    outcomes: Counter[str] = Counter()
+    for test in tests:
+        outcomes.update(test.outcomes)
+    unjudged = (
+        "a worker ended before it could tell"
+        if crashed
+        else "it was recorded in this run"
+        if any(one.unused is None for one in kept)
+        else _incomplete(ledgers, {test.test for test in tests}, passed, named=any(one.named for one in kept))
+    )
+    return Line(
+        cassette=name,
+        tests=len(tests),
+        recordings=max(one.recordings for one in kept),
+        outcomes=outcomes,
+        unused=None if unjudged else tuple(_played_by_nobody(kept)),
+        unjudged=unjudged,
+    )
+
+
+def _played_by_nobody(kept: list[Kept]) -> Iterable[Document]:
+    """The recordings that every process has left over, in the order of the first one."""
+    left = [{identity(one) for one in process.unused or ()} for process in kept]
+    return (one for one in kept[0].unused or () if all(identity(one) in others for others in left))
+
+
+def identity(recording: Document) -> tuple[str, int]:
+    """The same for a recording whoever looks at it. (Its key differs where a test matches by other rules.)"""
+    return recording["id"], recording["occurrence"]
+
+
+def _incomplete(ledgers: list[Ledger], tests: set[str], passed: set[str], *, named: bool) -> str | None:
+    """Why it cannot be known who else would have asked for recordings, if it cannot."""
+    narrowed = {file for ledger in ledgers for file in ledger.narrowed}
+    files = sorted({test.partition("::")[0] for test in tests})
+    if named and "*" in narrowed:
+        return "it has a name of its own, and not all files ran"
+    for file in files:
+        if file in narrowed:
+            return f"not all tests of {file} were selected"
+        for test in sorted({test for ledger in ledgers for test in ledger.selected.get(file, ())}):
+            if test not in passed:
+                return f"{test} did not pass"
+    return None
+
+
+def all_passed(ledgers: Iterable[Ledger], cassette: str, passed: set[str]) -> str | None:
+    """The first test on a cassette that did not pass, if there is one."""
+    tests = {test.test for ledger in ledgers for test in ledger.tests.values() if test.cassette == cassette}
+    return min(tests - passed, default=None)
+
+
+def _counted(outcomes: Mapping[str, int]) -> dict[str, int]:
+    return {
+        "served": outcomes.get("replay", 0),
+        "missed": outcomes.get("refuse", 0),
+        "recorded": outcomes.get("record", 0),
+        "forwarded": outcomes.get("forward", 0),
+    }

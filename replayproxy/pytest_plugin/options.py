@@ -1,0 +1,164 @@
+"""What the run, a marker and a fixture ask for, and which of them wins. Knows pytest's configuration, starts nothing.
+
+What is typed for this run wins, because it is typed to change what the files say; then the narrowest: marker, fixture,
+ini file, default. (pytest-recording decides so too.)
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pytest
+
+MODES = ("none", "once", "new_episodes", "all", "rewrite")
+LAYOUTS = ("test", "module")
+UNUSED = ("ignore", "warn", "fail")
+ASKED = (
+    *("mode", "upstream", "speed", "match", "match_ignore", "match_normalise", "match_header", "redact"),
+    *("at_end", "on_miss"),
+)
+"""What a marker or the fixture `replayproxy_config` may say."""
+
+T = TypeVar("T")
+
+
+class Unusable(Exception):
+    """What was asked for makes no sense, or cannot be had. The message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What counts for one test. `speed` None: as fast as possible. `match` None: by the cassette's own rules."""
+
+    mode: str = "none"
+    upstream: str | None = None
+    speed: float | None = None
+    match: str | None = None
+    match_ignore: tuple[str, ...] = ()
+    match_normalise: tuple[str, ...] = ()
+    match_header: tuple[str, ...] = ()
+    redact: tuple[str, ...] = ()
+    at_end: str = "refuse"
+    on_miss: str = "refuse"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Every option has a name of its own (others have taken the short ones) and a twin in the ini file."""
+    group = parser.getgroup("replayproxy", "answers of LLM servers from recordings")
+
+    def option(name: str, what: str, **more: Any) -> None:
+        group.addoption(f"--replayproxy-{name}", dest=f"replayproxy_{name.replace('-', '_')}", help=what, **more)
+
+    def twin(name: str, what: str, **more: Any) -> None:
+        parser.addini(f"replayproxy_{name}", f"{what} (--replayproxy-{name.replace('_', '-')})", **more)
+
+    option("mode", "none: replay only. once: record a cassette that does not exist. new_episodes: record what is not"
+           " on it. all: record anew, and replace it when its tests passed. rewrite: delete it, then record.",
+           choices=MODES)  # fmt: skip
+    option("upstream", "The live server to record, without /v1.", metavar="URL")
+    option("allow-record", "Record also where the variable CI is set.", action="store_true")
+    option("layout", "A cassette for each test, or for each module.", choices=LAYOUTS)
+    option("speed", "max (default), 1 as recorded, 2 twice as fast.", metavar="X")
+    option("unused", "What follows when recordings were asked for by nobody.", choices=UNUSED)
+    option("report", "Write what became of the run here, as JSON.", metavar="FILE")
+    option("block-network", "Tests reach nothing but this machine.", action="store_true", default=None)
+    option("allowed-hosts", "What they may reach all the same.", metavar="A,B")
+    group.addoption(
+        "--disable-replayproxy",
+        dest="replayproxy_disable",
+        action="store_true",
+        help="No recordings: tests talk to --replayproxy-upstream, and are skipped without it.",
+    )
+    twin("mode", "none, once, new_episodes, all or rewrite", default="none")
+    twin("upstream", "The live server to record", default="")
+    twin("allow_record", "Record also where CI is set", type="bool", default=False)
+    twin("layout", "test or module", default="test")
+    twin("speed", "max, or a factor", default="max")
+    twin("unused", "ignore, warn or fail", default="warn")
+    twin("report", "A file for the report", default="")
+    twin("block_network", "Tests reach nothing but this machine", type="bool", default=False)
+    twin("allowed_hosts", "What they may reach all the same", type="args", default=[])
+
+
+def of_run(config: pytest.Config, name: str) -> Any:
+    """What counts for the whole run: the command line, else the ini file."""
+    typed = config.getoption(f"replayproxy_{name}")
+    return config.getini(f"replayproxy_{name}") if typed in (None, False) else typed
+
+
+def check(config: pytest.Config) -> None:
+    """Refuse a run whose words make no sense, before it begins."""
+    try:
+        one_of("mode", of_run(config, "mode"), MODES)
+        one_of("layout", of_run(config, "layout"), LAYOUTS)
+        one_of("unused", of_run(config, "unused"), UNUSED)
+        speed_of(of_run(config, "speed"))
+    except Unusable as error:
+        raise pytest.UsageError(f"replayproxy: {error}") from error
+
+
+def allowed_hosts(config: pytest.Config) -> tuple[str, ...]:
+    """Hosts that tests may reach though the network is blocked."""
+    said = of_run(config, "allowed_hosts")
+    return tuple(said.split(",") if isinstance(said, str) else said)
+
+
+def choose(config: pytest.Config, marker: Mapping[str, Any], fixture: Mapping[str, Any]) -> Choice:
+    """What counts for one test. Raises `Unusable`."""
+    for where, said in (("the marker replayproxy", marker), ("the fixture replayproxy_config", fixture)):
+        for name in said:
+            if name not in ASKED:
+                near = difflib.get_close_matches(name, ASKED, 1)
+                hint = f"did you mean {near[0]}?" if near else f"it may be one of {', '.join(ASKED)}."
+                raise Unusable(f"{where} says {name!r}, which is not known: {hint}")
+
+    def narrowest(name: str, otherwise: T) -> Any | T:
+        return marker.get(name, fixture.get(name, otherwise))
+
+    def chosen(name: str) -> Any:
+        typed = config.getoption(f"replayproxy_{name}")
+        return typed if typed is not None else narrowest(name, config.getini(f"replayproxy_{name}"))
+
+    match = narrowest("match", None)
+    return Choice(
+        mode=one_of("mode", chosen("mode"), MODES),
+        upstream=chosen("upstream") or None,
+        speed=speed_of(chosen("speed")),
+        match=match if match is None else one_of("match", match, ("default", "exact")),
+        match_ignore=tuple(narrowest("match_ignore", ())),
+        match_normalise=tuple(narrowest("match_normalise", ())),
+        match_header=tuple(narrowest("match_header", ())),
+        redact=tuple(narrowest("redact", ())),
+        at_end=one_of("at_end", narrowest("at_end", "refuse"), ("refuse", "cycle", "last")),
+        on_miss=one_of("on_miss", narrowest("on_miss", "refuse"), ("refuse", "forward")),
+    )
+
+
+def one_of(name: str, said: object, known: tuple[str, ...]) -> str:
+    """A word out of few. Raises `Unusable`."""
+    if said not in known:
+        raise Unusable(f"{name} is {said!r}: use one of {', '.join(known)}")
+    return str(said)
+
+
+def speed_of(said: object) -> float | None:
+    """`max`, or a positive factor. Raises `Unusable`."""
+    if said in (None, "max"):
+        return None
+    try:
+        speed = float(str(said))
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise Unusable(f"speed is {said!r}: use max, 1 as recorded, 2 twice as fast")
+    return speed
+
+
+def may_record(config: pytest.Config) -> bool:
+    """Not on a machine that builds what others have written, unless it is told to."""
+    in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
+    return not in_ci or bool(of_run(config, "allow_record"))

@@ -1,0 +1,49 @@
+"""Where a test's cassette lies, and what its scope is called. Computes names; opens nothing.
+
+cassettes/<module>/<test>.cassette       one for each test
+cassettes/<module>.cassette              one for each module
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from pathlib import Path
+
+SUFFIX = ".cassette"
+LONGEST = 120
+"""Characters of a name; file systems take 255 bytes, and a part and its lock have longer names."""
+
+
+def cassette_name(layout: str, module: str, test_class: str | None, test: str) -> str:
+    """The name of a cassette within its folder."""
+    if layout == "module":
+        return spelled(module) + SUFFIX
+    return f"{spelled(module)}/{spelled(f'{test_class}.{test}' if test_class else test)}{SUFFIX}"
+
+
+def scope_name(nodeid: str) -> str:
+    """A scope for a test: one segment of a URL that needs no escapes, and that no other test has."""
+    return spelled(nodeid.replace("::", ".").replace("/", "."), known=nodeid, unlike=True)
+
+
+def spelled(name: str, *, known: str | None = None, unlike: bool = False) -> str:
+    """A name of harmless characters. Different names stay different: what was changed gets a digest."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "test"
+    if plain == name and len(plain) <= LONGEST and not unlike:
+        return plain
+    digest = hashlib.blake2b((known or name).encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return f"{plain[:LONGEST].rstrip('-.')}-{digest}"
+
+
+def nearby(target: Path, root: Path) -> list[str]:
+    """Cassettes with similar names near one that does not exist."""
+    folder = next((folder for folder in (target.parent, *target.parents) if folder.is_dir()), root)
+    there = {shown(path, root): path for path in sorted(folder.rglob(f"*{SUFFIX}"))[:1000]}
+    return difflib.get_close_matches(shown(target, root), there, 3, 0.6)
+
+
+def shown(path: Path, root: Path) -> str:
+    """A path as a report names it: from the root of the run, wherever that is."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

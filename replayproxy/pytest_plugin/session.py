@@ -1,0 +1,434 @@
+"""One process of a pytest run: begins and ends each test's playback, fails tests that missed, and tells at the end.
+
+An xdist worker tells its controller; the controller, or the only process, puts everything together, writes it and says
+it. Everything heavy is on the `Stage`, which begins with the first test that asks for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from replayproxy.errors import ReplayProxyError
+from replayproxy.pytest_plugin import ledger as telling
+from replayproxy.pytest_plugin import options
+from replayproxy.pytest_plugin.ledger import Account, Kept, Ledger, Told
+from replayproxy.pytest_plugin.network import Guard
+from replayproxy.pytest_plugin.options import Choice, Unusable
+from replayproxy.pytest_plugin.places import nearby, scope_name, shown
+
+if TYPE_CHECKING:
+    from replayproxy.proxy.misses import Miss
+    from replayproxy.proxy.report import Report
+    from replayproxy.pytest_plugin.playback import Playback
+    from replayproxy.pytest_plugin.stage import Asked, Proxy, Stage
+    from replayproxy.settings import Settings
+
+SHOWN_MISSES = 10
+"""Different misses of one test that its failure spells out."""
+
+
+@dataclass(slots=True)
+class Active:
+    """A test that has a playback. `told`: so many of its misses have failed it already."""
+
+    playback: Playback
+    proxy: Proxy
+    cassette: str
+    told: int = 0
+
+
+ACTIVE = pytest.StashKey[Active]()
+
+
+@dataclass(slots=True)
+class Run:
+    """What the controller, or the only process, hears of the whole run."""
+
+    ledgers: list[Ledger] = field(default_factory=list)
+    workers: int = 0
+    crashed: bool = False
+    passed: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+
+
+class Session:
+    """The plugin while it is enabled."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.root = config.rootpath
+        self.guard = Guard()
+        self.ledger = Ledger(narrowed=_chosen(config))
+        self.worker: Mapping[str, Any] | None = getattr(config, "workerinput", None)
+        self.run = Run()
+        self.account: Account | None = None
+        self.notes: list[str] = []
+        self.failed = False
+        self._selected: dict[str, list[str]] = {}
+        self._stage: Stage | None = None
+        self._existed: dict[Path, bool] = {}
+        self._targets: dict[Settings, Path] = {}
+        self._judged: set[str] = set()
+
+    # What is there to run
+
+    @pytest.hookimpl
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """A test that has only the marker gets the environment."""
+        names = getattr(item, "fixturenames", None)
+        if names is not None and item.get_closest_marker("replayproxy") and "replayproxy" not in names:
+            names.insert(0, "replayproxy_env")
+
+    @pytest.hookimpl
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Files of which not everything runs."""
+        files = {_file(item.nodeid) for item in items}
+        self.ledger.narrowed = sorted({*self.ledger.narrowed, *files, "*"} if files else self.ledger.narrowed)
+
+    @pytest.hookimpl
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """What will run."""
+        for item in session.items:
+            self._selected.setdefault(_file(item.nodeid), []).append(item.nodeid)
+
+    # One test
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """With the network blocked where that is wished for."""
+        marker = item.get_closest_marker("replayproxy_block_network")
+        if marker is None and not options.of_run(self.config, "block_network"):
+            return (yield)
+        allowed = () if marker is None else tuple(marker.kwargs.get("allowed", ()))
+        with self.guard.armed((*options.allowed_hosts(self.config), *allowed)):
+            return (yield)
+
+    def begin(self, item: pytest.Item, choice: Choice, target: Path, *, named: bool) -> Playback:
+        """A test's own place on a proxy for its cassette. Raises `Unusable`, or what the house raises."""
+        from replayproxy.pytest_plugin.playback import Playback
+
+        settings = self._settings(item, choice, target, named=named)
+        proxy = self._on_stage().proxy(settings)
+        scope = scope_name(item.nodeid)
+        proxy.begin(scope)
+        name = shown(target, self.root)
+        self._targets[settings] = target
+        self.ledger.cassettes.setdefault(name, Kept(choice.mode)).named |= named
+        playback = Playback(f"{proxy.url}/t/{scope}", scope, target, settings.records, proxy)
+        item.stash[ACTIVE] = Active(playback, proxy, name)
+        return playback
+
+    def end(self, item: pytest.Item) -> None:
+        """Close a test's account. What it missed since its body was over fails it now."""
+        active = item.stash[ACTIVE]
+        del item.stash[ACTIVE]
+        asked = active.proxy.asked(active.playback.scope, forget=True)
+        outcomes = Counter(call.outcome for call in asked.calls)
+        self.ledger.tests[item.nodeid] = Told(
+            item.nodeid, active.cassette, dict(sorted(outcomes.items())), self._documents(asked)
+        )
+        if missed := asked.misses[active.told :]:
+            pytest.fail(self._words(item, active, missed), pytrace=False)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Where another fixture fails for a miss, the miss is told beside it."""
+        return (yield from self._watched(item, "setup", judged=False))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """A miss fails the test, also one that the code under test has swallowed."""
+        return (yield from self._watched(item, "call", judged=True))
+
+    def _watched(self, item: pytest.Item, phase: str, *, judged: bool) -> Generator[None, object, object]:
+        try:
+            result = yield
+        except BaseException:
+            # The test's own failure comes first; ours stands below it.
+            if (words := self._missed(item)) is not None:
+                item.add_report_section(phase, "replayproxy", words)
+            raise
+        if judged and (words := self._missed(item)) is not None:
+            pytest.fail(words, pytrace=False)
+        return result
+
+    def _missed(self, item: pytest.Item) -> str | None:
+        active = item.stash.get(ACTIVE, None)
+        if active is None:
+            return None
+        misses = active.proxy.asked(active.playback.scope).misses
+        missed, active.told = misses[active.told :], len(misses)
+        return self._words(item, active, missed) if missed else None
+
+    def _words(self, item: pytest.Item, active: Active, missed: Sequence[Miss]) -> str:
+        from replayproxy.pytest_plugin.stage import explained
+
+        different = list(dict.fromkeys(self._from_root(explained(miss)) for miss in missed))
+        number = "a request" if len(missed) == 1 else f"{len(missed)} requests"
+        lines = [f"replayproxy: {number} of this test found no answer on {active.cassette}"]
+        lines += different[:SHOWN_MISSES]
+        if len(different) > SHOWN_MISSES:
+            lines.append(f"and {len(different) - SHOWN_MISSES} more")
+        if any(miss.nearest is not None for miss in missed):
+            lines.append(
+                "In a test these flags are words of its marker: @pytest.mark.replayproxy(match_ignore=[…],"
+                " match_normalise=[…])"
+            )
+        lines.append(f"Record what is missing: {_command(item, 'new_episodes')}")
+        return "\n".join(lines)
+
+    def _documents(self, asked: Asked) -> list[dict[str, Any]]:
+        """Misses as a report has them, equal ones counted."""
+        documents: dict[tuple[str, str], dict[str, Any]] = {}
+        for miss in asked.misses:
+            said = documents.setdefault((miss.code, miss.key), {"times": 0, **miss.document()})
+            said["times"] += 1
+        # Paths as they are in the repository, wherever that lies.
+        told: list[dict[str, Any]] = json.loads(self._from_root(json.dumps(list(documents.values()))))
+        return told
+
+    def _from_root(self, words: str) -> str:
+        return words.replace(f"{self.root}/", "")
+
+    # Its cassette
+
+    def _on_stage(self) -> Stage:
+        if self._stage is None:
+            from replayproxy.pytest_plugin.stage import Stage
+
+            self._stage = Stage(self._closed)
+            self.guard.exempt = self._stage.thread
+        return self._stage
+
+    def _settings(self, item: pytest.Item, choice: Choice, target: Path, *, named: bool) -> Settings:
+        from replayproxy.pytest_plugin import stage
+
+        first = target not in self._existed
+        existed = self._existed.setdefault(target, target.exists())
+        if not self._records(choice, existed=existed):
+            if not target.exists():
+                raise Unusable(self._missing(item, target))
+            return stage.replaying(target, choice)
+        if choice.upstream is None:
+            raise Unusable(f"mode {choice.mode} records, and has no server to ask: give --replayproxy-upstream URL")
+        anew = choice.mode in ("all", "rewrite")
+        if anew and _file(item.nodeid) in self.ledger.narrowed and (named or self.layout == "module"):
+            raise Unusable(
+                f"mode {choice.mode} records all of {shown(target, self.root)} anew, but not all tests of"
+                f" {_file(item.nodeid)} were selected: run the whole file, or use --replayproxy-mode new_episodes"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if first and choice.mode == "rewrite":
+            target.unlink(missing_ok=True)
+        # Workers do not share a file; and what may yet fail must not spoil the one that is there.
+        if self.worker is None and choice.mode != "all":
+            return stage.recording(target, (), choice)
+        part = self._part(target)
+        if first:
+            part.unlink(missing_ok=True)  # of a run that was killed
+        return stage.recording(part, (target,) if existed and not anew else (), choice, self._salt(target))
+
+    def _records(self, choice: Choice, *, existed: bool) -> bool:
+        if choice.mode == "none" or (choice.mode == "once" and existed):
+            return False
+        if options.may_record(self.config):
+            return True
+        if choice.mode in ("all", "rewrite"):
+            raise Unusable(
+                f"CI is set, and mode {choice.mode} would record: leave it away there, or add"
+                " --replayproxy-allow-record"
+            )
+        return False
+
+    def _missing(self, item: pytest.Item, target: Path) -> str:
+        near = nearby(target, self.root)
+        there = f" (there is {', '.join(near)})" if near else ""
+        return f"there is no cassette {shown(target, self.root)}{there}. Record it: {_command(item, 'once')}"
+
+    @property
+    def layout(self) -> str:
+        """`test` or `module`."""
+        return str(options.of_run(self.config, "layout"))
+
+    def _part(self, target: Path) -> Path:
+        worker = self.worker or {"workerid": "main", "testrunuid": "run"}
+        return target.with_name(f".{target.name}.{worker['workerid']}-{worker['testrunuid'][:8]}.part")
+
+    def _salt(self, target: Path) -> bytes | None:
+        """The same in all workers: their parts become one cassette, and a cassette has one salt."""
+        if self.worker is None:
+            return None
+        run = f"{self.worker['testrunuid']} {shown(target, self.root)}"
+        return hashlib.blake2b(run.encode(), digest_size=16).digest()
+
+    def _closed(self, settings: Settings, report: Report, late: Asked) -> None:
+        """A proxy was stopped: what it has to tell."""
+        target = self._targets[settings]
+        name = shown(target, self.root)
+        kept = self.ledger.cassettes[name]
+        kept.recordings = report.recordings
+        kept.recorded += report.recorded
+        unused = [recording.document() | {"cassette": name} for recording in report.unused]
+        if settings.recording.onto is not None:
+            kept.unused = None
+            kept.part = str(settings.recording.onto) if settings.recording.onto != target else None
+        elif name not in self._judged:
+            kept.unused = unused
+        elif kept.unused is not None:
+            left = {telling.identity(one) for one in unused}
+            kept.unused = [one for one in kept.unused if telling.identity(one) in left]
+        self._judged.add(name)
+        self.ledger.late += [{"cassette": name, **miss} for miss in self._documents(late)]
+        self.ledger.lateness_max = max(self.ledger.lateness_max, report.lateness_max)
+
+    # The end
+
+    @pytest.hookimpl
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Which tests passed, wherever they ran."""
+        if report.failed:
+            self.run.failed.add(report.nodeid)
+        elif report.when == "call" and report.passed:
+            self.run.passed.add(report.nodeid)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodeready(self) -> None:
+        """A worker begins."""
+        self.run.workers += 1
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker is over; one that crashed has nothing to tell."""
+        told = getattr(node, "workeroutput", {}).get("replayproxy")
+        if told is not None:
+            self.run.ledgers.append(Ledger.of(json.loads(told)))
+
+    @pytest.hookimpl
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Stop the proxies; tell the controller, or put everything together."""
+        self.close()
+        files = {_file(test) for test in self.ledger.tests}
+        self.ledger.selected = {file: tests for file, tests in self._selected.items() if file in files}
+        if self.worker is not None:
+            self.config.workeroutput["replayproxy"] = json.dumps(self.ledger.document())  # type: ignore[attr-defined]  # xdist's
+            return
+        run = self.run
+        if not run.workers:
+            run.ledgers = [self.ledger]
+        crashed = len(run.ledgers) < run.workers
+        passed = run.passed - run.failed
+        run.ledgers.sort(key=lambda told: sorted(told.tests))
+        if not any(told.cassettes for told in run.ledgers):
+            return
+        self._keep_parts(run.ledgers, passed)
+        self.account = telling.account(run.ledgers, passed, crashed=crashed)
+        if file := options.of_run(self.config, "report"):
+            path = self.config.invocation_params.dir / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(self.account.document(), indent=2) + "\n")
+        unwanted = self.account.unused and options.of_run(self.config, "unused") == "fail"
+        if (unwanted or self.account.late or self.failed) and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl
+    def pytest_unconfigure(self) -> None:
+        """Whatever happened, no thread stays behind."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop the proxies."""
+        if self._stage is not None:
+            self._stage.close()
+            self._stage = None
+
+    def _keep_parts(self, ledgers: Sequence[Ledger], passed: set[str]) -> None:
+        """Make one cassette of what several have recorded; or leave the old one as it was."""
+        for name in sorted({name for told in ledgers for name in told.cassettes}):
+            kept = [told.cassettes[name] for told in ledgers if name in told.cassettes]
+            parts = [Path(one.part) for one in kept if one.part]
+            if not parts:
+                continue
+            mode = kept[0].mode
+            failed = telling.all_passed(ledgers, name, passed) if mode == "all" else None
+            if failed is not None:
+                self.notes.append(f"{name} is as it was: {failed} did not pass")
+            else:
+                full = [Path(one.part) for one in kept if one.part and one.recorded]
+                try:
+                    _put_together(self.root / name, full or parts[:1], fresh=mode != "new_episodes")
+                except ReplayProxyError as error:
+                    there = " ".join(shown(part, self.root) for part in parts)
+                    self.notes.append(f"{name} is as it was: {error}. What was recorded is in {there}")
+                    self.failed = True
+                    continue
+            for part in parts:
+                part.unlink(missing_ok=True)
+
+    @pytest.hookimpl
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """One line; the names with -v."""
+        if self.account is None:
+            return
+        out = terminalreporter
+        out.section("replayproxy")
+        out.line(self.account.sentence)
+        for note in self.notes:
+            out.line(note)
+        for miss in self.account.late:
+            out.line(f"missed after its test was over, in {miss['cassette']}: {miss['sentence']}")
+        loud = options.of_run(self.config, "unused") != "ignore"
+        for line in self.account.lines:
+            if self.config.get_verbosity() > 0:
+                counted = line.document()
+                judged = f"not judged: {line.unjudged}" if line.unused is None else f"{len(line.unused)}"
+                out.line(
+                    f"{line.cassette}: {counted['served']} served, {counted['missed']} missed in {line.tests} tests;"
+                    f" unused {judged}"
+                )
+            for one in line.unused or () if loud else ():
+                if self.config.get_verbosity() > 0:
+                    out.line(f"  unused  {one['id']}  {one['method']} {one['path']}")
+            if line.unused and loud and self.config.get_verbosity() <= 0:
+                out.line(f"{line.cassette} has {len(line.unused)} that no test asked for (-v names them)")
+
+
+def _put_together(target: Path, parts: Sequence[Path], *, fresh: bool) -> None:
+    """One cassette at `target`, in one step: whoever looks sees the old one or the new one."""
+    whole = [*([] if fresh or not target.exists() else [target]), *parts]
+    if len(whole) == 1:
+        whole[0].replace(target)
+        return
+    from replayproxy.cassette.merging import merge  # type: ignore[import-untyped,unused-ignore]  # built beside this
+
+    out = target.with_name(f".{target.name}.whole")
+    merge(out, whole)
+    out.replace(target)
+
+
+def _command(item: pytest.Item, mode: str) -> str:
+    return f"pytest '{item.nodeid}' --replayproxy-mode {mode} --replayproxy-upstream URL"
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+def _chosen(config: pytest.Config) -> list[str]:
+    """Files of which the command line names single tests; `*` where it names files at all."""
+    narrowed = set()
+    for word in config.args:
+        path, single, _ = word.partition("::")
+        place = config.invocation_params.dir / path
+        if not place.is_dir():
+            narrowed.add("*")
+        if single:
+            narrowed.add(shown(place.resolve(), config.rootpath))
+    return sorted(narrowed)

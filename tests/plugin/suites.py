@@ -1,0 +1,104 @@
+"""Suites for pytest to run within a test: a folder with tests in it, a cassette, and a live server.
+
+The suites ask by `http.client`, so that nothing but the plugin stands between a test and its proxy.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from replayproxy.core.policy import Mode
+from replayproxy.pytest_plugin.stage import Stage
+from replayproxy.settings import Listen, Settings, Simulation
+from tests import recordings
+
+CLIENT = '''
+import json
+import urllib.error
+import urllib.request
+
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def ask(base_url, content, **more):
+    """The status and the text of an answer."""
+    body = {"model": "tiny", "messages": [{"role": "user", "content": content}], **more}
+    headers = {"Content-Type": "application/json", "Authorization": "Bearer secret"}
+    request = urllib.request.Request(f"{base_url}/chat/completions", json.dumps(body).encode(), headers)
+    try:
+        with OPENER.open(request, timeout=30) as answer:
+            return answer.status, json.load(answer)["choices"][0]["message"]["content"]
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)["error"]["code"]
+'''
+
+
+class Suite:
+    """A folder of tests, and what pytest makes of it."""
+
+    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("CI", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
+            monkeypatch.delenv(name, raising=False)
+        self.pytester = pytester
+        self.path = pytester.path
+        pytester.makepyfile(client=CLIENT)
+        pytester.makeini(INI)
+
+    def tests(self, **files: str) -> None:
+        """Write test files; each begins with `ask`."""
+        head = "from client import ask\nimport pytest\n"
+        self.pytester.makepyfile(**{name: head + textwrap.dedent(text) for name, text in files.items()})
+
+    def cassette(self, name: str, *prompts: str) -> Path:
+        """A cassette under `cassettes/` whose answers repeat the prompts."""
+        path = self.path / "cassettes" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        said = [
+            recordings.exchange(
+                recordings.asked(prompt),
+                recordings.said(
+                    [recordings.whole_answer(f"{prompt}!")], headers=(("Content-Type", "application/json"),)
+                ),
+                number,
+            )
+            for number, prompt in enumerate(prompts)
+        ]
+        return recordings.record(path, said)
+
+    def run(self, *flags: str | Path, own_process: bool = False) -> pytest.RunResult:
+        """Run it: here, or in a process of its own."""
+        run = self.pytester.runpytest_subprocess if own_process else self.pytester.runpytest_inprocess
+        return run("-p", "no:cacheprovider", *flags)
+
+    def report(self, *flags: str, **more: Any) -> dict[str, Any]:
+        """Run it, and read its report."""
+        self.run("--replayproxy-report", "report.json", *flags, **more)
+        report: dict[str, Any] = json.loads((self.path / "report.json").read_text())
+        return report
+
+
+INI = """
+[pytest]
+addopts = -ra --strict-markers
+pythonpath = .
+filterwarnings = error
+"""
+
+
+@contextmanager
+def simulator() -> Iterator[str]:
+    """The URL of a live server: what `replayproxy simulate --model tiny` serves."""
+    stage = Stage(lambda *_: None)
+    try:
+        listen = Listen(port=0, admin_port=None)
+        yield stage.proxy(Settings(Mode.SIMULATE, listen=listen, simulation=Simulation("tiny"))).url
+    finally:
+        stage.close()

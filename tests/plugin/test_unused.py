@@ -1,0 +1,160 @@
+"""Recordings that nobody asked for: told only when everybody who might have asked has run, and passed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.plugin.suites import Suite
+
+ASKS = """
+def test_one(replayproxy):
+    assert ask(replayproxy.base_url, "a")[0] == 200
+
+def test_two(replayproxy):
+    assert ask(replayproxy.base_url, "b")[0] == 200
+"""
+MODULE = ("--replayproxy-layout", "module")
+
+
+@pytest.fixture
+def chats(suite: Suite) -> Suite:
+    """Two tests on one cassette, with a recording that neither asks for."""
+    suite.tests(test_chat=ASKS)
+    suite.cassette("test_chat.cassette", "a", "b", "c")
+    return suite
+
+
+def line(report: dict[str, Any]) -> dict[str, Any]:
+    """The only cassette of a report."""
+    (only,) = report["cassettes"]
+    assert isinstance(only, dict)
+    return only
+
+
+def test_they_are_named(chats: Suite) -> None:
+    """In the report, and with -v on the terminal; the run is no worse for it."""
+    (unused,) = line(chats.report(*MODULE))["unused"]
+    assert (unused["cassette"], unused["method"]) == ("cassettes/test_chat.cassette", "POST")
+    ran = chats.run(*MODULE)
+    assert ran.ret == 0
+    ran.stdout.fnmatch_lines(
+        ["2 served, 0 missed, 1 unused in 1 cassette", "cassettes/test_chat.cassette has 1 that no test asked for *"]
+    )
+    chats.run(*MODULE, "-v").stdout.fnmatch_lines([f"  unused  {unused['id']}  POST /v1/chat/completions"])
+
+
+def test_they_may_fail_the_run(chats: Suite) -> None:
+    """By the command line or the ini file."""
+    assert chats.run(*MODULE, "--replayproxy-unused", "fail").ret == pytest.ExitCode.TESTS_FAILED
+    assert chats.run(*MODULE, "--override-ini", "replayproxy_unused=fail").ret == pytest.ExitCode.TESTS_FAILED
+    ran = chats.run(*MODULE, "--replayproxy-unused", "ignore", "-v")
+    assert ran.ret == 0
+    assert "  unused  " not in ran.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (("-k", "one"), "not all tests of test_chat.py were selected"),
+        (("--deselect", "test_chat.py::test_two"), "not all tests of test_chat.py were selected"),
+        (("test_chat.py::test_one",), "not all tests of test_chat.py were selected"),
+        (("test_chat.py",), None),
+        ((".",), None),
+    ],
+)
+def test_a_run_of_some_tests_judges_nothing(chats: Suite, flags: tuple[str, ...], why: str | None) -> None:
+    """The others might have asked."""
+    report = line(chats.report(*MODULE, "--replayproxy-unused", "fail", *flags))
+    assert report["unjudged"] == why
+    assert (report["unused"] is None) == (why is not None)
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["def test_three(): assert 0", "@pytest.mark.skip\ndef test_three(replayproxy): ..."],
+    ids=["fails", "skips"],
+)
+def test_a_test_that_did_not_pass_might_have_asked(suite: Suite, more: str) -> None:
+    """Also one that was skipped."""
+    suite.tests(test_chat=f"{ASKS}\n{more}")
+    suite.cassette("test_chat.cassette", "a", "b", "c")
+    assert line(suite.report(*MODULE))["unjudged"] == "test_chat.py::test_three did not pass"
+
+
+def test_a_cassette_with_a_name_is_anybody_s(suite: Suite) -> None:
+    """Tests of other files may use it: judged only when folders were asked for, not files."""
+    marked = "pytestmark = pytest.mark.replayproxy('shared.cassette')\n"
+    one, two = (f"{marked}def test_it(replayproxy): ask(replayproxy.base_url, '{word}')" for word in "ab")
+    suite.tests(test_one=one, test_two=two)
+    suite.cassette("shared.cassette", "a", "b")
+    assert line(suite.report())["unused"] == []
+    report = line(suite.report("test_one.py"))
+    assert (report["unused"], report["unjudged"]) == (None, "it has a name of its own, and not all files ran")
+
+
+def test_many_cassettes_are_one_account(suite: Suite) -> None:
+    """More than are open at once; each is judged by all that was played of it."""
+    suite.tests(
+        test_chat="""
+        @pytest.mark.parametrize("word", ["a", "b"])
+        @pytest.mark.parametrize("number", range(20))
+        def test_one(request, number, word):
+            request.node.add_marker(pytest.mark.replayproxy(f"{number}.cassette"))
+            assert ask(request.getfixturevalue("replayproxy").base_url, word) == (200, f"{word}!")
+        """
+    )
+    for number in range(20):
+        suite.cassette(f"{number}.cassette", "a", "b", "c")
+    ran = suite.run()
+    ran.assert_outcomes(passed=40)
+    ran.stdout.fnmatch_lines(["40 served, 0 missed, 20 unused in 20 cassettes"])
+
+
+def test_a_miss_after_its_test_was_over_fails_the_run(suite: Suite) -> None:
+    """There is no test left to fail; the exit code and the summary tell."""
+    suite.tests(
+        test_chat="""
+        class Late:
+            base_url = ""
+
+        @pytest.fixture(scope="session", autouse=True)
+        def agent():
+            late = Late()
+            yield late
+            ask(late.base_url, "good bye")
+
+        def test_asks(replayproxy, agent):
+            agent.base_url = replayproxy.base_url
+            assert ask(replayproxy.base_url, "a")[0] == 200
+        """
+    )
+    suite.cassette("test_chat/test_asks.cassette", "a")
+    ran = suite.run()
+    assert ran.ret == pytest.ExitCode.TESTS_FAILED
+    ran.stdout.fnmatch_lines(["1 served, 1 missed, 0 unused in 1 cassette", "missed after its test was over, in *"])
+
+
+def test_a_test_that_is_run_again_begins_anew(suite: Suite) -> None:
+    """Its lists from the start, its account once."""
+    suite.tests(
+        conftest="""
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            runtestprotocol(item, nextitem=nextitem, log=False)
+            item._initrequest()
+            runtestprotocol(item, nextitem=nextitem)
+            return True
+        """,
+        test_chat="""
+        def test_asks(replayproxy):
+            assert ask(replayproxy.base_url, "a") == (200, "a!")
+        """,
+    )
+    suite.cassette("test_chat/test_asks.cassette", "a")
+    ran = suite.run()
+    ran.assert_outcomes(passed=1)
+    ran.stdout.fnmatch_lines(["1 served, 0 missed, 0 unused in 1 cassette"])
