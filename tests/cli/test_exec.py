@@ -403,6 +403,17 @@ def test_a_first_run_makes_the_cassette(tmp_path: Path) -> None:
     assert execute(cassette, "--fail-unused", "--", *asking("a", "a")).code == 0
 
 
+def test_what_is_recorded_is_redacted_as_asked(tmp_path: Path) -> None:
+    """`--redact` counts here as for `record`."""
+    cassette = tmp_path / "new.cassette"
+    with running("simulate", "--model", "tiny", "--port", "0", "--admin-port", "off") as server:
+        live = ["--auto", "--upstream", server.url, "--redact", "re:swordfish"]
+        ran = execute(cassette, *live, "--", *asking("my word is swordfish"))
+    assert ran.code == 0, ran.err
+    with Cassette(cassette) as opened:
+        assert b"swordfish" not in opened.request(1).body
+
+
 def _ids(cassette: Path) -> list[str]:
     with Cassette(cassette) as opened:
         return [row["short_id"] for row in opened.rows(order="id")]
