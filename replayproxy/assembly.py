@@ -425,6 +425,7 @@ async def serving(
     settings: Settings, *, wait_upstream: float = 0, drain: float | None = None
 ) -> AsyncIterator[tuple[App, Addresses]]:
     """Serve while the block runs; stop and seal on the way out, however that is. Signals are the caller's."""
+    own_process()
     app = App(settings)
     try:
         await reach(app, wait_upstream)

@@ -336,6 +336,16 @@ class Cassette:
 
     # Many exchanges
 
+    def places(self) -> Iterator[tuple[int, Place, str]]:
+        """Everything that can be replayed: its number, its place, its short id; oldest first."""
+        rows = self.all(
+            f"SELECT id, place.key, place.occurrence, exchange.digest FROM {self._places} AS place JOIN exchange"
+            " USING (id) WHERE place.occurrence IS NOT NULL ORDER BY id"
+        )
+        for row in rows:
+            number, key, occurrence, digest = typed(row, int, bytes, int, bytes)
+            yield number, Place(f"{TAG}:{key.hex()}", occurrence), digest[:4].hex()
+
     def playable(self, *, new: bool = False) -> Iterator[tuple[Place, str, str, str]]:
         """Everything that can be replayed: its place, short id, method and path; oldest first.
 

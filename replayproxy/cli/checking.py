@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from replayproxy.cassette.scanning import scan
+from replayproxy.cassette.self_matching import self_match
 from replayproxy.cassette.verifying import Problem
 from replayproxy.cassette.verifying import verify as find_problems
+from replayproxy.cli.matching import matching, rules_asked
 from replayproxy.cli.redacting import redacting, rules_from
+from replayproxy.cli.units import plural
+from replayproxy.core.matching import Rules
 from replayproxy.errors import CassetteError
 
 
@@ -17,14 +22,19 @@ from replayproxy.errors import CassetteError
 @click.argument("cassette", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--secrets", is_flag=True, help="Look for secrets too, in everything unpacked.")
 @redacting
-def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...]) -> int:
+@click.option("--self-match", is_flag=True, help="Ask for every recording, and see that it finds itself.")
+@matching
+def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], **options: Any) -> int:
     """Read everything on CASSETTE and derive it again: pages, digests, keys, columns.
 
-    Exit code 6: something is not what was written; or, with --secrets, it holds one. Changes nothing.
+    With --self-match, also lists requests that are different and yet answer for one another, under the rules on the
+    cassette or those of the flags. Exit code 6: something is not what was written, or does not find itself; or, with
+    --secrets, it holds one. Changes nothing.
 
     \b
-    Example:
+    Examples:
       replayproxy verify chat.cassette
+      replayproxy verify chat.cassette --self-match --match-normalise date
     """
     worst = 0
     for path in cassette:
@@ -43,7 +53,24 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...]) -
             click.echo(
                 f"{path}: {exchanges} exchanges, all as they were written{', no secret found' if secrets else ''}"
             )
+            if options["self_match"] and not _finds_itself(path, rules_asked(options)):
+                worst = 6
     return worst
+
+
+def _finds_itself(path: Path, rules: Rules | None) -> bool:
+    """Say what does not, and what collides."""
+    found = self_match(path, rules)
+    for short_id in found.lost:
+        click.echo(f"{path}: {short_id}: asked for again, it does not find itself; please report this")
+    for collision in found.collisions:
+        where = " ".join(collision.places)
+        click.echo(f"{path}: {' '.join(collision.ids)}: different at {where}, and answer for one another")
+    count = len(found.collisions)
+    told = f", {plural(count, 'group')} of different requests with one key" if count else ""
+    if not found.lost:
+        click.echo(f"{path}: {plural(found.recordings, 'recording')}, each of which finds itself{told}")
+    return not found.lost
 
 
 def _leaks(path: Path, rules: tuple[str, ...]) -> list[Problem]:

@@ -97,10 +97,13 @@ def _run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signal
         return Ended(command, 126, trouble=why)
     if pid is None:
         return Ended(command, 130, trouble=f"a signal came before `{name}` was started")
-    # Dead but not yet buried: its number belongs to nobody else until signals are told.
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    if sys.platform == "linux":
+        # Dead but not yet buried: its number belongs to nobody else until signals are told.
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        signals.release()
+    _, status = os.waitpid(pid, 0)
     signals.release()
-    return _ended(command, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    return _ended(command, os.waitstatus_to_exitcode(status))
 
 
 def _ended(command: tuple[str, ...], code: int) -> Ended:

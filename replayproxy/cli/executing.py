@@ -14,8 +14,10 @@ from replayproxy import assembly
 from replayproxy.assembly import Addresses, App
 from replayproxy.cli import child, judging
 from replayproxy.cli.child import Signals
+from replayproxy.cli.matching import matching
 from replayproxy.cli.options import AdminPort, option
-from replayproxy.cli.serving import matching, pacing, settings_from, upstream_timeouts
+from replayproxy.cli.redacting import redacting
+from replayproxy.cli.serving import pacing, settings_from, upstream_timeouts
 from replayproxy.cli.verdict import Demands, Ended
 from replayproxy.core.policy import Mode
 from replayproxy.settings import Settings
@@ -67,6 +69,7 @@ class Wrapping(click.Command):
     help="After the last of several recordings of equal requests.",
 )
 @pacing
+@redacting
 @matching
 @option("-p", "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; 0 takes a free one.")
 @option("--admin-port", type=AdminPort(), default="off", help="Port of /report, /misses and /metrics, or off.")

@@ -6,7 +6,9 @@ Files come before the screen: whoever reads them must find them also when nobody
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,9 @@ from replayproxy.cli.junit import junit
 from replayproxy.cli.options import F, option
 from replayproxy.cli.receipt import Circumstances
 from replayproxy.cli.screen import on_stderr
-from replayproxy.cli.verdict import Demands, Ended, judge
+from replayproxy.cli.verdict import Demands, Ended, Verdict, judge
 from replayproxy.net.clock import SystemClock
+from replayproxy.proxy.report import Report
 from replayproxy.settings import Settings
 
 FILE = click.Path(path_type=Path)
@@ -73,15 +76,21 @@ def conclude(app: App, wanted: Wanted, before: Before, ended: Ended | None = Non
     if wanted.junit is not None:
         seconds = (now - before.started) / 1e9
         receipt.write(wanted.junit, junit(report, verdict, wanted.demands, seconds=seconds, ended=ended), "--junit")
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in actions.error_lines(report, verdict):
-            click.echo(line, err=True)
-        try:
-            actions.append_summary(os.environ, actions.summary(report, verdict))
-        except OSError as error:
-            click.echo(f"replayproxy: the summary cannot be written: {error}", err=True)
-    account(report, verdict, on_stderr())
+    with suppress(OSError):  # nobody reads stderr any more: the files and the exit code say it all
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            _tell_github(report, verdict)
+        account(report, verdict, on_stderr())
+        sys.stderr.flush()
     return verdict.code
+
+
+def _tell_github(report: Report, verdict: Verdict) -> None:
+    for line in actions.error_lines(report, verdict):
+        click.echo(line, err=True)
+    try:
+        actions.append_summary(os.environ, actions.summary(report, verdict))
+    except OSError as error:
+        click.echo(f"replayproxy: the summary cannot be written: {error}", err=True)
 
 
 def _today() -> int:

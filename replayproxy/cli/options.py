@@ -86,6 +86,17 @@ def option(*declarations: str, **attributes: Any) -> Callable[[F], F]:
     return click.option(*declarations, envvar=variable, show_envvar=False, **attributes)
 
 
+def all_of(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in this order."""
+
+    def decorate(function: F) -> F:
+        for one in reversed(options):
+            function = one(function)
+        return function
+
+    return decorate
+
+
 def suggestion(word: str, words: Iterable[str]) -> str:
     """` (did you mean …?)`, or nothing."""
     close = get_close_matches(word, list(words), n=1, cutoff=0.6)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ import orjson
 from replayproxy import assembly
 from replayproxy.assembly import Addresses, App
 from replayproxy.cli import judging
-from replayproxy.cli.options import AdminPort, Duration, F, Size, Speed, option
+from replayproxy.cli.matching import matching, rules_asked
+from replayproxy.cli.options import AdminPort, Duration, Size, Speed, all_of, option
 from replayproxy.cli.redacting import redacting, rules_from
 from replayproxy.cli.verdict import Demands
 from replayproxy.core.latency import Latency
-from replayproxy.core.matching import Rules
-from replayproxy.core.normalising import KNOWN
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
@@ -30,16 +28,7 @@ PORT = click.IntRange(0, 65535)
 FILE = click.Path(path_type=Path)
 
 
-def _all(*options: Callable[[F], F]) -> Callable[[F], F]:
-    def decorate(function: F) -> F:
-        for one in reversed(options):
-            function = one(function)
-        return function
-
-    return decorate
-
-
-listening = _all(
+listening = all_of(
     option("--host", default="127.0.0.1", help="Address to listen on."),
     option("-p", "--port", type=PORT, default=8080, help="Port to listen on; 0 takes a free one."),
     option("--uds", type=FILE, help="Listen on a Unix domain socket instead."),
@@ -53,7 +42,7 @@ listening = _all(
     option("--log-format", type=click.Choice(["text", "json"]), default="text", help="How to log to stderr."),
 )
 
-pair = _all(
+pair = all_of(
     option("--prefill", multiple=True, metavar="URL", help="A prefill server of a pair. May be repeated."),
     option("--decode", multiple=True, metavar="URL", help="A decode server of a pair. May be repeated."),
     option("--pd", type=click.Choice(PROTOCOLS), default="nixl", help="How prefill and decode find each other."),
@@ -75,7 +64,7 @@ pair = _all(
     option("--bootstrap-port", type=PORT, default=8998, help="transfer-id, bootstrap-room: of the prefill servers."),
 )
 
-upstream_timeouts = _all(
+upstream_timeouts = all_of(
     option(
         "--upstream-timeout", type=Duration(), default="600s", help="Longest silence before an answer begins; then 504."
     ),
@@ -87,7 +76,7 @@ upstream_timeouts = _all(
     ),
 )
 
-recording = _all(
+recording = all_of(
     option("--include", multiple=True, metavar="GLOB", help="Record only paths like this. May be repeated."),
     option("--exclude", multiple=True, metavar="GLOB", help="Do not record paths like this. May be repeated."),
     option("--sample", type=float, default=1.0, help="Record this share of the requests; forward all."),
@@ -106,34 +95,7 @@ recording = _all(
     ),
 )
 
-matching = _all(
-    redacting,
-    option(
-        "--match",
-        "match",
-        type=click.Choice(["default", "exact"]),
-        default=None,
-        help="What counts as the same request. Default: the cassette's own rules.",
-    ),
-    option(
-        "--match-ignore", multiple=True, metavar="JSONPATH", help="Ignore this part of request bodies. May be repeated."
-    ),
-    option(
-        "--match-normalise",
-        multiple=True,
-        metavar="NAME|NAME=REGEX",
-        help=f"Compare as a placeholder: {', '.join(KNOWN)}, or a pattern of your own. May be repeated.",
-    ),
-    option("--match-header", multiple=True, metavar="NAME", help="Compare this header too. May be repeated."),
-    option(
-        "--match-from",
-        type=click.Choice(["cassette", "flags"]),
-        default=None,
-        help="Whose rules, where both have some. Default: the flags', with a warning.",
-    ),
-)
-
-pacing = _all(
+pacing = all_of(
     option("--speed", type=Speed(), default="max", help="max, 1 as recorded, 2 twice as fast."),
     option("--allow-incomplete", is_flag=True, help="Also play answers that had broken; they break at the same byte."),
 )
@@ -146,6 +108,7 @@ pacing = _all(
 @listening
 @upstream_timeouts
 @recording
+@redacting
 @matching
 def record(cassette: Path, upstream: str | None, **options: Any) -> int:
     """Proxy to a live server, or to a prefill/decode pair, and record what passes onto CASSETTE.
@@ -177,6 +140,7 @@ def record(cassette: Path, upstream: str | None, **options: Any) -> int:
     help="After the last of several recordings of equal requests.",
 )
 @pacing
+@redacting
 @matching
 @judging.judging
 @listening
@@ -201,6 +165,7 @@ def replay(cassette: tuple[Path, ...], upstream: str | None, **options: Any) -> 
 @listening
 @upstream_timeouts
 @recording
+@redacting
 @matching
 def auto(cassette: Path, upstream: str | None, **options: Any) -> int:
     """Play what is on CASSETTE, record what is not.
@@ -272,11 +237,6 @@ def _serve(
 def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any], upstream: str | None) -> Settings:
     """One frozen settings object out of what Click parsed. Raises `SettingsError`."""
     admin_port = options["admin_port"]
-    match = None
-    given = [options.get(name) for name in ("match", "match_ignore", "match_normalise", "match_header")]
-    if any(given):
-        profile, *lists = given
-        match = Rules(str(profile or "default"), *(tuple(each or ()) for each in lists))
     return Settings(
         mode=mode,
         cassettes=cassettes,
@@ -284,7 +244,7 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
         pair=_pair_from(options),
         upstream_timeout=options.get("upstream_timeout", 600.0),
         stall_timeout=options.get("stall_timeout", 300.0),
-        match=match,
+        match=rules_asked(options),
         match_from=options.get("match_from"),
         redact=rules_from(options["redact"]) if options.get("redact") else None,
         listen=Listen(

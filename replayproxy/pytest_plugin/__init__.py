@@ -22,7 +22,7 @@ from replayproxy.pytest_plugin.places import SUFFIX, cassette_name, scope_name
 from replayproxy.pytest_plugin.session import Session
 
 if TYPE_CHECKING:
-    from replayproxy.pytest_plugin.playback import Playback as Playback
+    from replayproxy.pytest_plugin.playback import Playback
 
 SESSION = pytest.StashKey[Session]()
 

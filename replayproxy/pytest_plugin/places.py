@@ -40,8 +40,10 @@ def spelled(name: str, *, known: str | None = None, unlike: bool = False) -> str
 def nearby(target: Path, root: Path) -> list[str]:
     """Cassettes with similar names near one that does not exist."""
     folder = next((folder for folder in (target.parent, *target.parents) if folder.is_dir()), root)
-    there = {shown(path, root): path for path in sorted(folder.rglob(f"*{SUFFIX}"))[:1000]}
-    return difflib.get_close_matches(shown(target, root), there, 3, 0.6)
+    there = sorted(folder.rglob(f"*{SUFFIX}"))[:1000]
+    similar = set(difflib.get_close_matches(target.stem, {path.stem for path in there}, 3))
+    names = [shown(path, root) for path in there if path.stem in similar]
+    return difflib.get_close_matches(shown(target, root), names, 3, 0)
 
 
 def shown(path: Path, root: Path) -> str:

@@ -363,7 +363,7 @@ class Session:
             else:
                 full = [Path(one.part) for one in kept if one.part and one.recorded]
                 try:
-                    _put_together(self.root / name, full or parts[:1], fresh=mode != "new_episodes")
+                    self._put_together(self.root / name, full or parts[:1], more=mode == "new_episodes")
                 except ReplayProxyError as error:
                     there = " ".join(shown(part, self.root) for part in parts)
                     self.notes.append(f"{name} is as it was: {error}. What was recorded is in {there}")
@@ -371,6 +371,17 @@ class Session:
                     continue
             for part in parts:
                 part.unlink(missing_ok=True)
+
+    def _put_together(self, target: Path, parts: Sequence[Path], *, more: bool) -> None:
+        """One cassette at `target`, in one step: whoever looks sees the old one or the new one."""
+        from replayproxy.pytest_plugin.parts import put_together
+
+        again = put_together(target, parts, more=more)
+        if again:
+            self.notes.append(
+                f"{shown(target, self.root)}: {again} requests were recorded by several workers, and the first one's"
+                " answer was kept; where later requests depend on it, record with --dist loadfile, or without xdist"
+            )
 
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -398,19 +409,6 @@ class Session:
                     out.line(f"  unused  {one['id']}  {one['method']} {one['path']}")
             if line.unused and loud and self.config.get_verbosity() <= 0:
                 out.line(f"{line.cassette} has {len(line.unused)} that no test asked for (-v names them)")
-
-
-def _put_together(target: Path, parts: Sequence[Path], *, fresh: bool) -> None:
-    """One cassette at `target`, in one step: whoever looks sees the old one or the new one."""
-    whole = [*([] if fresh or not target.exists() else [target]), *parts]
-    if len(whole) == 1:
-        whole[0].replace(target)
-        return
-    from replayproxy.cassette.merging import merge  # type: ignore[import-untyped,unused-ignore]  # built beside this
-
-    out = target.with_name(f".{target.name}.whole")
-    merge(out, whole)
-    out.replace(target)
 
 
 def _command(item: pytest.Item, mode: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from replayproxy.assembly import App, runner
+from replayproxy.assembly import App, on_loop
 from replayproxy.cli.redacting import rules_from
 from replayproxy.core.headers import stored_of_request
 from replayproxy.core.matching import Rules
@@ -160,8 +160,7 @@ class Stage:
         return self._thread.ident
 
     def _run(self) -> None:
-        with runner() as loop:
-            loop.run(self._until_ended())
+        on_loop(self._until_ended())
 
     async def _until_ended(self) -> None:
         self._loop.set_result(asyncio.get_running_loop())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pty
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import orjson
@@ -73,10 +76,12 @@ def other_format(folder: Path) -> list[str]:
 
 def port_in_use(folder: Path) -> list[str]:
     """Somebody listens there."""
-    return [str(a_cassette(folder / "a.cassette")), "--port", str(_busy.getsockname()[1])]
+    busy = socket.create_server(("127.0.0.1", 0))
+    _kept.append(busy)
+    return [str(a_cassette(folder / "a.cassette")), "--port", str(busy.getsockname()[1])]
 
 
-_busy = socket.create_server(("127.0.0.1", 0))
+_kept: list[socket.socket] = []
 
 NOT_STARTED: list[tuple[Callable[[Path], list[str]], int, str]] = [
     (missing, 2, "does not exist: record one with"),
@@ -93,6 +98,8 @@ def test_what_is_wrong_before_the_command_keeps_it_from_being_started(
     ran = execute(*mistake(tmp_path), "--", "echo", "started")
     assert sentence in " ".join(ran.err.split())
     assert (ran.code, ran.out) == (code, "")
+    while _kept:
+        _kept.pop().close()
 
 
 LIVE = ["--upstream", "http://127.0.0.1:9"]
@@ -156,21 +163,35 @@ def hear(number, frame):
         os._exit(5)
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
     signal.signal(number, hear)
+signal.alarm(60)
 os.write(1, b"ready\\n")
 while True:
     signal.pause()
 """
 
 
+@contextmanager
+def killed_on_failure(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """A test that fails does not wait for what it has started."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+
+
 def test_a_signal_to_us_reaches_the_command_once(cassette: Path) -> None:
     """In order, each once; we outlive it until the command has ended, and pass its code on."""
-    with subprocess.Popen(
-        [*PROGRAM, "exec", cassette, "--", *python(_LISTENING)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    ) as process:
+    with (
+        subprocess.Popen(
+            [*PROGRAM, "exec", cassette, "--", *python(_LISTENING)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        ) as process,
+        killed_on_failure(process),
+    ):
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -185,13 +206,16 @@ def test_a_signal_to_us_reaches_the_command_once(cassette: Path) -> None:
 
 def test_a_signal_that_ends_the_command_is_its_exit_code(cassette: Path) -> None:
     """128 + 15, and a report."""
-    with subprocess.Popen(
-        [*PROGRAM, "exec", cassette, "--", "sh", "-c", "echo ready; exec sleep 60"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    ) as process:
+    with (
+        subprocess.Popen(
+            [*PROGRAM, "exec", cassette, "--", "sh", "-c", "echo ready; exec sleep 60"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        ) as process,
+        killed_on_failure(process),
+    ):
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.terminate()
@@ -200,42 +224,92 @@ def test_a_signal_that_ends_the_command_is_its_exit_code(cassette: Path) -> None
     assert "was killed by SIGTERM" in said
 
 
-def on_a_terminal(*command: str | Path) -> subprocess.Popen[bytes]:
-    """A command whose controlling terminal is fed from a pipe."""
-    spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
-    return subprocess.Popen(
-        [sys.executable, "-c", spawn, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
+def test_the_command_has_the_signals_that_we_were_given(cassette: Path) -> None:
+    """Under nohup SIGHUP stays ignored; and nothing of what we block is blocked there."""
+    told = "import signal; print(signal.getsignal(signal.SIGHUP).name, signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    nohup = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"]
+    ran = subprocess.run(
+        [*nohup, *PROGRAM, "exec", cassette, "--allow-empty", "--", *python(told)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=60,
+        check=False,
     )
+    assert (ran.returncode, ran.stdout) == (0, "SIG_IGN set()\n"), ran.stderr
 
 
-def lines(stream: object) -> Iterator[str]:
-    """What comes, without what the terminal echoes and adds."""
-    for line in iter(stream.readline, b""):  # type: ignore[attr-defined]  # any binary pipe
-        yield line.decode().strip().replace("^C", "").replace("^\\", "")
+_CONTROLLED = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
-def test_what_a_terminal_sends_reaches_the_command_once(cassette: Path) -> None:
-    """Ctrl-C goes to the whole foreground group: the command has it already. And a terminal stays one."""
+def words(terminal: int) -> Iterator[str]:
+    """What a terminal shows, line by line, without the keys that it echoes."""
+    said = b""
+    while True:
+        try:
+            said += os.read(terminal, 65536)
+        except OSError:  # EIO: nobody has the other side open any more
+            return
+        *whole, said = said.split(b"\n")
+        for line in whole:
+            yield line.decode().strip().replace("^C", "").replace("^\\", "")
+
+
+@contextmanager
+def on_a_terminal(cassette: Path, program: str) -> Iterator[tuple[subprocess.Popen[bytes], int, Iterator[str]]]:
+    """`exec` with a controlling terminal: the process, its keyboard, and what it shows."""
+    ours, theirs = pty.openpty()
+    command = [*python(_CONTROLLED), *PROGRAM, "exec", str(cassette), "--", *python(program)]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(), start_new_session=True
+    ) as process:
+        os.close(theirs)
+        with killed_on_failure(process):
+            yield process, ours, words(ours)
+    os.close(ours)
+
+
+def test_what_a_terminal_sends_reaches_the_command(cassette: Path) -> None:
+    """Ctrl-C is no end of ours: the command decides what follows. And a terminal stays one."""
     program = "import os; print([os.isatty(number) for number in (0, 1, 2)], flush=True)\n" + _LISTENING
-    with on_a_terminal(*PROGRAM, "exec", cassette, "--", *python(program)) as process:
-        assert process.stdin is not None
-        said = lines(process.stdout)
+    with on_a_terminal(cassette, program) as (process, keyboard, said):
         assert next(said) == "[True, True, True]"
         assert next(said) == "ready"
-        heard = []
         for key, name in ((b"\x03", "SIGINT"), (b"\x03", "SIGINT"), (b"\x1c", "SIGQUIT")):
-            process.stdin.write(key)
-            process.stdin.flush()
-            while (line := next(said)) != name:
-                heard.append(line)
-            heard.append(line)
-        assert heard == ["SIGINT", "SIGINT", "SIGQUIT"]
+            os.write(keyboard, key)
+            assert next(said) == name
         assert any("exit code 5" in line for line in said)
-        process.stdin.close()
+    assert process.returncode == 5
+
+
+def test_what_a_terminal_sends_is_not_sent_again(cassette: Path) -> None:
+    """The foreground group has it already; a command that has left the group wants it from nobody."""
+    with on_a_terminal(cassette, "import os; os.setpgid(0, 0)\n" + _LISTENING) as (process, keyboard, said):
+        assert next(said) == "ready"
+        os.write(keyboard, b"\x03")
+        assert os.read(keyboard, 2) == b"^C"  # echoed, so the signal has been sent
+        for number in (signal.SIGTERM, signal.SIGQUIT):
+            process.send_signal(number)
+            assert next(said) == number.name
     assert process.returncode == 5
 
 
 # Files
+
+
+def test_where_nobody_reads_stderr_the_exit_code_is_the_same(cassette: Path, tmp_path: Path) -> None:
+    """`2>&1 | head -1`: the files are written, and 3 is 3."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*PROGRAM, "exec", str(cassette), "--report", str(tmp_path / "run.json"), "--", *asking("z")]
+    ran = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=writing, env=environment(), timeout=60, check=False)
+    os.close(writing)
+    assert ran.returncode == 3
+    assert orjson.loads((tmp_path / "run.json").read_bytes())["exit_code"] == 3
 
 
 def test_the_report_says_everything(cassette: Path, tmp_path: Path) -> None:
@@ -327,6 +401,17 @@ def test_a_first_run_makes_the_cassette(tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     assert len(_ids(cassette)) == 2
     assert execute(cassette, "--fail-unused", "--", *asking("a", "a")).code == 0
+
+
+def test_what_is_recorded_is_redacted_as_asked(tmp_path: Path) -> None:
+    """`--redact` counts here as for `record`."""
+    cassette = tmp_path / "new.cassette"
+    with running("simulate", "--model", "tiny", "--port", "0", "--admin-port", "off") as server:
+        live = ["--auto", "--upstream", server.url, "--redact", "re:swordfish"]
+        ran = execute(cassette, *live, "--", *asking("my word is swordfish"))
+    assert ran.code == 0, ran.err
+    with Cassette(cassette) as opened:
+        assert b"swordfish" not in opened.request(1).body
 
 
 def _ids(cassette: Path) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -92,6 +94,26 @@ def test_which_addresses_are_this_machine(host: str, reached: bool) -> None:
         else:
             with pytest.raises(NetworkBlocked, match=f"wanted to reach {host}"):
                 guard._hear("socket.getaddrinfo", (host, 80))
+
+
+def test_one_thread_may_go_anywhere() -> None:
+    """The one in which the proxies live."""
+    guard = Guard()
+    with guard.armed([]):
+        guard.exempt = threading.get_ident()
+        guard._hear("socket.connect", (None, (OUTSIDE, 80)))
+        with ThreadPoolExecutor(1) as pool, pytest.raises(NetworkBlocked):
+            pool.submit(guard._hear, "socket.connect", (None, (OUTSIDE, 80))).result()
+
+
+def test_an_allowed_name_is_allowed_by_its_addresses_too() -> None:
+    """Clients look a name up first and then connect to what they found."""
+    guard = Guard()
+    with guard.armed(["localhost", "db.test"]):
+        guard._addresses["db.test"] = frozenset({"192.0.2.9"})
+        guard._hear("socket.connect", (None, ("192.0.2.9", 5432)))
+        with pytest.raises(NetworkBlocked):
+            guard._hear("socket.connect", (None, (OUTSIDE, 5432)))
 
 
 def test_sockets_of_other_kinds_are_let_be() -> None:

@@ -1,0 +1,47 @@
+"""Which requests are the same, as flags: for the verbs that compare requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from replayproxy.cli.options import all_of, option
+from replayproxy.core.matching import Rules
+from replayproxy.core.normalising import KNOWN
+
+matching = all_of(
+    option(
+        "--match",
+        "match",
+        type=click.Choice(["default", "exact"]),
+        default=None,
+        help="What counts as the same request. Default: the cassette's own rules.",
+    ),
+    option(
+        "--match-ignore", multiple=True, metavar="JSONPATH", help="Ignore this part of request bodies. May be repeated."
+    ),
+    option(
+        "--match-normalise",
+        multiple=True,
+        metavar="NAME|NAME=REGEX",
+        help=f"Compare as a placeholder: {', '.join(KNOWN)}, or a pattern of your own. May be repeated.",
+    ),
+    option("--match-header", multiple=True, metavar="NAME", help="Compare this header too. May be repeated."),
+    option(
+        "--match-from",
+        type=click.Choice(["cassette", "flags"]),
+        default=None,
+        help="Whose rules, where both have some. Default: the flags', with a warning.",
+    ),
+)
+
+
+def rules_asked(options: Mapping[str, Any]) -> Rules | None:
+    """What the flags say; None where they say nothing."""
+    given = [options.get(name) for name in ("match", "match_ignore", "match_normalise", "match_header")]
+    if not any(given):
+        return None
+    profile, *lists = given
+    return Rules(str(profile or "default"), *(tuple(each or ()) for each in lists))

@@ -1,0 +1,45 @@
+"""One cassette out of what several workers have recorded of it. Imported where there is something to put together.
+
+In one process the second test to ask the same is answered from what was recorded for the first one. Workers do not see
+one another's parts, so each may have recorded it: all but one of these would never be asked for, and are left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.merging import merge
+from replayproxy.cassette.pruning import prune
+
+
+def put_together(target: Path, parts: Sequence[Path], *, more: bool) -> int:
+    """Make `target` of its parts, in one step; `more`: of what it has, and of them. Gives how many were there twice.
+
+    Raises `CassetteError` and `SettingsError`; `target` is then as it was.
+    """
+    again = sum(prune(part, numbers).deleted for part, numbers in _again(parts) if numbers)
+    if more and target.exists():
+        merge(target, [target, *parts])
+        return again
+    if len(parts) > 1:
+        merge(parts[0], parts)
+    parts[0].replace(target)
+    return again
+
+
+def _again(parts: Sequence[Path]) -> list[tuple[Path, list[int]]]:
+    """What stands at a place where an earlier part has something: by part, the numbers of the exchanges."""
+    longest: Counter[str] = Counter()
+    found = []
+    for part in parts:
+        with Cassette(part) as cassette:
+            where = "state = 'done' AND occurrence IS NOT NULL"
+            rows = list(cassette.rows(where, columns="id, key, occurrence", order="occurrence"))
+        found.append((part, [row["id"] for row in rows if row["occurrence"] < longest[row["key"]]]))
+        longest |= Counter(
+            {row["key"]: row["occurrence"] + 1 for row in sorted(rows, key=lambda row: row["occurrence"])}
+        )
+    return found
