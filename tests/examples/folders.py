@@ -48,10 +48,9 @@ def commands(name: str) -> list[str]:
 
 def ours(script: str) -> Iterator[list[str]]:
     """The arguments of each `replayproxy …` in a shell script, without what the shell makes of its other words."""
-    for line in script.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
-        if words and words[0].rpartition("/")[2] == "replayproxy":
-            yield words[1:-1] if words[-1] == "&" else words[1:]
+    for line in re.findall(r"^replayproxy .+", script.replace("\\\n", " "), re.MULTILINE):
+        words = shlex.split(line.partition("   ")[0], comments=True)  # wide space, and then a remark
+        yield words[1:-1] if words[-1] == "&" else words[1:]
 
 
 def understood(words: list[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.apps import exchanges, run
 from tests.examples.folders import EXAMPLES, commands, copied, elsewhere, shell
-from tests.upstreams import STREAM, Hang, Send, chunk, event, scripted
+from tests.upstreams import END, STREAM, Send, Until, chunk, event, scripted
 
 EXEC, BACKGROUND, WAIT, RECORD = commands("shell")
 
@@ -74,18 +74,18 @@ def test_an_answer_is_printed_as_it_comes(folder: Path) -> None:
     """The first event is on stdout while the second has not been said."""
 
     async def dialogue() -> None:
-        async with scripted(Send(STREAM + chunk(event(1))), Hang()) as server:
+        go = asyncio.Event()
+        async with scripted(Send(STREAM + chunk(event(1))), Until(go), Send(chunk(event(2)) + END)) as server:
             asking = await asyncio.create_subprocess_exec(
                 *(folder / "ask", folder / "story.json"),
                 env=os.environ | {"OPENAI_BASE_URL": f"{server.url}/v1", "NO_PROXY": "*"},
                 stdout=asyncio.subprocess.PIPE,
             )
             assert asking.stdout is not None
-            try:
-                async with asyncio.timeout(30):
-                    assert await asking.stdout.readexactly(len(event(1))) == event(1)
-            finally:
-                asking.terminate()
-                await asking.wait()
+            async with asyncio.timeout(30):
+                assert await asking.stdout.readexactly(len(event(1))) == event(1)
+                go.set()
+                assert await asking.stdout.read() == event(2) + b"\n"
+                assert await asking.wait() == 0
 
     run(dialogue())
