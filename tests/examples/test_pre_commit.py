@@ -14,11 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from replayproxy.cassette.keeper import Keeper
-from replayproxy.core.matching import Matcher, Rules
-from tests.cli.tapes import Read, chat
+from tests.cli.tapes import Read
 from tests.examples.folders import EXAMPLES, ROOT, understood
-from tests.recordings import keep
+from tests.examples.leaking import SECRET, leaking
 
 SHELL = EXAMPLES / "shell"
 CONFIG: Any = yaml.safe_load((EXAMPLES / "pre-commit" / ".pre-commit-config.yaml").read_text())
@@ -38,14 +36,6 @@ def words(hook: dict[str, Any]) -> list[str]:
     program, *words = shlex.split(hook["entry"])
     assert program == "replayproxy"
     return [*words, *hook.get("args", [])]
-
-
-def leaking(path: Path) -> Path:
-    """A cassette from before there was redaction."""
-    keeper = Keeper(path, Matcher(Rules()))
-    keep(keeper, [chat("my key is sk-proj-" + "a1B2c3D4" * 6)])
-    keeper.seal()
-    return path
 
 
 def test_the_example_takes_what_is_offered(hook: dict[str, Any]) -> None:
@@ -80,7 +70,7 @@ def test_a_secret_may_not(words: list[str], read: Read, tmp_path: Path) -> None:
     ran = read(*words, SHELL / "chat.cassette", leaking(tmp_path / "leaking.cassette"))
     assert ran.code == 6
     assert "leaking.cassette" in ran.out + ran.err
-    assert "a1B2c3D4" not in ran.out + ran.err
+    assert SECRET[-16:] not in ran.out + ran.err
 
 
 def test_what_the_hook_refuses_can_be_mended(words: list[str], read: Read, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def node_modules() -> Path:
     return kept("node", EXAMPLES / "node" / "package-lock.json", npm_ci) / "node_modules"
 
 
-def site_packages(requirements: Path) -> Path:
+def site_packages(name: str, requirements: Path) -> Path:
     """What pip installs for a whole list of exact versions, in a folder of its own for PYTHONPATH."""
 
     def pip(folder: Path) -> None:
@@ -65,7 +65,7 @@ def site_packages(requirements: Path) -> Path:
         assert code == 0, f"pip install -r {requirements} failed:\n{said}"
 
     version = ".".join(map(str, sys.version_info[:2]))
-    return kept(f"{requirements.parent.name}-{version}", requirements, pip)
+    return kept(f"{name}-{version}", requirements, pip)
 
 
 def _ran(folder: Path, *command: str) -> tuple[int, str]:

@@ -21,7 +21,7 @@ FLAGS = "-p no:cacheprovider --replayproxy-block-network"
 @pytest.fixture
 def packages() -> dict[str, str]:
     """LangChain for a child's Python, before what is installed here."""
-    return {"PYTHONPATH": str(site_packages(REQUIREMENTS)), "PYTEST_ADDOPTS": FLAGS}
+    return {"PYTHONPATH": str(site_packages("langchain", REQUIREMENTS)), "PYTEST_ADDOPTS": FLAGS}
 
 
 @pytest.fixture
