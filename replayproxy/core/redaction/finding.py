@@ -21,6 +21,8 @@ ROUNDS = 50
 """Each masks something that none before did; texts that need more than three were made for it."""
 
 _ESCAPED_TWICE = 2
+_TAIL = 16 * 1024  # bytes; a credential with its escapes is shorter
+_CUT_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _BEHIND_ANY = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
 
 
@@ -61,6 +63,18 @@ class Finder:
             return True
         odd = [needle for needle in self.credentials.needles if not access.is_simple(needle)]
         return bool(odd) and _BEHIND_ANY.search(text) is not None
+
+    def open_at(self, text: bytes) -> int:
+        """Where something begins that may yet become a secret; the length of the text where nothing does."""
+        start = min(shapes.open_at(text), self.credentials.open_at(text))
+        if b"\\" in text[-_TAIL:] and any(not access.is_simple(needle) for needle in self.credentials.needles):
+            whole = _CUT_ESCAPE.sub(b"", text)
+            offset = max(0, len(whole) - _TAIL)
+            read = spelling.of_json(whole[offset:])
+            at = self.credentials.open_at(read.text)
+            if at < len(read.text):
+                start = min(start, offset + read.written(at, at + 1)[0])
+        return start
 
     # Finding
 
@@ -176,7 +190,7 @@ def _through(
 def _between_masks(text: bytes) -> Iterator[tuple[int, int]]:
     """The parts of a text that no mask covers: a mask and what stands beside it are never one secret."""
     last = 0
-    if b"*~" in text:
+    if masks.may_hold(text):
         for match in masks.MASK.finditer(text):
             if match.start() > last:
                 yield last, match.start()

