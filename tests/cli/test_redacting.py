@@ -10,8 +10,7 @@ from replayproxy.cli.redacting import rules_from
 from replayproxy.cli.serving import settings_from
 from replayproxy.core.policy import Mode
 from replayproxy.errors import SettingsError
-from tests.cli.conftest import Read
-from tests.cli.tapes import chat, writing
+from tests.cli.tapes import Read, chat, writing
 
 SECRET = "sk-proj-" + "aB3" * 12
 

@@ -67,6 +67,12 @@ SHAPES = (
     Shape("xAI key", (b"xai-",), rb"xai-[A-Za-z0-9]{60,}"),  # docs.x.ai
     Shape("NVIDIA key", (b"nvapi-",), rb"nvapi-[A-Za-z0-9_-]{40,}"),  # docs.api.nvidia.com
     Shape("Databricks token", (b"dapi",), rb"dapi[0-9a-f]{32}(?![A-Za-z0-9])"),
+    # Azure's shared access signatures, AWS Signature Version 4, Google Cloud's signed URLs
+    Shape(
+        "signature in a URL",
+        (b"sig=", b"ignature="),
+        rb"(?<=[?&;])(?:sig|(?:[Xx]-(?:[Aa]mz|[Gg]oog)-)?[Ss]ignature)=(?P<signature>[A-Za-z0-9%+/=_.~-]{20,})",
+    ),
     # RFC 3986 §3.2.1: a password in a URL
     Shape(
         "password in a URL", (b"://",), rb"(?<=[a-z0-9])://[^\s/:@\"'<>\\]{1,64}:(?P<password>[^\s/@\"'<>\\]{3,128})@"
@@ -85,8 +91,8 @@ _ALL = re.compile(
         for place, shape in enumerate(SHAPES)
     )
 )
-_PARTS = ("hook", "password")
-_WITHIN = (b"PRIVATE KEY", b"k_live_", b"k_test_")  # hints that do not stand at the beginning
+_PARTS = ("hook", "password", "signature")
+_WITHIN = (b"PRIVATE KEY", b"k_live_", b"k_test_", b"sig=", b"ignature=")  # hints that do not stand at the beginning
 
 # Hints by what finds them soonest: most end in a mark that prose has seldom, and some begin with an A.
 _BY_MARK = {
@@ -107,7 +113,7 @@ _PEM_OVER = re.compile(rb"-----END[^-]*-----")
 
 # The end of a text that may be the beginning of a key: a hint and what may follow it, or the first part of a hint.
 _OPEN = re.compile(
-    rb"(?:(?<![A-Za-z0-9])|(?=://))(?:(?:"
+    rb'[?&;][^\s"{},<>]*\Z|(?:(?<![A-Za-z0-9])|(?=://))(?:(?:'
     + b"|".join(map(re.escape, _BEGINNINGS))
     + rb')[^\s"{},<>]*|'
     + b"|".join(map(re.escape, sorted({word[:size] for word in _BEGINNINGS for size in range(1, len(word))})))

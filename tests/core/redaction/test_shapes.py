@@ -52,6 +52,8 @@ KEYS = {
 AROUND = [("", ""), ("my key is ", ", keep it"), ('{"key":"', '"}'), ("Bearer ", "\\n"), ("a=", "&b=1"), ("(", ")")]
 
 PARTLY = {
+    f"https://x.blob.core.windows.net/a.png?se=2026&sig={LETTERS[:40]}%3D&sp=r": f"{LETTERS[:40]}%3D",
+    f"https://b.s3.amazonaws.com/a?X-Amz-Signature={'0f' * 32}": "0f" * 32,
     "postgres://alice:hunter22@db.local/x": "hunter22",
     f"https://hooks.slack.com/services/T00000000/B00000000/{LETTERS[:24]}": f"T00000000/B00000000/{LETTERS[:24]}",
 }
