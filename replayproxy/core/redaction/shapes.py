@@ -9,6 +9,7 @@ nothing else is said, each with a prefix that prose, base64 and hex do not have 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -45,7 +46,7 @@ SHAPES = (
     # developers.google.com/identity/protocols/oauth2
     Shape("Google OAuth token", (b"ya29.",), rb"ya29\.[A-Za-z0-9_-]{20,}"),
     Shape("Google OAuth secret", (b"GOCSPX-",), rb"GOCSPX-[A-Za-z0-9_-]{28}"),
-    Shape("Stripe key", (b"k_live_", b"k_test_"), rb"[rsp]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+    Shape("Stripe key", (b"k_live_", b"k_test_"), rb"(?<![A-Za-z0-9])[rsp]k_(?:live|test)_[A-Za-z0-9]{16,}"),
     # docs.stripe.com/webhooks; Standard Webhooks
     Shape("webhook secret", (b"whsec_",), rb"whsec_[A-Za-z0-9+/=]{24,}"),
     # RFC 7515 §3.1, RFC 7516 §3.1: the header is a JSON object, so its base64 begins with eyJ
@@ -81,16 +82,8 @@ SHAPES = (
 
 HINTS = tuple(hint for shape in SHAPES for hint in shape.hints)
 
-_GROUPS = {f"s{place}": shape.name for place, shape in enumerate(SHAPES)}
-_ALL = re.compile(
-    b"|".join(
-        (b"(?P<s%d>" % place)
-        + (b"" if shape.pattern.startswith(b"(?<") else b"(?<![A-Za-z0-9])")
-        + shape.pattern
-        + b")"
-        for place, shape in enumerate(SHAPES)
-    )
-)
+_PATTERNS = {shape.pattern: re.compile(shape.pattern) for shape in SHAPES}
+_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _PARTS = ("hook", "password", "signature")
 _WITHIN = (b"PRIVATE KEY", b"k_live_", b"k_test_", b"sig=", b"ignature=")  # hints that do not stand at the beginning
 
@@ -136,12 +129,31 @@ def hinted(text: bytes) -> bool:
 
 
 def find(text: bytes, start: int, stop: int) -> list[tuple[int, int, str]]:
-    """Where keys stand in a part of a text, and of which kind they are."""
+    """Where keys stand in a part of a text, and of which kind they are. They may overlap."""
     found = []
-    for match in _ALL.finditer(text, start, stop):
-        part = next((part for part in _PARTS if match[part] is not None), 0)
-        found.append((*match.span(part), _GROUPS[match.lastgroup or ""]))
+    for shape in SHAPES:
+        for match in _matches(shape, text, start, stop):
+            part = next((part for part in _PARTS if part in match.re.groupindex), 0)
+            found.append((*match.span(part), shape.name))
     return found
+
+
+def _matches(shape: Shape, text: bytes, start: int, stop: int) -> Iterator[re.Match[bytes]]:
+    """At the beginnings of words. A hint is found at the speed of C; the pattern looks only there."""
+    pattern = _PATTERNS[shape.pattern]
+    for hint in shape.hints:
+        at = text.find(hint, start, stop)
+        if at >= 0 and hint in _WITHIN:
+            yield from pattern.finditer(text, start, stop)
+            continue
+        while at >= 0:
+            after = at + 1
+            if (at == 0 or text[at - 1] not in _LETTERS or hint == b"://") and (
+                match := pattern.match(text, at, stop)
+            ) is not None:
+                yield match
+                after = match.end()
+            at = text.find(hint, after, stop)
 
 
 def open_at(text: bytes) -> int:
