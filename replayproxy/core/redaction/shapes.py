@@ -99,6 +99,10 @@ _OTHERS = tuple(
     if not (hint.startswith(b"A") or hint == b"://" or hint[:-1] in _BY_MARK.get(hint[-1:], ()))
 )
 
+SHORT = 150
+"""Bytes below which one regular expression is quicker than twenty searches."""
+
+_ANY = re.compile(b"|".join(map(re.escape, HINTS)))
 _IMAGE = re.compile(rb";base64,[A-Za-z0-9+/=]*")
 
 _BEGINNINGS = (*(hint for shape in SHAPES for hint in shape.hints if hint not in _WITHIN), b"sk_", b"rk_", b"pk_")
@@ -118,6 +122,8 @@ _LONGEST = 64 * 1024
 
 def hinted(text: bytes) -> bool:
     """Whether a closer look is worth while. 3 ns a byte, where looking for each hint by itself would take 15."""
+    if len(text) < SHORT:
+        return _ANY.search(text) is not None
     if b";base64," in text:
         text = _IMAGE.sub(b"", text)
     return (
