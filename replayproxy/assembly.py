@@ -109,6 +109,13 @@ class App:
                 if cassette.rules != matcher.rules:
                     log.warning("%s was recorded with other match rules: deriving its keys again", path)
                     cassette.use_rules(matcher)
+                own = cassette.redactor
+                if (
+                    own is not None
+                    and redactor is not None
+                    and (own.salt, own.rules) != (redactor.salt, redactor.rules)
+                ):
+                    log.warning("%s masks secrets otherwise than the first: requests that hold one may miss here", path)
         if settings.upstream is not None:
             self.upstream = self._server(settings.upstream)
         if settings.pair is not None:

@@ -34,7 +34,7 @@ BEFORE = 16
 
 _FRAGMENT = re.compile(
     rb'"(content|reasoning|reasoning_content|text|arguments|delta|thinking|partial_json|refusal|transcript|output'
-    rb'|token|input|summary|signature)"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"'
+    rb'|output_text|generated_text|response|completion|token|input|summary|signature)"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"'
 )
 _MANY = re.compile(rb'index"\s*:\s*[1-9]')
 _INDEX = re.compile(rb'index"\s*:\s*(\d+)')
@@ -84,6 +84,8 @@ class Veil:
         self._bytes = 0
         self._is_json = False
         self._is_stream = False
+        self._comes_in_parts = False
+        self._has_begun = False
         self._is_coded = False
         self._must_be_whole = False
         self._has_many = False
@@ -99,6 +101,7 @@ class Veil:
         media = (headers.get(head.headers, "content-type") or "").lower()
         self._is_stream = any(kind in media for kind in _STREAMS)
         self._is_json = self._is_stream or "json" in media
+        self._comes_in_parts = self._is_stream
         self._is_coded = coding.is_coded(head.headers)
         # Where a string begins is known from the beginning alone, and these may stand nowhere else.
         self._must_be_whole = not self._is_stream and not all(map(access.is_simple, self._credentials.needles))
@@ -166,8 +169,8 @@ class Veil:
     def _looked_at(self, data: bytes, *, final: bool) -> tuple[bytes, int]:
         """The bytes with their masks, and how far they are decided."""
         limit = len(data)
-        self._is_json = self._is_json or data.lstrip()[:1] in (b"{", b"[")
-        if self._is_stream and not final:
+        self._guess(data.lstrip()[:6])
+        if self._comes_in_parts and not final:
             line = data.rfind(b"\n") + 1
             limit = line if len(data) - line < LONGEST_LINE else len(data)
         fragments = self._fragments(data)
@@ -179,6 +182,15 @@ class Veil:
         if final:
             data = self._without_end(data)
         return data, safe
+
+    def _guess(self, begins: bytes) -> None:
+        """What an answer is that does not say so. Gemini streams one JSON list, each of whose objects is an event."""
+        if self._has_begun or not begins:
+            return
+        self._has_begun = True
+        self._is_stream = self._is_stream or begins.startswith((b"data:", b"event:"))
+        self._is_json = self._is_json or self._is_stream or begins.startswith((b"{", b"["))
+        self._comes_in_parts = self._is_stream or begins.startswith(b"[")
 
     def _suspects(self, data: bytes, fragments: list[Fragment], channels: dict[Channel, Pieces]) -> bool:
         """Whether a closer look is worth while. Of a stream of tokens only what differs is looked at: 1 us an event."""
@@ -205,7 +217,7 @@ class Veil:
             before = data
             self.found += [Trace(one.start, one.kind) for one in find(data) if not self._is_masked(one)]
             data = self._finder.mask(data, json=self._is_json, find=find)
-            data = self._over_events(data, open_at) if self._is_stream else data
+            data = self._over_events(data, open_at) if self._comes_in_parts else data
             data = self._by_paths(data)
             if data == before:
                 break
@@ -275,7 +287,7 @@ class Veil:
 
     def _fragments(self, data: bytes) -> list[Fragment]:
         """What each event adds to a text. Nothing where the answer is no stream."""
-        return [(match[1], *match.span(2)) for match in _FRAGMENT.finditer(data)] if self._is_stream else []
+        return [(match[1], *match.span(2)) for match in _FRAGMENT.finditer(data)] if self._comes_in_parts else []
 
     def _channels(self, data: bytes, fragments: list[Fragment]) -> dict[Channel, Pieces]:
         """The joined texts, by choice and field."""

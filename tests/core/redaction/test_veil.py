@@ -198,6 +198,49 @@ def test_the_tokens_of_log_probabilities_say_it_too() -> None:
         assert set(token["bytes"]) <= {1, 11, 111}
 
 
+def test_the_tokens_of_a_whole_answer_say_it_too() -> None:
+    """And their numbers."""
+    logprobs = {"content": [{"token": KEY[:5], "bytes": [115, 51]}, {"token": KEY[5:], "bytes": [1]}]}
+    body = {"choices": [{"message": {"content": KEY}, "logprobs": logprobs, "token_ids": [17, 4711]}]}
+    (kept,) = veiled([orjson.dumps(body)], headers=JSON)
+    (choice,) = orjson.loads(kept)["choices"]
+    assert [token["token"] for token in choice["logprobs"]["content"]] == ["*" * 5, "*" * (len(KEY) - 5)]
+    assert [token["bytes"] for token in choice["logprobs"]["content"]] == [[111, 11], [1]]
+    assert choice["token_ids"] == [11, 1111]
+
+
+OTHER_STREAMS = {
+    "Gemini's list": (JSON, "[", '{{"candidates": [{{"content": {{"parts": [{{"text": {}}}]}}}}]}}\n,\n', "]"),
+    "Ollama's lines": ((("content-type", "application/x-ndjson"),), "", '{{"response":{}}}\n', ""),
+    "Anthropic's events": (
+        SSE,
+        "",
+        'event: content_block_delta\ndata: {{"type":"content_block_delta","index":1,"delta":{{"text":{}}}}}\n\n',
+        "",
+    ),
+    "Responses' events": (
+        SSE,
+        "",
+        'data: {{"type":"response.output_text.delta","content_index":0,"delta":{},"output_index":1}}\n\n',
+        "",
+    ),
+    "events that do not say so": (TEXT, "", 'data: {{"choices":[{{"text":{}}}]}}\n\n', ""),
+}
+
+
+@pytest.mark.parametrize("often", [True, False])
+@pytest.mark.parametrize(("headers", "first", "each", "last"), OTHER_STREAMS.values(), ids=OTHER_STREAMS)
+def test_other_dialects_spread_a_secret_too(headers: Headers, first: str, each: str, last: str, often: bool) -> None:
+    """Whatever the field is called that the text comes in."""
+    text = f"it is {KEY} so"
+    chunks = [each.format(orjson.dumps(text[at : at + 4]).decode()).encode() for at in range(0, len(text), 4)]
+    chunks = [first.encode() + chunks[0], *chunks[1:], last.encode()] if last else chunks
+    kept = b"".join(veiled(chunks, headers=headers, often=often))
+    assert len(kept) == len(b"".join(chunks))
+    pieces_said = re.findall(rb'"(?:text|response|delta)": ?"([^"]*)"', kept)
+    assert b"".join(pieces_said) == b"it is " + b"*~redacted~*".ljust(len(KEY), b"*") + b" so"
+
+
 def test_a_secret_in_a_coded_answer() -> None:
     """Nothing can be masked within gzip: it is kept as it reads. Without one it is kept as it came."""
     fields: Headers = (*JSON, ("content-encoding", "gzip"), ("content-length", "99"))
