@@ -204,6 +204,8 @@ class Tape:
             for chunk in chunks:
                 self._veil.hear(chunk)
             head, chunks = self._veil.finish(head)
+            if self._veil.too_long and not self._lost:
+                self._lose("too long to look for secrets")
         self._hand_over(head, chunks)
 
     def _hand_over(self, head: Head | None, chunks: list[Chunk]) -> None:

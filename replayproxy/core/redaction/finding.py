@@ -8,7 +8,6 @@ content of strings and the digits of numbers is ever touched: what was JSON is J
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -231,30 +230,3 @@ def _joined(found: list[Found]) -> list[Found]:
             secret = last.secret + one.secret[len(one.secret) - overlap :] if overlap else last.secret
             joined[-1] = Found(last.start, max(last.stop, one.stop), secret, chief.kind, chief.mask)
     return joined
-
-
-class Pieces:
-    """A text that stands in several places of another one, such as the deltas of an answer."""
-
-    def __init__(self, whole: bytes, spans: Sequence[tuple[int, int]]) -> None:
-        self._spans = spans
-        self._at = [0]
-        for start, stop in spans:
-            self._at.append(self._at[-1] + stop - start)
-        self.text = b"".join(whole[start:stop] for start, stop in spans)
-
-    def place(self, position: int) -> int:
-        """Where in the whole a byte of this text stands."""
-        index = max(0, min(bisect_right(self._at, position) - 1, len(self._spans) - 1))
-        return self._spans[index][0] + position - self._at[index]
-
-    def changes(self, start: int, mask: bytes) -> Iterator[tuple[int, bytes]]:
-        """A mask of this text, cut to the places where it stands."""
-        stop = start + len(mask)
-        index = max(0, bisect_right(self._at, start) - 1)
-        while start < stop:
-            size = min(stop, self._at[index + 1]) - start
-            if size > 0:
-                yield self._spans[index][0] + start - self._at[index], mask[:size]
-                mask, start = mask[size:], start + size
-            index += 1

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 from replayproxy.core import coding, headers
 from replayproxy.core.redaction import credentials as access
-from replayproxy.core.redaction import masks, rules
+from replayproxy.core.redaction import deltas, masks, rules
 from replayproxy.core.redaction.credentials import Credentials
-from replayproxy.core.redaction.finding import BY_PATH, Finder, Found, Pieces, put
+from replayproxy.core.redaction.deltas import Channel, Fragment, Pieces
+from replayproxy.core.redaction.finding import BY_PATH, Finder, Found, put
 from replayproxy.core.redaction.rules import Rules
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Response
 
@@ -29,36 +30,18 @@ MOST_HELD = 64 * 1024 * 1024
 LONGEST_LINE = 4 * 1024 * 1024
 """Bytes of a line of a stream that is not over yet; of a longer one the beginning is decided without its end."""
 
+TOO_LONG = "too long to be looked into"
+
 BEFORE = 16
 """Bytes of a decided text that are remembered: a key begins at the beginning of a word."""
 
-_FRAGMENT = re.compile(
-    rb'"(content|reasoning|reasoning_content|text|arguments|delta|thinking|partial_json|refusal|transcript|output'
-    rb'|output_text|generated_text|response|completion|token|input|summary|signature)"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"'
-)
-_MANY = re.compile(rb'index"\s*:\s*[1-9]')
-_INDEX = re.compile(rb'index"\s*:\s*(\d+)')
 _STREAMS = ("text/event-stream", "ndjson", "jsonl", "json-seq", "stream+json")
-
-_LOGPROBS = re.compile(rb'"(?:prompt_)?logprobs"\s*:\s*[\[{]')
-_NUMBERED = re.compile(rb'"(?:bytes|token_ids|prompt_token_ids|tokens)"\s*:\s*\[([\d,\s]*)\]')
-_KEYS = frozenset(
-    {b"token", b"logprob", b"bytes", b"top_logprobs", b"content", b"refusal", b"tokens", b"token_logprobs"}
-    | {b"text_offset", b"rank", b"decoded_token"}
-)
 
 _LAST = 4096
 """Bytes in which there are enough events to remember what each text ended with."""
 
-Channel = tuple[bytes, ...]
-"""What is one text: the indexes in an event, the name of the field, and which one of that name it is."""
-
 WHOLE: Channel = ()
 """Not what events say, but the bytes."""
-
-
-Fragment = tuple[bytes, int, int]
-"""The name of a field, and where its content stands."""
 
 
 class Trace(NamedTuple):
@@ -88,7 +71,7 @@ class Veil:
         self._has_begun = False
         self._is_coded = False
         self._must_be_whole = False
-        self._has_many = False
+        self._is_interleaved = False
         self._before: dict[Channel, bytes] = {}
         self._raw_before = b""
         self.too_long = False
@@ -221,7 +204,7 @@ class Veil:
             data = self._by_paths(data)
             if data == before:
                 break
-            if _LOGPROBS.search(data) is not None:
+            if deltas.has_tokens(data):
                 data = self._without_logprobs(before, data)
         return data
 
@@ -269,7 +252,7 @@ class Veil:
         for line in data.splitlines(keepends=True) if self._is_stream else [data]:
             stop = start + len(line)
             if before[start:stop] != line:
-                changes += ((start + at, mask) for at, mask in _tokens_in(line))
+                changes += ((start + at, mask) for at, mask in deltas.tokens_masked(line))
             start = stop
         return put(data, changes)
 
@@ -286,41 +269,13 @@ class Veil:
     # What events say together
 
     def _fragments(self, data: bytes) -> list[Fragment]:
-        """What each event adds to a text. Nothing where the answer is no stream."""
-        return [(match[1], *match.span(2)) for match in _FRAGMENT.finditer(data)] if self._comes_in_parts else []
+        return deltas.fragments(data) if self._comes_in_parts else []
 
     def _channels(self, data: bytes, fragments: list[Fragment]) -> dict[Channel, Pieces]:
-        """The joined texts, by choice and field."""
-        spans: dict[Channel, list[tuple[int, int]]] = {}
         if not fragments:
             return {}
-        self._has_many = self._has_many or _MANY.search(data) is not None
-        if not self._has_many:
-            for name, start, stop in fragments:
-                spans.setdefault((name,), []).append((start, stop))
-        else:
-            self._by_index(data, fragments, spans)
-        return {channel: Pieces(data, places) for channel, places in spans.items()}
-
-    def _by_index(
-        self,
-        data: bytes,
-        fragments: list[Fragment],
-        spans: dict[Channel, list[tuple[int, int]]],
-    ) -> None:
-        """Several choices, tool calls or items: events with the same indexes go on with the same text."""
-        line_end = -1
-        indexes: tuple[bytes, ...] = ()
-        seen: dict[bytes, int] = {}
-        for name, start, stop in fragments:
-            if start > line_end:
-                line = data.rfind(b"\n", 0, start) + 1
-                line_end = data.find(b"\n", stop)
-                line_end = len(data) if line_end < 0 else line_end
-                indexes = tuple(_INDEX.findall(data, line, line_end))
-                seen = {}
-            turn = seen[name] = seen.get(name, 0) + 1
-            spans.setdefault((*indexes, name, b"%d" % turn), []).append((start, stop))
+        self._is_interleaved = self._is_interleaved or deltas.is_interleaved(data)
+        return deltas.channels(data, fragments, interleaved=self._is_interleaved)
 
     def _open_at(self, data: bytes, limit: int, channels: dict[Channel, Pieces]) -> dict[Channel, int]:
         """For each text, and for the whole, where something begins that may yet become a secret."""
@@ -344,6 +299,10 @@ class Veil:
         said = list(coding.decoded_chunks(Response.of(head, chunks, End(0, Ending.COMPLETE))))
         if b"".join(said) == b"".join(chunk.data for chunk in chunks):
             return head, chunks  # a coding that we do not know, or none
+        if sum(map(len, said)) >= coding.LIMIT:
+            self.too_long = True
+            self.found.append(Trace(0, TOO_LONG))
+            return head, chunks
         veil = Veil(self._credentials, self._rules, self._salt)
         plain = veil.head(head._replace(headers=headers.without(head.headers, "content-encoding")))
         for chunk, data in zip(chunks, said, strict=True):
@@ -367,20 +326,3 @@ def mask_of_value(document: bytes, value: rules.Value, salt: bytes) -> bytes:
     if not value.is_string:
         return masks.number(len(text))
     return text if masks.is_mask(text) else masks.hashed(len(text), text, salt)
-
-
-def _tokens_in(document: bytes) -> Iterator[tuple[int, bytes]]:
-    """Masks for the tokens of log probabilities, their bytes and their numbers."""
-    for match in _NUMBERED.finditer(document):
-        yield match.start(1), re.sub(rb"\d", b"1", match[1])
-    for opened in _LOGPROBS.finditer(document):
-        depth = 0
-        for match in rules.TOKEN.finditer(document, opened.end() - 1):
-            if match[0] in (b"{", b"["):
-                depth += 1
-            elif match[0] in (b"}", b"]"):
-                depth -= 1
-                if depth == 0:
-                    break
-            elif match[1] and match[1] not in _KEYS:
-                yield match.start(1), b"*" * len(match[1])
