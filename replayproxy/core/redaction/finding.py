@@ -58,6 +58,8 @@ class Finder:
         )
 
     def _hides(self, text: bytes) -> bool:
+        if b"\0" in text:  # neither JSON nor text
+            return False
         if spelling.HIDING.search(text) is not None:
             return True
         odd = [needle for needle in self.credentials.needles if not access.is_simple(needle)]

@@ -116,6 +116,9 @@ _OPEN = re.compile(
     + b"|".join(map(re.escape, sorted({word[:size] for word in _BEGINNINGS for size in range(1, len(word))})))
     + rb"|-{1,5}[A-Z]*)\Z"
 )
+_LONGEST_BEGINNING = 24
+"""Bytes: `&X-Goog-Signature=`, and some more."""
+
 _LONGEST = 64 * 1024
 """Bytes of a key that is not over yet: longer ones are cut in two, and found in part."""
 
@@ -173,5 +176,7 @@ def open_at(text: bytes) -> int:
     run = tail[last:]
     if b"\\u" in run or run.endswith(b"\\"):
         return offset + last
+    if len(run) > SHORT and not hinted(run):
+        last = len(tail) - _LONGEST_BEGINNING  # a word that is longer than all beginnings, and has none in it
     match = _OPEN.search(tail, last)
     return len(text) if match is None else offset + match.start()

@@ -198,8 +198,9 @@ class Veil:
 
         for _ in range(3):
             before = data
-            self.found += [Trace(one.start, one.kind) for one in find(data) if not self._is_masked(one)]
-            data = self._finder.mask(data, json=self._is_json, find=find)
+            if found := find(data):
+                self.found += [Trace(one.start, one.kind) for one in found if not self._is_masked(one)]
+                data = self._finder.mask(data, json=self._is_json, find=find)
             data = self._over_events(data, open_at) if self._comes_in_parts else data
             data = self._by_paths(data)
             if data == before:
@@ -216,12 +217,9 @@ class Veil:
             def find(text: bytes, channel: Channel = channel) -> list[Found]:
                 return _before(open_at.get(channel), self._finder.find(text, json=True, within=True))
 
-            self.found += [
-                Trace(pieces.place(one.start), one.kind) for one in find(pieces.text) if not self._is_masked(one)
-            ]
-            masked = self._finder.mask(pieces.text, json=True, find=find)
-            if masked != pieces.text:
-                changes += pieces.changes(0, masked)
+            if found := find(pieces.text):
+                self.found += [Trace(pieces.place(one.start), one.kind) for one in found if not self._is_masked(one)]
+                changes += pieces.changes(0, self._finder.mask(pieces.text, json=True, find=find))
         return put(data, changes)
 
     def _by_paths(self, data: bytes) -> bytes:
