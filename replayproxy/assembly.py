@@ -125,6 +125,13 @@ class App:
                         *(path, cassette.rules, matcher.rules),
                     )
                     cassette.use_rules(matcher)
+                own = cassette.redactor
+                if (
+                    own is not None
+                    and redactor is not None
+                    and (own.salt, own.rules) != (redactor.salt, redactor.rules)
+                ):
+                    log.warning("%s masks secrets otherwise than the first: requests that hold one may miss here", path)
         self._library = Library(self._cassettes)
         if settings.upstream is not None:
             self.upstream = self._server(settings.upstream)
