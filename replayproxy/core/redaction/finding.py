@@ -22,6 +22,10 @@ ROUNDS = 50
 _ESCAPED_TWICE = 2
 _TAIL = 16 * 1024  # bytes; a credential with its escapes is shorter
 _CUT_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
+_PROSE = re.compile(
+    rb"^(?:data|event|id)?:?[ \t]*+((?![\[\]{}\",0-9-]|(?:true|false|null|Infinity|NaN),?[ \t]*\r?$)[^\r\n]+)",
+    re.MULTILINE,
+)
 _BEHIND_ANY = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
 
 
@@ -87,6 +91,7 @@ class Finder:
         found: list[Found] = []
         if self.patterns and json:
             found = self._in_strings(text, [(0, len(text))] if within else rules.strings(text))
+            found += [] if within else self._in_prose(text)
         written: Callable[[int, int], tuple[int, int]] = _as_is
         read = text
         for depth in range(_ESCAPED_TWICE + 1):
@@ -131,6 +136,17 @@ class Finder:
                             first, last = content.written(*match.span())
                             found.append(Found(start + first, start + last, match[0], BY_PATTERN, "hashed"))
         return found
+
+    def _in_prose(self, text: bytes) -> list[Found]:
+        """What the patterns match in lines that are no JSON, in an answer that said it was: nothing there can break."""
+        return [
+            Found(*match.span(), match[0], BY_PATTERN, "hashed")
+            for line in _PROSE.finditer(text)
+            for start, stop in _between_masks(text[line.start(1) : line.end(1)])
+            for pattern in self.patterns
+            for match in pattern.finditer(text, line.start(1) + start, line.start(1) + stop)
+            if match[0] and not masks.is_mask(match[0])
+        ]
 
     def _may_stand(self, text: bytes, one: Found) -> bool:
         """Whether it is within one string, or one number: else a mask would break the JSON."""

@@ -72,3 +72,32 @@ def test_nothing_is_suspected_of_prose() -> None:
     """So it costs a look and no more."""
     assert not finder(KEY).suspects(b'{"messages":[{"content":"tell me of the sea: \\n\\"waves\\", \\u00e9"}]}')
     assert finder(KEY).suspects(b"\\u0041")
+
+
+PROSE: list[tuple[bytes, bytes]] = [
+    (b"hush, cust-123456", b"hush, "),
+    (b"data: hush, cust-123456\n\n", b"data: hush, "),
+    (b": cust-123456\r\n\r\n", b": "),
+    (b'data: "no json" cust-123456 and "cust-123456', b'data: "no json" '),
+    (b"event: cust-123456\n", b"event: "),
+]
+
+
+@pytest.mark.parametrize(("text", "begins"), PROSE)
+def test_a_pattern_is_found_where_json_was_promised_and_prose_came(text: bytes, begins: bytes) -> None:
+    """A server says `text/event-stream` or `application/json`, and then what it likes."""
+    looking = finder(patterns=(b"cust-[0-9]{6}",))
+    masked = looking.mask(text, json=True)
+    assert len(masked) == len(text)
+    assert masked.startswith(begins)
+    assert looking.mask(masked, json=True) == masked
+    if not text.startswith(b'data: "'):
+        assert b"cust-" not in masked
+
+
+@pytest.mark.parametrize(
+    "text", [b"[1,2,\n 3]", b'{\n  "a": true,\n  "b": [\n    1\n  ]\n}', b"data: {\ndata: true\n\n", b"-12.5", b"true"]
+)
+def test_json_is_never_taken_for_prose(text: bytes) -> None:
+    """Whatever the pattern: numbers, names and marks of JSON stay."""
+    assert finder(patterns=(rb"[0-9]+|true|[\[\]{}]",)).mask(text, json=True) == text
