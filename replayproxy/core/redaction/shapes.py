@@ -75,9 +75,7 @@ SHAPES = (
         rb"(?<=[?&;])(?:sig|(?:[Xx]-(?:[Aa]mz|[Gg]oog)-)?[Ss]ignature)=(?P<signature>[A-Za-z0-9%+/=_.~-]{20,})",
     ),
     # RFC 3986 §3.2.1: a password in a URL
-    Shape(
-        "password in a URL", (b"://",), rb"(?<=[a-z0-9])://[^\s/:@\"'<>\\]{1,64}:(?P<password>[^\s/@\"'<>\\]{3,128})@"
-    ),
+    Shape("password in a URL", (b"://",), rb"://[^\s/:@\"'<>\\]{1,64}:(?P<password>[^\s/@\"'<>\\]{3,128})@"),
 )
 
 HINTS = tuple(hint for shape in SHAPES for hint in shape.hints)
@@ -110,11 +108,11 @@ _PEM_OVER = re.compile(rb"-----END[^-]*-----")
 
 # The end of a text that may be the beginning of a key: a hint and what may follow it, or the first part of a hint.
 _OPEN = re.compile(
-    rb'[?&;][^\s"{},<>]*\Z|(?:(?<![A-Za-z0-9])|(?=://))(?:(?:'
+    rb'(?:[?&;]|://)[^\s"{},<>]*\Z|:/?\Z|-{1,5}[A-Z]*\Z|(?<![A-Za-z0-9])(?:(?:'
     + b"|".join(map(re.escape, _BEGINNINGS))
     + rb')[^\s"{},<>]*|'
     + b"|".join(map(re.escape, sorted({word[:size] for word in _BEGINNINGS for size in range(1, len(word))})))
-    + rb"|-{1,5}[A-Z]*)\Z"
+    + rb")\Z"
 )
 _LONGEST_BEGINNING = 24
 """Bytes: `&X-Goog-Signature=`, and some more."""

@@ -149,6 +149,25 @@ def test_masking_again_changes_nothing(words: list[bytes], cuts: list[int], head
     assert veiled(kept, headers=headers, often=False) == kept
 
 
+PEM = "-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\\n-----END PRIVATE KEY-----"
+SHAPES = st.sampled_from(
+    ["the sea", " sk", "-", " ", "\n", KEY, SHAPE, PEM, "ghp_" + "a1" * 18, "?sig=" + "a1" * 12, "http://u:pass-w@h"]
+)
+
+
+@given(st.lists(SHAPES, max_size=12), CUTS, st.integers(1, 9), st.sampled_from([SSE, JSON, TEXT]))
+def test_what_was_decided_as_it_came_is_as_if_it_had_been_seen_whole(
+    words: list[str], cuts: list[int], step: int, headers: Headers
+) -> None:
+    """Nothing is let go of too early, whatever stands next to whatever."""
+    text = "".join(words)
+    data = text.encode()
+    if headers == SSE:
+        data = b"".join(event(text[at : at + step]) for at in range(0, len(text), step))
+    kept = b"".join(veiled(pieces(data, cuts), headers=headers))
+    assert veiled([kept], headers=headers, often=False) == [kept]
+
+
 def test_words_are_let_go_at_once() -> None:
     """Nothing is held back that cannot become a secret, so that a crash costs nothing more than before."""
     veil = Redactor(SALT).veil(known_to(KEY))
