@@ -23,7 +23,7 @@ _ESCAPED_TWICE = 2
 _TAIL = 16 * 1024  # bytes; a credential with its escapes is shorter
 _CUT_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _PROSE = re.compile(
-    rb"^(?:data|event|id)?:?[ \t]*+((?![\[\]{}\",0-9-]|(?:true|false|null|Infinity|NaN),?[ \t]*\r?$)[^\r\n]+)",
+    rb"^(?>(?:(?:data|event|id)?:)?)[ \t]*+((?![\[\]{}\",0-9-]|(?:true|false|null|Infinity|NaN),?[ \t]*\r?$)[^\r\n]+)",
     re.MULTILINE,
 )
 _BEHIND_ANY = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
