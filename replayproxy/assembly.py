@@ -241,7 +241,7 @@ class App:
         shown = (self.proxy.matcher.redactor or Redactor(b"")).request(request)
         if not isinstance(self.upstream, HttpUpstream):
             self.tally.misses["unsupported"] += 1
-            self.misses.note(Miss("unsupported", request, ""))
+            self.misses.note(Miss("unsupported", shown, ""))
             raise ClientError(
                 f"{shown.method} {shown.path} asks for another protocol than HTTP, which is not recorded: send it"
                 " to a live server",
