@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +29,7 @@ from replayproxy.core.pd import Knobs, Party, protocol
 from replayproxy.core.policy import Mode, looks_for_recordings
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.selection import Selection
-from replayproxy.core.sequence import AtEnd, Playhead
+from replayproxy.core.sequence import AtEnd, Playhead, split_scope
 from replayproxy.core.simulator import Simulator
 from replayproxy.core.timing import Pace
 from replayproxy.errors import ClientError, SettingsError, UpstreamError
@@ -41,7 +42,7 @@ from replayproxy.net.servers import Server, Servers
 from replayproxy.net.tunnel import tunnel
 from replayproxy.net.upstream import Address, HttpUpstream
 from replayproxy.proxy.handler import ReplayProxy
-from replayproxy.proxy.journal import Journal
+from replayproxy.proxy.journal import Call, Journal
 from replayproxy.proxy.misses import Miss, Misses
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Recorder
@@ -87,6 +88,8 @@ class App:
         self.upstream: HttpUpstream | PairUpstream | None = None
         self.last_report: Report | None = None
         """As it was when the app stopped."""
+        self.onto: list[Path] = []
+        """What was recorded onto, one after the other."""
         self._cassettes: list[Cassette] = []
         self._draining = False
         self._admin_stopped = asyncio.Event()
@@ -104,6 +107,7 @@ class App:
         matcher = Matcher(self._rules(), redactor)
         if settings.records:
             onto = recording.onto or settings.cassettes[0]
+            self.onto.append(onto)
             self.keeper = Keeper(onto, matcher, full=recording.full_durability)
             self.writer = Writer(self.keeper, self.clock, queue_bytes=recording.queue_bytes)
             self.recorder = Recorder(
@@ -125,6 +129,13 @@ class App:
                         *(path, cassette.rules, matcher.rules),
                     )
                     cassette.use_rules(matcher)
+                own = cassette.redactor
+                if (
+                    own is not None
+                    and redactor is not None
+                    and (own.salt, own.rules) != (redactor.salt, redactor.rules)
+                ):
+                    log.warning("%s masks secrets otherwise than the first: requests that hold one may miss here", path)
         self._library = Library(self._cassettes)
         if settings.upstream is not None:
             self.upstream = self._server(settings.upstream)
@@ -241,7 +252,10 @@ class App:
         shown = (self.proxy.matcher.redactor or Redactor(b"")).request(request)
         if not isinstance(self.upstream, HttpUpstream):
             self.tally.misses["unsupported"] += 1
-            self.misses.note(Miss("unsupported", request, ""))
+            name = self.misses.note(Miss("unsupported", shown, ""))
+            if self.journal is not None:
+                scope, asked = split_scope(shown)
+                self.journal.calls.append(Call(asked, scope, "refuse", miss=name))
             raise ClientError(
                 f"{shown.method} {shown.path} asks for another protocol than HTTP, which is not recorded: send it"
                 " to a live server",
@@ -306,6 +320,7 @@ class App:
             degraded=lambda: self.trouble,
             registry=registry(collector),
             replay=Replayed(self._report_in_time, self._missed, self.reset) if self.settings.plays else None,
+            rotate=self.rotate if self.settings.mode is Mode.RECORD else None,
         )
         hosts = frozenset({"127.0.0.1", "localhost", "[::1]", listen.admin_host})
         host, port = bound.getsockname()[:2]
@@ -336,6 +351,19 @@ class App:
         if counts:
             self.tally.reset()
             self.misses.causes.clear()
+
+    async def rotate(self) -> tuple[str, str]:
+        """Go on recording onto a new cassette beside the first, named after the time, and seal the one so far.
+
+        Gives both names. Raises `CassetteError` where that cannot be; then recording goes on where it was.
+        """
+        assert self.writer is not None
+        first, old = self.onto[0], self.onto[-1]
+        now = datetime.fromtimestamp(self.clock.today() / 1e9, UTC)
+        new = first.with_name(f"{first.stem}-{now:%Y%m%dT%H%M%S.%f}"[:-3] + f"Z{first.suffix}")
+        await self.writer.rotate(new)
+        self.onto.append(new)
+        return str(old), str(new)
 
     def _playable(self) -> tuple[list[Recording], set[Place]]:
         """What can be replayed; and what of it this run has recorded, for that was asked for."""

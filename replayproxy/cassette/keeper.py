@@ -50,7 +50,7 @@ class Keeper:
     def __init__(self, path: Path, matcher: Matcher, *, full: bool = False) -> None:
         self.path = path
         self.matcher = matcher
-        self._full = full
+        self.durable = full
         self._open_rows: dict[int, int] = {}
         self._heard: dict[int, list[Chunk]] = {}
         self._heard_bytes = 0
@@ -69,7 +69,7 @@ class Keeper:
             raise
 
     def _open(self) -> None:
-        self._connection = connection.write(self.path, full=self._full)
+        self._connection = connection.write(self.path, full=self.durable)
         try:
             with connection.translated(str(self.path)):
                 self._names: dict[tuple[str, ...], int] = {}
@@ -361,35 +361,55 @@ class Keeper:
 
     def _finish_open(self, ending: Ending) -> int:
         """Keep what was written of them, and mark it. Gives their number."""
-        rows = self._connection.execute("SELECT id, key, recorded_at, scope FROM exchange WHERE state = 0").fetchall()
-        if not rows:
-            return 0
-        self.begin()
-        for columns in rows:
-            row, key, recorded_at, scope = typed(columns, int, bytes, int, str | None)
-            status, fields, chunks, head_at = self._segments(row)
-            asked = self._connection.execute(
-                "SELECT method, path, request FROM exchange JOIN endpoint ON endpoint.id = endpoint"
-                " JOIN payload ON payload.id = 16 * exchange.id WHERE exchange.id = ?",
-                (row,),
-            ).fetchone()
-            if asked is None:
-                raise Damaged(f"{self.path} has lost a request that it had begun to answer: restore it from a copy")
-            method, path, frame = typed(asked, str, str, bytes)
-            end = End(chunks[-1].at if chunks else head_at, ending)
-            piece = Piece(
-                tape=0,
-                request=self._codec.unpack_request(frame, method, path),
-                recorded_at=recorded_at,
-                head=Head(head_at, status, fields) if status else None,
-                chunks=(),
-                end=end,
-                key=f"{TAG}:{key.hex()}",
-                scope=scope or "",
-            )
-            self._finish(row, piece, chunks)
-        self.commit()
+        rows = [row for (row,) in self._connection.execute("SELECT id FROM exchange WHERE state = 0")]
+        if rows:
+            self.begin()
+            for row in rows:
+                piece = self._so_far(row)
+                end = End(piece.chunks[-1].at if piece.chunks else piece.head.at if piece.head else 0, ending)
+                self._finish(row, replace(piece, end=end), piece.chunks)
+            self.commit()
         return len(rows)
+
+    def hand_over(self, other: Keeper) -> set[int]:
+        """Let another keeper go on with the streams in flight; nothing of them stays here. Gives the lost tapes.
+
+        Between the two commits they are on both cassettes: a crash there leaves them marked on both, and none is lost.
+        """
+        lost = {tape for tape, row in self._open_rows.items() if row == GONE}
+        going = {tape: row for tape, row in self._open_rows.items() if row != GONE}
+        if going:
+            other.begin()
+            for tape, row in going.items():
+                other.keep(replace(self._so_far(row), tape=tape))
+            other.commit()
+            self.begin()
+            for tape in going:
+                self.drop(tape)
+            self.commit()
+        return lost
+
+    def _so_far(self, row: int) -> Piece:
+        """What was written of a stream in flight, as one piece without an end."""
+        found = self._connection.execute(
+            "SELECT key, recorded_at, scope, method, path, request FROM exchange"
+            " JOIN endpoint ON endpoint.id = endpoint JOIN payload ON payload.id = 16 * exchange.id"
+            " WHERE exchange.id = ?",
+            (row,),
+        ).fetchone()
+        if found is None:
+            raise Damaged(f"{self.path} has lost a request that it had begun to answer: restore it from a copy")
+        key, recorded_at, scope, method, path, frame = typed(found, bytes, int, str | None, str, str, bytes)
+        status, fields, chunks, head_at = self._segments(row)
+        return Piece(
+            tape=0,
+            request=self._codec.unpack_request(frame, method, path),
+            recorded_at=recorded_at,
+            head=Head(head_at, status, fields) if status else None,
+            chunks=tuple(chunks),
+            key=f"{TAG}:{key.hex()}",
+            scope=scope or "",
+        )
 
     # Dictionaries
 

@@ -19,9 +19,10 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from replayproxy.cassette.keeper import Keeper
-from replayproxy.errors import ReplayProxyError
+from replayproxy.errors import CassetteError, ReplayProxyError
 from replayproxy.model import Key
 from replayproxy.ports import Clock, Piece
 
@@ -49,11 +50,18 @@ class _Settle:
     size: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Rotate:
+    path: Path
+    waiter: asyncio.Future[None]
+    size: int = 0
+
+
 class _Stop:
     size = 0
 
 
-_Order = Piece | _Drop | _Settle | _Stop
+_Order = Piece | _Drop | _Settle | _Rotate | _Stop
 
 
 class Writer:
@@ -148,6 +156,17 @@ class Writer:
         self._put(_Settle(waiter))
         await waiter
 
+    async def rotate(self, path: Path) -> None:
+        """Go on onto a new cassette at `path`, streams in flight too, and seal the old one.
+
+        Raises `CassetteError` where that cannot be; then recording goes on where it was.
+        """
+        if not self._writing:
+            raise CassetteError(f"nothing is being recorded any more: {self.trouble or 'the proxy is stopping'}")
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(_Rotate(path, waiter))
+        await waiter
+
     async def stop(self) -> None:
         """Write what is waiting, seal the file, end the thread. A disk that is still not well is not waited for."""
         self._stopping.set()
@@ -193,8 +212,32 @@ class Writer:
             order.tape for order in orders if isinstance(order, _Drop) or order.end is not None
         )
         self._taken += sum(order.size for order in batch)
+        for order in batch:
+            if isinstance(order, _Rotate):
+                self._rotate(order)
         settled = [order.waiter for order in batch if isinstance(order, _Settle)]
         self._call(self._after, [piece.key for piece in ended if piece.key], settled)
+
+    def _rotate(self, order: _Rotate) -> None:
+        """The old file is only let go of when the new one is there."""
+        try:
+            if self.trouble is not None:
+                raise CassetteError(f"{self._keeper.path} cannot be left now: {self.trouble}")
+            if order.path.exists():
+                raise CassetteError(f"{order.path} is there already: name another file, or remove it")
+            fresh = Keeper(order.path, self._keeper.matcher, full=self._keeper.durable)
+        except (sqlite3.Error, OSError, ReplayProxyError) as error:
+            self._call(_fail, order.waiter, error)
+            return
+        old, self._keeper = self._keeper, fresh
+        try:
+            self._lost |= old.hand_over(fresh)
+            old.seal()
+        except (sqlite3.Error, OSError, ReplayProxyError) as error:
+            log.error("%s could not be sealed: %s; its -wal file belongs to it", old.path, error)
+            with suppress(sqlite3.Error):
+                old.close()
+        self._call(_resolve, order.waiter)
 
     def _seal(self) -> None:
         try:
@@ -240,7 +283,7 @@ class Writer:
             return []
         deadline = self._clock.now() + BATCH_NANOSECONDS
         size = batch[0].size
-        while len(batch) < BATCH_PIECES and size < BATCH_BYTES and not isinstance(batch[-1], _Settle | _Stop):
+        while len(batch) < BATCH_PIECES and size < BATCH_BYTES and not isinstance(batch[-1], _Settle | _Rotate | _Stop):
             try:
                 batch.append(self._queue.get(timeout=max(0, deadline - self._clock.now()) / 1e9))
             except queue.Empty:
@@ -339,6 +382,11 @@ class Writer:
 def _is_of_the_disk(error: Exception) -> bool:
     """Whether it may get well by itself; else it is the piece."""
     return isinstance(error, OSError | sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
+
+
+def _fail(waiter: asyncio.Future[None], error: Exception) -> None:
+    if not waiter.done():
+        waiter.set_exception(error if isinstance(error, CassetteError) else CassetteError(str(error)))
 
 
 def _resolve(waiter: asyncio.Future[None]) -> None:

@@ -52,8 +52,8 @@ def wait(url: str, timeout: float) -> int:
     return TIMED_OUT
 
 
-@click.command(short_help="Ask a running proxy: status, misses, report, reset.")
-@click.argument("action", type=click.Choice(["status", "misses", "report", "reset"]))
+@click.command(short_help="Ask a running proxy: status, misses, report, reset, rotate.")
+@click.argument("action", type=click.Choice(["status", "misses", "report", "reset", "rotate"]))
 @click.argument("miss", required=False)
 @option("--admin", metavar="URL", default="http://127.0.0.1:8081", help="The proxy's admin port.")
 @click.option("--scope", metavar="NAME", help="reset: only this scope; '' is the one without a name.")
@@ -63,7 +63,8 @@ def ctl(action: str, miss: str | None, admin: str, *, scope: str | None, counts:
     """Ask a running proxy over its admin port.
 
     status: is it well. misses: what no recording answered, or one of them by its number. report: what became of the run
-    so far. reset: equal requests get their first recording again; no recording is ever touched.
+    so far. reset: equal requests get their first recording again; no recording is ever touched. rotate: recording goes
+    on onto a new cassette beside the first, streams in flight too, and the old one is sealed.
 
     \b
     Examples:
@@ -85,6 +86,9 @@ def ctl(action: str, miss: str | None, admin: str, *, scope: str | None, counts:
             done = _got(admin, "/reset" + (f"?{urlencode(query)}" if query else ""), "POST")
             which = "every scope" if scope is None else f"scope {scope!r}"
             _facts({"reset": which} | ({"counts": "forgotten"} if counts else {}), done, output)
+        case "rotate":
+            turned = _got(admin, "/rotate", "POST")
+            _facts({"sealed": turned["sealed"], "recording": turned["recording"]}, turned, output)
         case "status":
             said = _got(admin, "/ready", also=(503,))
             reasons = "; ".join(said["reasons"])

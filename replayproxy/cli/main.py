@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -82,7 +83,18 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="replayproxy: %(message)s", stream=sys.stderr)
     for command in commands():
         replayproxy.add_command(command)
-    sys.exit(_run(arguments))
+    code = _run(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        _let_go(stream)
+    sys.exit(code)
+
+
+def _let_go(stream: TextIO) -> None:
+    """Where nobody reads any more, the interpreter would make 120 of every exit code (`signal`, note on SIGPIPE)."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run(arguments: list[str] | None) -> int:

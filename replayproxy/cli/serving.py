@@ -299,7 +299,7 @@ def _last_words(app: App) -> int:
         dropped = sum(app.writer.dropped.values())
         click.echo(
             f"replayproxy: recorded {app.writer.recorded} exchanges ({broken} incomplete, {dropped} dropped)"
-            f" onto {app.settings.cassettes[0]}",
+            f" onto {', '.join(map(str, app.onto))}",
             err=True,
         )
         if app.trouble is not None:

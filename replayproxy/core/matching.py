@@ -202,10 +202,10 @@ class Matcher:
         if self.redactor is None:
             return request
         request = self.redactor.request(request)
-        body, target = masks.level(request.body), masks.level(request.target.encode("latin-1")).decode("latin-1")
-        return (
-            request if body is request.body and target == request.target else replace(request, target=target, body=body)
-        )
+        body, target = masks.level(request.body), masks.level(request.target.encode("utf-8", "surrogateescape"))
+        if body is request.body and not masks.may_hold(target):
+            return request
+        return replace(request, target=target.decode("utf-8", "surrogateescape"), body=body)
 
     def _body(self, request: Request) -> tuple[str, Any]:
         if not request.body:

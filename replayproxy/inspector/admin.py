@@ -17,6 +17,8 @@ from hypercorn.config import Config
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from quart import Quart, Response, request
 
+from replayproxy.errors import ReplayProxyError
+
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
@@ -26,6 +28,9 @@ class Replayed:
     misses: Callable[[], list[dict[str, Any]]]
     reset: Callable[[str | None, bool], None]
 
+
+Rotate = Callable[[], Awaitable[tuple[str, str]]]
+"""Goes on recording onto a new cassette; gives the sealed one and the new one. Raises `ReplayProxyError`."""
 
 Said = tuple[dict[str, Any], int]
 
@@ -39,6 +44,8 @@ class Shown:
     registry: CollectorRegistry
     replay: Replayed | None = None
     """Where recordings are played."""
+    rotate: Rotate | None = None
+    """Where is nothing but recording."""
 
 
 def application(shown: Shown, hosts: frozenset[str]) -> Quart:
@@ -74,7 +81,19 @@ def application(shown: Shown, hosts: frozenset[str]) -> Quart:
 
     if shown.replay is not None:
         _show_replay(app, shown.replay)
+    if shown.rotate is not None:
+        _offer_rotation(app, shown.rotate)
     return app
+
+
+def _offer_rotation(app: Quart, turn: Rotate) -> None:
+    @app.post("/rotate")
+    async def rotate() -> Said:
+        try:
+            old, new = await turn()
+        except ReplayProxyError as error:
+            return {"error": str(error)}, 409
+        return {"sealed": old, "recording": new}, 200
 
 
 def _show_replay(app: Quart, replay: Replayed) -> None:

@@ -15,7 +15,7 @@ from typing import Self
 
 from replayproxy.core import headers
 from replayproxy.core.openai import is_event_stream, said_everything
-from replayproxy.core.redaction import Redactor
+from replayproxy.core.redaction import Redactor, Veil
 from replayproxy.core.redaction.credentials import NONE
 from replayproxy.errors import UpstreamError, UpstreamTimeout
 from replayproxy.model import Chunk, End, Ending, Head, Key, Leg, Request, Response
@@ -183,25 +183,25 @@ class Tape:
 
     def let_go(self) -> None:
         """Hand over what was heard since the last time; not to an archive that is waited for."""
-        if not self._chunks or self._end is not None or self.congested or self._lost:
+        if not self._chunks or self._end is not None or self.congested:
             return
         self._said = b"".join(chunk.data for chunk in self._chunks[-4:])
-        decided = self._through_veil() if self._veil is not None else self._chunks
-        # A request that is still arriving may have been cut within a secret.
-        if decided and not (self._uploading and self._veil is not None):
+        decided = self._chunks if self._veil is None else self._decided(self._veil)
+        if decided:
             self._hand_over(self._head, decided)
         self._chunks = []
         self._bytes = 0
 
-    def _through_veil(self) -> list[Chunk]:
+    def _decided(self, veil: Veil) -> list[Chunk]:
         """What may be kept by now."""
-        assert self._veil is not None
-        for chunk in self._chunks:
-            self._veil.hear(chunk)
-        if self._uploading:
+        if self._lost:
             return []
-        decided = self._veil.decide()
-        if self._veil.too_long:
+        for chunk in self._chunks:
+            veil.hear(chunk)
+        if self._uploading:  # the request that stands before them may have been cut within a secret
+            return []
+        decided = veil.decide()
+        if veil.too_long:
             self._lose("too long to look for secrets")
         return decided
 
@@ -213,6 +213,8 @@ class Tape:
             for chunk in chunks:
                 self._veil.hear(chunk)
             head, chunks = self._veil.finish(head)
+            if self._veil.too_long and not self._lost:
+                self._lose("too long to look for secrets")
         self._hand_over(head, chunks)
 
     def _hand_over(self, head: Head | None, chunks: list[Chunk]) -> None:

@@ -141,14 +141,17 @@ class Session:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Where another fixture fails for a miss, the miss is told beside it."""
+        __tracebackhide__ = True
         return (yield from self._watched(item, "setup", judged=False))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """A miss fails the test, also one that the code under test has swallowed."""
+        __tracebackhide__ = True
         return (yield from self._watched(item, "call", judged=True))
 
     def _watched(self, item: pytest.Item, phase: str, *, judged: bool) -> Generator[None, object, object]:
+        __tracebackhide__ = True  # in the way of whoever reads another plugin's failure
         try:
             result = yield
         except BaseException:

@@ -1,4 +1,4 @@
-"""What the single steps cost, in this process: keying a chat, packing and unpacking an exchange, reading a cassette."""
+"""What the single steps cost, in this process: keying, masking, packing and unpacking a chat, reading a cassette."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.codec import Codec
 from replayproxy.core import canonical
 from replayproxy.core.matching import Matcher, Rules
-from replayproxy.model import Place, Request
+from replayproxy.core.redaction import Redactor
+from replayproxy.model import Head, Place, Request, Response
 from tests.bench.conversation import PATH
 from tests.bench.replay import CHATS, CHUNKS, recorded
 from tests.bench.report import Verdict, table
@@ -25,6 +26,8 @@ def measure(folder: Path) -> list[Verdict]:
     """Print the table."""
     path = recorded(folder, CHATS)
     matcher = Matcher(Rules())
+    redactor = Redactor(b"0123456789abcdef")
+    masking = Matcher(Rules(), redactor)
     requests = [Request("POST", PATH, (("Content-Type", "application/json"),), chat.body) for chat in CHATS]
     with Cassette(path) as cassette:
         numbers = [int(row[0]) for row in cassette.all("SELECT id FROM exchange ORDER BY id")]
@@ -43,6 +46,8 @@ def measure(folder: Path) -> list[Verdict]:
     steps: dict[str, Callable[[], object]] = {
         "key of a request": lambda: [canonical.digest(matcher.form(request)) for request in requests],
         "key of a request, again": lambda: [matcher.key(request) for request in requests],
+        "key of a request, masked": lambda: [canonical.digest(masking.form(request)) for request in requests],
+        "mask: answer": lambda: [_veiled(redactor, response) for response in responses],
         "pack: request": lambda: [packer.pack_request(exchange.request) for exchange in exchanges],
         "pack: answer": lambda: [packer.pack_answer(a.headers, b) for a, b in zip(responses, chunks, strict=True)],
         "pack: times": lambda: [codec.pack_times(one) for one in ticks],
@@ -60,6 +65,18 @@ def measure(folder: Path) -> list[Verdict]:
     title = f"Steps: CPU microseconds for a chat of {CHUNKS} chunks, median of {ROUNDS} rounds over {len(CHATS)} chats"
     print(table(title, ("step", "us", "fastest"), rows))
     return []
+
+
+def _veiled(redactor: Redactor, response: Response) -> object:
+    """As a tape does it: the credentials are known, and what may be kept is asked for now and then."""
+    asked = Request("POST", PATH, (("Authorization", "Bearer not-a-key-but-as-long-as-one"),))
+    veil = redactor.veil(redactor.credentials(asked))
+    head = veil.head(Head(0, response.status, response.headers))
+    for number, chunk in enumerate(response.chunks(), 1):
+        veil.hear(chunk)
+        if number % 50 == 0:
+            veil.decide()
+    return veil.finish(head)
 
 
 def _open_and_read(path: Path, places: list[Place]) -> None:

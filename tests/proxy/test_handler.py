@@ -300,6 +300,16 @@ def test_a_refused_miss_explains_itself_and_asks_nobody() -> None:
     assert codes == [("exhausted", 1, 2), ("incomplete_only", 1, 1), ("nothing_close", 0, 1)]
 
 
+def test_a_miss_shows_no_secret() -> None:
+    """Neither the path nor the scope of who asked, also beside a cassette that is older than redaction."""
+    house = House(Mode.REPLAY)
+    key = "s3cret-k3y-0123"
+    house.ask(asks(f"/t/{key}/v1/keys/{key}?key={key}", headers=(("Authorization", f"Bearer {key}"),)))
+    ((_, miss, _),) = house.misses.causes.values()
+    assert key not in repr(miss)
+    assert "/v1/keys/*~redacted~***" in miss.sentence
+
+
 PROBING: list[tuple[Mode, list[str]]] = [
     (Mode.RECORD, ["server", "client hears 200", "client hears up", "client hears the end: COMPLETE"]),
     (Mode.AUTO, ["server", "client hears 200", "client hears up", "client hears the end: COMPLETE"]),

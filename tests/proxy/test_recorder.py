@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from replayproxy.core.headers import STORED_OF_ANSWERS, STORED_OF_REQUESTS
+from replayproxy.core.redaction import Redactor
 from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Leg, Request
 from replayproxy.proxy.recorder import PIECE_BYTES, Both, Recorder, Tape
@@ -589,3 +591,115 @@ def test_a_burst_goes_to_both() -> None:
     asyncio.run(play())
     assert log == ["0 client hears 200", "0 client hears at once a b", "0 client hears the end: COMPLETE"]
     assert studio.archive.responses() == [said]
+
+
+# Secrets
+
+KEY = "s3cret-k3y-0123456789"
+ASKED: Headers = (("Authorization", f"Bearer {KEY}"), *JSON)
+
+
+def masking(*rules: str) -> Studio:
+    """A studio whose tapes have a redactor."""
+    studio = Studio()
+    studio.recorder = Recorder(
+        studio.archive, studio.clock, studio.tally, redactor=Redactor(b"0123456789abcdef", rules)
+    )
+    return studio
+
+
+def test_no_piece_has_a_secret_whenever_it_is_let_go() -> None:
+    """The credentials of a request are known to its tape, and echo nowhere: request, head, chunks."""
+
+    async def test() -> None:
+        studio = masking()
+        with studio.tape(headers=ASKED, body=b'{"prompt":"%b"}' % KEY.encode()) as tape:
+            await tape.head(Head(0, 200, (*SSE, ("X-Request-Id", KEY), ("Set-Cookie", "id=s3ssion-value"))))
+            for at, letter in enumerate(f"it is {KEY}, s3ssion-value"):
+                tape.chunk(Chunk(at, b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % letter.encode()))
+                tape.let_go()
+            await tape.end(End(99, Ending.COMPLETE))
+        assert len(studio.archive.pieces) > 5
+        said = b"".join(chunk.data for piece in studio.archive.pieces for chunk in piece.chunks)
+        text = b"".join(re.findall(rb'"content":"(.)"', said)).decode()
+        assert re.fullmatch(r"it is \*~redacted~\*+, \*~redacted~\*+", text)
+        assert KEY not in repr(studio.archive.pieces)
+        assert len(text) == len(f"it is {KEY}, s3ssion-value")
+
+    asyncio.run(test())
+
+
+def test_no_leg_has_a_secret() -> None:
+    """Neither what a server was asked nor what it said."""
+
+    async def test() -> None:
+        studio = masking()
+        with studio.tape(headers=ASKED) as tape:
+            asked = Request("POST", CHAT, ASKED, b'{"prompt":"%b"}' % KEY.encode())
+            tape.leg(Leg("prefill", "http://p", asked, answer((1, b'{"echo":"%b"}' % KEY.encode()), headers=JSON)))
+            await tape.end(End(9, Ending.COMPLETE))
+        (piece,) = studio.archive.pieces
+        assert len(piece.legs) == 1
+        assert KEY not in repr(piece)
+
+    asyncio.run(test())
+
+
+def test_a_request_that_is_still_arriving_is_not_kept_in_part() -> None:
+    """It may have been cut within a secret; whole, it is kept without."""
+
+    async def test() -> None:
+        studio = masking()
+
+        async def upload() -> AsyncIterator[bytes]:
+            yield b"my key is " + KEY[:9].encode()
+            tape.chunk(Chunk(1, b"early"))
+            tape.let_go()
+            assert studio.archive.pieces == []
+            yield KEY[9:].encode()
+
+        with studio.tape(headers=ASKED, body=b"") as tape:
+            await tape.head(Head(0, 200, ()))
+            assert b"".join([piece async for piece in tape.hearing(upload())]).endswith(KEY.encode())
+            tape.chunk(Chunk(2, b" and late"))
+            tape.let_go()
+            await tape.end(End(3, Ending.COMPLETE))
+        assert studio.archive.pieces[0].request.body == b"my key is *~redacted~*".ljust(10 + len(KEY), b"*")
+        assert studio.archive.responses()[0].body == b"early and late"
+
+    asyncio.run(test())
+
+
+def test_with_a_rule_for_bodies_an_answer_is_kept_when_it_ends() -> None:
+    """What a pattern matches may end anywhere."""
+
+    async def test() -> None:
+        studio = masking("re:a+b")
+        with studio.tape(headers=ASKED) as tape:
+            await tape.head(Head(0, 200, ()))
+            for at, data in enumerate((b"xaa", b"aaa", b"abx")):
+                tape.chunk(Chunk(at, data))
+                tape.let_go()
+            assert studio.archive.pieces == []
+            await tape.end(End(3, Ending.COMPLETE))
+        assert studio.archive.responses()[0].body == b"x*******x"
+
+    asyncio.run(test())
+
+
+def test_an_answer_that_is_too_long_to_be_judged_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never half of it, and never in silence."""
+    monkeypatch.setattr("replayproxy.core.redaction.veil.MOST_HELD", 10)
+
+    async def test() -> None:
+        studio = masking("re:secret")
+        with studio.tape(headers=ASKED) as tape:
+            await tape.head(Head(0, 200, ()))
+            for at in range(3):
+                tape.chunk(Chunk(at, b"0123456789"))
+                tape.let_go()
+            await tape.end(End(3, Ending.COMPLETE))
+        assert studio.archive.pieces == []
+        assert [reason for _, reason in studio.archive.dropped] == ["too long to look for secrets"]
+
+    asyncio.run(test())

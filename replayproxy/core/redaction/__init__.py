@@ -6,6 +6,7 @@
     rules         what the user says is secret
     spelling      one text under another: JSON escapes, percent codes
     finding       where secrets are in a text
+    deltas        what the events of an answer say together
     veil          the same over an answer that comes in chunks
     redactor      all of it together
 

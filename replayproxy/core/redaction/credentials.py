@@ -67,10 +67,11 @@ class Credentials:
         """Where the beginning of one stands whose end is still to come; the length of the text where none does."""
         start = len(text)
         for needle in self.needles:
-            for size in range(min(len(needle) - 1, len(text)), 0, -1):
-                if text.endswith(needle[:size]):
-                    start = min(start, len(text) - size)
-                    break
+            at = text.find(needle[:1], max(0, len(text) - len(needle) + 1))
+            while at >= 0 and not needle.startswith(text[at:]):
+                at = text.find(needle[:1], at + 1)
+            if at >= 0:
+                start = min(start, at)
         return start
 
 

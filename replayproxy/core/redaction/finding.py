@@ -8,7 +8,6 @@ content of strings and the digits of numbers is ever touched: what was JSON is J
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,6 +20,12 @@ ROUNDS = 50
 """Each masks something that none before did; texts that need more than three were made for it."""
 
 _ESCAPED_TWICE = 2
+_TAIL = 16 * 1024  # bytes; a credential with its escapes is shorter
+_CUT_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
+_PROSE = re.compile(
+    rb"^(?>(?:(?:data|event|id)?:)?)[ \t]*+((?![\[\]{}\",0-9-]|(?:true|false|null|Infinity|NaN),?[ \t]*\r?$)[^\r\n]+)",
+    re.MULTILINE,
+)
 _BEHIND_ANY = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
 
 
@@ -57,10 +62,24 @@ class Finder:
         )
 
     def _hides(self, text: bytes) -> bool:
+        if b"\0" in text:  # neither JSON nor text
+            return False
         if spelling.HIDING.search(text) is not None:
             return True
         odd = [needle for needle in self.credentials.needles if not access.is_simple(needle)]
         return bool(odd) and _BEHIND_ANY.search(text) is not None
+
+    def open_at(self, text: bytes) -> int:
+        """Where something begins that may yet become a secret; the length of the text where nothing does."""
+        start = min(shapes.open_at(text), self.credentials.open_at(text))
+        if b"\\" in text[-_TAIL:] and any(not access.is_simple(needle) for needle in self.credentials.needles):
+            whole = _CUT_ESCAPE.sub(b"", text)
+            offset = max(0, len(whole) - _TAIL)
+            read = spelling.of_json(whole[offset:])
+            at = self.credentials.open_at(read.text)
+            if at < len(read.text):
+                start = min(start, offset + read.written(at, at + 1)[0])
+        return start
 
     # Finding
 
@@ -72,6 +91,7 @@ class Finder:
         found: list[Found] = []
         if self.patterns and json:
             found = self._in_strings(text, [(0, len(text))] if within else rules.strings(text))
+            found += [] if within else self._in_prose(text)
         written: Callable[[int, int], tuple[int, int]] = _as_is
         read = text
         for depth in range(_ESCAPED_TWICE + 1):
@@ -116,6 +136,17 @@ class Finder:
                             first, last = content.written(*match.span())
                             found.append(Found(start + first, start + last, match[0], BY_PATTERN, "hashed"))
         return found
+
+    def _in_prose(self, text: bytes) -> list[Found]:
+        """What the patterns match in lines that are no JSON, in an answer that said it was: nothing there can break."""
+        return [
+            Found(*match.span(), match[0], BY_PATTERN, "hashed")
+            for line in _PROSE.finditer(text)
+            for start, stop in _between_masks(text[line.start(1) : line.end(1)])
+            for pattern in self.patterns
+            for match in pattern.finditer(text, line.start(1) + start, line.start(1) + stop)
+            if match[0] and not masks.is_mask(match[0])
+        ]
 
     def _may_stand(self, text: bytes, one: Found) -> bool:
         """Whether it is within one string, or one number: else a mask would break the JSON."""
@@ -176,7 +207,7 @@ def _through(
 def _between_masks(text: bytes) -> Iterator[tuple[int, int]]:
     """The parts of a text that no mask covers: a mask and what stands beside it are never one secret."""
     last = 0
-    if b"*~" in text:
+    if masks.may_hold(text):
         for match in masks.MASK.finditer(text):
             if match.start() > last:
                 yield last, match.start()
@@ -217,30 +248,3 @@ def _joined(found: list[Found]) -> list[Found]:
             secret = last.secret + one.secret[len(one.secret) - overlap :] if overlap else last.secret
             joined[-1] = Found(last.start, max(last.stop, one.stop), secret, chief.kind, chief.mask)
     return joined
-
-
-class Pieces:
-    """A text that stands in several places of another one, such as the deltas of an answer."""
-
-    def __init__(self, whole: bytes, spans: Sequence[tuple[int, int]]) -> None:
-        self._spans = spans
-        self._at = [0]
-        for start, stop in spans:
-            self._at.append(self._at[-1] + stop - start)
-        self.text = b"".join(whole[start:stop] for start, stop in spans)
-
-    def place(self, position: int) -> int:
-        """Where in the whole a byte of this text stands."""
-        index = max(0, min(bisect_right(self._at, position) - 1, len(self._spans) - 1))
-        return self._spans[index][0] + position - self._at[index]
-
-    def changes(self, start: int, mask: bytes) -> Iterator[tuple[int, bytes]]:
-        """A mask of this text, cut to the places where it stands."""
-        stop = start + len(mask)
-        index = max(0, bisect_right(self._at, start) - 1)
-        while start < stop:
-            size = min(stop, self._at[index + 1]) - start
-            if size > 0:
-                yield self._spans[index][0] + start - self._at[index], mask[:size]
-                mask, start = mask[size:], start + size
-            index += 1

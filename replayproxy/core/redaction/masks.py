@@ -48,9 +48,14 @@ def is_mask(text: bytes) -> bool:
     return not text.strip(b"*") or MASK.fullmatch(text) is not None
 
 
+def may_hold(text: bytes) -> bool:
+    """Whether a mask may stand in a text. (Single letters are looked for 30 times faster than two.)"""
+    return b"~" in text and b"*~" in text
+
+
 def level(text: bytes) -> bytes:
     """Masks without their length, for comparing: another credential, or the same secret spelled with escapes, is as
     long as it likes."""
-    if b"*~" not in text:
+    if not may_hold(text):
         return text
     return _HASHED.sub(rb"\1*", _CONSTANT.sub(b"*~redacted~*", text))

@@ -79,12 +79,10 @@ class Redactor:
                 yield name, finder.mask(value.encode("latin-1", "replace"), json=False).decode("latin-1")
 
     def _target(self, target: str, finder: Finder) -> str:
-        path, mark, query = target.partition("?")
-        written = path.encode("latin-1", "replace")
-        masked = _percent_masked(written, finder)
-        if mark:
-            masked += b"?" + _form_masked(query.encode("latin-1", "replace"), finder)
-        return target if masked == target.encode("latin-1", "replace") else masked.decode("latin-1")
+        written = target.encode("utf-8", "surrogateescape")
+        path, mark, query = written.partition(b"?")
+        masked = _percent_masked(path, finder) + mark + (_form_masked(query, finder) if mark else b"")
+        return target if masked == written else masked.decode("utf-8", "surrogateescape")
 
     def _body(self, body: bytes, lines: Headers, finder: Finder) -> bytes:
         media = (headers.get(lines, "content-type") or "").lower()

@@ -19,7 +19,7 @@ from replayproxy.errors import SettingsError
 
 Span = tuple[int, int]
 
-TOKEN = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"|[{}\[\],:]|[^\s{}\[\],:"]+')
+TOKEN = re.compile(rb'"([^"\\\r\n]*(?:\\.[^"\\\r\n]*)*)"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 from replayproxy.core import coding, headers
 from replayproxy.core.redaction import credentials as access
-from replayproxy.core.redaction import masks, rules, shapes
+from replayproxy.core.redaction import deltas, masks, rules
 from replayproxy.core.redaction.credentials import Credentials
-from replayproxy.core.redaction.finding import BY_PATH, Finder, Found, Pieces, put
+from replayproxy.core.redaction.deltas import Channel, Fragment, Pieces
+from replayproxy.core.redaction.finding import BY_PATH, Finder, Found, put
 from replayproxy.core.redaction.rules import Rules
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Response
 
@@ -29,27 +30,18 @@ MOST_HELD = 64 * 1024 * 1024
 LONGEST_LINE = 4 * 1024 * 1024
 """Bytes of a line of a stream that is not over yet; of a longer one the beginning is decided without its end."""
 
+TOO_LONG = "too long to be looked into"
+
 BEFORE = 16
 """Bytes of a decided text that are remembered: a key begins at the beginning of a word."""
 
-_FRAGMENT = re.compile(
-    rb'"(content|reasoning|reasoning_content|text|arguments|delta|thinking|partial_json|refusal|transcript|output'
-    rb'|token|input|summary|signature)"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"'
-)
-_FRAGMENT_ONLY = re.compile(_FRAGMENT.pattern.replace(b"(content", b"(?:content").replace(b'"([^', b'"(?:[^'))
-_MANY = re.compile(rb'index"\s*:\s*[1-9]')
-_INDEX = re.compile(rb'index"\s*:\s*(\d+)')
 _STREAMS = ("text/event-stream", "ndjson", "jsonl", "json-seq", "stream+json")
 
-_LOGPROBS = re.compile(rb'"(?:prompt_)?logprobs"\s*:\s*[\[{]')
-_NUMBERED = re.compile(rb'"(?:bytes|token_ids|prompt_token_ids|tokens)"\s*:\s*\[([\d,\s]*)\]')
-_KEYS = frozenset(
-    {b"token", b"logprob", b"bytes", b"top_logprobs", b"content", b"refusal", b"tokens", b"token_logprobs"}
-    | {b"text_offset", b"rank", b"decoded_token"}
-)
+_LAST = 4096
+"""Bytes in which there are enough events to remember what each text ended with."""
 
-Channel = tuple[bytes, ...]
-"""What is one text: the indexes in an event, the name of the field, and which one of that name it is."""
+WHOLE: Channel = ()
+"""Not what events say, but the bytes."""
 
 
 class Trace(NamedTuple):
@@ -75,8 +67,11 @@ class Veil:
         self._bytes = 0
         self._is_json = False
         self._is_stream = False
+        self._comes_in_parts = False
+        self._has_begun = False
         self._is_coded = False
-        self._has_many = False
+        self._must_be_whole = False
+        self._is_interleaved = False
         self._before: dict[Channel, bytes] = {}
         self._raw_before = b""
         self.too_long = False
@@ -89,7 +84,10 @@ class Veil:
         media = (headers.get(head.headers, "content-type") or "").lower()
         self._is_stream = any(kind in media for kind in _STREAMS)
         self._is_json = self._is_stream or "json" in media
+        self._comes_in_parts = self._is_stream
         self._is_coded = coding.is_coded(head.headers)
+        # Where a string begins is known from the beginning alone, and these may stand nowhere else.
+        self._must_be_whole = not self._is_stream and not all(map(access.is_simple, self._credentials.needles))
         return head._replace(headers=self.lines(headers.stored_of_answer(head.headers)))
 
     def lines(self, lines: Headers) -> Headers:
@@ -107,7 +105,7 @@ class Veil:
 
     def decide(self) -> list[Chunk]:
         """The chunks that may be kept by now: in them there is no secret, and no beginning of one."""
-        if self._is_coded or self._rules.of_bodies:
+        if self._is_coded or self._rules.of_bodies or self._must_be_whole:
             if self._bytes > MOST_HELD:
                 self.too_long = True
                 self._held.clear()
@@ -147,66 +145,81 @@ class Veil:
         """What stands before the bytes that are held."""
         self._bytes -= released
         self._raw_before = (self._raw_before + data[:released])[-BEFORE:]
-        for channel, pieces in self._channels(data[:released]).items():
+        last = data[max(0, released - _LAST) : released]
+        for channel, pieces in self._channels(last, self._fragments(last)).items():
             self._before[channel] = (self._before.get(channel, b"") + pieces.text)[-BEFORE:]
 
     def _looked_at(self, data: bytes, *, final: bool) -> tuple[bytes, int]:
         """The bytes with their masks, and how far they are decided."""
         limit = len(data)
-        self._is_json = self._is_json or data.lstrip()[:1] in (b"{", b"[")
-        if self._is_stream and not final:
+        self._guess(data.lstrip()[:6])
+        if self._comes_in_parts and not final:
             line = data.rfind(b"\n") + 1
             limit = line if len(data) - line < LONGEST_LINE else len(data)
-        channels = self._channels(data)
-        safe = limit if final else min(limit, self._open_at(data, limit, channels))
-        if self._suspects(data, channels):
-            data = self._masked(data, safe, final=final)
+        fragments = self._fragments(data)
+        channels = self._channels(data, fragments)
+        open_at = {} if final else self._open_at(data, limit, channels)
+        safe = min([limit, *(self._begun(data, at, channels.get(channel)) for channel, at in open_at.items())])
+        if self._suspects(data, fragments, channels):
+            data = self._masked(data, open_at)
         if final:
             data = self._without_end(data)
         return data, safe
 
-    def _suspects(self, data: bytes, channels: dict[Channel, Pieces]) -> bool:
+    def _guess(self, begins: bytes) -> None:
+        """What an answer is that does not say so. Gemini streams one JSON list, each of whose objects is an event."""
+        if self._has_begun or not begins:
+            return
+        self._has_begun = True
+        self._is_stream = self._is_stream or begins.startswith((b"data:", b"event:"))
+        self._is_json = self._is_json or self._is_stream or begins.startswith((b"{", b"["))
+        self._comes_in_parts = self._is_stream or begins.startswith(b"[")
+
+    def _suspects(self, data: bytes, fragments: list[Fragment], channels: dict[Channel, Pieces]) -> bool:
         """Whether a closer look is worth while. Of a stream of tokens only what differs is looked at: 1 us an event."""
         if not channels:
             return bool(self._rules.paths) or self._finder.suspects(data)
         if self._rules.of_bodies or any(needle in data for needle in self._credentials.needles):
             return True
-        rest = b"\n".join(set(_FRAGMENT_ONLY.split(data)))
-        return self._finder.suspects(rest) or any(
+        starts = (start for _, start, _ in fragments)
+        envelopes = {
+            data[stop:start] for stop, start in zip((0, *(stop for _, _, stop in fragments)), starts, strict=False)
+        }
+        envelopes.add(data[fragments[-1][2] :])
+        return self._finder.suspects(b"\n".join(envelopes)) or any(
             self._finder.suspects(self._before.get(channel, b"") + pieces.text) for channel, pieces in channels.items()
         )
 
-    def _masked(self, data: bytes, safe: int, *, final: bool) -> bytes:
+    def _masked(self, data: bytes, open_at: dict[Channel, int]) -> bytes:
+        """The bytes with their masks. What begins where something is still open is not decided."""
+
         def find(text: bytes) -> list[Found]:
-            return [one for one in self._finder.find(text, json=self._is_json) if final or one.stop <= safe]
+            return _before(open_at.get(WHOLE), self._finder.find(text, json=self._is_json))
 
         for _ in range(3):
             before = data
-            self.found += [Trace(one.start, one.kind) for one in find(data) if not self._is_masked(one)]
-            data = self._finder.mask(data, json=self._is_json, find=find)
-            data = self._over_events(data, safe, final=final) if self._is_stream else data
+            if found := find(data):
+                self.found += [Trace(one.start, one.kind) for one in found if not self._is_masked(one)]
+                data = self._finder.mask(data, json=self._is_json, find=find)
+            data = self._over_events(data, open_at) if self._comes_in_parts else data
             data = self._by_paths(data)
             if data == before:
                 break
-            if _LOGPROBS.search(data) is not None:
+            if deltas.has_tokens(data):
                 data = self._without_logprobs(before, data)
         return data
 
-    def _over_events(self, data: bytes, safe: int, *, final: bool) -> bytes:
+    def _over_events(self, data: bytes, open_at: dict[Channel, int]) -> bytes:
         """Mask what the events say together."""
         changes: list[tuple[int, bytes]] = []
-        for pieces in self._channels(data).values():
+        for channel, pieces in self._channels(data, self._fragments(data)).items():
 
-            def find(text: bytes, pieces: Pieces = pieces) -> list[Found]:
-                found = self._finder.find(text, json=True, within=True)
-                return [one for one in found if final or pieces.place(one.stop - 1) < safe]
+            def find(text: bytes, channel: Channel = channel) -> list[Found]:
+                return _before(open_at.get(channel), self._finder.find(text, json=True, within=True))
 
-            self.found += [
-                Trace(pieces.place(one.start), one.kind) for one in find(pieces.text) if not self._is_masked(one)
-            ]
-            masked = self._finder.mask(pieces.text, json=True, find=find)
-            if masked != pieces.text:
-                changes += pieces.changes(0, masked)
+            if found := find(pieces.text):
+                self.found += [Trace(pieces.place(one.start), one.kind) for one in found if not self._is_masked(one)]
+                changes += pieces.changes(0, self._finder.mask(pieces.text, json=True, find=find))
         return put(data, changes)
 
     def _by_paths(self, data: bytes) -> bytes:
@@ -237,7 +250,7 @@ class Veil:
         for line in data.splitlines(keepends=True) if self._is_stream else [data]:
             stop = start + len(line)
             if before[start:stop] != line:
-                changes += ((start + at, mask) for at, mask in _tokens_in(line))
+                changes += ((start + at, mask) for at, mask in deltas.tokens_masked(line))
             start = stop
         return put(data, changes)
 
@@ -253,54 +266,28 @@ class Veil:
 
     # What events say together
 
-    def _channels(self, data: bytes) -> dict[Channel, Pieces]:
-        """The joined texts, by choice and field. None where the answer is no stream."""
-        if not self._is_stream:
+    def _fragments(self, data: bytes) -> list[Fragment]:
+        return deltas.fragments(data) if self._comes_in_parts else []
+
+    def _channels(self, data: bytes, fragments: list[Fragment]) -> dict[Channel, Pieces]:
+        if not fragments:
             return {}
-        spans: dict[Channel, list[tuple[int, int]]] = {}
-        fragments = [(match[1], *match.span(2)) for match in _FRAGMENT.finditer(data)]
-        self._has_many = self._has_many or _MANY.search(data) is not None
-        if not self._has_many:
-            for name, start, stop in fragments:
-                spans.setdefault((name,), []).append((start, stop))
-        else:
-            self._by_index(data, fragments, spans)
-        return {channel: Pieces(data, places) for channel, places in spans.items()}
+        self._is_interleaved = self._is_interleaved or deltas.is_interleaved(data)
+        return deltas.channels(data, fragments, interleaved=self._is_interleaved)
 
-    def _by_index(
-        self,
-        data: bytes,
-        fragments: list[tuple[bytes, int, int]],
-        spans: dict[Channel, list[tuple[int, int]]],
-    ) -> None:
-        """Several choices, tool calls or items: events with the same indexes go on with the same text."""
-        line_end = -1
-        indexes: tuple[bytes, ...] = ()
-        seen: dict[bytes, int] = {}
-        for name, start, stop in fragments:
-            if start > line_end:
-                line = data.rfind(b"\n", 0, start) + 1
-                line_end = data.find(b"\n", stop)
-                line_end = len(data) if line_end < 0 else line_end
-                indexes = tuple(_INDEX.findall(data, line, line_end))
-                seen = {}
-            turn = seen[name] = seen.get(name, 0) + 1
-            spans.setdefault((*indexes, name, b"%d" % turn), []).append((start, stop))
-
-    def _open_at(self, data: bytes, limit: int, channels: dict[Channel, Pieces]) -> int:
-        """The first byte of what may yet become a secret."""
-        safe = limit
-        if not self._is_stream or limit == len(data):
-            begun = self._raw_before + data[:limit]
-            at = min(shapes.open_at(begun), self._credentials.open_at(begun)) - len(self._raw_before)
-            safe = max(0, min(safe, at))
+    def _open_at(self, data: bytes, limit: int, channels: dict[Channel, Pieces]) -> dict[Channel, int]:
+        """For each text, and for the whole, where something begins that may yet become a secret."""
+        begun = self._raw_before + data[:limit]
+        texts = {WHOLE: (len(self._raw_before), begun)}
         for channel, pieces in channels.items():
             before = self._before.get(channel, b"")
-            text = before + pieces.text
-            at = min(shapes.open_at(text), self._credentials.open_at(text)) - len(before)
-            if at < len(pieces.text):
-                safe = min(safe, data.rfind(b"\n", 0, pieces.place(max(0, at))) + 1)
-        return safe
+            texts[channel] = (len(before), before + pieces.text)
+        found = {channel: (self._finder.open_at(text), size, len(text)) for channel, (size, text) in texts.items()}
+        return {channel: max(0, at - size) for channel, (at, size, end) in found.items() if at < end}
+
+    def _begun(self, data: bytes, at: int, pieces: Pieces | None) -> int:
+        """The first byte that must wait for what begins there: of an event the whole line."""
+        return at if pieces is None else data.rfind(b"\n", 0, pieces.place(at)) + 1
 
     # Content codings
 
@@ -310,6 +297,10 @@ class Veil:
         said = list(coding.decoded_chunks(Response.of(head, chunks, End(0, Ending.COMPLETE))))
         if b"".join(said) == b"".join(chunk.data for chunk in chunks):
             return head, chunks  # a coding that we do not know, or none
+        if sum(map(len, said)) >= coding.LIMIT:
+            self.too_long = True
+            self.found.append(Trace(0, TOO_LONG))
+            return head, chunks
         veil = Veil(self._credentials, self._rules, self._salt)
         plain = veil.head(head._replace(headers=headers.without(head.headers, "content-encoding")))
         for chunk, data in zip(chunks, said, strict=True):
@@ -323,26 +314,13 @@ class Veil:
         return plain._replace(headers=lines), masked
 
 
+def _before(open_at: int | None, found: list[Found]) -> list[Found]:
+    return found if open_at is None else [one for one in found if one.start < open_at]
+
+
 def mask_of_value(document: bytes, value: rules.Value, salt: bytes) -> bytes:
     """The mask of a scalar: of a string its content, of anything else a number of that length."""
     text = document[value.start : value.stop]
     if not value.is_string:
         return masks.number(len(text))
     return text if masks.is_mask(text) else masks.hashed(len(text), text, salt)
-
-
-def _tokens_in(document: bytes) -> Iterator[tuple[int, bytes]]:
-    """Masks for the tokens of log probabilities, their bytes and their numbers."""
-    for match in _NUMBERED.finditer(document):
-        yield match.start(1), re.sub(rb"\d", b"1", match[1])
-    for opened in _LOGPROBS.finditer(document):
-        depth = 0
-        for match in rules.TOKEN.finditer(document, opened.end() - 1):
-            if match[0] in (b"{", b"["):
-                depth += 1
-            elif match[0] in (b"}", b"]"):
-                depth -= 1
-                if depth == 0:
-                    break
-            elif match[1] and match[1] not in _KEYS:
-                yield match.start(1), b"*" * len(match[1])
