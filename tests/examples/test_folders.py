@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.apps import exchanges
 from tests.cli.tapes import Read
 from tests.examples.folders import EXAMPLES, ROOT, commands, ours, readme, understood
 
@@ -46,5 +47,9 @@ def test_its_recordings_are_whole_and_hold_no_secret(cassette: Path, read: Read)
 
 @pytest.mark.parametrize("cassette", CASSETTES, ids=[str(path.relative_to(EXAMPLES)) for path in CASSETTES])
 def test_nothing_of_the_machine_is_on_a_recording(cassette: Path) -> None:
-    """Neither a user's name nor a folder of theirs, which a prompt might have had."""
-    assert not re.search(rb"/home/|/root/|/Users/", cassette.read_bytes())
+    """No folder of a user, no name of a host: requests, answers and their headers, unpacked."""
+    for exchange in exchanges(cassette):
+        asked, said = exchange.request, exchange.response
+        fields = [text for field in asked.headers + said.headers for text in field]
+        texts = [asked.body.decode(), said.body.decode(), asked.target, *fields]
+        assert not [text for text in texts if re.search(r"/(home|root|Users|tmp)/|\blocalhost\b|\.local\b", text)]
