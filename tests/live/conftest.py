@@ -2,8 +2,9 @@
 
     tests that record ──▶ vLLM is stopped ──▶ tests that replay what was recorded
 
-Nothing is skipped: where vLLM cannot be installed or does not start, the tests fail with its last words. For
-developers, REPLAYPROXY_LIVE_UPSTREAM names a server that is running already; it is used as it is, and not stopped.
+Where vLLM cannot be installed or does not start, the tests fail with its last words. Skipped is only what is for Node,
+on a machine that has none or reaches no registry of npm. For developers, REPLAYPROXY_LIVE_UPSTREAM names a server that
+is running already; it is used as it is, and not stopped.
 """
 
 from __future__ import annotations

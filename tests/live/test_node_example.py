@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.folders import commands, copied, shell
+from tests.examples.folders import EXAMPLES, commands, copied, shell
 from tests.live.registries import node_modules
 
 INSTALL, RUN = commands("node")[0].splitlines()
@@ -40,6 +40,6 @@ def test_a_changed_prompt_fails_the_suite(folder: Path) -> None:
     assert "a parasol" in ran.stderr
 
 
-def test_the_lock_names_no_registry(folder: Path) -> None:
+def test_the_lock_names_no_registry() -> None:
     """Versions and digests: whoever installs says from where."""
-    assert "resolved" not in (folder / "package-lock.json").read_text()
+    assert "resolved" not in (EXAMPLES / "node" / "package-lock.json").read_text()
