@@ -18,7 +18,7 @@ from replayproxy.cli.executing import child_variables
 from replayproxy.cli.main import commands
 from replayproxy.pytest_plugin.options import ASKED, MODES, add_options
 from replayproxy.pytest_plugin.playback import Playback
-from tests.cli.test_verdict import TABLE
+from tests.cli.judging.test_verdict import TABLE
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 EXAMPLES = sorted(set(re.findall(r"^    (?:# )?replayproxy (.+?)(?:\s{2,}#.*)?$", README, re.MULTILINE)))
