@@ -15,15 +15,14 @@ import pytest
 
 from replayproxy.assembly import Addresses
 from replayproxy.cli.executing import child_variables
-from replayproxy.cli.main import commands
 from replayproxy.pytest_plugin.options import ASKED, MODES, add_options
 from replayproxy.pytest_plugin.playback import Playback
 from tests.cli.judging.test_verdict import TABLE
+from tests.examples.folders import VERBS, understood
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 EXAMPLES = sorted(set(re.findall(r"^    (?:# )?replayproxy (.+?)(?:\s{2,}#.*)?$", README, re.MULTILINE)))
 VERDICTS = {code for *_, word, code in TABLE if word in ("misses", "unused", "vacuous")}
-VERBS = {command.name or "": command for command in commands()}
 
 
 def flags(command: click.Command) -> set[str]:
@@ -104,10 +103,7 @@ def test_what_a_test_gets_is_in_the_readme() -> None:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_in_the_readme_parses(example: str) -> None:
     """Nothing is run; the words are understood."""
-    words = shlex.split(example, comments=True)
-    if words[0] == "--config":
-        words = [*words[2:], "--upstream", "http://127.0.0.1:8000"]
-    VERBS[words[0]].make_context(words[0], words[1:])
+    understood(shlex.split(example, comments=True))
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
@@ -119,4 +115,4 @@ def test_every_help_ends_with_an_example_that_parses(verb: str) -> None:
     assert examples, verb
     for example in examples:
         words = list(takewhile(lambda word: word not in (">", "|"), shlex.split(example)))
-        VERBS[words[0]].make_context(words[0], words[1:])
+        understood(words)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.live import sdk
+from tests.live.agent import AGENTS, Travelled, travelled
 from tests.live.matrix import Recorded, recorded_matrix
 from tests.live.server import EXAMPLE, RealVllm, install
 from tests.processes import recording
@@ -99,7 +101,17 @@ def spoken(vllm: RealVllm, tmp_path_factory: pytest.TempPathFactory) -> Spoken:
 
 
 @pytest.fixture(scope="session")
-def after_vllm(recorded: Recorded, spoken: Spoken, vllm: RealVllm) -> RealVllm:
+def travels(vllm: RealVllm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Travelled]:
+    """An agent's run through a recorder, while vLLM was up, by SDK. Without Node's, where there is no Node."""
+    done = {}
+    for name in AGENTS:
+        with suppress(pytest.skip.Exception):
+            done[name] = travelled(name, vllm.url, tmp_path_factory.mktemp(name))
+    return done
+
+
+@pytest.fixture(scope="session")
+def after_vllm(recorded: Recorded, spoken: Spoken, travels: dict[str, Travelled], vllm: RealVllm) -> RealVllm:
     """From here on there is no vLLM: its processes have ended and nobody listens on its port."""
     vllm.stop()
     return vllm
