@@ -17,7 +17,7 @@ from replayproxy.assembly import Addresses
 from replayproxy.cli.executing import child_variables
 from replayproxy.pytest_plugin.options import ASKED, MODES, add_options
 from replayproxy.pytest_plugin.playback import Playback
-from tests.cli.test_verdict import TABLE
+from tests.cli.judging.test_verdict import TABLE
 from tests.examples.folders import VERBS, understood
 
 README = (Path(__file__).parent.parent / "README.md").read_text()

@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette.cassette import Cassette, typed
 from replayproxy.cassette.keeper import Keeper
+from replayproxy.cassette.replacing import replacing
 from replayproxy.cassette.rewriting import without_secrets
 from replayproxy.core.matching import Matcher
 from replayproxy.core.redaction import Redactor
@@ -54,9 +55,7 @@ def merge(out: Path, parts: Sequence[Path]) -> Merged:
         raise SettingsError("there is nothing to merge: name at least one cassette")
     if out.exists() and not any(out.samefile(part) for part in parts if part.exists()):
         raise CassetteError(f"{out} is there already: name another file, remove it, or merge it too")
-    fresh = out.with_name(out.name + ".merging")
-    _remove(fresh)
-    with ExitStack() as opened:
+    with replacing(out) as fresh, ExitStack() as opened:
         cassettes = [opened.enter_context(Cassette(part)) for part in parts]
         keeper = Keeper(fresh, _matcher(cassettes))
         try:
@@ -64,13 +63,7 @@ def merge(out: Path, parts: Sequence[Path]) -> Merged:
             keeper.seal()
         except BaseException:
             keeper.close()
-            _remove(fresh)
             raise
-    try:
-        fresh.replace(out)
-    except OSError as error:
-        _remove(fresh)
-        raise CassetteError(f"{out} cannot be written: {error.strerror}. Look at the folder's rights.") from error
     return merged
 
 
@@ -158,9 +151,3 @@ class _Merging:
 def _said(response: Response) -> bytes:
     """What makes two answers one: status and body. Ids and times in a body make them differ."""
     return hashlib.blake2b(b"%d " % response.status + response.body, digest_size=16).digest()
-
-
-def _remove(fresh: Path) -> None:
-    for name in (fresh, *(Path(f"{fresh}{tail}") for tail in ("-wal", "-shm", "-journal"))):
-        with suppress(FileNotFoundError):
-            name.unlink()

@@ -1,6 +1,5 @@
-"""Take recordings off a cassette: a copy without them is written whole, and then put in its place.
+"""Take recordings off a cassette: a copy without them takes its place.
 
-Whoever has the old file open reads on in it; whoever opens it later gets the new one, and nobody ever half of either.
 What is left of equal requests is numbered anew from 0, so that a replay finds no gap; a digest does not cover that
 number, and stays as it was written. Knows which recordings by their numbers alone, not why.
 """
@@ -15,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette import connection
-from replayproxy.cassette.cassette import Cassette, payload_id
-from replayproxy.cassette.keeper import Keeper
-from replayproxy.core.matching import Matcher
+from replayproxy.cassette.cassette import payload_id
+from replayproxy.cassette.replacing import fold, replacing
 from replayproxy.errors import CassetteError
 
 
@@ -38,40 +36,20 @@ def prune(path: Path, numbers: Iterable[int], out: Path | None = None) -> Pruned
     """
     if out is not None and out.exists():
         raise CassetteError(f"{out} is there already: name another file, or remove it")
-    _seal(path)
-    target = (path if out is None else out).resolve()
-    part = target.with_name(f"{target.name}.part")
+    fold(path)
+    target = path if out is None else out
     lock = connection.Lock(path)
     try:
         before = path.stat().st_size
-        with closing(connection.read(path)) as source:
-            deleted, kept = _write_without(set(numbers), source, part, path.stat().st_mode & 0o777)
-        _sync(part)
-        part.replace(target)
-        _sync(target.parent)
-    except OSError as error:
-        raise CassetteError(f"{target} cannot be written: {error.strerror}. Look at the folder's rights.") from error
+        with replacing(target) as fresh, closing(connection.read(path)) as source:
+            deleted, kept = _write_without(set(numbers), source, fresh, path.stat().st_mode & 0o777)
     finally:
-        part.unlink(missing_ok=True)
         lock.release()
     return Pruned(deleted, kept, before, target.stat().st_size)
 
 
-def _seal(path: Path) -> None:
-    """A log beside the file belongs to it, and would not to another one in its place."""
-    log = Path(f"{path}-wal")
-    with Cassette(path) as cassette:
-        matcher = Matcher(cassette.rules, cassette.redactor)
-        (mode,) = cassette.one("PRAGMA journal_mode")
-    if mode == "wal" or log.exists():
-        Keeper(path, matcher).seal()
-    if log.exists():
-        raise CassetteError(f"{path} is open elsewhere, and its log {log} cannot be folded in: close it there first")
-
-
 def _write_without(gone: set[int], source: sqlite3.Connection, part: Path, mode: int) -> tuple[int, int]:
     """Copy all, delete, number anew, and leave no free page behind. Gives how many went and how many are left."""
-    part.unlink(missing_ok=True)
     os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
     with connection.translated(str(part)), closing(sqlite3.connect(part, isolation_level=None)) as copy:
         source.backup(copy)
@@ -113,12 +91,3 @@ def _number_anew(copy: sqlite3.Connection, key: bytes) -> None:
     copy.executemany(
         "UPDATE exchange SET occurrence = ? WHERE id = ?", [(place, number) for place, (number,) in enumerate(rows)]
     )
-
-
-def _sync(path: Path) -> None:
-    """A power cut after this finds what was written, under its name."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,11 +8,10 @@ and there are no free pages. The old file stays as it is until the new one has b
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from replayproxy.cassette import connection
 from replayproxy.cassette.cassette import Cassette, key_bytes, typed
 from replayproxy.cassette.codec import Codec, Kind
 from replayproxy.cassette.keeper import Keeper
+from replayproxy.cassette.replacing import fold, replacing
 from replayproxy.cassette.scanning import scan
 from replayproxy.cassette.verifying import verify
 from replayproxy.core.matching import Matcher
@@ -50,39 +50,15 @@ def redact(path: Path, rules: Sequence[str] = (), out: Path | None = None) -> Re
     """
     if out is not None and out.exists():
         raise CassetteError(f"{out} is there already: name another file, or remove it")
-    target = out if out is not None else path
-    _settle(path)
+    fold(path)
     lock = connection.Lock(path)
-    fresh = target.with_name(target.name + ".redacting")
     try:
-        _remove(fresh)
-        redacted = _write(path, fresh, rules)
-        _prove(fresh, redacted.exchanges)
-        try:
-            with fresh.open("rb") as written:
-                os.fsync(written.fileno())
-            fresh.replace(target)
-        except OSError as error:
-            raise CassetteError(
-                f"{target} cannot be replaced: {error.strerror}. Look at the folder's rights."
-            ) from error
-    except BaseException:
-        _remove(fresh)
-        raise
+        with replacing(path if out is None else out) as fresh:
+            redacted = _write(path, fresh, rules)
+            _prove(fresh, redacted.exchanges)
     finally:
         lock.release()
     return redacted
-
-
-def _settle(path: Path) -> None:
-    """What a recorder that died has left in the log goes into the file, as when the next one opens it."""
-    with Cassette(path) as cassette:
-        matcher = Matcher(cassette.rules, cassette.redactor)
-        open_rows = cassette.one("SELECT count(*) FROM exchange WHERE state = 0")[0]
-    if open_rows or Path(f"{path}-wal").exists():
-        Keeper(path, matcher).seal()
-    if Path(f"{path}-wal").exists():
-        raise CassetteError(f"{path} is being read by another process: stop that one, then redact again")
 
 
 def _write(path: Path, fresh: Path, rules: Sequence[str]) -> Redacted:
@@ -187,9 +163,3 @@ def _prove(fresh: Path, expected: int) -> None:
             f"the rewritten cassette still holds a secret ({leak.where} {leak.field}: {leak.kind}): the old one is as"
             " it was; please report this"
         )
-
-
-def _remove(fresh: Path) -> None:
-    for name in (fresh, *(Path(f"{fresh}{tail}") for tail in ("-wal", "-shm", "-journal"))):
-        with suppress(FileNotFoundError):
-            name.unlink()

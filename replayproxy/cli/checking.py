@@ -12,8 +12,8 @@ from replayproxy.cassette.self_matching import self_match
 from replayproxy.cassette.verifying import Problem
 from replayproxy.cassette.verifying import verify as find_problems
 from replayproxy.cli.matching import matching, rules_asked
+from replayproxy.cli.printing.units import plural
 from replayproxy.cli.redacting import redacting, rules_from
-from replayproxy.cli.units import plural
 from replayproxy.core.matching import Rules
 from replayproxy.errors import CassetteError
 

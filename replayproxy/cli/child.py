@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from replayproxy.cli.verdict import Ended, visible_command
+from replayproxy.cli.judging.verdict import Ended, visible_command
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 

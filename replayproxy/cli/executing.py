@@ -12,13 +12,14 @@ import click
 
 from replayproxy import assembly
 from replayproxy.assembly import Addresses, App
-from replayproxy.cli import child, judging
+from replayproxy.cli import child
 from replayproxy.cli.child import Signals
+from replayproxy.cli.judging import ending
+from replayproxy.cli.judging.verdict import Demands, Ended
 from replayproxy.cli.matching import matching
 from replayproxy.cli.options import AdminPort, option
 from replayproxy.cli.redacting import redacting
 from replayproxy.cli.serving import pacing, settings_from, upstream_timeouts
-from replayproxy.cli.verdict import Demands, Ended
 from replayproxy.core.policy import Mode
 from replayproxy.settings import Settings
 
@@ -60,7 +61,7 @@ class Wrapping(click.Command):
 )
 @option("--auto", is_flag=True, help="The same as --on-miss record.")
 @option("--upstream", metavar="URL", help="The live server for --on-miss forward or record, without /v1.")
-@judging.judging
+@ending.judging
 @option("--allow-empty", is_flag=True, help="A run that asked for nothing is in order too.")
 @option(
     "--at-end",
@@ -97,13 +98,13 @@ def exec_(
     options |= {"ssl_keyfile": None, "ssl_certfile": None, "ready_file": None}
     settings = settings_from(Mode.REPLAY, cassette, options, upstream)
     demands = Demands(options["fail_unused"], must_serve=not options["allow_empty"])
-    wanted = judging.Wanted(demands, options["report"], options["junit"])
-    before = judging.begin(settings, wanted)
+    wanted = ending.Wanted(demands, options["report"], options["junit"])
+    before = ending.begin(settings, wanted)
     app, ended = _Run(settings, command, options["wait_upstream"]).to_its_end()
     if app is None:
         click.echo(f"replayproxy: {ended.sentence}", err=True)
         return ended.code
-    return judging.conclude(app, wanted, before, ended)
+    return ending.conclude(app, wanted, before, ended)
 
 
 COMMANDS = (exec_,)

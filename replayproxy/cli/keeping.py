@@ -8,7 +8,7 @@ import click
 
 from replayproxy.cassette.joining import join as join_cassettes
 from replayproxy.cassette.merging import merge as merge_cassettes
-from replayproxy.cli.units import plural
+from replayproxy.cli.printing.units import plural
 
 FILE = click.Path(path_type=Path)
 

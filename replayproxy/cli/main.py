@@ -54,7 +54,8 @@ def replayproxy(ctx: click.Context, config: Path | None) -> None:
 
 def commands() -> list[click.Command]:
     """All verbs, in the order of a user's life."""
-    from replayproxy.cli import checking, controlling, demo, executing, keeping, pruning, reading, redacting, serving
+    from replayproxy.cli import checking, controlling, demo, executing, keeping, pruning, redacting, serving
+    from replayproxy.cli.reading import verbs as reading
 
     verbs = [
         *serving.COMMANDS,

@@ -16,10 +16,10 @@ import orjson
 
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.pruning import prune as delete
-from replayproxy.cli.choice import Choice, choosing
-from replayproxy.cli.receipt import digest_of
-from replayproxy.cli.screen import Screen, on_stderr
-from replayproxy.cli.units import plural, size
+from replayproxy.cli.judging.receipt import digest_of
+from replayproxy.cli.printing.screen import Screen, on_stderr
+from replayproxy.cli.printing.units import plural, size
+from replayproxy.cli.reading.choice import Choice, choosing
 from replayproxy.errors import ReplayProxyError
 
 FILE = click.Path(path_type=Path)

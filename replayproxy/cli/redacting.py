@@ -10,7 +10,7 @@ import click
 
 from replayproxy.cassette.rewriting import redact as rewrite
 from replayproxy.cli.options import option
-from replayproxy.cli.units import plural
+from replayproxy.cli.printing.units import plural
 from replayproxy.errors import SettingsError
 
 FILE = click.Path(path_type=Path)

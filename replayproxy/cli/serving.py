@@ -13,11 +13,11 @@ import orjson
 
 from replayproxy import assembly
 from replayproxy.assembly import Addresses, App
-from replayproxy.cli import judging
+from replayproxy.cli.judging import ending
+from replayproxy.cli.judging.verdict import Demands
 from replayproxy.cli.matching import matching, rules_asked
 from replayproxy.cli.options import AdminPort, Duration, Size, Speed, all_of, option
 from replayproxy.cli.redacting import redacting, rules_from
-from replayproxy.cli.verdict import Demands
 from replayproxy.core.latency import Latency
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode, OnMiss
@@ -142,7 +142,7 @@ def record(cassette: Path, upstream: str | None, **options: Any) -> int:
 @pacing
 @redacting
 @matching
-@judging.judging
+@ending.judging
 @listening
 @upstream_timeouts
 def replay(cassette: tuple[Path, ...], upstream: str | None, **options: Any) -> int:
@@ -226,11 +226,11 @@ def _serve(
         click.echo(f"replayproxy: {addresses.url} {' '.join((what, *map(str, cassettes)))}{admin}", err=True)
 
     demands = Demands(fail_unused=options.get("fail_unused", False))
-    wanted = judging.Wanted(demands, options.get("report"), options.get("junit"))
-    before = judging.begin(settings, wanted)
+    wanted = ending.Wanted(demands, options.get("report"), options.get("junit"))
+    before = ending.begin(settings, wanted)
     app = assembly.serve(settings, ready, wait_upstream=options.get("wait_upstream", 0.0))
     if settings.plays and app.last_report is not None:
-        return judging.conclude(app, wanted, before)
+        return ending.conclude(app, wanted, before)
     return _last_words(app)
 
 

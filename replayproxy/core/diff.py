@@ -93,7 +93,7 @@ def similarity(recorded: Compared, received: Compared) -> float:
 
 
 def _said_alike(one: dict[str, Any], other: dict[str, Any]) -> float:
-    """From 0 to 1. What was said last counts as much as all before it: a long system prompt is no kinship."""
+    """From 0 to 1. What was said last counts twice: a common system prompt is no kinship, ten common turns are."""
     spoken, heard = ([turn for name in CONVERSATION for turn in _turns(body.get(name))] for body in (one, other))
     if not spoken or not heard:
         return float(spoken == heard)
@@ -101,7 +101,7 @@ def _said_alike(one: dict[str, Any], other: dict[str, Any]) -> float:
     if not spoken and not heard:
         return last
     before = sum(_alike(first, second) for first, second in zip(spoken, heard, strict=False))
-    return 0.5 * last + 0.5 * before / max(len(spoken), len(heard))
+    return (2 * last + before) / (2 + max(len(spoken), len(heard)))
 
 
 def _turns(value: Any) -> list[str]:

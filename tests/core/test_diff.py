@@ -116,6 +116,7 @@ def test_the_nearest_is_the_one_that_differs_least_where_it_matters() -> None:
 
 STRANGERS: list[tuple[str, Request]] = [
     ("another prompt", chat(messages=content("Quelle heure est-il?"))),
+    ("some words in common", chat(messages=content("Since when do people drink coffee?"))),
     ("no conversation", chat(messages=...)),
     ("another shape", Request("POST", "/v1/chat/completions", (), b'{"query":"x"}')),
     ("another kind", Request("POST", "/v1/chat/completions", (), b"{")),
@@ -128,6 +129,17 @@ def test_a_stranger_is_not_shown(recorded: Request) -> None:
     assert similarity(MATCHER.compared(recorded), MATCHER.compared(chat())) < FLOOR
     assert nearest(MATCHER, chat(), [neighbour(recorded)]) is None
     assert nearest(MATCHER, chat(), []) is None
+
+
+def test_many_common_turns_are_kinship() -> None:
+    """An agent whose last tool call gave something else is where it was recorded, one turn on."""
+    turns = [{"role": "user", "content": f"turn {number} of a long conversation"} for number in range(8)]
+    recorded, received = (
+        chat(messages=[*turns, {"role": "tool", "content": said}]) for said in ("sunny, 21 degrees", "Error 500")
+    )
+    found = nearest(MATCHER, received, [neighbour(recorded)])
+    assert found is not None
+    assert [one.path for one in found.differences] == ["$.messages[8].content"]
 
 
 def test_many_differences_are_counted() -> None:

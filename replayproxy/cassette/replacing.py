@@ -1,0 +1,71 @@
+"""Put a new cassette in the place of another: written whole beside it, synced, and then renamed over it in one step.
+
+Whoever has the old file open reads on in it; whoever opens it later gets the new one, and nobody ever half of either.
+Knows nothing of what is written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.keeper import Keeper
+from replayproxy.core.matching import Matcher
+from replayproxy.errors import CassetteError
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A path to write to. What is there when the block ends well takes the target's place; else nothing of it stays.
+
+    Raises `CassetteError` where the file system does not let it.
+    """
+    target = target.resolve()
+    fresh = target.with_name(f"{target.name}.part")
+    _remove(fresh)
+    try:
+        yield fresh
+        try:
+            _sync(fresh)
+            fresh.replace(target)
+            _sync(target.parent)
+        except OSError as error:
+            raise CassetteError(
+                f"{target} cannot be written: {error.strerror}. Look at the folder's rights."
+            ) from error
+    finally:
+        _remove(fresh)
+
+
+def fold(path: Path) -> None:
+    """Fold in what a recorder that died has left in the log: it belongs to this file, and not to one in its place.
+
+    Raises `CassetteError` where somebody else has it open.
+    """
+    log = Path(f"{path}-wal")
+    with Cassette(path) as cassette:
+        matcher = Matcher(cassette.rules, cassette.redactor)
+        (mode,) = cassette.one("PRAGMA journal_mode")
+        (open_rows,) = cassette.one("SELECT count(*) FROM exchange WHERE state = 0")
+    if mode == "wal" or open_rows or log.exists():
+        Keeper(path, matcher).seal()
+    if log.exists():
+        raise CassetteError(f"{path} is open elsewhere, and its log {log} cannot be folded in: close it there first")
+
+
+def _remove(fresh: Path) -> None:
+    for name in (fresh, *(Path(f"{fresh}{tail}") for tail in ("-wal", "-shm", "-journal"))):
+        with suppress(FileNotFoundError):
+            name.unlink()
+
+
+def _sync(path: Path) -> None:
+    """A power cut after this finds what was written, under its name."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

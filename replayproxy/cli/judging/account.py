@@ -1,0 +1,73 @@
+"""The account of a run for people, to stderr: what was served, what was missed and why, what nobody asked for.
+
+Knows how it looks, not what it means: that is the verdict's. Equal misses are printed once, with a count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from replayproxy.cli.judging.verdict import Verdict, told
+from replayproxy.cli.printing.screen import Screen, Span
+from replayproxy.cli.printing.units import duration, plural
+from replayproxy.proxy.misses import Miss
+from replayproxy.proxy.report import Cause, Recording, Report
+
+UNUSED_SHOWN = 10
+
+CAUSES_SHOWN = 50
+"""Of a thousand nobody reads more; the report file has them all."""
+
+
+def account(report: Report, verdict: Verdict, screen: Screen) -> None:
+    """Print all of it; the last line says how it ended and what to do."""
+    if screen.is_terminal:
+        screen.line()  # below what the command has left there
+    late = f", largest lateness {duration(report.lateness_max)}" if report.served else ""
+    screen.line(Span("replayproxy: ", "bold"), Span(f"{told(report)}, {plural(report.misses, 'miss', 'misses')}{late}"))
+    for cause in report.causes[:CAUSES_SHOWN]:
+        _miss(cause, screen)
+    if len(report.causes) > CAUSES_SHOWN:
+        screen.line(f"… and {len(report.causes) - CAUSES_SHOWN} more causes; --report FILE has them all")
+    if report.unused and not report.vacuous:
+        _unused(report, screen)
+    style = "bold green" if verdict.passed else "bold red"
+    how = "passed" if verdict.passed else f"failed, exit code {verdict.code}"
+    screen.prose(Span(f"replayproxy {how}", style), f": {verdict.sentence}")
+
+
+def explanation(miss: Miss) -> str:
+    """What a person is told of a miss; may have several lines."""
+    return miss.explanation
+
+
+def headline(miss: Miss) -> str:
+    """Which request it was, in one line."""
+    scope = f"   scope {miss.scope}" if miss.scope else ""
+    return f"{miss.request.method} {miss.request.path}{scope}"
+
+
+def _miss(cause: Cause, screen: Screen) -> None:
+    miss = cause.miss
+    screen.line(Span(f"MISS {cause.id}", "bold red"), f"  x{cause.times}   {miss.code}   {headline(miss)}")
+    for line in explanation(miss).splitlines():
+        screen.under(line)
+
+
+def _unused(report: Report, screen: Screen) -> None:
+    number = len(report.unused)
+    screen.line(
+        Span("UNUSED", "bold yellow"), f"  {number} of {plural(report.recordings, 'recording')} asked for by nobody"
+    )
+    for cassette, recordings in by_cassette(report.unused[:UNUSED_SHOWN]):
+        screen.line(f"  {cassette}")
+        for recording in recordings:
+            screen.line(f"    {recording.id}  {recording.method} {recording.path}")
+    if number > UNUSED_SHOWN:
+        screen.line(f"    … and {number - UNUSED_SHOWN} more")
+
+
+def by_cassette(recordings: Iterable[Recording]) -> Iterator[tuple[str, Iterator[Recording]]]:
+    """Recordings come in the order of their cassettes."""
+    return groupby(recordings, key=lambda recording: recording.cassette)

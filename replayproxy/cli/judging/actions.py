@@ -1,0 +1,76 @@
+"""What GitHub Actions is told of a run: error annotations among the log, and a table in the job's summary.
+
+The words and their escapes are those of GitHub's page "Workflow commands for GitHub Actions". The runner reads them on
+stderr as on stdout, and stdout belongs to the command.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from replayproxy.cli.judging.account import explanation, headline
+from replayproxy.cli.judging.verdict import Verdict, told
+from replayproxy.cli.printing.visible import visible, visible_lines
+from replayproxy.proxy.report import Cause, Report
+
+ANNOTATIONS = 10
+"""Of a step, GitHub shows so many errors."""
+
+ROWS = 100
+"""A step's summary may have 1 MiB."""
+
+
+def error_lines(report: Report, verdict: Verdict) -> Iterator[str]:
+    """Lines for the log: the verdict where it is not good, and the first causes."""
+    if verdict.passed:
+        return
+    yield _error(f"replayproxy: {verdict.word}", verdict.sentence)
+    for cause in report.causes[: ANNOTATIONS - 1]:
+        yield _error(f"replayproxy: {cause.miss.code} x{cause.times}, {headline(cause.miss)}", explanation(cause.miss))
+
+
+def summary(report: Report, verdict: Verdict) -> str:
+    """Markdown: the verdict, and a table of the causes."""
+    how = "passed" if verdict.passed else f"failed ({verdict.word}, exit code {verdict.code})"
+    lines = [f"### replayproxy {how}", "", _markdown(verdict.sentence), "", _markdown(f"{told(report)}."), ""]
+    if report.causes:
+        lines += ["| miss | times | why | request | what to do |", "|---|---:|---|---|---|"]
+        lines += [_row(cause) for cause in report.causes[:ROWS]]
+        lines += [f"| … | | | | {len(report.causes) - ROWS} more |"] if len(report.causes) > ROWS else []
+        lines.append("")
+    if report.unused:
+        lines += [f"{len(report.unused)} of {report.recordings} recordings were asked for by nobody.", ""]
+    return "\n".join(lines) + "\n"
+
+
+def append_summary(variables: Mapping[str, str], text: str) -> None:
+    """To the file that GitHub names, if it names one. Raises `OSError`."""
+    name = variables.get("GITHUB_STEP_SUMMARY")
+    if name:
+        with Path(name).open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+
+
+def _row(cause: Cause) -> str:
+    miss = cause.miss
+    cells = (cause.id, str(cause.times), miss.code, headline(miss), explanation(miss))
+    return "| " + " | ".join(_markdown(cell) for cell in cells) + " |"
+
+
+def _markdown(text: str) -> str:
+    """Text that stays text, on one line of a table."""
+    safe = html.escape(visible_lines(text), quote=False)
+    for mark in "\\|`*_[]~":
+        safe = safe.replace(mark, f"\\{mark}")
+    return safe.replace("@", "&#64;").replace("\n", "<br>")
+
+
+def _error(title: str, message: str) -> str:
+    said = _data(visible_lines(message))
+    return f"::error title={_data(visible(title)).replace(':', '%3A').replace(',', '%2C')}::{said}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,0 +1,101 @@
+"""The end of a run: judge it, write what was asked for, tell people, give the exit code. `replay` and `exec` share it.
+
+Files come before the screen: whoever reads them must find them also when nobody watches any more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from replayproxy.assembly import App
+from replayproxy.cli.judging import actions, receipt
+from replayproxy.cli.judging.account import account
+from replayproxy.cli.judging.junit import junit
+from replayproxy.cli.judging.receipt import Circumstances
+from replayproxy.cli.judging.verdict import Demands, Ended, Verdict, judge
+from replayproxy.cli.options import F, option
+from replayproxy.cli.printing.screen import on_stderr
+from replayproxy.net.clock import SystemClock
+from replayproxy.proxy.report import Report
+from replayproxy.settings import Settings
+
+FILE = click.Path(path_type=Path)
+
+
+def judging(function: F) -> F:
+    """Adds `--report`, `--junit` and `--fail-unused`."""
+    options: tuple[Callable[[Any], Any], ...] = (
+        option("--report", type=FILE, help="Write what became of the run here, as JSON."),
+        option("--junit", type=FILE, help="Write it here as JUnit XML."),
+        option("--fail-unused", is_flag=True, help="Exit code 4 when recordings were asked for by nobody."),
+    )
+    for one in reversed(options):
+        function = one(function)
+    return function
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to become of the run's report."""
+
+    demands: Demands
+    report: Path | None = None
+    junit: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What must be known before the run begins."""
+
+    started: int
+    digests: dict[str, str]
+
+
+def begin(settings: Settings, wanted: Wanted) -> Before:
+    """Look at the clock, and at the cassettes where a report wants to name them."""
+    return Before(_today(), receipt.digests(settings.cassettes) if wanted.report is not None else {})
+
+
+def conclude(app: App, wanted: Wanted, before: Before, ended: Ended | None = None) -> int:
+    """Say what became of a run that is over. Gives the exit code."""
+    report = app.last_report if app.last_report is not None else app.report()
+    verdict = judge(report, wanted.demands, ended=ended, trouble=app.trouble)
+    now = _today()
+    if wanted.report is not None:
+        around = Circumstances(before.started, now, before.digests, upstream=app.upstream is not None)
+        document = receipt.receipt(report, verdict, around, ended)
+        receipt.write(wanted.report, receipt.spelled(document), "--report")
+    if wanted.junit is not None:
+        seconds = (now - before.started) / 1e9
+        receipt.write(wanted.junit, junit(report, verdict, wanted.demands, seconds=seconds, ended=ended), "--junit")
+    with suppress(OSError):  # nobody reads stderr any more: the files and the exit code say it all
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            _tell_github(report, verdict)
+        account(report, verdict, on_stderr())
+        sys.stderr.flush()
+    return verdict.code
+
+
+def _tell_github(report: Report, verdict: Verdict) -> None:
+    for line in actions.error_lines(report, verdict):
+        click.echo(line, err=True)
+    try:
+        actions.append_summary(os.environ, actions.summary(report, verdict))
+    except OSError as error:
+        click.echo(f"replayproxy: the summary cannot be written: {error}", err=True)
+
+
+def _today() -> int:
+    clock = SystemClock()
+    try:
+        return clock.today()
+    finally:
+        clock.close()

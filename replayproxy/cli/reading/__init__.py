@@ -1,0 +1,1 @@
+"""`ls`, `show`, `stats`, `info`: look into a cassette. Begin with `verbs`."""

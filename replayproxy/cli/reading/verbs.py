@@ -1,0 +1,217 @@
+"""`ls`, `show`, `stats`, `info`: parse options, read, print. What is read and how it is said is in the files beside."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import click
+
+from replayproxy.cassette.cassette import Cassette
+from replayproxy.cli.printing import table
+from replayproxy.cli.printing.output import Form, Output, output_family
+from replayproxy.cli.printing.screen import on_stderr
+from replayproxy.cli.printing.units import count, plural
+from replayproxy.cli.reading import closeup, figures, inventory, listing, measures, page, parts
+from replayproxy.cli.reading.choice import Choice, choosing
+from replayproxy.cli.reading.prefix import resolve
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command(short_help="List recordings, the newest last.")
+@click.argument("cassette", type=FILE, nargs=-1, required=True)
+@click.option(
+    "-n", "--limit", type=click.IntRange(0), help="The newest so many, or the first so many of --sort; 0: all."
+)
+@click.option("--sort", metavar="COLUMN", help="By this column instead of time; -COLUMN has the largest first.")
+@choosing
+@output_family
+def ls(cassette: tuple[Path, ...], limit: int | None, sort: str | None, choice: Choice, output: Output) -> None:
+    """List the exchanges on CASSETTE, the newest last.
+
+    A terminal gets the newest 50, unless told; a pipe gets all. Data formats have every column of the view v_exchange,
+    and --where and --sort take each of them.
+
+    \b
+    Examples:
+      replayproxy ls chat.cassette
+      replayproxy ls chat.cassette --sort -ttft_s -n 10
+      replayproxy ls chat.cassette --where 'model = :m AND ending <> "complete"' -p m tiny --csv
+    """
+    with _opened(cassette) as cassettes:
+        fields = listing.fields(cassettes[0])
+        order = listing.Order.read(sort, fields) if sort else None
+        if output.is_for_people:
+            _print_list(cassettes, choice, order, limit, output)
+        else:
+            names = fields if len(cassettes) == 1 else ["cassette", *fields]
+            output.rows(names, listing.rows(cassettes, choice, order, limit or None), *cassette)
+
+
+def _print_list(
+    cassettes: Sequence[Cassette], choice: Choice, order: listing.Order | None, limit: int | None, output: Output
+) -> None:
+    seen, day = listing.Seen(), ""
+    tally = listing.Tally.of(cassettes, choice)
+    with output.screen(*(cassette.path for cassette in cassettes)) as screen:
+        most = listing.NEWEST if limit is None and screen.is_terminal else limit or None
+        rows = seen.watch(listing.rows(cassettes, choice, order, most))
+        gaps = min(tally.chosen, most or tally.chosen) <= listing.FEW
+        if gaps:
+            rows = listing.with_gaps(rows, cassettes)
+        columns = partial(listing.columns, several=len(cassettes) > 1, gaps=gaps)
+        if screen.width is None or not output.trunc:
+            layout, shown = table.measured(columns(), rows)
+        else:
+            held = list(rows)
+            days = {row["recorded_at"][:10] for row in held}
+            day = days.pop() if len(days) == 1 else ""
+            start = listing.start_time if day else listing.start_second
+            layout, shown = table.layout(columns(start=start), held, screen.width), iter(held)
+        if output.headers:
+            screen.line(*layout.heading())
+        for row in shown:
+            screen.line(*layout.row(row))
+    names = str(cassettes[0].path) if len(cassettes) == 1 else plural(len(cassettes), "cassette")
+    below = on_stderr()
+    for line in listing.footer(seen, tally, names, order=order, day=day, hidden=layout.hidden):
+        below.prose(*line)
+
+
+@click.command(short_help="One exchange, near, with its timeline.")
+@click.argument("cassette", type=FILE)
+@click.argument("id", required=False)
+@click.option(
+    "--print",
+    "letters",
+    metavar="LETTERS",
+    help="Parts: H h heads, B b bodies, t every chunk with its time, m all fields.",
+)
+@click.option("--raw", is_flag=True, help="With --print into a pipe or file: the bytes as they were.")
+@output_family
+def show(cassette: Path, id: str | None, letters: str | None, raw: bool, output: Output) -> None:
+    """Show one exchange of CASSETTE: what was asked, what was answered, when each chunk came.
+
+    ID is any prefix that only one exchange has; without it the newest is shown. --json is one object with everything;
+    --csv and --tsv are one row a chunk.
+
+    \b
+    Examples:
+      replayproxy show chat.cassette 7f3a
+      replayproxy show chat.cassette 7f3a --print HBhb
+      replayproxy show chat.cassette 7f3a --print b --raw > answer.sse
+      replayproxy show chat.cassette 7f3a --csv > chunks.csv
+    """
+    _check_letters(letters, raw, output)
+    with Cassette(cassette) as opened:
+        it = closeup.Closeup.of(opened, resolve(opened, id))
+    match output.form:
+        case Form.JSON | Form.NL:
+            output.value(closeup.as_data(it), cassette)
+        case Form.CSV | Form.TSV:
+            output.rows(closeup.CHUNK_FIELDS, closeup.chunk_rows(it), cassette)
+        case Form.TABLE if letters is None:
+            with output.screen(cassette) as screen:
+                page.page(it, screen, trunc=output.trunc)
+            on_stderr().prose(*page.next_steps())
+        case Form.TABLE if raw:
+            output.raw(parts.raw_parts(it, letters or ""), cassette)
+        case Form.TABLE:
+            with output.screen(cassette) as screen:
+                parts.parts(it, letters or "", screen, trunc=output.trunc)
+
+
+def _check_letters(letters: str | None, raw: bool, output: Output) -> None:
+    unknown = set(letters or "") - set(parts.LETTERS)
+    if unknown:
+        raise click.UsageError(f"--print: there is no part {''.join(sorted(unknown))!r}; parts are H B h b t m")
+    if letters is not None and not output.is_for_people:
+        raise click.UsageError("--print chooses parts for people; data formats have everything")
+    if not raw:
+        return
+    if not letters or set(letters) - set("HBhb"):
+        raise click.UsageError("--raw goes with --print and the letters H B h b: only heads and bodies have bytes")
+    if output.path is None and sys.stdout.isatty():
+        raise click.UsageError("--raw could take over this terminal: send it into a pipe or a file, or leave --raw out")
+
+
+@click.command(short_help="TTFT, chunk gap, TPOT, total: percentiles.")
+@click.argument("cassette", type=FILE, nargs=-1)
+@click.option(
+    "--by", type=click.Choice(list(measures.GROUPINGS)), default="model", show_default=True, help="One group each."
+)
+@click.option(
+    "--exact", is_flag=True, help=f"Read the gaps of every stream, however many there are above {measures.ENOUGH:,}."
+)
+@click.option("--explain", is_flag=True, help="Say what each number means.")
+@choosing
+@output_family
+def stats(cassette: tuple[Path, ...], *, by: str, exact: bool, explain: bool, choice: Choice, output: Output) -> None:
+    """Measure the answers on CASSETTE: time to first token, gaps, time per token, totals; and how much ran at once.
+
+    Data formats have one row a distribution, with seconds as floats.
+
+    \b
+    Examples:
+      replayproxy stats chat.cassette
+      replayproxy stats monday.cassette tuesday.cassette --by cassette
+      replayproxy stats chat.cassette --where 'prompt_tokens > 1000' --json
+    """
+    if explain:
+        with output.screen(*cassette) as screen:
+            figures.explained(screen)
+        return
+    if not cassette:
+        raise click.UsageError("name a cassette, such as: replayproxy stats chat.cassette")
+    with _opened(cassette) as cassettes:
+        groups = measures.gather(cassettes, choice, by, exact=exact, watch=_say_how_long)
+    if not output.is_for_people:
+        output.rows(measures.FIELDS, measures.data_rows(groups), *cassette)
+        return
+    names = str(cassette[0]) if len(cassette) == 1 else plural(len(cassette), "cassette")
+    with output.screen(*cassette) as screen:
+        width = screen.width if output.trunc else None
+        figures.page(groups, names, screen, width=width, headers=output.headers)
+    on_stderr().line("What each number means:  replayproxy stats --explain")
+
+
+def _say_how_long(streams: int) -> None:
+    """A silence of more than a second is announced to those who watch."""
+    if streams > 5000 and sys.stderr.isatty():
+        click.echo(f"replayproxy: reading the times of {count(streams)} streams, about {streams // 5000} s …", err=True)
+
+
+@click.command(short_help="What a cassette is and holds.")
+@click.argument("cassette", type=FILE)
+@output_family
+def info(cassette: Path, output: Output) -> None:
+    """Say what CASSETTE is: its format and match rules, what it holds and how large that is, and what is missing.
+
+    \b
+    Examples:
+      replayproxy info chat.cassette
+      replayproxy info chat.cassette --json
+    """
+    with Cassette(cassette) as opened:
+        known = inventory.inventory(opened)
+    match output.form:
+        case Form.JSON | Form.NL:
+            output.value(known, cassette)
+        case Form.CSV | Form.TSV:
+            output.rows(("name", "value"), inventory.flat(known), cassette)
+        case Form.TABLE:
+            with output.screen(cassette) as screen:
+                inventory.page(known, screen)
+
+
+COMMANDS = (ls, show, stats, info)
+
+
+@contextmanager
+def _opened(paths: Sequence[Path]) -> Iterator[list[Cassette]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(Cassette(path)) for path in paths]

@@ -1,0 +1,79 @@
+"""What became of a run, as a value: counted once, and honest about a run that proves nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from replayproxy.model import Place, Request
+from replayproxy.proxy.journal import Call, Journal
+from replayproxy.proxy.misses import Miss
+from replayproxy.proxy.report import Cause, Recording, Report
+
+ASKED = Request("POST", "/v1/chat/completions", (), b"{}")
+RECORDING = Recording("a.cassette", "7f3a1c02", Place("rp1:00", 3), "POST", "/v1/chat/completions")
+REPORT = Report(
+    mode="replay",
+    cassettes=("a.cassette",),
+    recordings=2,
+    served=1,
+    forwarded=0,
+    recorded=0,
+    dropped=0,
+    simulated=0,
+    causes=(Cause("m-0001", Miss("exhausted", ASKED, "rp1:00"), 3), Cause("m-0002", Miss("no_match", ASKED, "b"), 1)),
+    unused=(RECORDING,),
+    lateness_max=0.25,
+)
+
+
+def test_equal_misses_count_each() -> None:
+    """Three times one and once another are four."""
+    assert REPORT.misses == 4
+
+
+@pytest.mark.parametrize(
+    ("counts", "vacuous"),
+    [
+        ({"served": 0}, True),
+        ({"served": 0, "dropped": 3}, True),
+        ({}, False),
+        ({"served": 0, "recorded": 1}, False),
+        ({"served": 0, "forwarded": 1}, False),
+        ({"served": 0, "simulated": 1}, False),
+    ],
+)
+def test_a_run_that_answered_nothing_is_vacuous(counts: dict[str, Any], vacuous: bool) -> None:
+    """Misses are no answers, nor is what was dropped."""
+    assert replace(REPORT, **counts).vacuous is vacuous
+
+
+def test_it_is_data() -> None:
+    """JSON, with everything that the words say; times in seconds."""
+    said = orjson.loads(orjson.dumps(REPORT.document()))
+    assert (said["served"], said["recordings"], said["lateness_max_s"]) == (1, 2, 0.25)
+    assert [(one["id"], one["times"], one["code"]) for one in said["misses"]] == [
+        ("m-0001", 3, "exhausted"),
+        ("m-0002", 1, "no_match"),
+    ]
+    assert said["unused"] == [
+        {
+            "cassette": "a.cassette",
+            "id": "7f3a1c02",
+            "key": "rp1:00",
+            "occurrence": 3,
+            "method": "POST",
+            "path": "/v1/chat/completions",
+        }
+    ]
+
+
+def test_a_journal_knows_whose_calls_are_whose() -> None:
+    """By scope, in their order."""
+    journal = Journal()
+    calls = [Call(ASKED, scope, "replay") for scope in ("a", "b", "a")]
+    journal.calls += calls
+    assert (journal.of("a"), journal.of("b"), journal.of("c")) == ([calls[0], calls[2]], [calls[1]], [])
