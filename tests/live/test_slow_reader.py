@@ -30,6 +30,9 @@ A_CHUNK = 0.030
 CHUNKS, PERIOD = 200, 5_000_000
 """What the punctual server sends: a chunk each 5 ms, six times faster than the reader takes them."""
 
+SLOW = 0.8 * CHUNKS * A_CHUNK
+"""Seconds: who needs longer was slow. (Timers have a grain, and vLLM puts two tokens into a chunk now and then.)"""
+
 OFF = 2.0
 """Milliseconds at the 99th percentile."""
 
@@ -116,7 +119,7 @@ def test_a_slow_reader_does_not_change_recorded_times(tmp_path: Path, figures: F
     for attempt in range(ATTEMPTS):
         stretch = run(stretched(tmp_path / f"{attempt}.cassette"))
         figures.append(f"slow reader: {stretch}")
-        assert stretch.read_s > CHUNKS * A_CHUNK, "the reader was not slow"
+        assert stretch.read_s > SLOW, "the reader was not slow"
         assert stretch.stalled == 0
         if stretch.p99 <= OFF:
             return
@@ -133,5 +136,5 @@ def test_a_slow_reader_does_not_slow_vllm_down(vllm: RealVllm, tmp_path: Path, f
     figures.append(f"slow reader: vLLM's stream read within {read_s:.1f} s, recorded as {recorded_s:.1f} s")
     assert exchange.response.ending is Ending.COMPLETE
     assert exchange.stalled == 0
-    assert read_s > CHUNKS * A_CHUNK
+    assert read_s > SLOW
     assert recorded_s < read_s / 3
