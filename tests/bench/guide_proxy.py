@@ -54,16 +54,13 @@ def application(prefill: str, decode: str) -> Quart:
 async def main(prefill: str, decode: str) -> None:
     """Serve until killed."""
     bound = free_socket("127.0.0.1", 0)
+    bound.listen(128)  # whoever reads the port may come at once
     config = Config()
     config.bind = [f"fd://{bound.fileno()}"]
     config.accesslog = config.errorlog = None
-    app = application(prefill, decode)
-
-    @app.before_serving
-    async def say_where() -> None:
-        print(bound.getsockname()[1], flush=True)
-
-    await serve(app, config)
+    config.keep_alive_max_requests = 1_000_000  # hypercorn hangs up after 1000
+    print(bound.getsockname()[1], flush=True)
+    await serve(application(prefill, decode), config)
 
 
 if __name__ == "__main__":
