@@ -9,7 +9,7 @@ cancelled.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 from replayproxy.model import Chunk, End, Exchange, Head, Key, Leg, Place, Request, Response
@@ -144,6 +144,12 @@ class Piece:
     scope: str = ""
     stalled: int = 0
     legs: tuple[Leg, ...] = ()
+    size: int = field(init=False, compare=False)
+    """About how many bytes of memory wait with this piece."""
+
+    def __post_init__(self) -> None:
+        waiting = 1000 + len(self.request.body) + 100 * len(self.chunks)
+        object.__setattr__(self, "size", waiting + sum([len(chunk.data) for chunk in self.chunks]))
 
     @classmethod
     def of(cls, tape: int, exchange: Exchange) -> Self:
@@ -161,11 +167,6 @@ class Piece:
             stalled=exchange.stalled,
             legs=exchange.legs,
         )
-
-    @property
-    def size(self) -> int:
-        """About how many bytes of memory wait with this piece."""
-        return 1000 + len(self.request.body) + sum(100 + len(chunk.data) for chunk in self.chunks)
 
 
 class Archive(Protocol):

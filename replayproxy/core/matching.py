@@ -134,6 +134,8 @@ class Matcher:
         for name in self.compared_headers:
             if SECRET.search(name):
                 raise SettingsError(f"--match-header {name} would put a credential onto the cassette: leave it away")
+        nothing = Request("", "")
+        self._latest = nothing, Compared("", "", (), (), "none", b"")
         self._names: list[str] = []
         self._paths: list[jsonpath.JSONPath | jsonpath.CompoundJSONPath] = []
         for path in rules.paths():
@@ -176,8 +178,14 @@ class Matcher:
         return b"\n".join(parts)
 
     def compared(self, request: Request) -> Compared:
-        """What counts of a request."""
-        request = self._redacted(request)
+        """What counts of a request. The last one is remembered: whoever wants its key wants its sketch too."""
+        asked, latest = self._latest
+        if asked is not request:
+            latest = self._compare(self._redacted(request))
+            self._latest = request, latest
+        return latest
+
+    def _compare(self, request: Request) -> Compared:
         # As latin-1, percent-coded bytes that are not UTF-8 stay different from one another.
         query = sorted(parse_qsl(request.query, keep_blank_values=True, encoding="latin-1"))
         kind, body = self._body(request)

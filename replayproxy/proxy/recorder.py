@@ -196,8 +196,7 @@ class Tape:
         """What may be kept by now."""
         if self._lost:
             return []
-        for chunk in self._chunks:
-            veil.hear(chunk)
+        veil.hear(*self._chunks)
         if self._uploading:  # the request that stands before them may have been cut within a secret
             return []
         decided = veil.decide()
@@ -210,8 +209,7 @@ class Tape:
         head, chunks = self._head, self._chunks
         if self._veil is not None:
             self._uploading = False
-            for chunk in chunks:
-                self._veil.hear(chunk)
+            self._veil.hear(*chunks)
             head, chunks = self._veil.finish(head)
             if self._veil.too_long and not self._lost:
                 self._lose("too long to look for secrets")

@@ -72,6 +72,9 @@ class Veil:
         self._is_coded = False
         self._must_be_whole = False
         self._is_interleaved = False
+        self._fields = deltas.Fields()
+        self._said: dict[Channel, Pieces] = {}
+        self._harmless = b""
         self._before: dict[Channel, bytes] = {}
         self._raw_before = b""
         self.too_long = False
@@ -98,10 +101,10 @@ class Veil:
             if name.lower() not in self._rules.headers
         )
 
-    def hear(self, chunk: Chunk) -> None:
-        """Hold a chunk. Costs nothing."""
-        self._held.append(chunk)
-        self._bytes += len(chunk.data)
+    def hear(self, *chunks: Chunk) -> None:
+        """Hold some chunks. Costs nothing."""
+        self._held += chunks
+        self._bytes += sum([len(chunk.data) for chunk in chunks])
 
     def decide(self) -> list[Chunk]:
         """The chunks that may be kept by now: in them there is no secret, and no beginning of one."""
@@ -112,10 +115,10 @@ class Veil:
             return []
         if not self._held:
             return []
-        data = b"".join(chunk.data for chunk in self._held)
+        data = b"".join([chunk.data for chunk in self._held])
         data, safe = self._looked_at(data, final=False)
         kept = self._let_go(data, safe)
-        self._remember(data, sum(len(chunk.data) for chunk in kept))
+        self._remember(data, sum([len(chunk.data) for chunk in kept]))
         return kept
 
     def finish(self, head: Head | None) -> tuple[Head | None, list[Chunk]]:
@@ -131,6 +134,9 @@ class Veil:
     def _let_go(self, data: bytes, safe: int) -> list[Chunk]:
         """The first of the held chunks, as far as they end before `safe`; the others wait on, with their masks."""
         kept: list[Chunk] = []
+        if safe >= len(data) and data == b"".join([chunk.data for chunk in self._held]):
+            kept, self._held = self._held, kept
+            return kept
         held: list[Chunk] = []
         start = 0
         for chunk in self._held:
@@ -145,9 +151,11 @@ class Veil:
         """What stands before the bytes that are held."""
         self._bytes -= released
         self._raw_before = (self._raw_before + data[:released])[-BEFORE:]
-        last = data[max(0, released - _LAST) : released]
-        for channel, pieces in self._channels(last, self._fragments(last)).items():
-            self._before[channel] = (self._before.get(channel, b"") + pieces.text)[-BEFORE:]
+        if released < len(data):
+            last = data[max(0, released - _LAST) : released]
+            self._said = self._channels(last, self._fragments(last))
+        for channel, pieces in self._said.items():
+            self._before[channel] = (self._before.get(channel, b"") + pieces.text[-BEFORE:])[-BEFORE:]
 
     def _looked_at(self, data: bytes, *, final: bool) -> tuple[bytes, int]:
         """The bytes with their masks, and how far they are decided."""
@@ -157,10 +165,10 @@ class Veil:
             line = data.rfind(b"\n") + 1
             limit = line if len(data) - line < LONGEST_LINE else len(data)
         fragments = self._fragments(data)
-        channels = self._channels(data, fragments)
+        channels = self._said = self._channels(data, fragments)
         open_at = {} if final else self._open_at(data, limit, channels)
         safe = min([limit, *(self._begun(data, at, channels.get(channel)) for channel, at in open_at.items())])
-        if self._suspects(data, fragments, channels):
+        if self._suspects(data, self._fields.envelopes, channels):
             data = self._masked(data, open_at)
         if final:
             data = self._without_end(data)
@@ -175,18 +183,16 @@ class Veil:
         self._is_json = self._is_json or self._is_stream or begins.startswith((b"{", b"["))
         self._comes_in_parts = self._is_stream or begins.startswith(b"[")
 
-    def _suspects(self, data: bytes, fragments: list[Fragment], channels: dict[Channel, Pieces]) -> bool:
+    def _suspects(self, data: bytes, envelopes: bytes, channels: dict[Channel, Pieces]) -> bool:
         """Whether a closer look is worth while. Of a stream of tokens only what differs is looked at: 1 us an event."""
         if not channels:
             return bool(self._rules.paths) or self._finder.suspects(data)
         if self._rules.of_bodies or any(needle in data for needle in self._credentials.needles):
             return True
-        starts = (start for _, start, _ in fragments)
-        envelopes = {
-            data[stop:start] for stop, start in zip((0, *(stop for _, _, stop in fragments)), starts, strict=False)
-        }
-        envelopes.add(data[fragments[-1][2] :])
-        return self._finder.suspects(b"\n".join(envelopes)) or any(
+        if envelopes != self._harmless and self._finder.suspects(envelopes):
+            return True
+        self._harmless = envelopes  # from one second to the next they are the same
+        return any(
             self._finder.suspects(self._before.get(channel, b"") + pieces.text) for channel, pieces in channels.items()
         )
 
@@ -267,12 +273,12 @@ class Veil:
     # What events say together
 
     def _fragments(self, data: bytes) -> list[Fragment]:
-        return deltas.fragments(data) if self._comes_in_parts else []
+        return self._fields.fragments(data) if self._comes_in_parts else []
 
     def _channels(self, data: bytes, fragments: list[Fragment]) -> dict[Channel, Pieces]:
         if not fragments:
             return {}
-        self._is_interleaved = self._is_interleaved or deltas.is_interleaved(data)
+        self._is_interleaved = self._is_interleaved or deltas.is_interleaved(self._fields.envelopes)
         return deltas.channels(data, fragments, interleaved=self._is_interleaved)
 
     def _open_at(self, data: bytes, limit: int, channels: dict[Channel, Pieces]) -> dict[Channel, int]:
