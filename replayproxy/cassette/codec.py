@@ -351,7 +351,14 @@ def _parameter(values: Sequence[int]) -> int:
             ]
         )
 
-    return min(range(min(20, 1 + max((bits for _, bits, _ in lengths), default=0))), key=size)
+    # The size falls and then rises: go down from where the mean says that the bottom is.
+    most = min(20, 1 + max((bits for _, bits, _ in lengths), default=0)) - 1
+    best = max(0, min(most, (sum(values) * 7 // (10 * len(values))).bit_length() - 1 if values else 0))
+    smallest = size(best)
+    for step in (1, -1):
+        while 0 <= best + step <= most and (there := size(best + step)) < smallest:
+            best, smallest = best + step, there
+    return best
 
 
 def _spell(value: int, k: int) -> str:

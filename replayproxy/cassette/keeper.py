@@ -314,7 +314,7 @@ class Keeper:
                 "INSERT INTO sketch VALUES (?, ?, ?)",
                 (row, columns["endpoint"], sketch(self.matcher.compared(request))),
             )
-        self._store(row, 0, request, response)
+        self._store(row, 0, request, response, [chunk.data for chunk in chunks])
         for position, leg in enumerate(piece.legs, 1):
             heard = codec.as_read(leg.response)
             self._connection.execute(
@@ -326,15 +326,15 @@ class Keeper:
                     codec.digest_of_leg(key, leg),
                 ),
             )
-            self._store(row, position, leg.request, heard)
+            self._store(row, position, leg.request, heard, [chunk.data for chunk in heard.chunks()])
 
-    def _store(self, row: int, leg: int, request: Request, response: Response) -> None:
+    def _store(self, row: int, leg: int, request: Request, response: Response, chunks: Sequence[bytes]) -> None:
         self._connection.execute(
             "INSERT OR REPLACE INTO payload VALUES (?, ?, ?, ?)",
             (
                 payload_id(row, leg),
                 self._codec.pack_request(request),
-                self._codec.pack_answer(response.headers, [chunk.data for chunk in response.chunks()]),
+                self._codec.pack_answer(response.headers, chunks),
                 codec.pack_times(codec.ticks_of(response.timeline)),
             ),
         )
@@ -511,7 +511,7 @@ class Keeper:
 
 def _weight(chunks: Sequence[Chunk]) -> int:
     """About how many bytes of memory they take."""
-    return sum(100 + len(chunk.data) for chunk in chunks)
+    return 100 * len(chunks) + sum([len(chunk.data) for chunk in chunks])
 
 
 def derived_columns(request: Request, response: Response, facts: Facts) -> dict[str, int | str | None]:

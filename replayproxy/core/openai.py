@@ -17,7 +17,7 @@ from replayproxy.core.coding import decoded, decoded_chunks
 from replayproxy.core.sse import Decoder, Event, events_of
 from replayproxy.model import Headers, Request, Response
 
-TAIL = 4 * 1024
+TAIL = 2 * 1024
 """Bytes at the end of a stream in which usage and finish reason are looked for: vLLM's last four events are 1.5 KiB."""
 
 
@@ -223,7 +223,7 @@ def _read(event: Event) -> dict[str, Any]:
 
 
 def _ending_of(body: bytes) -> bytes:
-    """The last 4 KiB, and all of the last four events: at its end `/responses` says the whole answer again."""
+    """The last 2 KiB, and all of the last four events: at its end `/responses` says the whole answer again."""
     start = len(body)
     for _ in range(5):  # one blank line after each of the four, one before
         start = body.rfind(b"\n\n", 0, max(0, start))

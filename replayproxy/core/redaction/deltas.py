@@ -83,7 +83,7 @@ class Fields:
     one or two, and what stands between these is nearly always the same."""
 
     def __init__(self) -> None:
-        self._used: tuple[bytes, ...] = ()
+        self._used: tuple[bytes, ...] = (b"content",)  # of a chat
         self.envelopes = b""
         """What stood between the fragments of the last data, each once."""
 
@@ -98,11 +98,9 @@ class Fields:
         return found
 
     def _of_used(self, data: bytes) -> list[Fragment]:
-        match self._used:
-            case ():
-                return []
-            case (name,):
-                return [(name, *match.span(1)) for match in _pattern(self._used).finditer(data)]
+        if len(self._used) == 1:
+            (name,) = self._used
+            return [(name, *match.span(1)) for match in _pattern(self._used).finditer(data)]
         return [(match[1], *match.span(2)) for match in _pattern(self._used).finditer(data)]
 
 

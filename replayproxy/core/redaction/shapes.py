@@ -91,11 +91,13 @@ _BY_MARK = {
     for mark in (b"-", b"_")
 }
 _BY_A = re.compile(b"A(?:" + b"|".join(hint[1:] for hint in HINTS if hint.startswith(b"A")) + b")")
-_OTHERS = tuple(
-    (re.sub(rb"[a-z.]", b"", hint)[:1], hint)  # a letter that is seldom in prose is looked for 30 times faster
+_REST = [
+    (re.sub(rb"[a-z.]", b"", hint)[:1], hint)
     for hint in HINTS
     if not (hint.startswith(b"A") or hint == b"://" or hint[:-1] in _BY_MARK.get(hint[-1:], ()))
-)
+]
+_OTHERS = tuple((rare, tuple(hint for letter, hint in _REST if letter == rare)) for rare in dict(_REST))
+"""By a letter that is seldom in prose: it is looked for 30 times faster."""
 
 SHORT = 150
 """Bytes below which one regular expression is quicker than twenty searches."""
@@ -127,9 +129,13 @@ def hinted(text: bytes) -> bool:
         return _ANY.search(text) is not None
     if b";base64," in text:
         text = _IMAGE.sub(b"", text)
+    for rare, hints in _OTHERS:
+        if rare in text:
+            for hint in hints:
+                if hint in text:
+                    return True
     return (
-        any(rare in text and hint in text for rare, hint in _OTHERS)
-        or (b"://" in text and b"@" in text)
+        (b"://" in text and b"@" in text)
         or _BY_A.search(text) is not None
         or any(word.endswith(_BY_MARK[mark]) for mark in _BY_MARK for word in text.split(mark)[:-1])
     )
