@@ -54,6 +54,8 @@ class Keeper:
         self._open_rows: dict[int, int] = {}
         self._heard: dict[int, list[Chunk]] = {}
         self._heard_bytes = 0
+        self._positions: dict[int, int] = {}
+        """How many segments an open row has."""
         self._before: tuple[dict[tuple[str, ...], int], dict[int, int]] | None = None
         self._lock = connection.Lock(path)
         try:
@@ -205,6 +207,7 @@ class Keeper:
         return heard
 
     def _forget_all(self) -> None:
+        self._positions.clear()
         self._heard.clear()
         self._heard_bytes = 0
 
@@ -213,6 +216,7 @@ class Keeper:
         row = self._open_rows.pop(tape, None)
         self._forget(tape)
         if row is not None:
+            self._positions.pop(row, None)
             self._connection.execute("DELETE FROM payload WHERE id = ?", (payload_id(row),))
             self._connection.execute("DELETE FROM exchange WHERE id = ?", (row,))
 
@@ -246,7 +250,9 @@ class Keeper:
 
     def _add_segment(self, row: int, head: Head | None, chunks: Sequence[Chunk]) -> None:
         times = [chunk.at for chunk in chunks]
-        position = self._one("SELECT count(*) FROM segment WHERE exchange = ?", row)
+        position = self._positions.get(row)
+        if position is None:
+            position = self._one("SELECT count(*) FROM segment WHERE exchange = ?", row)
         fields: Headers = ()
         if position == 0 and head is not None:
             fields, times = head.headers, [head.at, *times]
@@ -254,6 +260,7 @@ class Keeper:
         self._connection.execute(
             "INSERT INTO segment VALUES (?, ?, ?, ?)", (row, position, answer, codec.pack_times(codec.grained(times)))
         )
+        self._positions[row] = position + 1
 
     def _segments(self, row: int) -> tuple[int, Headers, list[Chunk], int]:
         """Status, field lines, chunks and time of the head of a stream in flight, as far as it was written."""
@@ -305,6 +312,7 @@ class Keeper:
             changes = ", ".join(f"{name} = :{name}" for name in columns if name != "id")
             self._connection.execute(f"UPDATE exchange SET {changes} WHERE id = :id", columns)
             self._connection.execute("DELETE FROM segment WHERE exchange = ?", (row,))
+            self._positions.pop(row, None)
         else:
             row = int(
                 self._connection.execute(f"INSERT INTO exchange ({names}) VALUES ({marks})", columns).lastrowid or 0
