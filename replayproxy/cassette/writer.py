@@ -282,8 +282,8 @@ class Writer:
     def _next_batch(self) -> list[_Order]:
         """Wait for something, then gather more for a moment; somebody who waits cuts the moment short.
 
-        The moment is slept through: to take each piece as it comes would wake this thread a thousand times a second,
-        and with it cost a fifth of what recording costs.
+        The moment is slept through: to take each piece as it comes would wake this thread for every one of them, in the
+        middle of what the event loop does.
         """
         try:
             batch = [self._queue.get(timeout=CHECKPOINT_NANOSECONDS / 1e9)]

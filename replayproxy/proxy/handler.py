@@ -36,7 +36,7 @@ from replayproxy.proxy.recorder import Both, Recorder
 from replayproxy.proxy.tally import Tally
 
 NEIGHBOURS = 16
-"""Recordings that are compared in earnest with a request that has none: 0.2 ms each."""
+"""Recordings that are compared in earnest with a request that has none: 0.05 ms each for a chat of sixty words."""
 
 _PRESENTS_TICKET = b'"kv_transfer_params"'
 

@@ -170,6 +170,7 @@ class Veil:
         safe = min([limit, *(self._begun(data, at, channels.get(channel)) for channel, at in open_at.items())])
         if self._suspects(data, self._fields.envelopes, channels):
             data = self._masked(data, open_at)
+            self._said = self._channels(data, self._fragments(data))  # what is remembered has its masks
         if final:
             data = self._without_end(data)
         return data, safe
