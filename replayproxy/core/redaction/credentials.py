@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from urllib.parse import quote, unquote_to_bytes
@@ -50,6 +50,7 @@ _PARAMETER = re.compile(
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9-]*\s+(?=\S)")
 _SIMPLE = re.compile(rb"[A-Za-z0-9._~+/=%@!$&*()|;:^-]+")
 _NUMBER = re.compile(rb"[0-9.eE+-]+")
+_NEVER_SIMPLE = (b"\n", b'"', b" ", b",")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ class Credentials:
     """What is to be masked wherever it stands, longest first, in every spelling but escapes."""
 
     needles: tuple[bytes, ...] = ()
+    odd: tuple[bytes, ...] = field(init=False, compare=False)
+    """Those that may hold quotes, white space or escapes."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "odd", tuple(needle for needle in self.needles if not is_simple(needle)))
 
     def __add__(self, other: Credentials) -> Credentials:
         if not other.needles or other.needles == self.needles:
@@ -66,7 +72,7 @@ class Credentials:
     def open_at(self, text: bytes) -> int:
         """Where the beginning of one stands whose end is still to come; the length of the text where none does."""
         start = len(text)
-        for needle in self.needles:
+        for needle in self.odd if text.endswith(_NEVER_SIMPLE) else self.needles:
             at = text.find(needle[:1], max(0, len(text) - len(needle) + 1))
             while at >= 0 and not needle.startswith(text[at:]):
                 at = text.find(needle[:1], at + 1)

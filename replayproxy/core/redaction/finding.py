@@ -66,13 +66,12 @@ class Finder:
             return False
         if spelling.HIDING.search(text) is not None:
             return True
-        odd = [needle for needle in self.credentials.needles if not access.is_simple(needle)]
-        return bool(odd) and _BEHIND_ANY.search(text) is not None
+        return bool(self.credentials.odd) and _BEHIND_ANY.search(text) is not None
 
     def open_at(self, text: bytes) -> int:
         """Where something begins that may yet become a secret; the length of the text where nothing does."""
         start = min(shapes.open_at(text), self.credentials.open_at(text))
-        if b"\\" in text[-_TAIL:] and any(not access.is_simple(needle) for needle in self.credentials.needles):
+        if self.credentials.odd and b"\\" in text[-_TAIL:]:
             whole = _CUT_ESCAPE.sub(b"", text)
             offset = max(0, len(whole) - _TAIL)
             read = spelling.of_json(whole[offset:])
