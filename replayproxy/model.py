@@ -9,7 +9,7 @@ Everything here is a frozen value without an identity. Times are integer nanosec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -74,6 +74,50 @@ class End(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Chunks:
+    """Chunks one after the other, in columns: who keeps, searches or packs thousands of them pays for none singly.
+
+    `cuts` are their sizes in bytes, `times` what `Chunk.at` is; `sum(cuts) == len(body)`, one time a cut.
+    """
+
+    body: bytes = b""
+    cuts: Sequence[int] = ()
+    times: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, chunks: Iterable[Chunk]) -> Chunks:
+        """Put single ones together."""
+        if isinstance(chunks, Chunks):
+            return chunks
+        columns = tuple(zip(*chunks, strict=True))
+        times, pieces = columns or ((), ())
+        return cls(b"".join(pieces), tuple(map(len, pieces)), times)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Chunks]) -> Chunks:
+        """Those of all parts, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        cuts: list[int] = []
+        times: list[int] = []
+        for part in parts:
+            cuts += part.cuts
+            times += part.times
+        return cls(b"".join([part.body for part in parts]), cuts, times)
+
+    def data(self) -> list[bytes]:
+        """The bytes of each."""
+        stops = list(accumulate(self.cuts))
+        return [self.body[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return map(Chunk, self.times, self.data())
+
+    def __len__(self) -> int:
+        return len(self.cuts)
+
+
+@dataclass(frozen=True, slots=True)
 class Timeline:
     """The times alone, in ns since the request was complete, so that pacing and statistics never touch bytes."""
 
@@ -112,12 +156,9 @@ class Response:
                 f"with one time each ({len(self.timeline.chunks)})"
             )
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self) -> Chunks:
         """The body again as it was heard."""
-        start = 0
-        for at, stop in zip(self.timeline.chunks, accumulate(self.cuts), strict=True):
-            yield Chunk(at, self.body[start:stop])
-            start = stop
+        return Chunks(self.body, self.cuts, self.timeline.chunks)
 
     @cached_property
     def framed(self) -> bytes:
@@ -126,20 +167,15 @@ class Response:
         Kept with the value, because a recording that is asked for once is asked for again: one write of this replays
         12 times more streams a second than one write a chunk.
         """
-        return b"".join(b"%x\r\n%b\r\n" % (len(chunk.data), chunk.data) for chunk in self.chunks() if chunk.data)
+        return b"".join([b"%x\r\n%b\r\n" % (len(data), data) for data in self.chunks().data() if data])
 
     @classmethod
-    def of(cls, head: Head | None, chunks: list[Chunk], end: End) -> Response:
+    def of(cls, head: Head | None, chunks: Iterable[Chunk], end: End) -> Response:
         """Put together what a listener heard."""
         status, headers, at = (head.status, head.headers, head.at) if head else (0, (), end.at)
-        return cls(
-            status=status,
-            headers=headers,
-            body=b"".join(chunk.data for chunk in chunks),
-            cuts=tuple(len(chunk.data) for chunk in chunks),
-            timeline=Timeline(at, tuple(chunk.at for chunk in chunks), end.at),
-            ending=end.ending,
-        )
+        heard = Chunks.of(chunks)
+        timeline = Timeline(at, tuple(heard.times), end.at)
+        return cls(status, headers, heard.body, tuple(heard.cuts), timeline, end.ending)
 
 
 @dataclass(frozen=True, slots=True)

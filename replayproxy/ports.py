@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
-from replayproxy.model import Chunk, End, Exchange, Head, Key, Leg, Place, Request, Response
+from replayproxy.model import Chunk, Chunks, End, Exchange, Head, Key, Leg, Place, Request, Response
 
 
 class Listener(Protocol):
@@ -138,7 +138,7 @@ class Piece:
     request: Request
     recorded_at: int
     head: Head | None
-    chunks: tuple[Chunk, ...]
+    chunks: Chunks
     end: End | None = None
     key: Key | None = None
     scope: str = ""
@@ -148,8 +148,8 @@ class Piece:
     """About how many bytes of memory wait with this piece."""
 
     def __post_init__(self) -> None:
-        waiting = 1000 + len(self.request.body) + 100 * len(self.chunks)
-        object.__setattr__(self, "size", waiting + sum([len(chunk.data) for chunk in self.chunks]))
+        waiting = 1000 + len(self.request.body) + 100 * len(self.chunks) + len(self.chunks.body)
+        object.__setattr__(self, "size", waiting)
 
     @classmethod
     def of(cls, tape: int, exchange: Exchange) -> Self:
@@ -161,7 +161,7 @@ class Piece:
             request=exchange.request,
             recorded_at=exchange.recorded_at,
             head=Head(timeline.head, response.status, response.headers) if response.status else None,
-            chunks=tuple(response.chunks()),
+            chunks=response.chunks(),
             end=End(timeline.end, response.ending),
             scope=exchange.scope,
             stalled=exchange.stalled,

@@ -15,7 +15,7 @@ from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.redaction import Redactor
-from replayproxy.model import Chunk, End, Ending, Exchange, Head, Headers, Leg, Request, Response, Timeline
+from replayproxy.model import Chunks, End, Ending, Exchange, Head, Headers, Leg, Request, Response, Timeline
 from replayproxy.ports import Piece
 
 MATCHER = Matcher(Rules(), Redactor(b"sixteen bytes of"))
@@ -143,7 +143,7 @@ def pieces(exchange: Exchange, tape: int, cuts: Sequence[int] = (), *, key: bool
             request=exchange.request,
             recorded_at=exchange.recorded_at,
             head=head,
-            chunks=tuple(Chunk(*chunk) for chunk in part),
+            chunks=Chunks.of(part),
             end=End(response.timeline.end, response.ending) if number == last else None,
             key=MATCHER.key(exchange.request) if key else None,
             scope=exchange.scope,
@@ -179,7 +179,7 @@ def unwritable(exchange: Exchange) -> list[Piece]:
     return [
         replace(whole, request=replace(exchange.request, headers=(("accept", "\ud800"),))),
         replace(whole, recorded_at=2**63),
-        replace(whole, chunks=(Chunk(2**80, b"x"),)),
+        replace(whole, chunks=Chunks(b"x", (1,), (2**80,))),
         replace(whole, scope="\ud800"),
     ]
 

@@ -17,7 +17,7 @@ from replayproxy.cli.redacting import rules_from
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.redaction import Redactor
 from replayproxy.errors import SettingsError
-from replayproxy.model import Chunk, End, Ending, Head
+from replayproxy.model import Chunks, End, Ending, Head
 from replayproxy.ports import Piece
 from replayproxy.settings import Settings
 from tests.apps import exchanges, recording, replaying, run, running
@@ -45,7 +45,7 @@ def old(cassette: Path) -> None:
     keeper = Keeper(cassette, Matcher(Rules()))
     keeper.begin()
     keeper.keep(
-        Piece(1, asked("hello"), EPOCH, Head(1, 200, JSON), (Chunk(2, b"{}"),), End(3, Ending.COMPLETE)),
+        Piece(1, asked("hello"), EPOCH, Head(1, 200, JSON), Chunks(b"{}", (2,), (2,)), End(3, Ending.COMPLETE)),
     )
     keeper.commit()
     keeper.seal()

@@ -21,7 +21,7 @@ from replayproxy.core.openai import transfer_of
 from replayproxy.core.pd import splits
 from replayproxy.core.pd.legs import REQUEST_ID, json_of, without_hand_over
 from replayproxy.errors import CassetteError
-from replayproxy.model import Chunk, End, Exchange, Head, Leg
+from replayproxy.model import Chunks, End, Exchange, Head, Leg
 from replayproxy.ports import Piece
 
 
@@ -114,7 +114,7 @@ def _piece(tape: int, decode: Exchange, prefill: Exchange | None, prefill_name: 
         request=without_hand_over(decode.request) if prefill is not None else decode.request,
         recorded_at=began,
         head=head,
-        chunks=tuple(Chunk(chunk.at + offset, chunk.data) for chunk in response.chunks()),
+        chunks=Chunks(response.body, response.cuts, [at + offset for at in timeline.chunks]),
         end=End(timeline.end + offset, response.ending),
         scope=decode.scope,
         stalled=decode.stalled,

@@ -8,7 +8,6 @@ those before are then packed again.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import Facts, facts_of
 from replayproxy.core.sketch import sketch
 from replayproxy.errors import Damaged, SettingsError
-from replayproxy.model import Chunk, End, Ending, Head, Headers, Request, Response
+from replayproxy.model import Chunks, End, Ending, Head, Headers, Request, Response
 from replayproxy.ports import Piece
 
 TRAINED_AFTER = 256
@@ -52,7 +51,7 @@ class Keeper:
         self.matcher = matcher
         self.durable = full
         self._open_rows: dict[int, int] = {}
-        self._heard: dict[int, list[Chunk]] = {}
+        self._heard: dict[int, list[Chunks]] = {}
         self._heard_bytes = 0
         self._positions: dict[int, int] = {}
         """How many segments an open row has."""
@@ -183,7 +182,7 @@ class Keeper:
         heard = self._forget(piece.tape)
         if heard is not None:
             del self._open_rows[piece.tape]
-            self._finish(row, piece, [*heard, *piece.chunks])
+            self._finish(row, piece, Chunks.joined([*heard, piece.chunks]))
             return
         self._add_segment(row, piece.head, piece.chunks)
         del self._open_rows[piece.tape]
@@ -195,15 +194,15 @@ class Keeper:
         heard = self._heard.get(piece.tape)
         if heard is None:
             return
-        heard += piece.chunks
+        heard.append(piece.chunks)
         self._heard_bytes += _weight(piece.chunks)
         if self._heard_bytes > REMEMBERED:
             self._forget(piece.tape)
 
-    def _forget(self, tape: int) -> list[Chunk] | None:
+    def _forget(self, tape: int) -> list[Chunks] | None:
         heard = self._heard.pop(tape, None)
         if heard is not None:
-            self._heard_bytes -= _weight(heard)
+            self._heard_bytes -= sum(map(_weight, heard))
         return heard
 
     def _forget_all(self) -> None:
@@ -248,26 +247,26 @@ class Keeper:
         )
         return row
 
-    def _add_segment(self, row: int, head: Head | None, chunks: Sequence[Chunk]) -> None:
-        times = [chunk.at for chunk in chunks]
+    def _add_segment(self, row: int, head: Head | None, chunks: Chunks) -> None:
+        times = list(chunks.times)
         position = self._positions.get(row)
         if position is None:
             position = self._one("SELECT count(*) FROM segment WHERE exchange = ?", row)
         fields: Headers = ()
         if position == 0 and head is not None:
             fields, times = head.headers, [head.at, *times]
-        answer = self._codec.pack_segment(fields, [chunk.data for chunk in chunks])
+        answer = self._codec.pack_segment(fields, chunks)
         self._connection.execute(
             "INSERT INTO segment VALUES (?, ?, ?, ?)", (row, position, answer, codec.pack_times(codec.grained(times)))
         )
         self._positions[row] = position + 1
 
-    def _segments(self, row: int) -> tuple[int, Headers, list[Chunk], int]:
+    def _segments(self, row: int) -> tuple[int, Headers, Chunks, int]:
         """Status, field lines, chunks and time of the head of a stream in flight, as far as it was written."""
         status = self._one("SELECT status FROM exchange WHERE id = ?", row)
         fields: Headers = ()
         head_at = 0
-        chunks: list[Chunk] = []
+        chunks: list[Chunks] = []
         rows = self._connection.execute(
             "SELECT answer, times FROM segment WHERE exchange = ? ORDER BY position", (row,)
         )
@@ -277,12 +276,12 @@ class Keeper:
             ticks = codec.unpack_times(times)
             if len(ticks) > len(pieces):
                 fields, head_at = lines, ticks.pop(0) * TICK
-            chunks += [Chunk(tick * TICK, data) for tick, data in zip(ticks, pieces, strict=True)]
-        return status, fields, chunks, head_at
+            chunks.append(Chunks(b"".join(pieces), tuple(map(len, pieces)), [tick * TICK for tick in ticks]))
+        return status, fields, Chunks.joined(chunks), head_at
 
-    def _finish(self, row: int | None, piece: Piece, chunks: Sequence[Chunk]) -> None:
+    def _finish(self, row: int | None, piece: Piece, chunks: Chunks) -> None:
         assert piece.end is not None
-        response = codec.as_read(Response.of(piece.head, list(chunks), piece.end))
+        response = codec.as_read(Response.of(piece.head, chunks, piece.end))
         request = piece.request
         key = piece.key or self.matcher.key(request)
         facts = facts_of(request, response)
@@ -322,7 +321,7 @@ class Keeper:
                 "INSERT INTO sketch VALUES (?, ?, ?)",
                 (row, columns["endpoint"], sketch(self.matcher.compared(request))),
             )
-        self._store(row, 0, request, response, [chunk.data for chunk in chunks])
+        self._store(row, 0, request, response)
         for position, leg in enumerate(piece.legs, 1):
             heard = codec.as_read(leg.response)
             self._connection.execute(
@@ -334,15 +333,15 @@ class Keeper:
                     codec.digest_of_leg(key, leg),
                 ),
             )
-            self._store(row, position, leg.request, heard, [chunk.data for chunk in heard.chunks()])
+            self._store(row, position, leg.request, heard)
 
-    def _store(self, row: int, leg: int, request: Request, response: Response, chunks: Sequence[bytes]) -> None:
+    def _store(self, row: int, leg: int, request: Request, response: Response) -> None:
         self._connection.execute(
             "INSERT OR REPLACE INTO payload VALUES (?, ?, ?, ?)",
             (
                 payload_id(row, leg),
                 self._codec.pack_request(request),
-                self._codec.pack_answer(response.headers, chunks),
+                self._codec.pack_answer(response.headers, response.chunks().data()),
                 codec.pack_times(codec.ticks_of(response.timeline)),
             ),
         )
@@ -374,7 +373,7 @@ class Keeper:
             self.begin()
             for row in rows:
                 piece = self._so_far(row)
-                end = End(piece.chunks[-1].at if piece.chunks else piece.head.at if piece.head else 0, ending)
+                end = End(piece.chunks.times[-1] if piece.chunks else piece.head.at if piece.head else 0, ending)
                 self._finish(row, replace(piece, end=end), piece.chunks)
             self.commit()
         return len(rows)
@@ -414,7 +413,7 @@ class Keeper:
             request=self._codec.unpack_request(frame, method, path),
             recorded_at=recorded_at,
             head=Head(head_at, status, fields) if status else None,
-            chunks=tuple(chunks),
+            chunks=chunks,
             key=f"{TAG}:{key.hex()}",
             scope=scope or "",
         )
@@ -517,9 +516,9 @@ class Keeper:
         return int(number)
 
 
-def _weight(chunks: Sequence[Chunk]) -> int:
+def _weight(chunks: Chunks) -> int:
     """About how many bytes of memory they take."""
-    return 100 * len(chunks) + sum([len(chunk.data) for chunk in chunks])
+    return 50 * len(chunks) + len(chunks.body)
 
 
 def derived_columns(request: Request, response: Response, facts: Facts) -> dict[str, int | str | None]:

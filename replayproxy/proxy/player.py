@@ -58,4 +58,4 @@ class Player:
 
 def _some(response: Response, chunks: tuple[Chunk, ...]) -> Response:
     """A part of an answer, to be played as one burst."""
-    return Response.of(Head(0, response.status, response.headers), list(chunks), End(0, response.ending))
+    return Response.of(Head(0, response.status, response.headers), chunks, End(0, response.ending))

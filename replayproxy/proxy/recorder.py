@@ -18,7 +18,7 @@ from replayproxy.core.openai import is_event_stream, said_everything
 from replayproxy.core.redaction import Redactor, Veil
 from replayproxy.core.redaction.credentials import NONE
 from replayproxy.errors import UpstreamError, UpstreamTimeout
-from replayproxy.model import Chunk, End, Ending, Head, Key, Leg, Request, Response
+from replayproxy.model import Chunk, Chunks, End, Ending, Head, Key, Leg, Request, Response
 from replayproxy.ports import Archive, Clock, Listener, Piece, Upload
 from replayproxy.proxy.tally import Tally
 
@@ -80,8 +80,9 @@ class Tape:
         self._uploading = False
         self._stored: Request | None = None
         self._head: Head | None = None
-        self._chunks: list[Chunk] = []
-        self._bytes = 0
+        self._body = bytearray()
+        self._cuts: list[int] = []
+        self._times: list[int] = []
         self._said = b""
         self._end: End | None = None
         self._lost = False
@@ -114,8 +115,11 @@ class Tape:
         return Ending.PROXY_STOPPED if self._recorder.stopping else Ending.CLIENT_GONE
 
     def _has_said_everything(self) -> bool:
-        last = self._said + b"".join(chunk.data for chunk in self._chunks[-4:])
-        return said_everything(self._asked.path, last) is True
+        return said_everything(self._asked.path, self._said + self._last()) is True
+
+    def _last(self) -> bytes:
+        """The last four chunks, in which a stream says that it is over."""
+        return bytes(self._body[len(self._body) - sum(self._cuts[-4:]) :])
 
     # Hearing
 
@@ -148,15 +152,18 @@ class Tape:
 
     def chunk(self, chunk: Chunk) -> None:
         """Keep a chunk."""
-        self._chunks.append(chunk)
-        self._bytes += len(chunk.data)
-        if self._bytes >= PIECE_BYTES:
+        at, data = chunk
+        self._body += data
+        self._cuts.append(len(data))
+        self._times.append(at)
+        if len(self._body) >= PIECE_BYTES:
             self.let_go()
 
     def burst(self, response: Response) -> None:
         """Keep many."""
-        for chunk in response.chunks():
-            self.chunk(chunk)
+        self._body += response.body
+        self._cuts += response.cuts
+        self._times += response.timeline.chunks
 
     def leg(self, leg: Leg) -> None:
         """Keep a leg, in the order in which they began, with the field lines that may be kept."""
@@ -183,22 +190,28 @@ class Tape:
 
     def let_go(self) -> None:
         """Hand over what was heard since the last time; not to an archive that is waited for."""
-        if not self._chunks or self._end is not None or self.congested:
+        if not self._cuts or self._end is not None or self.congested:
             return
-        self._said = b"".join(chunk.data for chunk in self._chunks[-4:])
-        decided = self._chunks if self._veil is None else self._decided(self._veil)
+        self._said = self._last()
+        heard = self._heard()
+        decided = heard if self._veil is None else self._decided(self._veil, heard)
         if decided:
             self._hand_over(self._head, decided)
-        self._chunks = []
-        self._bytes = 0
 
-    def _decided(self, veil: Veil) -> list[Chunk]:
+    def _heard(self) -> Chunks:
+        """What was heard since the last time."""
+        heard = Chunks(bytes(self._body), self._cuts, self._times)
+        self._body.clear()
+        self._cuts, self._times = [], []
+        return heard
+
+    def _decided(self, veil: Veil, heard: Chunks) -> Chunks:
         """What may be kept by now."""
         if self._lost:
-            return []
-        veil.hear(*self._chunks)
+            return Chunks()
+        veil.hear(heard)
         if self._uploading:  # the request that stands before them may have been cut within a secret
-            return []
+            return Chunks()
         decided = veil.decide()
         if veil.too_long:
             self._lose("too long to look for secrets")
@@ -206,16 +219,16 @@ class Tape:
 
     def _keep(self) -> None:
         """Hand over all that is left."""
-        head, chunks = self._head, self._chunks
+        head, chunks = self._head, self._heard()
         if self._veil is not None:
             self._uploading = False
-            self._veil.hear(*chunks)
+            self._veil.hear(chunks)
             head, chunks = self._veil.finish(head)
             if self._veil.too_long and not self._lost:
                 self._lose("too long to look for secrets")
         self._hand_over(head, chunks)
 
-    def _hand_over(self, head: Head | None, chunks: list[Chunk]) -> None:
+    def _hand_over(self, head: Head | None, chunks: Chunks) -> None:
         if self._lost:
             return
         if self._uploaded:
@@ -229,7 +242,7 @@ class Tape:
             request=self._stored,
             recorded_at=self._recorded_at,
             head=head,
-            chunks=tuple(chunks),
+            chunks=chunks,
             end=self._end,
             key=self._key,
             scope=self._scope,

@@ -14,7 +14,7 @@ from replayproxy.cassette.codec import Codec
 from replayproxy.core import canonical
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.redaction import Redactor
-from replayproxy.model import Head, Place, Request, Response
+from replayproxy.model import Chunks, Head, Place, Request, Response
 from tests.bench.conversation import PATH
 from tests.bench.replay import CHATS, CHUNKS, recorded
 from tests.bench.report import Verdict, table
@@ -73,7 +73,7 @@ def _veiled(redactor: Redactor, response: Response) -> object:
     veil = redactor.veil(redactor.credentials(asked))
     head = veil.head(Head(0, response.status, response.headers))
     for number, chunk in enumerate(response.chunks(), 1):
-        veil.hear(chunk)
+        veil.hear(Chunks.of([chunk]))
         if number % 50 == 0:
             veil.decide()
     return veil.finish(head)

@@ -15,7 +15,7 @@ import orjson
 
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.core.matching import Matcher, Rules
-from replayproxy.model import Chunk, End, Ending, Head, Request
+from replayproxy.model import Chunks, End, Ending, Head, Request
 from replayproxy.ports import Piece
 from tests import wire
 from tests.apps import replaying, run, running
@@ -94,7 +94,8 @@ def _record(path: Path) -> None:
         keeper.begin()
         for number in range(start, start + 1000):
             request = Request("POST", PATH, (("Content-Type", "application/json"),), body(number, 17))
-            chunks = (Chunk(2_000_000, b'data: {"choices":[{"delta":{"content":"yes"}}]}\n\ndata: [DONE]\n\n'),)
+            said = b'data: {"choices":[{"delta":{"content":"yes"}}]}\n\ndata: [DONE]\n\n'
+            chunks = Chunks(said, (len(said),), (2_000_000,))
             keeper.keep(Piece(number + 1, request, number, head, chunks, End(3_000_000, Ending.COMPLETE)))
         keeper.commit()
         keeper.train_when_due()

@@ -18,7 +18,7 @@ from replayproxy.cassette.verifying import verify
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.redaction import Redactor
 from replayproxy.errors import CassetteError, Locked, SettingsError
-from replayproxy.model import Chunk, End, Ending, Head, Leg, Place, Request, Response
+from replayproxy.model import Chunk, Chunks, End, Ending, Head, Leg, Place, Request, Response
 from replayproxy.ports import Piece
 from tests.fakes import EPOCH, JSON, SSE
 from tests.recordings import asked
@@ -58,7 +58,7 @@ def write(path: Path, count: int = 30, *, matcher: Matcher | None = None, end: b
                 request=request,
                 recorded_at=EPOCH + number,
                 head=Head(response.timeline.head, 200, response.headers),
-                chunks=tuple(response.chunks()),
+                chunks=response.chunks(),
                 end=End(response.timeline.end, Ending.COMPLETE) if end else None,
                 legs=(leg,) if number == 0 else (),
             )
@@ -202,7 +202,14 @@ def test_a_body_in_a_coding_that_is_not_known_is_named(tmp_path: Path) -> None:
     fields = (*JSON, ("content-encoding", "br"))
     keeper.begin()
     keeper.keep(
-        Piece(1, Request("GET", "/"), EPOCH, Head(1, 200, fields), (Chunk(2, b"\x8b\x02"),), End(3, Ending.COMPLETE))
+        Piece(
+            1,
+            Request("GET", "/"),
+            EPOCH,
+            Head(1, 200, fields),
+            Chunks(b"\x8b\x02", (2,), (2,)),
+            End(3, Ending.COMPLETE),
+        )
     )
     keeper.commit()
     keeper.seal()

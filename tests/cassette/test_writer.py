@@ -661,7 +661,7 @@ def test_a_poisoned_piece_takes_its_whole_tape(tmp_path: Path, bad: int, at_once
     """An answer with a hole is none: nothing of it stays, nothing more of it is written, and it is counted once."""
     kept = chats(3)
     parts = pieces(chats(1, first=99)[0], 99, (2, 4))
-    parts[bad] = replace(parts[bad], chunks=tuple(chunk._replace(at=2**80) for chunk in parts[bad].chunks))
+    parts[bad] = replace(parts[bad], chunks=replace(parts[bad].chunks, times=[2**80] * len(parts[bad].chunks)))
 
     async def story() -> None:
         async with studio(tmp_path) as here:

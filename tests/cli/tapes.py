@@ -31,7 +31,7 @@ import pytest
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.cli.main import main
 from replayproxy.core.matching import Matcher, Rules
-from replayproxy.model import Chunk, End, Ending, Head, Headers, Leg, Request, Response, Timeline
+from replayproxy.model import Chunk, Chunks, End, Ending, Head, Headers, Leg, Request, Response, Timeline
 from replayproxy.ports import Piece
 from tests.processes import environment
 from tests.recordings import MATCHER
@@ -107,7 +107,7 @@ def piece(
     started: float = 0,
 ) -> Piece:
     """A whole tape in one piece."""
-    return Piece(next(_tapes), request, DAY + round(started * MS), head, tuple(chunks), End(end, ending))
+    return Piece(next(_tapes), request, DAY + round(started * MS), head, Chunks.of(chunks), End(end, ending))
 
 
 def in_flight(whole: Piece) -> Piece:

@@ -14,7 +14,7 @@ import pytest
 
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.core.matching import Matcher, Rules
-from replayproxy.model import Chunk, End, Ending, Head, Request
+from replayproxy.model import Chunks, End, Ending, Head, Request
 from replayproxy.ports import Piece
 from tests.processes import environment, recording, replayproxy
 
@@ -26,7 +26,7 @@ def a_cassette(path: Path, exchanges: int = 30) -> Path:
     for number in range(exchanges):
         head, end = Head(1_000_000, 200, ()), End(3_000_000, Ending.COMPLETE)
         request = Request("POST", "/v1/chat/completions", (), os.urandom(300).hex().encode())
-        keeper.keep(Piece(number, request, 1, head, (Chunk(2_000_000, b"data: 1\n\n"),), end))
+        keeper.keep(Piece(number, request, 1, head, Chunks(b"data: 1\n\n", (9,), (2_000_000,)), end))
     keeper.commit()
     keeper.seal()
     return path

@@ -3,16 +3,17 @@
     data: {"choices":[{"index":0,"delta":{"content":"sk-"}}]}      channel (content):  sk-pro…
     data: {"choices":[{"index":0,"delta":{"content":"pro"}}]}                          └┬┘└┬┘
 
-Knows the fields in which the dialects give text, piece by piece, and nothing of secrets.
+What stands between the texts is the envelope: in a stream of tokens the same from event to event. Knows the fields in
+which the dialects give text, piece by piece, and nothing of secrets.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from replayproxy.core.redaction import rules
 
@@ -31,11 +32,14 @@ _NAMES = (
 
 @cache
 def _pattern(names: Sequence[bytes]) -> re.Pattern[bytes]:
-    """A field of one of these names, and its text. For one name it begins with a word, which is found quickly."""
-    called = b"|".join(names)
-    if len(names) == 1:
-        return re.compile(b'"' + called + rb'"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
-    return re.compile(b'"(' + called + rb')"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
+    """A field of one of these names, and its text."""
+    return re.compile(b'"(' + b"|".join(names) + rb')"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
+
+
+@cache
+def _splitting(name: bytes) -> re.Pattern[bytes]:
+    """A field of this name and its text. It begins with a word, which is found quickly."""
+    return re.compile(b'("' + name + rb'"\s*:\s*")([^"\\]*(?:\\.[^"\\]*)*)')
 
 
 _FRAGMENT = _pattern(_NAMES)
@@ -54,8 +58,8 @@ class Pieces:
     """A text that stands in several places of another one."""
 
     def __init__(self, whole: bytes, spans: Sequence[tuple[int, int]]) -> None:
-        self._spans = spans
         self.text = b"".join([whole[start:stop] for start, stop in spans])
+        self._spans = spans
 
     @cached_property
     def _at(self) -> list[int]:
@@ -78,60 +82,83 @@ class Pieces:
             index += 1
 
 
+class _Third(Pieces):
+    """Every third part of a whole. Where they stand is reckoned when somebody asks, which is seldom."""
+
+    def __init__(self, parts: list[bytes]) -> None:
+        self.text = b"".join(parts[2::3])
+        self._parts = parts
+
+    @cached_property
+    def _spans(self) -> Sequence[tuple[int, int]]:  # type: ignore[override]  # of Pieces: an attribute
+        return list(pairwise(accumulate(map(len, self._parts))))[1::3]
+
+
 class Fields:
     """The fields in which one answer gives text. To look for all that there are costs 1.7 us an event; an answer uses
     one or two, and what stands between these is nearly always the same."""
 
     def __init__(self) -> None:
         self._used: tuple[bytes, ...] = (b"content",)  # of a chat
+        self._interleaved = False
+        self._complete = b""
         self.envelopes = b""
-        """What stood between the fragments of the last data, each once."""
+        """What stood between the texts of the last data, each once."""
 
-    def fragments(self, data: bytes) -> list[Fragment]:
-        """What each event adds to a text."""
-        found = self._of_used(data)
-        self.envelopes = _between(data, found)
-        if any(match[1] not in self._used for match in _FRAGMENT.finditer(self.envelopes)):
-            found = [(match[1], *match.span(2)) for match in _FRAGMENT.finditer(data)]
-            self._used = tuple(sorted({name for name, _, _ in found}.union(self._used)))
-            self.envelopes = _between(data, found)
-        return found
-
-    def _of_used(self, data: bytes) -> list[Fragment]:
+    def channels(self, data: bytes) -> dict[Channel, Pieces]:
+        """What the events say together. Interleaved, events with the same indexes go on with the same text."""
         if len(self._used) == 1:
-            (name,) = self._used
-            return [(name, *match.span(1)) for match in _pattern(self._used).finditer(data)]
+            parts = _splitting(self._used[0]).split(data)
+            if self._are_all(_distinct(parts[::3]) + _distinct(parts[1::3]), said=len(parts) > 1):
+                if not self._interleaved:
+                    return {self._used: _Third(parts)} if len(parts) > 1 else {}
+                return _by_index(data, self._fragments(data))
+        found = self._fragments(data)
+        if not self._are_all(_between(data, found), said=bool(found)):
+            self._used = tuple(sorted({match[1] for match in _FRAGMENT.finditer(data)}.union(self._used)))
+            found = self._fragments(data)
+            self._are_all(_between(data, found), said=bool(found))
+        return _by_index(data, found) if self._interleaved else _by_name(data, found)
+
+    def _fragments(self, data: bytes) -> list[Fragment]:
+        """What each event adds to a text."""
         return [(match[1], *match.span(2)) for match in _pattern(self._used).finditer(data)]
 
+    def _are_all(self, between: Iterable[bytes], *, said: bool) -> bool:
+        """Whether no other field gives text between these. What is as before need not be looked at again."""
+        self.envelopes = b"\n".join(between)
+        if self.envelopes == self._complete:
+            return True
+        self._interleaved = self._interleaved or (said and _MANY.search(self.envelopes) is not None)
+        if any(match[1] not in self._used for match in _FRAGMENT.finditer(self.envelopes)):
+            return False
+        self._complete = self.envelopes
+        return True
 
-def _between(data: bytes, found: list[Fragment]) -> bytes:
+
+def _distinct(parts: list[bytes]) -> list[bytes]:
+    """Each once. The first and the last of envelopes are others, those between them mostly the same."""
+    middle = parts[1:-1]
+    if len(middle) > 1 and middle.count(middle[0]) == len(middle):
+        return [parts[0], middle[0], parts[-1]]
+    return list(dict.fromkeys(parts))
+
+
+def _between(data: bytes, found: list[Fragment]) -> Iterable[bytes]:
     starts = [start for _, start, _ in found]
     stops = [stop for _, _, stop in found]
-    return b"\n".join(
-        dict.fromkeys([data[stop:start] for stop, start in zip((0, *stops), (*starts, None), strict=True)])
-    )
+    return dict.fromkeys([data[stop:start] for stop, start in zip((0, *stops), (*starts, None), strict=True)])
 
 
-def is_interleaved(data: bytes) -> bool:
-    """Whether there may be several texts of one name: choices, tool calls, items."""
-    return _MANY.search(data) is not None
-
-
-def channels(data: bytes, found: list[Fragment], *, interleaved: bool) -> dict[Channel, Pieces]:
-    """The joined texts. Interleaved, events with the same indexes go on with the same text."""
+def _by_name(data: bytes, found: list[Fragment]) -> dict[Channel, Pieces]:
     spans: dict[Channel, list[tuple[int, int]]] = {}
-    if interleaved:
-        for channel, start, stop in _by_index(data, found):
-            spans.setdefault(channel, []).append((start, stop))
-    elif len(names := {name for name, _, _ in found}) == 1:
-        spans[(names.pop(),)] = [(start, stop) for _, start, stop in found]
-    else:
-        for name, start, stop in found:
-            spans.setdefault((name,), []).append((start, stop))
+    for name, start, stop in found:
+        spans.setdefault((name,), []).append((start, stop))
     return {channel: Pieces(data, places) for channel, places in spans.items()}
 
 
-def _by_index(data: bytes, found: list[Fragment]) -> Iterator[tuple[Channel, int, int]]:
+def _by_index(data: bytes, found: list[Fragment]) -> dict[Channel, Pieces]:
+    spans: dict[Channel, list[tuple[int, int]]] = {}
     line_end = -1
     indexes: tuple[bytes, ...] = ()
     seen: dict[bytes, int] = {}
@@ -143,7 +170,8 @@ def _by_index(data: bytes, found: list[Fragment]) -> Iterator[tuple[Channel, int
             indexes = tuple(_INDEX.findall(data, line, line_end))
             seen = {}
         turn = seen[name] = seen.get(name, 0) + 1
-        yield (*indexes, name, b"%d" % turn), start, stop
+        spans.setdefault((*indexes, name, b"%d" % turn), []).append((start, stop))
+    return {channel: Pieces(data, places) for channel, places in spans.items()}
 
 
 def has_tokens(data: bytes) -> bool:

@@ -109,8 +109,7 @@ class Redactor:
         veil = self.veil(known)
         head = Head(response.timeline.head, response.status, response.headers) if response.status else None
         head = veil.head(head) if head is not None else None
-        for chunk in response.chunks():
-            veil.hear(chunk)
+        veil.hear(response.chunks())
         head, chunks = veil.finish(head)
         masked = Response.of(head, chunks, End(response.timeline.end, response.ending))
         return masked, veil.found

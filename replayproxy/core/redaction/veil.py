@@ -11,18 +11,20 @@ it be read; if it holds a secret it is kept without the coding, since nothing ca
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import accumulate
 from typing import NamedTuple
 
 from replayproxy.core import coding, headers
 from replayproxy.core.redaction import credentials as access
 from replayproxy.core.redaction import deltas, masks, rules
 from replayproxy.core.redaction.credentials import Credentials
-from replayproxy.core.redaction.deltas import Channel, Fragment, Pieces
+from replayproxy.core.redaction.deltas import Channel, Pieces
 from replayproxy.core.redaction.finding import BY_PATH, Finder, Found, put
 from replayproxy.core.redaction.rules import Rules
-from replayproxy.model import Chunk, End, Ending, Head, Headers, Response
+from replayproxy.model import Chunks, End, Ending, Head, Headers, Response
 
 MOST_HELD = 64 * 1024 * 1024
 """Bytes of an answer that must be seen whole before anything of it may be kept."""
@@ -63,7 +65,7 @@ class Veil:
         self._rules = said
         self._salt = salt
         self._finder = Finder(credentials, said.patterns, salt)
-        self._held: list[Chunk] = []
+        self._held: list[Chunks] = []
         self._bytes = 0
         self._is_json = False
         self._is_stream = False
@@ -71,7 +73,6 @@ class Veil:
         self._has_begun = False
         self._is_coded = False
         self._must_be_whole = False
-        self._is_interleaved = False
         self._fields = deltas.Fields()
         self._said: dict[Channel, Pieces] = {}
         self._harmless = b""
@@ -101,51 +102,37 @@ class Veil:
             if name.lower() not in self._rules.headers
         )
 
-    def hear(self, *chunks: Chunk) -> None:
+    def hear(self, chunks: Chunks) -> None:
         """Hold some chunks. Costs nothing."""
-        self._held += chunks
-        self._bytes += sum([len(chunk.data) for chunk in chunks])
+        self._held.append(chunks)
+        self._bytes += len(chunks.body)
 
-    def decide(self) -> list[Chunk]:
+    def decide(self) -> Chunks:
         """The chunks that may be kept by now: in them there is no secret, and no beginning of one."""
         if self._is_coded or self._rules.of_bodies or self._must_be_whole:
             if self._bytes > MOST_HELD:
                 self.too_long = True
                 self._held.clear()
-            return []
-        if not self._held:
-            return []
-        data = b"".join([chunk.data for chunk in self._held])
-        data, safe = self._looked_at(data, final=False)
-        kept = self._let_go(data, safe)
-        self._remember(data, sum([len(chunk.data) for chunk in kept]))
+            return Chunks()
+        held = Chunks.joined(self._held)
+        if not held:
+            return held
+        data, safe = self._looked_at(held.body, final=False)
+        kept, rest = _parted(replace(held, body=data), safe)
+        self._held = [rest] if rest else []
+        self._remember(data, len(kept.body))
         return kept
 
-    def finish(self, head: Head | None) -> tuple[Head | None, list[Chunk]]:
+    def finish(self, head: Head | None) -> tuple[Head | None, Chunks]:
         """The chunks that are left, and the head, which changes where a coding has to go. `head` is as it was given."""
+        held = Chunks.joined(self._held)
+        self._held = []
         if self._is_coded and head is not None:
-            return self._decoded(head)
-        data = b"".join(chunk.data for chunk in self._held)
-        data, _ = self._looked_at(data, final=True)
-        return head, self._let_go(data, len(data))
+            return self._decoded(head, held)
+        data, _ = self._looked_at(held.body, final=True)
+        return head, replace(held, body=data)
 
     # Deciding
-
-    def _let_go(self, data: bytes, safe: int) -> list[Chunk]:
-        """The first of the held chunks, as far as they end before `safe`; the others wait on, with their masks."""
-        kept: list[Chunk] = []
-        if safe >= len(data) and data == b"".join([chunk.data for chunk in self._held]):
-            kept, self._held = self._held, kept
-            return kept
-        held: list[Chunk] = []
-        start = 0
-        for chunk in self._held:
-            stop = start + len(chunk.data)
-            part = data[start:stop]
-            (held if held or stop > safe else kept).append(chunk if part == chunk.data else chunk._replace(data=part))
-            start = stop
-        self._held = held
-        return kept
 
     def _remember(self, data: bytes, released: int) -> None:
         """What stands before the bytes that are held."""
@@ -153,7 +140,7 @@ class Veil:
         self._raw_before = (self._raw_before + data[:released])[-BEFORE:]
         if released < len(data):
             last = data[max(0, released - _LAST) : released]
-            self._said = self._channels(last, self._fragments(last))
+            self._said = self._channels(last)
         for channel, pieces in self._said.items():
             self._before[channel] = (self._before.get(channel, b"") + pieces.text[-BEFORE:])[-BEFORE:]
 
@@ -164,13 +151,12 @@ class Veil:
         if self._comes_in_parts and not final:
             line = data.rfind(b"\n") + 1
             limit = line if len(data) - line < LONGEST_LINE else len(data)
-        fragments = self._fragments(data)
-        channels = self._said = self._channels(data, fragments)
+        channels = self._said = self._channels(data)
         open_at = {} if final else self._open_at(data, limit, channels)
         safe = min([limit, *(self._begun(data, at, channels.get(channel)) for channel, at in open_at.items())])
         if self._suspects(data, self._fields.envelopes, channels):
             data = self._masked(data, open_at)
-            self._said = self._channels(data, self._fragments(data))  # what is remembered has its masks
+            self._said = self._channels(data)  # what is remembered has its masks
         if final:
             data = self._without_end(data)
         return data, safe
@@ -188,8 +174,8 @@ class Veil:
         """Whether a closer look is worth while. Of a stream of tokens only what differs is looked at: 1 us an event."""
         if not channels:
             return bool(self._rules.paths) or self._finder.suspects(data)
-        if self._rules.of_bodies or any(needle in data for needle in self._credentials.needles):
-            return True
+        if self._rules.of_bodies or any(needle in data for needle in self._credentials.odd):
+            return True  # the others have no quotes: they stand in a text, or between two
         if envelopes != self._harmless and self._finder.suspects(envelopes):
             return True
         self._harmless = envelopes  # from one second to the next they are the same
@@ -219,7 +205,7 @@ class Veil:
     def _over_events(self, data: bytes, open_at: dict[Channel, int]) -> bytes:
         """Mask what the events say together."""
         changes: list[tuple[int, bytes]] = []
-        for channel, pieces in self._channels(data, self._fragments(data)).items():
+        for channel, pieces in self._channels(data).items():
 
             def find(text: bytes, channel: Channel = channel) -> list[Found]:
                 return _before(open_at.get(channel), self._finder.find(text, json=True, within=True))
@@ -273,14 +259,8 @@ class Veil:
 
     # What events say together
 
-    def _fragments(self, data: bytes) -> list[Fragment]:
-        return self._fields.fragments(data) if self._comes_in_parts else []
-
-    def _channels(self, data: bytes, fragments: list[Fragment]) -> dict[Channel, Pieces]:
-        if not fragments:
-            return {}
-        self._is_interleaved = self._is_interleaved or deltas.is_interleaved(self._fields.envelopes)
-        return deltas.channels(data, fragments, interleaved=self._is_interleaved)
+    def _channels(self, data: bytes) -> dict[Channel, Pieces]:
+        return self._fields.channels(data) if self._comes_in_parts else {}
 
     def _open_at(self, data: bytes, limit: int, channels: dict[Channel, Pieces]) -> dict[Channel, int]:
         """For each text, and for the whole, where something begins that may yet become a secret."""
@@ -298,27 +278,39 @@ class Veil:
 
     # Content codings
 
-    def _decoded(self, head: Head) -> tuple[Head, list[Chunk]]:
+    def _decoded(self, head: Head, coded: Chunks) -> tuple[Head, Chunks]:
         """As it came where nothing is hidden in it, else what it says."""
-        chunks, self._held = self._held, []
-        said = list(coding.decoded_chunks(Response.of(head, chunks, End(0, Ending.COMPLETE))))
-        if b"".join(said) == b"".join(chunk.data for chunk in chunks):
-            return head, chunks  # a coding that we do not know, or none
-        if sum(map(len, said)) >= coding.LIMIT:
+        said = list(coding.decoded_chunks(Response.of(head, coded, End(0, Ending.COMPLETE))))
+        plain = Chunks(b"".join(said), tuple(map(len, said)), coded.times)
+        if plain.body == coded.body:
+            return head, coded  # a coding that we do not know, or none
+        if len(plain.body) >= coding.LIMIT:
             self.too_long = True
             self.found.append(Trace(0, TOO_LONG))
-            return head, chunks
+            return head, coded
         veil = Veil(self._credentials, self._rules, self._salt)
-        plain = veil.head(head._replace(headers=headers.without(head.headers, "content-encoding")))
-        for chunk, data in zip(chunks, said, strict=True):
-            veil.hear(chunk._replace(data=data))
-        _, masked = veil.finish(plain)
+        bare = veil.head(head._replace(headers=headers.without(head.headers, "content-encoding")))
+        veil.hear(plain)
+        _, masked = veil.finish(bare)
         self.found = veil.found
-        if all(chunk.data == data for chunk, data in zip(masked, said, strict=True)):
-            return head, chunks
-        size = str(sum(map(len, said)))
-        lines = tuple((name, size if name.lower() == "content-length" else value) for name, value in plain.headers)
-        return plain._replace(headers=lines), masked
+        if masked.body == plain.body:
+            return head, coded
+        size = str(len(plain.body))
+        lines = tuple((name, size if name.lower() == "content-length" else value) for name, value in bare.headers)
+        return bare._replace(headers=lines), masked
+
+
+def _parted(chunks: Chunks, safe: int) -> tuple[Chunks, Chunks]:
+    """Those that end before `safe`, and the others."""
+    if safe >= len(chunks.body):
+        return chunks, Chunks()
+    stops = list(accumulate(chunks.cuts))
+    number = bisect_right(stops, safe)
+    stop = stops[number - 1] if number else 0
+    return (
+        Chunks(chunks.body[:stop], chunks.cuts[:number], chunks.times[:number]),
+        Chunks(chunks.body[stop:], chunks.cuts[number:], chunks.times[number:]),
+    )
 
 
 def _before(open_at: int | None, found: list[Found]) -> list[Found]:

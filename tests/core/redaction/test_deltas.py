@@ -45,15 +45,13 @@ TOGETHER: list[tuple[Sequence[object], list[bytes]]] = [
 def test_what_belongs_together_is_put_together(events: Sequence[object], texts: list[bytes]) -> None:
     """By choice, tool call or item, and by field."""
     data = stream(*events)
-    found = deltas.Fields().fragments(data)
-    channels = deltas.channels(data, found, interleaved=deltas.is_interleaved(data))
-    assert [pieces.text for pieces in channels.values()] == texts
+    assert [pieces.text for pieces in deltas.Fields().channels(data).values()] == texts
 
 
 def test_a_change_goes_where_the_text_stands() -> None:
     """Cut to the events, none of which becomes longer."""
     data = stream(delta(0, content="abc"), delta(0, content=""), delta(0, content="def"))
-    (pieces,) = deltas.channels(data, deltas.Fields().fragments(data), interleaved=False).values()
+    (pieces,) = deltas.Fields().channels(data).values()
     changed = put(data, pieces.changes(1, b"1234"))
     assert changed == stream(delta(0, content="a12"), delta(0, content=""), delta(0, content="34f"))
     assert [data[pieces.place(at) : pieces.place(at) + 1] for at in range(6)] == [b"a", b"b", b"c", b"d", b"e", b"f"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.redaction.credentials import Credentials
-from replayproxy.model import Chunk, End, Ending, Head, Headers, Request, Response
+from replayproxy.model import Chunk, Chunks, End, Ending, Head, Headers, Request, Response
 from tests.fakes import JSON, SSE
 
 SALT = b"0123456789abcdef"
@@ -42,7 +42,7 @@ def veiled(
     head = veil.head(Head(0, 200, headers))
     kept: list[Chunk] = []
     for at, data in enumerate(chunks):
-        veil.hear(Chunk(at, data))
+        veil.hear(Chunks.of([Chunk(at, data)]))
         if often:
             kept += veil.decide()
     _, rest = veil.finish(head)
@@ -173,7 +173,7 @@ def test_words_are_let_go_at_once() -> None:
     veil = Redactor(SALT).veil(known_to(KEY))
     veil.head(Head(0, 200, SSE))
     for word in ("The", " sea", " and", " the", " sky", "."):
-        veil.hear(Chunk(0, event(word)))
+        veil.hear(Chunks.of([Chunk(0, event(word))]))
         assert len(veil.decide()) == 1
 
 
@@ -183,7 +183,7 @@ def test_the_beginning_of_a_secret_is_held_until_it_is_decided() -> None:
     veil.head(Head(0, 200, SSE))
     let_go = []
     for at in range(0, len(KEY), 3):
-        veil.hear(Chunk(0, event(KEY[at : at + 3])))
+        veil.hear(Chunks.of([Chunk(0, event(KEY[at : at + 3]))]))
         let_go.append(len(veil.decide()))
     assert let_go == [0] * (len(let_go) - 1) + [len(let_go)]
     begun = [event(KEY[:6]), event(" no")]
@@ -268,8 +268,8 @@ def test_a_secret_in_a_coded_answer() -> None:
         veil = Redactor(SALT).veil(known_to(KEY))
         head: Head | None = veil.head(Head(0, 200, fields))
         for at, byte in enumerate(data):
-            veil.hear(Chunk(at, bytes((byte,))))
-            assert veil.decide() == []
+            veil.hear(Chunks.of([Chunk(at, bytes((byte,)))]))
+            assert not veil.decide()
         head, chunks = veil.finish(head)
         assert head is not None
         said = b"".join(chunk.data for chunk in chunks)
