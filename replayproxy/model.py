@@ -111,7 +111,10 @@ class Chunks:
         return [self.body[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
 
     def __iter__(self) -> Iterator[Chunk]:
-        return map(Chunk, self.times, self.data())
+        start = 0
+        for at, size in zip(self.times, self.cuts, strict=True):
+            yield Chunk(at, self.body[start : start + size])
+            start += size
 
     def __len__(self) -> int:
         return len(self.cuts)

@@ -184,8 +184,9 @@ def facts_of(request: Request, response: Response) -> Facts:
         transfer = transfer_of(asked, body)
         return Facts(name, bool(asked.get("stream")), prompt, completion, cached, _finish(body), transfer=transfer)
     ends = [_read(event) for event in events_of([_ending_of(decoded(response))])]
+    first, first_content = _beginning_of(response)
     usage: tuple[int | None, ...] = (None, None, None)
-    for value in (next((_read(event) for _, event in events_at(response)), {}), *ends):
+    for value in (first, *ends):
         usage = tuple(old if new is None else new for new, old in zip(_usage(value), usage, strict=True))
     return Facts(
         model=name,
@@ -194,7 +195,7 @@ def facts_of(request: Request, response: Response) -> Facts:
         completion_tokens=usage[1],
         cached_tokens=usage[2],
         finish=_last(_finish(value) for value in ends),
-        first_content=next((at for at, event in events_at(response) if text_in(_read(event))), None),
+        first_content=first_content,
         transfer=transfer_of(asked, {}),
     )
 
@@ -220,6 +221,17 @@ def transfer_of(asked: dict[str, Any], said: dict[str, Any]) -> str | None:
 
 def _read(event: Event) -> dict[str, Any]:
     return parsed(event.data.encode())
+
+
+def _beginning_of(response: Response) -> tuple[dict[str, Any], int | None]:
+    """The first event, and when there was one with content."""
+    first: dict[str, Any] | None = None
+    for at, event in events_at(response):
+        value = _read(event)
+        first = value if first is None else first
+        if text_in(value):
+            return first, at
+    return first or {}, None
 
 
 def _ending_of(body: bytes) -> bytes:
