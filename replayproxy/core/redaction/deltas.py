@@ -109,7 +109,7 @@ class Fields:
         """What the events say together. Interleaved, events with the same indexes go on with the same text."""
         if len(self._used) == 1:
             parts = _splitting(self._used[0]).split(data)
-            if self._are_all(_distinct(parts[::3]) + _distinct(parts[1::3]), said=len(parts) > 1):
+            if self._are_all(_distinct(parts[::3]), said=len(parts) > 1):
                 if not self._interleaved:
                     return {self._used: _Third(parts)} if len(parts) > 1 else {}
                 return _by_index(data, self._fragments(data))

@@ -171,11 +171,13 @@ class Veil:
         self._comes_in_parts = self._is_stream or begins.startswith(b"[")
 
     def _suspects(self, data: bytes, envelopes: bytes, channels: dict[Channel, Pieces]) -> bool:
-        """Whether a closer look is worth while. Of a stream of tokens only what differs is looked at: 1 us an event."""
+        """Whether a closer look is worth while. Of a stream of tokens only what differs is looked at: nothing that may be
+        masked stands partly within a string and partly without.
+        """
         if not channels:
             return bool(self._rules.paths) or self._finder.suspects(data)
-        if self._rules.of_bodies or any(needle in data for needle in self._credentials.odd):
-            return True  # the others have no quotes: they stand in a text, or between two
+        if self._rules.of_bodies:
+            return True
         if envelopes != self._harmless and self._finder.suspects(envelopes):
             return True
         self._harmless = envelopes  # from one second to the next they are the same

@@ -122,6 +122,12 @@ def test_a_key_that_is_not_over_is_waited_for(key: str) -> None:
         assert shapes.open_at(data[:stop]) == 9
 
 
+def test_a_long_beginning_is_held_back_whole() -> None:
+    """However much of it has come: what begins it stands far before the end."""
+    for size in (10, 140, 150, 200, 10_000):
+        assert shapes.open_at(b"so it is sk-" + b"a1" * size) == 9
+
+
 def test_prose_is_not_waited_for() -> None:
     """A stream of words reaches the disk as it comes."""
     waited = [

@@ -126,6 +126,29 @@ def test_a_secret_is_masked_however_it_is_spread(
         assert spoken.startswith(f"{before} *~")
 
 
+PLACES = st.lists(st.tuples(st.integers(0, 11), st.sampled_from(["id", "model", "user", "name"])), min_size=1)
+
+
+@given(st.sampled_from([KEY, ODD, SHAPE]), PLACES, CUTS, st.booleans(), st.sampled_from(["content", "reasoning"]))
+def test_a_secret_is_masked_beside_what_is_said(
+    secret: str, places: list[tuple[int, str]], cuts: list[int], often: bool, field: str
+) -> None:
+    """Between texts that come token by token: in the first event, in the last, in one of many that are alike, in all."""
+    stream = b""
+    for number in range(12):
+        more = {name: f"by {secret} here" for at, name in places if at == number}
+        said = {"id": "chat-1", "choices": [{"index": 0, "delta": {field: " sea"}}], **more}
+        stream += b"data: " + orjson.dumps(said) + b"\n\n"
+    chunks = pieces(stream, cuts)
+    kept = veiled(chunks, secret=secret, often=often)
+    assert [len(chunk) for chunk in kept] == [len(chunk) for chunk in chunks]
+    events = [orjson.loads(line[6:]) for line in b"".join(kept).split(b"\n") if line]
+    for number, name in places:
+        assert secret not in events[number][name]
+        assert events[number][name].startswith("by *~")
+    assert all(event["choices"] == [{"index": 0, "delta": {field: " sea"}}] for event in events)
+
+
 @given(st.binary(max_size=300), CUTS, st.sampled_from([SSE, JSON, TEXT]), st.booleans())
 def test_any_bytes_pass(data: bytes, cuts: list[int], headers: Headers, often: bool) -> None:
     """Nothing raises, sizes and times stay, and what is done is done."""
