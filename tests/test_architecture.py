@@ -26,7 +26,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "httptools": ("net/",),
     "socket": ("net/", "cli/", "pytest_plugin/"),
     "ssl": ("net/",),
-    "uvloop": ("net/", "assembly.py"),
+    "uvloop": ("net/", "lifetime.py"),
     "time": ("net/clock.py",),
     "msgpack": ("cassette/",),
     "sqlite3": ("cassette/",),

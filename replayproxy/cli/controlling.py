@@ -9,13 +9,13 @@ from urllib.parse import quote, urlencode
 import click
 import orjson
 
-from replayproxy.assembly import on_loop
 from replayproxy.cli.options import Duration, option
 from replayproxy.cli.printing.output import Output, output_family
 from replayproxy.cli.printing.screen import Screen, Span
 from replayproxy.cli.printing.table import Column, layout
 from replayproxy.cli.printing.units import duration, plural
 from replayproxy.errors import ReplayProxyError, SettingsError, UpstreamError
+from replayproxy.lifetime import on_loop
 from replayproxy.model import Ending, Request, Response
 from replayproxy.net.clock import SystemClock
 from replayproxy.net.waiting import answering, ask

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from replayproxy import assembly
+from replayproxy import lifetime
 from replayproxy.assembly import Addresses, App
 from replayproxy.cli import child
 from replayproxy.cli.child import Signals
@@ -126,7 +126,7 @@ class _Run:
     def to_its_end(self) -> tuple[App | None, Ended]:
         """Serve, run, stop, seal. Without an app: a signal came before the command was started."""
         try:
-            return assembly.on_loop(self._serve())
+            return lifetime.on_loop(self._serve())
         except asyncio.CancelledError:
             number = self._signal or 0
             trouble = f"stopped by signal {number} before `{self._command[0]}` was started"
@@ -137,7 +137,7 @@ class _Run:
         self._loop = asyncio.get_running_loop()
         if self._signal is not None:
             raise asyncio.CancelledError
-        async with assembly.serving(self._settings, wait_upstream=self._wait_upstream) as (app, addresses):
+        async with lifetime.serving(self._settings, wait_upstream=self._wait_upstream) as (app, addresses):
             self._app = app
             ended = await child.run(self._command, child_variables(os.environ, addresses), self._signals)
         return app, ended

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import orjson
 
-from replayproxy import assembly
+from replayproxy import lifetime
 from replayproxy.assembly import Addresses, App
 from replayproxy.cli.judging import ending
 from replayproxy.cli.judging.verdict import Demands
@@ -228,7 +228,7 @@ def _serve(
     demands = Demands(fail_unused=options.get("fail_unused", False))
     wanted = ending.Wanted(demands, options.get("report"), options.get("junit"))
     before = ending.begin(settings, wanted)
-    app = assembly.serve(settings, ready, wait_upstream=options.get("wait_upstream", 0.0))
+    app = lifetime.serve(settings, ready, wait_upstream=options.get("wait_upstream", 0.0))
     if settings.plays and app.last_report is not None:
         return ending.conclude(app, wanted, before)
     return _last_words(app)

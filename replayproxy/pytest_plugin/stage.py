@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from replayproxy.assembly import App, on_loop
+from replayproxy.assembly import App
 from replayproxy.cli.redacting import rules_from
 from replayproxy.core.headers import stored_of_request
 from replayproxy.core.matching import Rules
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
+from replayproxy.lifetime import on_loop
 from replayproxy.model import Place, Response
 from replayproxy.proxy.journal import Call, Journal
 from replayproxy.proxy.misses import Miss

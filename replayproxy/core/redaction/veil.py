@@ -171,8 +171,9 @@ class Veil:
         self._comes_in_parts = self._is_stream or begins.startswith(b"[")
 
     def _suspects(self, data: bytes, envelopes: bytes, channels: dict[Channel, Pieces]) -> bool:
-        """Whether a closer look is worth while. Of a stream of tokens only what differs is looked at: nothing that may be
-        masked stands partly within a string and partly without.
+        """Whether a closer look is worth while. Of a stream of tokens only what differs is looked at.
+
+        That is enough: nothing that may be masked stands partly within a string and partly without.
         """
         if not channels:
             return bool(self._rules.paths) or self._finder.suspects(data)

@@ -133,7 +133,7 @@ PLACES = st.lists(st.tuples(st.integers(0, 11), st.sampled_from(["id", "model", 
 def test_a_secret_is_masked_beside_what_is_said(
     secret: str, places: list[tuple[int, str]], cuts: list[int], often: bool, field: str
 ) -> None:
-    """Between texts that come token by token: in the first event, in the last, in one of many that are alike, in all."""
+    """Between texts that come token by token: in the first event, the last, one of many that are alike, or all."""
     stream = b""
     for number in range(12):
         more = {name: f"by {secret} here" for at, name in places if at == number}
