@@ -24,6 +24,11 @@ from replayproxy.proxy.tally import Tally
 
 PIECE_BYTES = 64 * 1024
 PIECE_NANOSECONDS = 1_000_000_000
+TURNS = 20
+"""In a second. Streams let go in turns, as they began: 300 at once would hold the traffic up for 15 ms."""
+
+AT_ONCE = 16
+"""Streams that may let go before others have a turn of the loop."""
 
 
 class Recorder:
@@ -47,7 +52,8 @@ class Recorder:
         self._tally = tally
         self._block = block
         self._numbers = count(1)
-        self._running: set[Tape] = set()
+        self._running: dict[Tape, int] = {}
+        """When each is to let go; the next one first."""
         self.stopping = False
 
     def tape(self, request: Request, *, scope: str = "", key: Key | None = None) -> Tape:
@@ -57,9 +63,22 @@ class Recorder:
     async def run(self) -> None:
         """Let go of what streams in flight have said, until cancelled."""
         while True:
-            await self._clock.sleep_until(self._clock.now() + PIECE_NANOSECONDS)
-            for tape in list(self._running):
+            now = self._clock.now()
+            await self._clock.sleep_until(next(iter(self._running.values()), now + PIECE_NANOSECONDS))
+            done = 0
+            while self._running and (due := next(iter(self._running.items())))[1] <= self._clock.now():
+                tape = due[0]
+                del self._running[tape]
+                self.will_let_go(tape)
                 tape.let_go()
+                done += 1
+                if done % AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+    def will_let_go(self, tape: Tape) -> None:
+        """Within a second, together with those whose turn is the same."""
+        turn = PIECE_NANOSECONDS // TURNS
+        self._running[tape] = (self._clock.now() + PIECE_NANOSECONDS) // turn * turn
 
 
 class Tape:
@@ -90,13 +109,13 @@ class Tape:
         self.stalled = 0
 
     def __enter__(self) -> Self:
-        self._recorder._running.add(self)
+        self._recorder.will_let_go(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._recorder._running.discard(self)
+        self._recorder._running.pop(self, None)
         if self._end is None:
             self._end = End(self._recorder._clock.now() - self._started, self._ending_by(error))
         self._recorder._tally.endings[self._end.ending.name.lower()] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 
 import pytest
 
@@ -253,6 +254,30 @@ def test_streams_in_flight_let_go_every_second() -> None:
         [(b"c", False), (b"d", False), (b"", True)],
     ]
     assert clock.slept == [second * SECOND for second in range(1, 8)]
+
+
+def test_streams_in_flight_let_go_in_turns() -> None:
+    """Each within a second of the last time, and not all of them in one turn of the loop."""
+    archive, tapes, kept = InMemoryArchive(), list[Tape](), list[int]()
+
+    def begin() -> None:
+        for _ in range(30):
+            tapes.append(recorder.tape(Request("POST", CHAT)).__enter__())
+            clock.move(SECOND // 30)
+
+    def speak() -> None:
+        kept.append(len(archive.pieces))
+        for tape in tapes:
+            tape.chunk(Chunk(clock.now(), b"a"))
+
+    clock = ScriptedClock(begin, *[speak] * 40)
+    recorder = Recorder(archive, clock, Tally())
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(recorder.run())
+    assert max(after - before for before, after in pairwise(kept)) <= 3
+    for number in range(1, 31):
+        first, second = (piece.chunks.times[-1] for piece in archive.pieces if piece.tape == number)
+        assert 0 < second - first <= SECOND
 
 
 # An archive that is full
