@@ -10,9 +10,9 @@ from pathlib import Path
 
 import orjson
 
-from replayproxy.cassette import codec
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.keeper import Keeper
+from replayproxy.cassette.times import as_read
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.redaction import Redactor
 from replayproxy.model import Chunk, End, Ending, Exchange, Head, Headers, Leg, Request, Response, Timeline
@@ -187,9 +187,9 @@ def unwritable(exchange: Exchange) -> list[Piece]:
 def as_stored(exchange: Exchange) -> Exchange:
     """What a cassette gives back of it: the same, with times in its grain."""
     legs = tuple(
-        replace(leg, response=codec.as_read(leg.response), started=leg.started // 1000 * 1000) for leg in exchange.legs
+        replace(leg, response=as_read(leg.response), started=leg.started // 1000 * 1000) for leg in exchange.legs
     )
-    return replace(exchange, response=codec.as_read(exchange.response), legs=legs)
+    return replace(exchange, response=as_read(exchange.response), legs=legs)
 
 
 def stored(cassette: Cassette) -> Iterator[tuple[int, Exchange]]:

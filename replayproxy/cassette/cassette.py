@@ -19,6 +19,7 @@ import orjson
 
 from replayproxy.cassette import codec, connection
 from replayproxy.cassette.codec import Codec
+from replayproxy.cassette.times import TICK, unpack_times
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.redaction import Redactor
@@ -402,10 +403,10 @@ class Cassette:
             )
             for row in packed:
                 number, times = typed(row, int, bytes)
-                ticks = codec.unpack_times(times)
+                ticks = unpack_times(times)
                 if len(ticks) < 2:
                     raise Damaged(f"recording {number} in {self._name} has no times")
-                head, *chunks, end = (tick * codec.TICK for tick in ticks)
+                head, *chunks, end = (tick * TICK for tick in ticks)
                 yield number, Timeline(head, tuple(chunks), end)
 
     @contextmanager
@@ -467,4 +468,4 @@ def unpack_response(unpacker: Codec, status: int, answer: bytes, times: bytes, *
         ended = Ending(ending)
     except ValueError as error:
         raise Damaged(f"a stored answer ended in a way that does not exist ({ending})") from error
-    return codec.response_of(status, fields, chunks, codec.unpack_times(times), ended)
+    return codec.response_of(status, fields, chunks, unpack_times(times), ended)

@@ -18,7 +18,8 @@ import orjson
 import replayproxy
 from replayproxy.cassette import codec, connection
 from replayproxy.cassette.cassette import key_bytes, payload_id, typed
-from replayproxy.cassette.codec import TICK, Codec, Kind
+from replayproxy.cassette.codec import Codec, Kind
+from replayproxy.cassette.times import TICK, as_read, grained, pack_times, ticks_of, unpack_times
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import Facts, facts_of
@@ -258,7 +259,7 @@ class Keeper:
             fields, times = head.headers, [head.at, *times]
         answer = self._codec.pack_segment(fields, [chunk.data for chunk in chunks])
         self._connection.execute(
-            "INSERT INTO segment VALUES (?, ?, ?, ?)", (row, position, answer, codec.pack_times(codec.grained(times)))
+            "INSERT INTO segment VALUES (?, ?, ?, ?)", (row, position, answer, pack_times(grained(times)))
         )
         self._positions[row] = position + 1
 
@@ -274,7 +275,7 @@ class Keeper:
         for segment in rows:
             answer, times = typed(segment, bytes, bytes)
             lines, pieces = self._codec.unpack_answer(answer, codec.MAX_BODY)
-            ticks = codec.unpack_times(times)
+            ticks = unpack_times(times)
             if len(ticks) > len(pieces):
                 fields, head_at = lines, ticks.pop(0) * TICK
             chunks += [Chunk(tick * TICK, data) for tick, data in zip(ticks, pieces, strict=True)]
@@ -282,7 +283,7 @@ class Keeper:
 
     def _finish(self, row: int | None, piece: Piece, chunks: Sequence[Chunk]) -> None:
         assert piece.end is not None
-        response = codec.as_read(Response.of(piece.head, list(chunks), piece.end))
+        response = as_read(Response.of(piece.head, list(chunks), piece.end))
         request = piece.request
         key = piece.key or self.matcher.key(request)
         facts = facts_of(request, response)
@@ -324,7 +325,7 @@ class Keeper:
             )
         self._store(row, 0, request, response, [chunk.data for chunk in chunks])
         for position, leg in enumerate(piece.legs, 1):
-            heard = codec.as_read(leg.response)
+            heard = as_read(leg.response)
             self._connection.execute(
                 "INSERT INTO leg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -343,7 +344,7 @@ class Keeper:
                 payload_id(row, leg),
                 self._codec.pack_request(request),
                 self._codec.pack_answer(response.headers, chunks),
-                codec.pack_times(codec.ticks_of(response.timeline)),
+                pack_times(ticks_of(response.timeline)),
             ),
         )
 

@@ -16,9 +16,9 @@ import pytest
 from replayproxy.cassette import cassette as module
 from replayproxy.cassette import schema
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.codec import as_read
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.cassette.library import Library
+from replayproxy.cassette.times import as_read
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.sketch import sketch
 from replayproxy.errors import CassetteError, Damaged, NewerFormat, NotACassette

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 import msgpack
@@ -17,7 +17,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from replayproxy.cassette import codec
-from replayproxy.cassette.codec import MAX_BODY, TICK, Codec, Kind
+from replayproxy.cassette.codec import MAX_BODY, Codec, Kind
+from replayproxy.cassette.times import TICK, pack_times, ticks_of, unpack_times
 from replayproxy.errors import Damaged
 from replayproxy.model import Ending, Headers, Request, Response, Timeline
 
@@ -116,41 +117,6 @@ def test_any_request_comes_back(packer: Codec, target: str, fields: list[tuple[s
     assert packer.unpack_request(packer.pack_request(request), "POST", request.path) == request
 
 
-@given(st.lists(st.integers(0, 2**20) | st.integers(0, 2**45)).map(accumulate).map(list))
-@example([])
-@example([0])
-@example([codec.MAX_TICK])
-@example([0] * 100)
-@example([0, codec.MAX_TICK])
-@example([5, 5, 5 + 2**50, 5 + 2**50])
-def test_any_ticks_come_back(ticks: list[int]) -> None:
-    """From steady streams to one that slept for years between two tokens."""
-    assert codec.unpack_times(codec.pack_times(ticks)) == ticks
-
-
-@given(st.integers(0, 10**11), st.lists(st.integers(0, 10**10), max_size=20), st.integers(0, 10**11))
-def test_times_are_kept_to_a_tick(head: int, gaps: list[int], rest: int) -> None:
-    """Ten microseconds: what comes back is the time rounded down, and packs to the same again."""
-    heard = list(accumulate(gaps, initial=head))
-    timeline = Timeline(head, tuple(heard[1:]), heard[-1] + rest)
-    ticks = codec.ticks_of(timeline)
-    back = codec.response_of(200, (), [b""] * len(gaps), codec.unpack_times(codec.pack_times(ticks)), Ending.COMPLETE)
-    for now, then in zip(flat(back.timeline), flat(timeline), strict=True):
-        assert 0 <= then - now < TICK
-    assert codec.ticks_of(back.timeline) == ticks
-
-
-def flat(timeline: Timeline) -> list[int]:
-    """All times in their order."""
-    return [timeline.head, *timeline.chunks, timeline.end]
-
-
-def test_ticks_never_run_backwards() -> None:
-    """A body that came with its head has a chunk before it; a clock cannot be negative."""
-    assert codec.ticks_of(Timeline(50_000, (40_000, 70_000), 60_000)) == [5, 5, 7, 7]
-    assert codec.ticks_of(Timeline(-1, (), 9_999)) == [0, 0]
-
-
 def test_a_whole_response_comes_back() -> None:
     """Status, fields, body, cuts, times in ticks and ending."""
     chunks = chat(story(50, 1))
@@ -159,7 +125,7 @@ def test_a_whole_response_comes_back() -> None:
         207, FIELDS, b"".join(chunks), tuple(map(len, chunks)), Timeline(0, times, times[-1]), Ending.TIMEOUT
     )
     fields, back = TAUGHT.unpack_answer(TAUGHT.pack_answer(FIELDS, chunks), len(response.body))
-    ticks = codec.unpack_times(codec.pack_times(codec.ticks_of(response.timeline)))
+    ticks = unpack_times(pack_times(ticks_of(response.timeline)))
     assert codec.response_of(207, fields, back, ticks, Ending.TIMEOUT) == response
 
 
@@ -173,13 +139,6 @@ def test_a_taught_codec_makes_streams_small() -> None:
     packed = TAUGHT.pack_answer(FIELDS, chunks)
     assert len(packed) < 0.015 * size
     assert len(packed) < 0.7 * len(CODECS["untaught"].pack_answer(FIELDS, chunks))
-
-
-def test_steady_times_are_small() -> None:
-    """A gap of 20 ms give or take 1 ms costs about a byte."""
-    chance = random.Random(7)
-    ticks = list(accumulate(2000 + chance.randrange(-100, 100) for _ in range(1000)))
-    assert len(codec.pack_times(ticks)) < 1.2 * len(ticks)
 
 
 def test_what_differs_little_is_coded_as_a_run() -> None:
@@ -314,7 +273,7 @@ KEY = "rp1:00"
 
 def rows(packer: Codec) -> tuple[bytes, bytes, bytes]:
     """What a cassette holds of one exchange."""
-    times = codec.pack_times(codec.ticks_of(RESPONSE.timeline))
+    times = pack_times(ticks_of(RESPONSE.timeline))
     return packer.pack_request(ASKED), packer.pack_answer(FIELDS, CHUNKS), times
 
 
@@ -322,7 +281,7 @@ def emitted(packer: Codec, asked: bytes, said: bytes, times: bytes) -> tuple[Req
     """What a reader makes of the rows, checked against the digest as the cassette checks it."""
     request = packer.unpack_request(asked, "POST", "/v1/x")
     fields, chunks = packer.unpack_answer(said, len(RESPONSE.body))
-    response = codec.response_of(200, fields, chunks, codec.unpack_times(times), Ending.COMPLETE)
+    response = codec.response_of(200, fields, chunks, unpack_times(times), Ending.COMPLETE)
     if codec.digest(KEY, request, response) != codec.digest(KEY, ASKED, RESPONSE):
         raise Damaged("the digest differs")
     return request, response
@@ -381,7 +340,6 @@ def test_any_bytes_are_read_or_damage(junk: bytes) -> None:
         for blob in (junk, framed):
             survives(partial(packer.unpack_request, blob, "GET", "/"))
             survives(partial(packer.unpack_answer, blob, 10_000))
-    survives(partial(codec.unpack_times, junk))
 
 
 PACKABLE = st.recursive(
@@ -406,53 +364,6 @@ def test_any_msgpack_is_read_or_damage(parts: list[Any]) -> None:
     for packer in CODECS.values():
         survives(partial(packer.unpack_request, frame, "GET", "/"))
         survives(partial(packer.unpack_answer, frame, 100))
-
-
-@given(st.binary(max_size=40), st.integers(0, 60), st.integers(0, 2**70), st.integers(0, 25))
-@settings(max_examples=300)
-def test_any_times_are_read_or_damage(tail: bytes, count: int, first: int, rice: int) -> None:
-    """Whatever the head of the blob declares; and what is read can be digested."""
-    head = b"".join(varint(number) for number in (count, first, 7, rice))
-
-    def read() -> None:
-        ticks = codec.unpack_times(head + tail)
-        assert ticks == sorted(ticks)
-        assert len(ticks) == count
-        if len(ticks) > 1:
-            codec.digest(KEY, ASKED, codec.response_of(200, (), [b""] * (count - 2), ticks, Ending.COMPLETE))
-
-    survives(read)
-
-
-FORGED_TIMES: dict[str, tuple[int, int, int, int, int]] = {
-    "beyond every tick": (1, codec.MAX_TICK + 1, 0, 0, 2),
-    "beyond every tick by gaps": (9, 2**62, 2**62, 0, 2),
-    "a number of ten bytes": (1, 2**64, 0, 0, 2),
-    "a parameter beyond reason": (1, 1, 1, 2**40, 2),
-    "more than there are bits for": (1000, 0, 0, 0, 100),
-    "more than there are bits for, by far": (2**40, 0, 0, 0, 100),
-    "more than any answer has": (codec.MAX_CHUNKS + 3, 0, 0, 0, codec.MAX_CHUNKS // 8 + 9),
-}
-
-
-@pytest.mark.parametrize(("count", "first", "median", "rice", "zeros"), FORGED_TIMES.values(), ids=FORGED_TIMES.keys())
-def test_forged_times_are_damage(count: int, first: int, median: int, rice: int, zeros: int) -> None:
-    """Each number at the front may lie. (A zero bit is a gap like the median.)"""
-    blob = b"".join(map(varint, (count, first, median, rice))) + b"\x80" + bytes(zeros)
-    with pytest.raises(Damaged):
-        codec.unpack_times(blob)
-
-
-@pytest.mark.parametrize("length", [64, 1_000_000])
-def test_times_longer_than_their_count_needs_are_damage(length: int) -> None:
-    """So that a blob costs no more to read than its count says."""
-    with pytest.raises(Damaged):
-        codec.unpack_times(b"".join(map(varint, (1, 1, 0, 0))) + b"\x80" + bytes(length))
-
-
-def varint(number: int) -> bytes:
-    """Seven bits a byte, the low ones first."""
-    return bytes((number & 127,)) if number < 128 else bytes((number & 127 | 128,)) + varint(number >> 7)
 
 
 FORGED: dict[str, bytes] = {
@@ -529,11 +440,6 @@ def test_what_could_not_be_read_is_not_written(monkeypatch: pytest.MonkeyPatch) 
     assert Codec().pack_request(replace(ASKED, body=bytes(1000)))
     with pytest.raises(ValueError, match="too long"):
         Codec().pack_request(replace(ASKED, body=bytes(1001)))
-    with pytest.raises(ValueError, match="too long"):
-        codec.pack_times([0, codec.MAX_TICK + 1])
-    for ticks in ([5, 4], [0, 9, 8, 20, 30], [-1]):
-        with pytest.raises(ValueError, match="backwards"):
-            codec.pack_times(ticks)
 
 
 def test_long_headers_can_be_read_again() -> None:
