@@ -80,6 +80,12 @@ def exchange(request: Request, response: Response, number: int = 0) -> Exchange:
     return Exchange(request, response, EPOCH + number * 1_000_000_007)
 
 
+def chats(count: int, first: int = 0) -> list[Exchange]:
+    """So many different ones."""
+    numbers = range(first, first + count)
+    return [exchange(asked(f"chat {n}"), said(streamed(story(10, n), n)), n) for n in numbers]
+
+
 def whole_answer(text: str) -> bytes:
     """A chat that was not streamed."""
     usage = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}

@@ -18,7 +18,7 @@ import orjson
 import replayproxy
 from replayproxy.cassette import codec, connection
 from replayproxy.cassette.cassette import key_bytes, payload_id, typed
-from replayproxy.cassette.codec import Codec, Kind
+from replayproxy.cassette.dictionaries import Dictionaries
 from replayproxy.cassette.times import TICK, as_read, grained, pack_times, ticks_of, unpack_times
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
@@ -76,10 +76,9 @@ class Keeper:
         try:
             with connection.translated(str(self.path)):
                 self._names: dict[tuple[str, ...], int] = {}
-                self._last_dictionary = 0
                 self._settle_rules()
-                self._learn_all()
-                self._trained = self._one("SELECT count(*) FROM exchange") if self._last_dictionary else 0
+                self._dictionaries = Dictionaries(self._connection)
+                self._trained = self._one("SELECT count(*) FROM exchange") if self._dictionaries.known else 0
         except BaseException:
             with suppress(sqlite3.Error):  # as it was before
                 self._connection.execute("PRAGMA journal_mode = DELETE")
@@ -245,7 +244,8 @@ class Keeper:
         )
         row = int(cursor.lastrowid or 0)
         self._connection.execute(
-            "INSERT INTO payload VALUES (?, ?, x'', x'')", (payload_id(row), self._codec.pack_request(piece.request))
+            "INSERT INTO payload VALUES (?, ?, x'', x'')",
+            (payload_id(row), self._dictionaries.codec.pack_request(piece.request)),
         )
         return row
 
@@ -257,7 +257,7 @@ class Keeper:
         fields: Headers = ()
         if position == 0 and head is not None:
             fields, times = head.headers, [head.at, *times]
-        answer = self._codec.pack_segment(fields, [chunk.data for chunk in chunks])
+        answer = self._dictionaries.codec.pack_segment(fields, [chunk.data for chunk in chunks])
         self._connection.execute(
             "INSERT INTO segment VALUES (?, ?, ?, ?)", (row, position, answer, pack_times(grained(times)))
         )
@@ -274,7 +274,7 @@ class Keeper:
         )
         for segment in rows:
             answer, times = typed(segment, bytes, bytes)
-            lines, pieces = self._codec.unpack_answer(answer, codec.MAX_BODY)
+            lines, pieces = self._dictionaries.codec.unpack_answer(answer, codec.MAX_BODY)
             ticks = unpack_times(times)
             if len(ticks) > len(pieces):
                 fields, head_at = lines, ticks.pop(0) * TICK
@@ -342,8 +342,8 @@ class Keeper:
             "INSERT OR REPLACE INTO payload VALUES (?, ?, ?, ?)",
             (
                 payload_id(row, leg),
-                self._codec.pack_request(request),
-                self._codec.pack_answer(response.headers, chunks),
+                self._dictionaries.codec.pack_request(request),
+                self._dictionaries.codec.pack_answer(response.headers, chunks),
                 pack_times(ticks_of(response.timeline)),
             ),
         )
@@ -412,7 +412,7 @@ class Keeper:
         status, fields, chunks, head_at = self._segments(row)
         return Piece(
             tape=0,
-            request=self._codec.unpack_request(frame, method, path),
+            request=self._dictionaries.codec.unpack_request(frame, method, path),
             recorded_at=recorded_at,
             head=Head(head_at, status, fields) if status else None,
             chunks=tuple(chunks),
@@ -426,56 +426,19 @@ class Keeper:
         """Train and pack again once enough has come. Costs about a fifth of a second, once in a cassette's life."""
         if not self._trained and self._one("SELECT count(*) FROM exchange WHERE state = 1") >= TRAINED_AFTER:
             self._trained = 1  # tried, whatever comes of it; the next time is at sealing
-            self._pack_again("WHERE response_size < 262144")
+            self._train("WHERE response_size < 262144")
 
-    def _pack_again(self, which: str = "") -> None:
-        """Train a vocabulary and dictionaries on these exchanges, and pack them with it."""
-        rows = self._connection.execute(
-            "SELECT payload.id, request, answer FROM payload JOIN exchange ON exchange.id = payload.id / 16"
-            f" AND state = 1 {which}"
-        ).fetchall()
-        requests = [self._codec.expand(row[1]) for row in rows]
-        answers = [self._codec.unpack_answer(row[2], codec.MAX_BODY) for row in rows]
+    def _train(self, which: str = "") -> None:
+        """Train on these exchanges, in a transaction."""
         self.begin()
         try:
-            self._learn("vocabulary", codec.vocabulary(chunks for _, chunks in answers))
-            said = [self._codec.plain_answer(fields, chunks) for fields, chunks in answers]
-            self._learn("request", codec.train("request", requests, self._next_dictionary()))
-            self._learn("answer", codec.train("answer", said, self._next_dictionary()))
-            packed = [
-                (self._codec.squeeze("request", asked), self._codec.squeeze("answer", answer), row[0])
-                for asked, answer, row in zip(requests, said, rows, strict=True)
-            ]
-            self._connection.executemany("UPDATE payload SET request = ?, answer = ? WHERE id = ?", packed)
+            packed = self._dictionaries.train(which)
             self.commit()
         except BaseException:
             self.rollback()
-            self._learn_all()  # a frame must not need what is not on the cassette
+            self._dictionaries.learn_all()
             raise
-        self._trained = max(1, len(rows))
-
-    def _learn_all(self) -> None:
-        """Know the dictionaries that are on the cassette, and no others."""
-        self._codec = Codec(self._dictionary)
-        for row in self._connection.execute("SELECT id, kind, content FROM dictionary ORDER BY id"):
-            number, kind, content = typed(row, int, str, bytes)
-            self._codec.learn(number, kind, content)
-            self._last_dictionary = max(self._last_dictionary, number)
-
-    def _learn(self, kind: Kind, content: bytes | None) -> None:
-        if content is not None:
-            number = self._next_dictionary()
-            self._connection.execute("INSERT INTO dictionary VALUES (?, ?, ?)", (number, kind, content))
-            self._codec.learn(number, kind, content)
-
-    def _next_dictionary(self) -> int:
-        """Numbers are never used twice in one run: a reader may remember what a number meant."""
-        self._last_dictionary = max(self._last_dictionary, self._one("SELECT coalesce(max(id), 0) FROM dictionary"))
-        return self._last_dictionary + 1
-
-    def _dictionary(self, number: int) -> tuple[Kind, bytes] | None:
-        found = self._connection.execute("SELECT kind, content FROM dictionary WHERE id = ?", (number,)).fetchone()
-        return None if found is None else (found[0], found[1])
+        self._trained = max(1, packed)
 
     # The end
 
@@ -490,9 +453,9 @@ class Keeper:
         small = self._one("SELECT coalesce(sum(request_size + response_size), 0) FROM exchange") < SMALL
         loose = self._trained > 0
         if small and exchanges >= max(TRAINED_AT_SEAL, 2 * self._trained):
-            before = self._next_dictionary()
-            self._pack_again()
-            self._connection.execute("DELETE FROM dictionary WHERE id < ?", (before,))
+            before = self._dictionaries.next
+            self._train()
+            self._dictionaries.forget_before(before)
             loose = True
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         if loose and small:

@@ -37,6 +37,7 @@ from tests.recordings import (
     SSE,
     as_stored,
     asked,
+    chats,
     exchange,
     keep,
     pieces,
@@ -57,12 +58,6 @@ def folder() -> Iterator[Path]:
     memory = Path("/dev/shm")  # noqa: S108  a fresh folder in it
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         yield Path(name)
-
-
-def chats(count: int, first: int = 0) -> list[Exchange]:
-    """So many different ones."""
-    numbers = range(first, first + count)
-    return [exchange(asked(f"chat {n}"), said(streamed(story(10, n), n)), n) for n in numbers]
 
 
 def all_of(path: Path, sql: str) -> list[tuple[object, ...]]:
