@@ -275,7 +275,7 @@ class Cassette:
         row = self._must(
             "SELECT key, method, path, status, ending, response_size, digest, request, answer, times FROM exchange"
             " JOIN endpoint ON endpoint.id = exchange.endpoint JOIN payload ON payload.id = 16 * exchange.id"
-            " WHERE exchange.id = ? AND state = 1",
+            " JOIN answer ON answer.id = payload.id WHERE exchange.id = ? AND state = 1",
             number,
         )
         key, method, path, status, ending, size, written, asked, answer, times = typed(
@@ -313,7 +313,8 @@ class Cassette:
         rows = self._rows(
             "SELECT role, upstream, method, path, leg.status, leg.ending, started_us, leg.digest, key, request, answer,"
             " times FROM leg JOIN exchange ON exchange.id = leg.exchange"
-            " LEFT JOIN payload ON payload.id = 16 * exchange.id + leg WHERE exchange.id = ? ORDER BY leg",
+            " LEFT JOIN payload ON payload.id = 16 * exchange.id + leg LEFT JOIN answer ON answer.id = payload.id"
+            " WHERE exchange.id = ? ORDER BY leg",
             number,
         )
         for row in rows:

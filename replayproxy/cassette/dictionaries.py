@@ -38,8 +38,8 @@ class Dictionaries:
         rollback.
         """
         rows = self._connection.execute(
-            "SELECT payload.id, request, answer FROM payload JOIN exchange ON exchange.id = payload.id / 16"
-            f" AND state = 1 {which}"
+            "SELECT payload.id, request, answer FROM payload JOIN answer USING (id)"
+            f" JOIN exchange ON exchange.id = payload.id / 16 AND state = 1 {which}"
         ).fetchall()
         requests = [self.codec.expand(row[1]) for row in rows]
         answers = [self.codec.unpack_answer(row[2], codec.MAX_BODY) for row in rows]
@@ -47,12 +47,13 @@ class Dictionaries:
         said = [self.codec.plain_answer(fields, chunks) for fields, chunks in answers]
         self._learn("request", codec.train("request", requests, self.next))
         self._learn("answer", codec.train("answer", said, self.next))
-        packed = [
-            (self.codec.squeeze("request", asked), self.codec.squeeze("answer", answer), row[0])
-            for asked, answer, row in zip(requests, said, rows, strict=True)
-        ]
-        self._connection.executemany("UPDATE payload SET request = ?, answer = ? WHERE id = ?", packed)
+        self._pack_again("payload", "request", rows, requests)
+        self._pack_again("answer", "answer", rows, said)
         return len(rows)
+
+    def _pack_again(self, table: str, kind: Kind, rows: list[tuple[int, bytes, bytes]], plain: list[bytes]) -> None:
+        packed = ((self.codec.squeeze(kind, one), row[0]) for one, row in zip(plain, rows, strict=True))
+        self._connection.executemany(f"UPDATE {table} SET {kind} = ? WHERE id = ?", packed)
 
     def _learn(self, kind: Kind, content: bytes | None) -> None:
         if content is not None:

@@ -1,8 +1,8 @@
 """Put exchanges on a cassette. Works in the thread that calls it; the `Writer` gives it one.
 
-A tape comes in pieces. One piece alone becomes rows at once; a stream in flight becomes an open row with segments,
-folded into its payload in the transaction that marks it done. The first few hundred exchanges train the dictionaries;
-those before are then packed again.
+A tape comes in pieces. One piece alone becomes rows at once; a stream in flight becomes an open row with its request
+and segments, folded into its answer in the transaction that marks it done. The first few hundred exchanges train the
+dictionaries; those before are then packed again.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class Keeper:
         self._heard_bytes = 0
         self._positions: dict[int, int] = {}
         """How many segments an open row has."""
+        self._begun: dict[int, Request] = {}
+        """What stands in the payload of an open row."""
         self._before: tuple[dict[tuple[str, ...], int], dict[int, int]] | None = None
         self._lock = connection.Lock(path)
         try:
@@ -208,6 +210,7 @@ class Keeper:
 
     def _forget_all(self) -> None:
         self._positions.clear()
+        self._begun.clear()
         self._heard.clear()
         self._heard_bytes = 0
 
@@ -217,6 +220,7 @@ class Keeper:
         self._forget(tape)
         if row is not None:
             self._positions.pop(row, None)
+            self._begun.pop(row, None)
             self._connection.execute("DELETE FROM payload WHERE id = ?", (payload_id(row),))
             self._connection.execute("DELETE FROM exchange WHERE id = ?", (row,))
 
@@ -244,9 +248,10 @@ class Keeper:
         )
         row = int(cursor.lastrowid or 0)
         self._connection.execute(
-            "INSERT INTO payload VALUES (?, ?, x'', x'')",
+            "INSERT INTO payload VALUES (?, ?, x'')",
             (payload_id(row), self._dictionaries.codec.pack_request(piece.request)),
         )
+        self._begun[row] = piece.request
         return row
 
     def _add_segment(self, row: int, head: Head | None, chunks: Sequence[Chunk]) -> None:
@@ -338,15 +343,17 @@ class Keeper:
             self._store(row, position, leg.request, heard, [chunk.data for chunk in heard.chunks()])
 
     def _store(self, row: int, leg: int, request: Request, response: Response, chunks: Sequence[bytes]) -> None:
-        self._connection.execute(
-            "INSERT OR REPLACE INTO payload VALUES (?, ?, ?, ?)",
-            (
-                payload_id(row, leg),
-                self._dictionaries.codec.pack_request(request),
-                self._dictionaries.codec.pack_answer(response.headers, chunks),
-                pack_times(ticks_of(response.timeline)),
-            ),
-        )
+        packer, number = self._dictionaries.codec, payload_id(row, leg)
+        times = pack_times(ticks_of(response.timeline))
+        # An upload may have been completed since its answer began.
+        if leg == 0 and self._begun.pop(row, None) == request:
+            self._connection.execute("UPDATE payload SET times = ? WHERE id = ?", (times, number))
+        else:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO payload VALUES (?, ?, ?)", (number, packer.pack_request(request), times)
+            )
+        answer = packer.pack_answer(response.headers, chunks)
+        self._connection.execute("INSERT INTO answer VALUES (?, ?)", (number, answer))
 
     def _endpoint(self, request: Request) -> int:
         return self._name("endpoint", method=request.method, path=request.path)

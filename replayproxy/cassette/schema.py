@@ -1,9 +1,9 @@
 """The tables of format 1 as one readable text, and whether a file has them.
 
-exchange ──┬─ payload (leg 0)          what the client asked and got
-           ├─ leg ── payload (leg 1…)  what prefill and decode were asked and said
+exchange ──┬─ payload ── answer        what the client asked and got (leg 0)
+           ├─ leg ── payload ── answer what prefill and decode were asked and said (leg 1…)
            ├─ sketch                   for finding the nearest to a request that has no recording
-           └─ segment                  a stream in flight; folded into payload when it ends
+           └─ segment                  a stream in flight; folded into payload and answer when it ends
 endpoint, model                        names, so that a row need not repeat them
 dictionary                             zstd dictionaries and vocabularies; what needs one names it
 miss, dropped                          what was asked and not found; what was not recorded, and why
@@ -99,14 +99,18 @@ CREATE TABLE leg (
 CREATE TABLE payload (
     id          INTEGER PRIMARY KEY,       -- 16 * exchange + leg; leg 0 is the client's view
     request     BLOB NOT NULL,             -- zstd of msgpack [query, headers, body]
-    answer      BLOB NOT NULL,             -- zstd of msgpack [headers, coding, shape, content]
     times       BLOB NOT NULL              -- head, chunks, end: Golomb-Rice coded gaps of 10 us
+) STRICT;
+
+CREATE TABLE answer (                      -- apart: smaller rows leave less of a page unused
+    id          INTEGER PRIMARY KEY REFERENCES payload (id) ON DELETE CASCADE,
+    answer      BLOB NOT NULL              -- zstd of msgpack [headers, coding, shape, content]
 ) STRICT;
 
 CREATE TABLE segment (
     exchange    INTEGER NOT NULL REFERENCES exchange (id) ON DELETE CASCADE,
     position    INTEGER NOT NULL,
-    answer      BLOB NOT NULL,             -- as in payload; headers in the first one only
+    answer      BLOB NOT NULL,             -- as in answer; headers in the first one only
     times       BLOB NOT NULL,
     PRIMARY KEY (exchange, position)
 ) STRICT, WITHOUT ROWID;

@@ -32,11 +32,11 @@ UPSTREAM = "REPLAYPROXY_LIVE_UPSTREAM"
 
 PARTS = {
     "requests": "SELECT sum(length(request)) FROM payload",
-    "answers": "SELECT sum(length(answer)) FROM payload",
+    "answers": "SELECT sum(length(answer)) FROM answer",
     "times": "SELECT sum(length(times)) FROM payload",
     "unused in pages of the above": (
-        "SELECT (SELECT sum(pgsize) FROM dbstat WHERE name = 'payload')"
-        " - (SELECT sum(length(request) + length(answer) + length(times)) FROM payload)"
+        "SELECT (SELECT sum(pgsize) FROM dbstat WHERE name IN ('payload', 'answer'))"
+        " - (SELECT sum(length(request) + length(answer) + length(times)) FROM payload JOIN answer USING (id))"
     ),
     "dictionaries": "SELECT sum(length(content)) FROM dictionary WHERE kind <> 'vocabulary'",
     "vocabulary": "SELECT sum(length(content)) FROM dictionary WHERE kind = 'vocabulary'",

@@ -451,10 +451,11 @@ def test_rules_that_do_not_exist_are_damage(tmp_path: Path, value: str) -> None:
 
 
 INSTEAD = [
-    ("UPDATE payload SET answer = (SELECT answer FROM payload WHERE id = 80) WHERE id = 16", "an answer of another"),
+    ("UPDATE answer SET answer = (SELECT answer FROM answer WHERE id = 80) WHERE id = 16", "an answer of another"),
     ("UPDATE exchange SET digest = x'0000000000000000' WHERE id = 1", "a digest that does not hold"),
     ("UPDATE exchange SET ending = 1, occurrence = NULL WHERE id = 1; UPDATE exchange SET status = 500", "a row"),
     ("DELETE FROM payload WHERE id = 16", "no payload"),
+    ("DELETE FROM answer WHERE id = 16", "no answer"),
     ("UPDATE exchange SET key = zeroblob(16) WHERE id = 1", "another key"),
 ]
 

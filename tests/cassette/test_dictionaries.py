@@ -27,7 +27,8 @@ def path(tmp_path: Path) -> Path:
 
 def sizes(opened: sqlite3.Connection) -> int:
     """Bytes of what is packed."""
-    return int(opened.execute("SELECT sum(length(request) + length(answer)) FROM payload").fetchone()[0])
+    sql = "SELECT sum(length(request) + length(answer)) FROM payload JOIN answer USING (id)"
+    return int(opened.execute(sql).fetchone()[0])
 
 
 def kinds(opened: sqlite3.Connection) -> list[tuple[int, str]]:
