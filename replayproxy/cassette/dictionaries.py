@@ -45,8 +45,8 @@ class Dictionaries:
         answers = [self.codec.unpack_answer(row[2], codec.MAX_BODY) for row in rows]
         self._learn("vocabulary", codec.vocabulary(chunks for _, chunks in answers))
         said = [self.codec.plain_answer(fields, chunks) for fields, chunks in answers]
-        self._learn("request", codec.train("request", requests, self.next))
-        self._learn("answer", codec.train("answer", said, self.next))
+        self._learn("request", codec.train(requests, self.next))
+        self._learn("answer", codec.train(said, self.next))
         self._pack_again("payload", "request", rows, requests)
         self._pack_again("answer", "answer", rows, said)
         return len(rows)

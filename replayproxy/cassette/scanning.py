@@ -91,7 +91,7 @@ def _of_texts(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
     unpacker = Codec()
     for row in cassette.all("SELECT id, kind, content FROM dictionary ORDER BY id"):
         number, kind, content = typed(row, int, str, bytes)
-        words = unpacker.words(content) if kind == "vocabulary" else [content]
+        words = unpacker.words(content) if kind == "vocabulary" else [unpacker.plain_dictionary(content)]
         yield from _named(redactor.traces(b"\n".join(words)), f"dictionary {number}", kind)
 
 

@@ -48,7 +48,7 @@ CREATE TABLE model (
 CREATE TABLE dictionary (
     id          INTEGER PRIMARY KEY,       -- named in the headers of zstd frames
     kind        TEXT NOT NULL CHECK (kind IN ('request', 'answer', 'vocabulary')),
-    content     BLOB NOT NULL
+    content     BLOB NOT NULL              -- zstd of a zstd dictionary, or of words
 ) STRICT;
 
 CREATE TABLE exchange (

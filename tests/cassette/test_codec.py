@@ -59,9 +59,9 @@ def taught() -> tuple[Codec, dict[int, tuple[Kind, bytes]]]:
         taught_codec.learn(number, kind, content)
 
     teach(1, "vocabulary", codec.vocabulary(answers))
-    teach(2, "answer", codec.train("answer", [taught_codec.plain_answer(FIELDS, chunks) for chunks in answers], 2))
+    teach(2, "answer", codec.train([taught_codec.plain_answer(FIELDS, chunks) for chunks in answers], 2))
     asked = [codec.plain_request(Request("POST", "/", FIELDS, b'{"messages":["%d"]}' % n * 9)) for n in range(200)]
-    teach(3, "request", codec.train("request", asked, 3))
+    teach(3, "request", codec.train(asked, 3))
     return taught_codec, shelf
 
 
@@ -171,7 +171,7 @@ def test_what_was_fetched_for_reading_is_not_written_with() -> None:
     writer, chunks = Codec(SHELF.get), chat(story(60, 4))
     answers = [chat(story(60, number), number) for number in range(300, 500)]
     words = codec.vocabulary(answers)
-    trained = codec.train("answer", [writer.plain_answer((), answer) for answer in answers], 12)
+    trained = codec.train([writer.plain_answer((), answer) for answer in answers], 12)
     assert words is not None
     assert trained is not None
     writer.learn(11, "vocabulary", words)
@@ -193,14 +193,18 @@ def test_frames_from_before_a_dictionary_can_still_be_read() -> None:
 
 def test_too_few_samples_make_no_dictionary() -> None:
     """And no error."""
-    assert codec.train("request", [b"x"], 1) is None
+    assert codec.train([b"x"], 1) is None
     assert codec.vocabulary([chat(["a"])]) is None
 
 
 BAD_DICTIONARIES: list[tuple[int, Kind, bytes]] = [
     (7, "answer", b""),
     (7, "answer", b"junk" * 9),
-    (7, "answer", b"\x37\xa4\x30\xec" + bytes(100)),
+    (7, "answer", zstandard.compress(b"")),
+    (7, "answer", zstandard.compress(b"junk" * 9)),
+    (7, "answer", zstandard.compress(b"\x37\xa4\x30\xec" + bytes(100))),
+    (7, "answer", zstandard.compress(bytes(10_000_000))),
+    (7, "answer", Codec().plain_dictionary(SHELF[2][1])),  # not in a frame
     (7, "answer", SHELF[2][1]),  # it says 2
     (0, "answer", SHELF[2][1]),
     (7, "vocabulary", b""),
@@ -219,7 +223,7 @@ def test_a_bad_dictionary_is_damage(number: int, kind: Kind, content: bytes) -> 
 
 def test_a_vocabulary_that_needs_itself_is_damage() -> None:
     """Its frame names its own number as the dictionary: no endless search."""
-    trained = zstandard.ZstdCompressionDict(SHELF[2][1])
+    trained = zstandard.ZstdCompressionDict(Codec().plain_dictionary(SHELF[2][1]))
     loop = zstandard.ZstdCompressor(dict_data=trained).compress(b"a\0b")
     reader = Codec({2: ("vocabulary", loop)}.get)  # type: ignore[arg-type]  # dict.get has a second parameter
     with pytest.raises(Damaged):

@@ -20,7 +20,7 @@ from tests.golden import table
 
 FILE = Path(__file__).parents[2] / "cassettes" / "format-1.cassette"
 
-SHA256 = "f071ed58d536a20d0e96fd6cb6f5e2a42e3562d765ddb832ac34914ad659b4d4"
+SHA256 = "f4739ec7f97a07f3b246297250d55f377dd32be86da4a66f1cfb685bfd2747c8"
 
 EXCHANGES: list[tuple[object, ...]] = [
     ("POST", "/v1/chat/completions", 200, "complete", 0, 26, 110, 5529, "8487dd87367493a8"),
