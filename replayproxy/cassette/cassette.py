@@ -19,6 +19,7 @@ import orjson
 
 from replayproxy.cassette import codec, connection
 from replayproxy.cassette.codec import Codec
+from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.cassette.times import TICK, unpack_times
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher, Rules
@@ -323,7 +324,7 @@ class Cassette:
             )
             with self._unpacking:
                 request = self._codec.unpack_request(asked, method, path)
-                response = unpack_response(self._codec, status, answer, times, size=codec.MAX_BODY, ending=ending)
+                response = unpack_response(self._codec, status, answer, times, size=MAX_BODY, ending=ending)
             leg = Leg(role, upstream, request, response, started * 1000)
             if codec.digest_of_leg(f"{TAG}:{key.hex()}", leg) != written:
                 raise Damaged(f"the {role} leg of recording {number} in {self._name} is not what was written")

@@ -8,10 +8,16 @@ Works within the transaction of whoever asks; knows no pieces and no streams in 
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
+from collections.abc import Sequence
 
 from replayproxy.cassette import codec
 from replayproxy.cassette.cassette import typed
 from replayproxy.cassette.codec import Codec, Kind
+from replayproxy.cassette.runs import runs_of
+from replayproxy.cassette.shapes import MAX_BODY
+from replayproxy.cassette.vocabulary import with_bits, with_bytes
+from replayproxy.model import Headers
 
 
 class Dictionaries:
@@ -42,18 +48,16 @@ class Dictionaries:
             f" JOIN exchange ON exchange.id = payload.id / 16 AND state = 1 {which}"
         ).fetchall()
         requests = [self.codec.expand(row[1]) for row in rows]
-        answers = [self.codec.unpack_answer(row[2], codec.MAX_BODY) for row in rows]
-        self._learn("vocabulary", codec.vocabulary(chunks for _, chunks in answers))
+        answers = [self.codec.unpack_answer(row[2], MAX_BODY) for row in rows]
+        self._learn("vocabulary", _vocabulary(answers))
         said = [self.codec.plain_answer(fields, chunks) for fields, chunks in answers]
         self._learn("request", codec.train(requests, self.next))
-        self._learn("answer", codec.train(said, self.next))
-        self._pack_again("payload", "request", rows, requests)
-        self._pack_again("answer", "answer", rows, said)
+        self._learn("answer", codec.train([plain for _, plain in said], self.next))
+        asked = ((self.codec.squeeze("request", plain), row[0]) for plain, row in zip(requests, rows, strict=True))
+        self._connection.executemany("UPDATE payload SET request = ? WHERE id = ?", asked)
+        heard = ((self.codec.squeeze_answer(plain), row[0]) for plain, row in zip(said, rows, strict=True))
+        self._connection.executemany("UPDATE answer SET answer = ? WHERE id = ?", heard)
         return len(rows)
-
-    def _pack_again(self, table: str, kind: Kind, rows: list[tuple[int, bytes, bytes]], plain: list[bytes]) -> None:
-        packed = ((self.codec.squeeze(kind, one), row[0]) for one, row in zip(plain, rows, strict=True))
-        self._connection.executemany(f"UPDATE {table} SET {kind} = ? WHERE id = ?", packed)
 
     def _learn(self, kind: Kind, content: bytes | None) -> None:
         if content is not None:
@@ -81,3 +85,28 @@ class Dictionaries:
     def known(self) -> bool:
         """Whether there ever was one."""
         return self._last > 0
+
+
+TRIED = 256
+"""Answers that are packed with either kind of vocabulary, to see which makes them smaller: 30 ms each."""
+
+Answers = Sequence[tuple[Headers, list[bytes]]]
+
+
+def _vocabulary(answers: Answers) -> bytes | None:
+    """The one that makes these answers smallest."""
+    said = Counter(middle for _, chunks in answers for middle in runs_of(chunks)[1])
+    found = [codec.squeezed(plain) for plain in (with_bytes(said), with_bits(said)) if plain is not None]
+    some = answers[:: 1 + len(answers) // TRIED]
+    return min(found, key=lambda content: _size(content, some), default=None)
+
+
+def _size(vocabulary: bytes, answers: Answers) -> int:
+    """Bytes of it and of these answers, packed with it."""
+    trial = Codec()
+    trial.learn(1, "vocabulary", vocabulary)
+    said = [trial.plain_answer(fields, chunks) for fields, chunks in answers]
+    trained = codec.train([plain for _, plain in said], 2)
+    if trained is not None:
+        trial.learn(2, "answer", trained)
+    return len(vocabulary) + len(trained or b"") + sum(len(trial.squeeze_answer(plain)) for plain in said)

@@ -19,6 +19,7 @@ import replayproxy
 from replayproxy.cassette import codec, connection
 from replayproxy.cassette.cassette import key_bytes, payload_id, typed
 from replayproxy.cassette.dictionaries import Dictionaries
+from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.cassette.times import TICK, as_read, grained, pack_times, ticks_of, unpack_times
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
@@ -279,7 +280,7 @@ class Keeper:
         )
         for segment in rows:
             answer, times = typed(segment, bytes, bytes)
-            lines, pieces = self._dictionaries.codec.unpack_answer(answer, codec.MAX_BODY)
+            lines, pieces = self._dictionaries.codec.unpack_answer(answer, MAX_BODY)
             ticks = unpack_times(times)
             if len(ticks) > len(pieces):
                 fields, head_at = lines, ticks.pop(0) * TICK

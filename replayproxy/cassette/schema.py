@@ -48,7 +48,7 @@ CREATE TABLE model (
 CREATE TABLE dictionary (
     id          INTEGER PRIMARY KEY,       -- named in the headers of zstd frames
     kind        TEXT NOT NULL CHECK (kind IN ('request', 'answer', 'vocabulary')),
-    content     BLOB NOT NULL              -- zstd of a zstd dictionary, or of words
+    content     BLOB NOT NULL              -- zstd of a zstd dictionary, or of msgpack [lengths, escape, words]
 ) STRICT;
 
 CREATE TABLE exchange (
@@ -104,7 +104,7 @@ CREATE TABLE payload (
 
 CREATE TABLE answer (                      -- apart: smaller rows leave less of a page unused
     id          INTEGER PRIMARY KEY REFERENCES payload (id) ON DELETE CASCADE,
-    answer      BLOB NOT NULL              -- zstd of msgpack [headers, coding, shape, content]
+    answer      BLOB NOT NULL              -- size of codes, codes, zstd of msgpack [headers, coding, shape, content]
 ) STRICT;
 
 CREATE TABLE segment (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -17,8 +18,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from replayproxy.cassette import codec
-from replayproxy.cassette.codec import MAX_BODY, Codec, Kind
+from replayproxy.cassette.codec import Codec, Kind
+from replayproxy.cassette.runs import runs_of
+from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.cassette.times import TICK, pack_times, ticks_of, unpack_times
+from replayproxy.cassette.vocabulary import Said, with_bits, with_bytes
 from replayproxy.errors import Damaged
 from replayproxy.model import Ending, Headers, Request, Response, Timeline
 
@@ -48,7 +52,7 @@ def story(length: int, seed: int) -> list[str]:
     return [f" w{int(chance.expovariate(0.05))}" for _ in range(length)]
 
 
-def taught() -> tuple[Codec, dict[int, tuple[Kind, bytes]]]:
+def taught(words_of: Callable[[Said], bytes | None]) -> tuple[Codec, dict[int, tuple[Kind, bytes]]]:
     """A codec with a vocabulary and dictionaries from 200 chats, and what it was taught."""
     taught_codec, shelf = Codec(), dict[int, tuple[Kind, bytes]]()
     answers = [chat(story(60, number), number) for number in range(200)]
@@ -58,15 +62,23 @@ def taught() -> tuple[Codec, dict[int, tuple[Kind, bytes]]]:
         shelf[number] = (kind, content)
         taught_codec.learn(number, kind, content)
 
-    teach(1, "vocabulary", codec.vocabulary(answers))
-    teach(2, "answer", codec.train([taught_codec.plain_answer(FIELDS, chunks) for chunks in answers], 2))
+    teach(1, "vocabulary", words_of_chats(words_of, answers))
+    teach(2, "answer", codec.train([taught_codec.plain_answer(FIELDS, chunks)[1] for chunks in answers], 2))
     asked = [codec.plain_request(Request("POST", "/", FIELDS, b'{"messages":["%d"]}' % n * 9)) for n in range(200)]
     teach(3, "request", codec.train(asked, 3))
     return taught_codec, shelf
 
 
-TAUGHT, SHELF = taught()
-CODECS = {"untaught": Codec(), "taught": TAUGHT}
+def words_of_chats(words_of: Callable[[Said], bytes | None], answers: list[list[bytes]]) -> bytes:
+    """A vocabulary for `learn`."""
+    words = words_of(Counter(middle for chunks in answers for middle in runs_of(chunks)[1]))
+    assert words is not None
+    return codec.squeezed(words)
+
+
+TAUGHT, SHELF = taught(with_bits)
+BYTES, _ = taught(with_bytes)
+CODECS = {"untaught": Codec(), "taught bytes": BYTES, "taught bits": TAUGHT}
 EVERY_CODEC = pytest.mark.parametrize("packer", CODECS.values(), ids=CODECS.keys())
 
 
@@ -139,11 +151,14 @@ def test_a_taught_codec_makes_streams_small() -> None:
     packed = TAUGHT.pack_answer(FIELDS, chunks)
     assert len(packed) < 0.015 * size
     assert len(packed) < 0.7 * len(CODECS["untaught"].pack_answer(FIELDS, chunks))
+    assert len(packed) < len(BYTES.pack_answer(FIELDS, chunks))  # these words come as they please
 
 
 def test_what_differs_little_is_coded_as_a_run() -> None:
     """Equal ends are told once: the body of the second chunk is not stored again."""
-    content = msgpack.unpackb(Codec().plain_answer((), chat(["The", " sea", " is"])))
+    codes, plain = Codec().plain_answer((), chat(["The", " sea", " is"]))
+    content = msgpack.unpackb(plain)
+    assert codes == b""
     assert content[1] == 1
     assert content[3].endswith(b'The"}, "logprobs": null, "finish_reason": null}]}\n\n\0 sea\0 is\0[DONE]')
 
@@ -170,14 +185,12 @@ def test_what_was_fetched_for_reading_is_not_written_with() -> None:
     """A writer goes on with its newest dictionaries after it has read an old frame."""
     writer, chunks = Codec(SHELF.get), chat(story(60, 4))
     answers = [chat(story(60, number), number) for number in range(300, 500)]
-    words = codec.vocabulary(answers)
-    trained = codec.train([writer.plain_answer((), answer) for answer in answers], 12)
-    assert words is not None
+    trained = codec.train([writer.plain_answer((), answer)[1] for answer in answers], 12)
     assert trained is not None
-    writer.learn(11, "vocabulary", words)
+    writer.learn(11, "vocabulary", words_of_chats(with_bytes, answers))
     writer.learn(12, "answer", trained)
     before = writer.pack_answer(FIELDS, chunks)
-    assert zstandard.get_frame_parameters(before).dict_id == 12
+    assert zstandard.get_frame_parameters(before[1:]).dict_id == 12
     assert writer.unpack_answer(TAUGHT.pack_answer(FIELDS, chunks), MAX_BODY) == (FIELDS, chunks)
     assert writer.pack_answer(FIELDS, chunks) == before
 
@@ -194,7 +207,6 @@ def test_frames_from_before_a_dictionary_can_still_be_read() -> None:
 def test_too_few_samples_make_no_dictionary() -> None:
     """And no error."""
     assert codec.train([b"x"], 1) is None
-    assert codec.vocabulary([chat(["a"])]) is None
 
 
 BAD_DICTIONARIES: list[tuple[int, Kind, bytes]] = [
@@ -209,8 +221,8 @@ BAD_DICTIONARIES: list[tuple[int, Kind, bytes]] = [
     (0, "answer", SHELF[2][1]),
     (7, "vocabulary", b""),
     (7, "vocabulary", b"junk"),
-    (7, "vocabulary", zstandard.compress(b"a\0" * codec.MAX_VOCABULARY)),
-    (7, "vocabulary", zstandard.compress(bytes(10_000_000))),
+    (7, "vocabulary", zstandard.compress(b"a\0b")),
+    (7, "vocabulary", zstandard.compress(msgpack.packb([[], 0, bytes(10_000_000)]))),
 ]
 
 
@@ -236,7 +248,7 @@ def test_a_dictionary_of_another_kind_is_not_used() -> None:
     """What a frame names as its dictionary must be one, and what an answer names as its vocabulary too."""
     shelf: dict[int, tuple[Kind, bytes]] = {1: SHELF[2], 2: SHELF[1]}
     with pytest.raises(Damaged, match="needs dictionary 2"):
-        Codec(shelf.get).expand(TAUGHT.pack_answer(FIELDS, chat(["a"])))
+        Codec(shelf.get).unpack_answer(TAUGHT.pack_answer(FIELDS, chat(["a"])), MAX_BODY)
     with pytest.raises(Damaged, match="needs vocabulary 1"):
         Codec(shelf.get).unpack_answer(answer([], 2, [0, 0, 1], [1, b"", b"\x01"]), MAX_BODY)
 
@@ -253,9 +265,14 @@ def test_a_number_that_no_dictionary_has_is_not_looked_up(number: int) -> None:
 # Damage
 
 
-def answer(*parts: Any) -> bytes:
+def frame_of(*parts: Any) -> bytes:
     """A frame of any content."""
     return zstandard.compress(msgpack.packb(list(parts)))
+
+
+def answer(*parts: Any, codes: bytes = b"") -> bytes:
+    """An answer of any content, with codes of less than 128 bytes."""
+    return bytes((len(codes),)) + codes + frame_of(*parts)
 
 
 def survives(read: Callable[[], object]) -> bool:
@@ -344,6 +361,7 @@ def test_any_bytes_are_read_or_damage(junk: bytes) -> None:
         for blob in (junk, framed):
             survives(partial(packer.unpack_request, blob, "GET", "/"))
             survives(partial(packer.unpack_answer, blob, 10_000))
+            survives(partial(packer.unpack_answer, b"\0" + blob, 10_000))
 
 
 PACKABLE = st.recursive(
@@ -359,43 +377,43 @@ PACKABLE = st.recursive(
 
 
 @given(
-    st.lists(PACKABLE, max_size=5) | st.tuples(st.just([]), st.integers(0, 3), st.lists(st.integers(0, 9)), PACKABLE)
+    st.lists(PACKABLE, max_size=5) | st.tuples(st.just([]), st.integers(0, 4), st.lists(st.integers(0, 9)), PACKABLE)
 )
 @settings(max_examples=500)
 def test_any_msgpack_is_read_or_damage(parts: list[Any]) -> None:
     """Every shape that is not ours is refused by our own word."""
-    frame = answer(*parts)
     for packer in CODECS.values():
-        survives(partial(packer.unpack_request, frame, "GET", "/"))
-        survives(partial(packer.unpack_answer, frame, 100))
+        survives(partial(packer.unpack_request, frame_of(*parts), "GET", "/"))
+        survives(partial(packer.unpack_answer, answer(*parts), 100))
 
 
 FORGED: dict[str, bytes] = {
-    "no coding has this number": answer([], 3, [], b""),
-    "a coding that is a text": answer([], "1", [], b""),
-    "cuts beyond the body": answer([], 0, [5], b"abc"),
-    "cuts short of the body": answer([], 0, [1], b"abc"),
-    "a negative cut": answer([], 0, [-1, 4], b"abc"),
-    "a cut that is no number": answer([], 0, [True, 2.0], b"abc"),
-    "a run of two numbers": answer([], 1, [0, 0], b"abc"),
-    "more chunks than middles": answer([], 1, [0, 0, 3], b"a\0b"),
-    "fewer chunks than middles": answer([], 1, [0, 0, 1], b"a\0b"),
-    "a prefix of nothing": answer([], 1, [1, 0, 1], b"a"),
-    "a suffix of nothing": answer([], 1, [0, 1, 1], b"a"),
-    "longer than the row says": answer([], 0, [101], b"x" * 101),
-    "longer by runs": answer([], 1, [0, 0, 1, 50, 0, 3], b"x" * 50 + b"\0\0\0"),
-    "chunks without end": answer([], 1, [0, 0, 2**28], b""),
-    "chunks without end, and they are there": answer([], 1, [0, 0, 2**23 + 1], bytes(2**23)),
-    "a vocabulary that is not there": answer([], 2, [0, 0, 1], [99, b"", b"\x01"]),
-    "a vocabulary of no number": answer([], 2, [0, 0, 1], [[], b"", b"\x01"]),
-    "a vocabulary of a huge number": answer([], 2, [0, 0, 1], [2**64 - 1, b"", b"\x01"]),
-    "a dictionary as a vocabulary": answer([], 2, [0, 0, 1], [2, b"", b"\x01"]),
-    "a code for nothing": answer([], 2, [0, 0, 1], [1, b"", b"\xff\xff"]),
-    "half a code": answer([], 2, [0, 0, 1], [1, b"", b"\xff"]),
-    "more codes than literals": answer([], 2, [0, 0, 3], [1, b"a\0b", b"\0\0\0"]),
-    "headers that are no list": answer("x", 0, [], b""),
-    "a header of three": answer([["a", "b", "c"]], 0, [], b""),
-    "a header in bytes": answer([[b"a", "b"]], 0, [], b""),
+    "no coding has this number": frame_of([], 4, [], b""),
+    "a coding that is a text": frame_of([], "1", [], b""),
+    "cuts beyond the body": frame_of([], 0, [5], b"abc"),
+    "cuts short of the body": frame_of([], 0, [1], b"abc"),
+    "a negative cut": frame_of([], 0, [-1, 4], b"abc"),
+    "a cut that is no number": frame_of([], 0, [True, 2.0], b"abc"),
+    "a run of two numbers": frame_of([], 1, [0, 0], b"abc"),
+    "more chunks than middles": frame_of([], 1, [0, 0, 3], b"a\0b"),
+    "fewer chunks than middles": frame_of([], 1, [0, 0, 1], b"a\0b"),
+    "a prefix of nothing": frame_of([], 1, [1, 0, 1], b"a"),
+    "a suffix of nothing": frame_of([], 1, [0, 1, 1], b"a"),
+    "longer than the row says": frame_of([], 0, [101], b"x" * 101),
+    "longer by runs": frame_of([], 1, [0, 0, 1, 50, 0, 3], b"x" * 50 + b"\0\0\0"),
+    "chunks without end": frame_of([], 1, [0, 0, 2**28], b""),
+    "chunks without end, and they are there": frame_of([], 1, [0, 0, 2**23 + 1], bytes(2**23)),
+    "a vocabulary that is not there": frame_of([], 2, [0, 0, 1], [99, b"", b"\x01"]),
+    "a vocabulary of no number": frame_of([], 2, [0, 0, 1], [[], b"", b"\x01"]),
+    "a vocabulary of a huge number": frame_of([], 2, [0, 0, 1], [2**64 - 1, b"", b"\x01"]),
+    "a dictionary as a vocabulary": frame_of([], 2, [0, 0, 1], [2, b"", b"\x01"]),
+    "a code for nothing": frame_of([], 2, [0, 0, 1], [1, b"", b"\xff\xff"]),
+    "half a code": frame_of([], 2, [0, 0, 1], [1, b"", b"\xff"]),
+    "more codes than literals": frame_of([], 2, [0, 0, 3], [1, b"a\0b", b"\0\0\0"]),
+    "bits of a code that has none": frame_of([], 3, [0, 0, 1], [1, b""]),
+    "headers that are no list": frame_of("x", 0, [], b""),
+    "a header of three": frame_of([["a", "b", "c"]], 0, [], b""),
+    "a header in bytes": frame_of([[b"a", "b"]], 0, [], b""),
     "a map": zstandard.compress(msgpack.packb({"a": 1})),
     "an extension type": zstandard.compress(msgpack.packb([[], 0, [], msgpack.ExtType(5, b"abc")])),
     "a timestamp": zstandard.compress(b"\x94\x90\x00\x90\xd6\xff\x00\x00\x00\x00"),
@@ -405,13 +423,13 @@ FORGED: dict[str, bytes] = {
     "lists in lists": zstandard.compress(b"\x91" * 100_000),
     "lists in lists, each huge": zstandard.compress(b"\xdd\x00\xff\xff\xff" * 2000),
     "two contents": zstandard.compress(msgpack.packb([[], 0, [], b""]) * 2),
-    "two frames": answer([], 0, [], b"") * 2,
+    "two frames": frame_of([], 0, [], b"") * 2,
     "nothing": zstandard.compress(b""),
     "a skippable frame": b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd",
     "no frame": b"RIFF",
     "a frame that does not say its size": zstandard.ZstdCompressor(write_content_size=False).compress(b"\x90" * 50),
-    "a frame that lies: more": b"\x28\xb5\x2f\xfd\xa0\x00\x00\x00\x10" + answer([], 0, [], b"")[6:],
-    "a frame that lies: four exabytes": b"\x28\xb5\x2f\xfd\xe0" + b"\xff" * 7 + b"\x3f" + answer([], 0, [], b"")[6:],
+    "a frame that lies: more": b"\x28\xb5\x2f\xfd\xa0\x00\x00\x00\x10" + frame_of([], 0, [], b"")[6:],
+    "a frame that lies: four exabytes": b"\x28\xb5\x2f\xfd\xe0" + b"\xff" * 7 + b"\x3f" + frame_of([], 0, [], b"")[6:],
 }
 
 
@@ -420,8 +438,36 @@ def test_a_forged_answer_is_damage(frame: bytes) -> None:
     """Each lie that a stranger's cassette may tell, refused in a sentence."""
     for packer in CODECS.values():
         with pytest.raises(Damaged) as refusal:
-            packer.unpack_answer(frame, 100)
+            packer.unpack_answer(b"\0" + frame, 100)
         assert str(refusal.value).startswith(("a stored", "stored"))
+
+
+THREE = [0, 0, 3]
+FORGED_CODES: dict[str, bytes] = {
+    "no codes": answer([], 3, THREE, [1, b""]),
+    "a bit less than one a chunk": answer([], 3, [0, 0, 9], [1, b""], codes=b"\0"),
+    "many more than that": answer([], 3, THREE, [1, b""], codes=bytes(100)),
+    "a byte more than that": answer([], 3, [0, 0, 1], [1, b""], codes=bytes(3)),
+    "codes where there are none": answer([], 3, [], [1, b""], codes=b"\0"),
+    "chunks without end": answer([], 3, [0, 0, 2**28] * 9, [1, b""], codes=b"\0"),
+    "bytes for bits": answer([], 3, THREE, [1, b"", bytes(3)], codes=bytes(2)),
+    "a vocabulary that is not there": answer([], 3, THREE, [99, b""], codes=bytes(2)),
+    "bits that are none": answer([], 2, THREE, [1, b"", bytes(2)]),
+    "another coding's bytes": answer([], 2, THREE, [1, b""], codes=bytes(2)),
+    "more codes than there are bytes": b"\x7f" + answer([], 0, [], b""),
+    "four exabytes of codes": b"\xff" * 8 + b"\x3f" + answer([], 0, [], b""),
+    "codes without end": b"\xff" * 20,
+    "codes and nothing else": b"\x02ab",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("stored", FORGED_CODES.values(), ids=FORGED_CODES.keys())
+def test_forged_codes_are_damage(stored: bytes) -> None:
+    """They are as many as the runs say that there are chunks, and no byte more."""
+    for packer in CODECS.values():
+        with pytest.raises(Damaged):
+            packer.unpack_answer(stored, 100)
 
 
 def test_a_bomb_does_not_go_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ from replayproxy.cassette import connection
 from replayproxy.cassette.dictionaries import Dictionaries
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.cassette.verifying import verify
-from tests.recordings import MATCHER, chats, keep, pieces
+from tests.recordings import MATCHER, asked, chats, exchange, keep, pieces, said, streamed
 
 
 @pytest.fixture
@@ -46,6 +47,27 @@ def test_what_is_trained_makes_payloads_smaller(path: Path) -> None:
         assert kinds(opened) == [(1, "vocabulary"), (2, "request"), (3, "answer")]
         assert (dictionaries.known, dictionaries.next) == (True, 4)
     assert verify(path) == (60, [])
+
+
+WORDS = [" ".join(("tell", "who", str(number))).encode() for number in range(300)]
+
+
+@pytest.mark.parametrize(("phrase", "bits"), [(1, True), (12, False)])
+def test_the_vocabulary_is_of_the_kind_that_fits(tmp_path: Path, phrase: int, bits: bool) -> None:
+    """Words that come as they please get bits; phrases that come again get bytes, for zstd to find them."""
+    chance = random.Random(1)
+    phrases = [chance.choices(WORDS, k=phrase) for _ in range(300)]
+    keeper = Keeper(tmp_path / "b.cassette", MATCHER)
+    for tape in range(60):
+        words = [word.decode() for _ in range(120 // phrase) for word in chance.choice(phrases)]
+        keep(keeper, pieces(exchange(asked(f"{tape}"), said(streamed(words, tape)), tape), tape))
+    keeper.close()
+    with closing(connection.write(keeper.path, full=False)) as opened:
+        dictionaries = Dictionaries(opened)
+        dictionaries.train()
+        (content,) = opened.execute("SELECT content FROM dictionary WHERE kind = 'vocabulary'").fetchone()
+        assert dictionaries.codec.vocabulary(content).has_bits == bits
+    assert verify(keeper.path) == (60, [])
 
 
 def test_no_number_is_used_twice(path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.golden import table
 
 FILE = Path(__file__).parents[2] / "cassettes" / "format-1.cassette"
 
-SHA256 = "f4739ec7f97a07f3b246297250d55f377dd32be86da4a66f1cfb685bfd2747c8"
+SHA256 = "689bbae0b8772941c998573394ca25fbaf6ade82b74d31dd870226e3af4a4236"
 
 EXCHANGES: list[tuple[object, ...]] = [
     ("POST", "/v1/chat/completions", 200, "complete", 0, 26, 110, 5529, "8487dd87367493a8"),
