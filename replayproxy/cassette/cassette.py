@@ -228,13 +228,13 @@ class Cassette:
 
     def _sketches(self, method: str, path: str) -> tuple[array[int], bytes]:
         """Read once, and again when something has been recorded: 30 ms for 100 000."""
-        latest = self._must("SELECT coalesce(max(exchange), 0) FROM sketch")[0]
+        latest = self._must("PRAGMA data_version")[0]
         known = self._endpoints.get((method, path))
         if known is None or known[0] != latest:
             # As two texts: 100 000 rows of Python's would take three times as long.
             row = self._must(
-                "SELECT coalesce(group_concat(exchange), ''), coalesce(group_concat(hex(sketch), ''), '') FROM sketch"
-                " WHERE endpoint IN (SELECT id FROM endpoint WHERE method = ? AND path = ?)",
+                "SELECT coalesce(group_concat(id), ''), coalesce(group_concat(hex(sketch), ''), '') FROM exchange"
+                " WHERE sketch IS NOT NULL AND endpoint IN (SELECT id FROM endpoint WHERE method = ? AND path = ?)",
                 *(method, path),
             )
             numbers, sketches = typed(row, str, str)
@@ -252,7 +252,7 @@ class Cassette:
     def asked(self, method: str, path: str) -> tuple[int, int]:
         """How many different requests have an answer that can be played, and how many of these at this endpoint."""
         with self._looking:
-            (every,) = typed(self._must("SELECT count(*) FROM sketch"), int)
+            (every,) = typed(self._must("SELECT count(*) FROM exchange WHERE occurrence = 0"), int)
             return every, len(self._sketches(method, path)[0])
 
     # One exchange, by its number

@@ -60,7 +60,7 @@ class Keeper:
         """How many segments an open row has."""
         self._begun: dict[int, Request] = {}
         """What stands in the payload of an open row."""
-        self._before: tuple[dict[tuple[str, ...], int], dict[int, int]] | None = None
+        self._before: tuple[dict[tuple[str, str, str | None], int], dict[int, int]] | None = None
         self._lock = connection.Lock(path)
         try:
             self._open()
@@ -78,7 +78,7 @@ class Keeper:
         self._connection = connection.write(self.path, full=self.durable)
         try:
             with connection.translated(str(self.path)):
-                self._names: dict[tuple[str, ...], int] = {}
+                self._endpoints: dict[tuple[str, str, str | None], int] = {}
                 self._settle_rules()
                 self._dictionaries = Dictionaries(self._connection)
                 self._trained = self._one("SELECT count(*) FROM exchange") if self._dictionaries.known else 0
@@ -147,7 +147,7 @@ class Keeper:
 
     def begin(self) -> None:
         """Start a batch."""
-        self._before = dict(self._names), dict(self._open_rows)
+        self._before = dict(self._endpoints), dict(self._open_rows)
         self._connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
@@ -158,7 +158,7 @@ class Keeper:
     def rollback(self) -> None:
         """Forget the batch, if there is one, also what was remembered of it."""
         if self._before is not None:
-            self._names, self._open_rows = self._before
+            self._endpoints, self._open_rows = self._before
             self._before = None
             self._forget_all()  # it may hold what was not written; the segments know
         if self._connection.in_transaction:
@@ -241,7 +241,7 @@ class Keeper:
             (
                 key_bytes(key),
                 piece.recorded_at,
-                self._endpoint(piece.request),
+                self._endpoint(piece.request, None),
                 piece.head.status if piece.head else 0,
                 len(piece.request.body),
                 piece.scope or None,
@@ -305,8 +305,8 @@ class Keeper:
             "key": stored,
             "occurrence": occurrence,
             "recorded_at": piece.recorded_at,
-            "endpoint": self._endpoint(request),
-            "model": None if facts.model is None else self._name("model", name=facts.model[:200]),
+            "sketch": sketch(self.matcher.compared(request)) if occurrence == 0 else None,
+            "endpoint": self._endpoint(request, model_of(facts)),
             "state": 1,
             "scope": piece.scope or None,
             "stalled": piece.stalled or None,
@@ -323,11 +323,6 @@ class Keeper:
         else:
             row = int(
                 self._connection.execute(f"INSERT INTO exchange ({names}) VALUES ({marks})", columns).lastrowid or 0
-            )
-        if occurrence == 0:
-            self._connection.execute(
-                "INSERT INTO sketch VALUES (?, ?, ?)",
-                (row, columns["endpoint"], sketch(self.matcher.compared(request))),
             )
         self._store(row, 0, request, response, [chunk.data for chunk in chunks])
         for position, leg in enumerate(piece.legs, 1):
@@ -356,23 +351,19 @@ class Keeper:
         answer = packer.pack_answer(response.headers, chunks)
         self._connection.execute("INSERT INTO answer VALUES (?, ?)", (number, answer))
 
-    def _endpoint(self, request: Request) -> int:
-        return self._name("endpoint", method=request.method, path=request.path)
-
-    def _name(self, table: str, **columns: str) -> int:
-        """The number of a name; a new one for a new name."""
-        wanted = (table, *columns.values())
-        if wanted not in self._names:
-            if len(self._names) > 10_000:
-                self._names.clear()
-            where = " AND ".join(f"{column} = ?" for column in columns)
-            found = self._connection.execute(f"SELECT id FROM {table} WHERE {where}", wanted[1:]).fetchone()
+    def _endpoint(self, request: Request, model: str | None) -> int:
+        """The number of an endpoint and a model; a new one for new ones."""
+        wanted = request.method, request.path, model
+        if wanted not in self._endpoints:
+            if len(self._endpoints) > 10_000:
+                self._endpoints.clear()
+            find = "SELECT id FROM endpoint WHERE method = ? AND path = ? AND model IS ?"
+            found = self._connection.execute(find, wanted).fetchone()
             if found is None:
-                marks = ", ".join("?" for _ in columns)
-                insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) RETURNING id"
-                found = self._connection.execute(insert, wanted[1:]).fetchone()
-            self._names[wanted] = int(found[0])
-        return self._names[wanted]
+                insert = "INSERT INTO endpoint (method, path, model) VALUES (?, ?, ?) RETURNING id"
+                found = self._connection.execute(insert, wanted).fetchone()
+            self._endpoints[wanted] = int(found[0])
+        return self._endpoints[wanted]
 
     # Streams that nobody ended
 
@@ -492,6 +483,11 @@ class Keeper:
 def _weight(chunks: Sequence[Chunk]) -> int:
     """About how many bytes of memory they take."""
     return 100 * len(chunks) + sum([len(chunk.data) for chunk in chunks])
+
+
+def model_of(facts: Facts) -> str | None:
+    """The model's name, as a row has it."""
+    return None if facts.model is None else facts.model[:200]
 
 
 def derived_columns(request: Request, response: Response, facts: Facts) -> dict[str, int | str | None]:

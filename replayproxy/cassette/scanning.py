@@ -81,7 +81,7 @@ def _of_texts(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
     """Names, rules, and the samples that dictionaries are made of."""
     texts = {
         "endpoint": "SELECT path FROM endpoint",
-        "model": "SELECT name FROM model",
+        "model": "SELECT coalesce(model, '') FROM endpoint",
         "meta": "SELECT value FROM meta",
         "dropped": "SELECT reason FROM dropped",
         "miss": "SELECT coalesce(scope, '') FROM miss",

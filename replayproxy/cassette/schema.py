@@ -2,9 +2,8 @@
 
 exchange ──┬─ payload ── answer        what the client asked and got (leg 0)
            ├─ leg ── payload ── answer what prefill and decode were asked and said (leg 1…)
-           ├─ sketch                   for finding the nearest to a request that has no recording
            └─ segment                  a stream in flight; folded into payload and answer when it ends
-endpoint, model                        names, so that a row need not repeat them
+endpoint                               names, so that a row need not repeat them
 dictionary                             zstd dictionaries and vocabularies; what needs one names it
 miss, dropped                          what was asked and not found; what was not recorded, and why
 """
@@ -37,12 +36,8 @@ CREATE TABLE meta (
 CREATE TABLE endpoint (
     id          INTEGER PRIMARY KEY,
     method      TEXT NOT NULL,
-    path        TEXT NOT NULL              -- without the query
-) STRICT;
-
-CREATE TABLE model (
-    id          INTEGER PRIMARY KEY,
-    name        TEXT NOT NULL
+    path        TEXT NOT NULL,             -- without the query
+    model       TEXT                       -- that was asked for there, if any was
 ) STRICT;
 
 CREATE TABLE dictionary (
@@ -55,9 +50,9 @@ CREATE TABLE exchange (
     id                INTEGER PRIMARY KEY,
     key               BLOB NOT NULL CHECK (length(key) = 16),
     occurrence        INTEGER,             -- from 0, among complete answers with this key; NULL: not playable
+    sketch            BLOB CHECK (length(sketch) = 12),           -- of the first of these; core/sketch.py
     recorded_at       INTEGER NOT NULL,    -- when the request was complete, ns since the Unix epoch
     endpoint          INTEGER NOT NULL REFERENCES endpoint (id),
-    model             INTEGER REFERENCES model (id),
     stream            INTEGER NOT NULL CHECK (stream IN (0, 1)),
     state             INTEGER NOT NULL CHECK (state IN (0, 1)),   -- 0 open, 1 done
     status            INTEGER NOT NULL,    -- HTTP; 0: ended before the head
@@ -76,7 +71,8 @@ CREATE TABLE exchange (
     transfer          TEXT,                -- names a hand-over from prefill to decode; both legs have it
     digest            BLOB,                -- over everything replay can emit, times included
     CHECK ((state = 1) = (digest IS NOT NULL)),
-    CHECK (occurrence IS NULL OR (state = 1 AND ending = 0))
+    CHECK (occurrence IS NULL OR (state = 1 AND ending = 0)),
+    CHECK ((occurrence IS 0) = (sketch IS NOT NULL))
 ) STRICT;
 CREATE UNIQUE INDEX exchange_place ON exchange (key, occurrence);
 
@@ -115,12 +111,6 @@ CREATE TABLE segment (
     PRIMARY KEY (exchange, position)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE sketch (                      -- of the first of equal requests
-    exchange    INTEGER PRIMARY KEY REFERENCES exchange (id) ON DELETE CASCADE,
-    endpoint    INTEGER NOT NULL REFERENCES endpoint (id),
-    sketch      BLOB NOT NULL CHECK (length(sketch) = 12)         -- core/sketch.py
-) STRICT;
-
 CREATE TABLE miss (
     id          INTEGER PRIMARY KEY,
     asked_at    INTEGER NOT NULL,          -- ns since the Unix epoch
@@ -149,7 +139,7 @@ SELECT
         || printf('%06.3fZ', (recorded_at / 1000000) % 60000 / 1000.0) AS recorded_at,
     method,
     path,
-    model.name AS model,
+    model,
     stream,
     status,
     CASE state WHEN 0 THEN 'open' ELSE 'done' END AS state,
@@ -170,8 +160,7 @@ SELECT
     transfer,
     (SELECT count(*) FROM leg WHERE leg.exchange = exchange.id) AS legs
 FROM exchange
-JOIN endpoint ON endpoint.id = exchange.endpoint
-LEFT JOIN model ON model.id = exchange.model;
+JOIN endpoint ON endpoint.id = exchange.endpoint;
 """
 
 
@@ -212,7 +201,7 @@ def _own_objects() -> set[tuple[str, str, str]]:
 
 def _objects(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
     rows = connection.execute("SELECT type, name, sql FROM sqlite_schema")
-    return {(kind, name, _bare(sql or "")) for kind, name, sql in rows}
+    return {(kind, name, _bare(str(sql or ""))) for kind, name, sql in rows}  # bytes, where it is damaged
 
 
 def _bare(sql: str) -> str:

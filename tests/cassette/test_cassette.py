@@ -344,6 +344,7 @@ def folder(path: Path) -> None:
     path.mkdir()
 
 
+IN_BYTES = "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = CAST(sql AS BLOB) WHERE name = 'leg'"
 TRIGGER = "CREATE TRIGGER extra AFTER INSERT ON exchange BEGIN DELETE FROM payload"
 
 REFUSED: dict[str, tuple[Callable[[Path], object], type[CassetteError], str]] = {
@@ -364,7 +365,8 @@ REFUSED: dict[str, tuple[Callable[[Path], object], type[CassetteError], str]] = 
     "a byte missing": (shortened(1), Damaged, "Restore it from a copy"),
     "half a header": (shortened(0), CassetteError, "cassette"),
     "one more table": (execute("CREATE TABLE extra (x)"), Damaged, "its tables are others: restore it from a copy"),
-    "one more index": (execute("CREATE INDEX extra ON exchange (model)"), Damaged, "its tables are others"),
+    "one more index": (execute("CREATE INDEX extra ON exchange (scope)"), Damaged, "its tables are others"),
+    "a table spelled in bytes": (lambda path: scripted(path, IN_BYTES), Damaged, "its tables are others"),
     "one more view": (execute("CREATE VIEW extra AS SELECT 1"), Damaged, "its tables are others"),
     "a view that looks like SQLite's": (execute("CREATE VIEW sqlitexextra AS SELECT 1"), Damaged, "tables are others"),
     "a trigger": (lambda path: scripted(path, f"{TRIGGER}; END"), Damaged, "its tables are others"),

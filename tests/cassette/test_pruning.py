@@ -67,8 +67,8 @@ def test_nothing_of_what_is_gone_is_left_in_the_file(tmp_path: Path) -> None:
     prune(path, [5, 6])
     with closing(sqlite3.connect(path)) as opened:
         counts = [
-            opened.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608  four of our names
-            for table in ("payload", "answer", "leg", "model")
+            opened.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608  names of ours
+            for table in ("payload", "answer", "leg", "endpoint")
         ]
         assert counts == [4, 4, 0, 1]
         assert opened.execute("SELECT path FROM endpoint").fetchall() == [("/v1/chat/completions",)]
