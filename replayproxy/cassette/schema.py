@@ -95,7 +95,7 @@ CREATE TABLE leg (
 CREATE TABLE payload (
     id          INTEGER PRIMARY KEY,       -- 16 * exchange + leg; leg 0 is the client's view
     request     BLOB NOT NULL,             -- zstd of msgpack [query, headers, body]
-    times       BLOB NOT NULL              -- head, chunks, end: Golomb-Rice coded gaps of 10 us
+    times       BLOB NOT NULL              -- head, chunks, end: gaps of 10 us in Golomb codes
 ) STRICT;
 
 CREATE TABLE answer (                      -- apart: smaller rows leave less of a page unused

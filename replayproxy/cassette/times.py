@@ -1,7 +1,8 @@
 """When the head, each chunk and the end of an answer came, in bytes and back.
 
-Times are gaps in 10 us, Golomb-Rice coded around their median (R. F. Rice, JPL 79-22, 1979): 0.50 % of the SSE bytes of
-a real vLLM, where zstd needs 0.64 %. Reading trusts nothing. Knows no bodies and no clock.
+Times are gaps in 10 us, in exponential Golomb codes around their median (J. Teuhola, IPL 7/6, 1978): most gaps are near
+it, and some are far away. Of the SSE bytes of a real vLLM they take 0.60 %, where Golomb-Rice codes need 0.62 %, their
+entropy is 0.58 %, and zstd needs 0.8 %. Reading trusts nothing. Knows no bodies and no clock.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from itertools import accumulate, pairwise
 from operator import le
 
 from replayproxy.cassette import varint
+from replayproxy.cassette.huffman import packed
 from replayproxy.cassette.runs import MAX_CHUNKS
 from replayproxy.errors import Damaged
 from replayproxy.model import Response, Timeline
@@ -45,58 +47,50 @@ def as_read(response: Response) -> Response:
     return replace(response, timeline=Timeline(head, tuple(chunks), end))
 
 
-# Golomb-Rice
+# Exponential Golomb codes: of n ones and a zero, and k + n bits; n is 0 below 2^k, 1 below 3 * 2^k, 2 below 7 * 2^k, …
 
-_ESCAPE = 12  # ones in a row; then six bits say how many bits the value has
+_MOST = 20  # bits of k: ten seconds
+_ONES = 64  # in a row; no gap has more
+_LOOKED_UP = 1024
 
 
 def _parameter(values: Sequence[int]) -> int:
-    """The Rice parameter that makes these shortest, within 0.1 %.
+    """The k that makes these shortest, within 0.1 %.
 
     Reckoned from how many values have how many bits: to try every parameter on every value was a quarter of what
     recording costs.
     """
-    # Of n bits a value is 3/4 of 2^n on the average, and of its quotient half a unit is cut off.
-    lengths = [
-        (0.75 * 2.0**bits - 0.5 if bits else 0.0, bits, n) for bits, n in Counter(map(int.bit_length, values)).items()
-    ]
+    lengths = Counter(map(int.bit_length, values)).items()
 
     def size(k: int) -> float:
-        unit = 2.0**k
+        # Of values beyond 2^k by a factor of 2^n to 2^(n + 1), one in 2^n has n + 1 ones, and the others have n.
         return sum(
-            [
-                n * (max(0.0, (value + 0.5) / unit - 0.5) + 1 + k if value < _ESCAPE * unit else _ESCAPE + 6 + bits)
-                for value, bits, n in lengths
-            ]
+            [n * (k + 1 + (2 * (bits - k - 1 + 2.0 ** (k + 1 - bits)) if bits > k else 0)) for bits, n in lengths]
         )
 
     # The size falls and then rises: go down from where the mean says that the bottom is.
-    most = min(20, 1 + max((bits for _, bits, _ in lengths), default=0)) - 1
-    best = max(0, min(most, (sum(values) * 7 // (10 * len(values))).bit_length() - 1 if values else 0))
+    best = max(0, min(_MOST, (sum(values) // (2 * len(values) + 1)).bit_length() - 1))
     smallest = size(best)
     for step in (1, -1):
-        while 0 <= best + step <= most and (there := size(best + step)) < smallest:
+        while 0 <= best + step <= _MOST and (there := size(best + step)) < smallest:
             best, smallest = best + step, there
     return best
 
 
 def _spell(value: int, k: int) -> str:
     """The bits of one value."""
-    quotient = value >> k
-    if quotient < _ESCAPE:
-        return "1" * quotient + "0" + (f"{value & (1 << k) - 1:0{k}b}" if k else "")
-    return "1" * _ESCAPE + f"{value.bit_length():06b}{value:b}"
+    bits = f"{value + (1 << k):b}"
+    return "1" * (len(bits) - 1 - k) + "0" + bits[1:]
 
 
 @cache
 def _spelled(k: int) -> list[str]:
     """The bits of the smallest values, which are most: looked up, they cost a tenth."""
-    return [_spell(value, k) for value in range(min(_ESCAPE << k, 1024))]
+    return [_spell(value, k) for value in range(_LOOKED_UP)]
 
 
 def pack_times(ticks: Sequence[int]) -> bytes:
-    """Non-decreasing times in ticks: count, first, median gap and Rice parameter as varints, then each gap's distance
-    from the median: `q` ones, a zero, `k` bits; or twelve ones, a length of six bits, and so many bits.
+    """Non-decreasing times in ticks: count, first, median gap and k as varints, then each gap's distance from that.
 
     Raises ValueError for times that run backwards or beyond MAX_TICK.
     """
@@ -114,40 +108,40 @@ def pack_times(ticks: Sequence[int]) -> bytes:
     for number in (len(ticks), ticks[0], median, k):
         varint.put(out, number)
     spelled = _spelled(k)
-    # The 1 keeps leading zeros while this is a number.
-    text = "1" + "".join([spelled[value] if value < len(spelled) else _spell(value, k) for value in folded])
-    text += "0" * (-len(text) % 8)
-    return bytes(out) + int(text, 2).to_bytes(len(text) // 8, "big")
+    bits = "".join([spelled[value] if value < _LOOKED_UP else _spell(value, k) for value in folded])
+    return bytes(out) + packed(bits)
 
 
-def unpack_times(packed: bytes) -> list[int]:
+@cache
+def _code(k: int) -> tuple[re.Pattern[str], re.Pattern[str], dict[str, int]]:
+    """What is a value, what finds one after the other, or at once all of what is none; and the smallest values."""
+    value = "|".join(f"{'1' * ones}0[01]{{{ones + k}}}" for ones in range(_ONES))
+    return re.compile(value), re.compile(f"{value}|.+"), {bits: value for value, bits in enumerate(_spelled(k))}
+
+
+def _value(bits: str, k: int) -> int:
+    """The value of these bits."""
+    return int("1" + bits[bits.index("0") + 1 :], 2) - (1 << k)
+
+
+def unpack_times(stored: bytes) -> list[int]:
     """The ticks again. Raises `Damaged`."""
-    count, start = varint.read(packed, 0)
+    count, start = varint.read(stored, 0)
     if count == 0:
         return []
-    first, start = varint.read(packed, start)
-    median, start = varint.read(packed, start)
-    k, start = varint.read(packed, start)
-    if k > 20 or count > min(MAX_CHUNKS + 2, 8 * len(packed) + 1) or len(packed) > 40 + 11 * count:
+    first, start = varint.read(stored, start)
+    median, start = varint.read(stored, start)
+    k, start = varint.read(stored, start)
+    if k > _MOST or count > min(MAX_CHUNKS + 2, 8 * len(stored) + 1) or len(stored) > 40 + 16 * count:
         raise Damaged("stored times have the wrong shape")
-    # One leading bit keeps the zeros behind it. Bits as text and a regular expression are 4 times faster than a loop.
-    bits = f"{int.from_bytes(packed[start:], 'big'):b}"
-    value = re.compile(f"(1{{0,{_ESCAPE - 1}}})0([01]{{{k}}})")
-    run = re.compile(f"(?:{value.pattern})*")
-    folded: list[int] = []
-    at = 1
-    while len(folded) < count - 1:
-        stop = run.match(bits, at).end()  # type: ignore[union-attr]  # matches at least nothing
-        folded += [len(ones) << k | int(rest or "0", 2) for ones, rest in value.findall(bits, at, stop)]
-        if len(folded) >= count - 1:
-            break
-        at = stop + _ESCAPE + 6
-        if len(bits) < at or not bits.startswith("1" * _ESCAPE, stop):
-            raise Damaged("stored times end too early")
-        length = int(bits[at - 6 : at], 2)
-        folded.append(int(bits[at : at + length] or "0", 2))
-        at += length
-    gaps = [median - (fold >> 1) - 1 if fold & 1 else median + (fold >> 1) for fold in folded[: count - 1]]
+    # Bits as text and a regular expression are 4 times faster than a loop.
+    bits = f"{int.from_bytes(stored[start:], 'big'):0{8 * (len(stored) - start)}b}"
+    value, values, known = _code(k)
+    found = values.findall(bits)[: count - 1]
+    if len(found) < count - 1 or (found and not value.fullmatch(found[-1])):
+        raise Damaged("stored times end too early")
+    folded = [known[one] if one in known else _value(one, k) for one in found]
+    gaps = [median - (fold >> 1) - 1 if fold & 1 else median + (fold >> 1) for fold in folded]
     if gaps and min(gaps) < 0:
         raise Damaged("stored times run backwards")
     ticks = list(accumulate(gaps, initial=first))

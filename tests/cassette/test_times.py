@@ -61,9 +61,9 @@ def test_steady_times_are_small() -> None:
 
 @given(st.binary(max_size=40), st.integers(0, 60), st.integers(0, 2**70), st.integers(0, 25))
 @settings(max_examples=300)
-def test_any_times_are_read_or_damage(tail: bytes, count: int, first: int, rice: int) -> None:
+def test_any_times_are_read_or_damage(tail: bytes, count: int, first: int, k: int) -> None:
     """Whatever the head of the blob declares; and what is read can be digested."""
-    head = packed(count, first, 7, rice)
+    head = packed(count, first, 7, k)
     with suppress(Damaged):
         ticks = unpack_times(head + tail)
         assert ticks == sorted(ticks)
@@ -92,12 +92,30 @@ FORGED_TIMES: dict[str, tuple[int, int, int, int, int]] = {
 }
 
 
-@pytest.mark.parametrize(("count", "first", "median", "rice", "zeros"), FORGED_TIMES.values(), ids=FORGED_TIMES.keys())
-def test_forged_times_are_damage(count: int, first: int, median: int, rice: int, zeros: int) -> None:
+@pytest.mark.parametrize(("count", "first", "median", "k", "zeros"), FORGED_TIMES.values(), ids=FORGED_TIMES.keys())
+def test_forged_times_are_damage(count: int, first: int, median: int, k: int, zeros: int) -> None:
     """Each number at the front may lie. (A zero bit is a gap like the median.)"""
-    blob = packed(count, first, median, rice) + b"\x80" + bytes(zeros)
+    blob = packed(count, first, median, k) + b"\x80" + bytes(zeros)
     with pytest.raises(Damaged):
         unpack_times(blob)
+
+
+@pytest.mark.parametrize("tail", [b"\xff" * 900_000, b"\xfe" * 900_000, b"\xff" * 50 + bytes(10)])
+def test_codes_that_are_none_are_damage(tail: bytes) -> None:
+    """More ones in a row than any gap has, or gaps beyond every tick; a long one is looked at once."""
+    with pytest.raises(Damaged):
+        unpack_times(packed(1_000_000, 0, 0, 0) + tail)
+
+
+def test_the_smallest_code_is_found() -> None:
+    """Within a few bits, whatever the gaps are like."""
+    chance = random.Random(3)
+    for mean in (0.1, 1, 30, 500, 10**6):
+        gaps = [int(chance.expovariate(1 / mean)) for _ in range(500)]
+        median = sorted(gaps)[250]
+        folded = [2 * (gap - median) if gap >= median else 2 * (median - gap) - 1 for gap in gaps]
+        smallest = min(sum(2 * ((value >> k) + 1).bit_length() - 1 + k for value in folded) for k in range(21))
+        assert 8 * len(pack_times(list(accumulate(gaps, initial=0)))) < 1.01 * smallest + 80
 
 
 @pytest.mark.parametrize("length", [64, 1_000_000])
