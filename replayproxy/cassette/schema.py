@@ -5,6 +5,7 @@ exchange ──┬─ payload ── answer        what the client asked and got
            └─ segment                  a stream in flight; folded into payload and answer when it ends
 endpoint                               names, so that a row need not repeat them
 dictionary                             zstd dictionaries and vocabularies; what needs one names it
+                                       (zstd frames stand everywhere without their magic number, 28 b5 2f fd)
 miss, dropped                          what was asked and not found; what was not recorded, and why
 """
 

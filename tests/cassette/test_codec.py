@@ -82,6 +82,14 @@ CODECS = {"untaught": Codec(), "taught bytes": BYTES, "taught bits": TAUGHT}
 EVERY_CODEC = pytest.mark.parametrize("packer", CODECS.values(), ids=CODECS.keys())
 
 
+MAGIC = zstandard.FRAME_HEADER
+
+
+def zstd(content: bytes) -> bytes:
+    """A frame as it is stored."""
+    return zstandard.compress(content).removeprefix(MAGIC)
+
+
 def cut(body: bytes, places: list[int]) -> list[bytes]:
     """A body in pieces, empty ones included."""
     bounds = [0, *sorted(place % (len(body) + 1) for place in places), len(body)]
@@ -190,7 +198,7 @@ def test_what_was_fetched_for_reading_is_not_written_with() -> None:
     writer.learn(11, "vocabulary", words_of_chats(with_bytes, answers))
     writer.learn(12, "answer", trained)
     before = writer.pack_answer(FIELDS, chunks)
-    assert zstandard.get_frame_parameters(before[1:]).dict_id == 12
+    assert zstandard.get_frame_parameters(MAGIC + before[1 + before[0] :]).dict_id == 12
     assert writer.unpack_answer(TAUGHT.pack_answer(FIELDS, chunks), MAX_BODY) == (FIELDS, chunks)
     assert writer.pack_answer(FIELDS, chunks) == before
 
@@ -212,17 +220,17 @@ def test_too_few_samples_make_no_dictionary() -> None:
 BAD_DICTIONARIES: list[tuple[int, Kind, bytes]] = [
     (7, "answer", b""),
     (7, "answer", b"junk" * 9),
-    (7, "answer", zstandard.compress(b"")),
-    (7, "answer", zstandard.compress(b"junk" * 9)),
-    (7, "answer", zstandard.compress(b"\x37\xa4\x30\xec" + bytes(100))),
-    (7, "answer", zstandard.compress(bytes(10_000_000))),
+    (7, "answer", zstd(b"")),
+    (7, "answer", zstd(b"junk" * 9)),
+    (7, "answer", zstd(b"\x37\xa4\x30\xec" + bytes(100))),
+    (7, "answer", zstd(bytes(10_000_000))),
     (7, "answer", Codec().plain_dictionary(SHELF[2][1])),  # not in a frame
     (7, "answer", SHELF[2][1]),  # it says 2
     (0, "answer", SHELF[2][1]),
     (7, "vocabulary", b""),
     (7, "vocabulary", b"junk"),
-    (7, "vocabulary", zstandard.compress(b"a\0b")),
-    (7, "vocabulary", zstandard.compress(msgpack.packb([[], 0, bytes(10_000_000)]))),
+    (7, "vocabulary", zstd(b"a\0b")),
+    (7, "vocabulary", zstd(msgpack.packb([[], 0, bytes(10_000_000)]))),
 ]
 
 
@@ -236,7 +244,7 @@ def test_a_bad_dictionary_is_damage(number: int, kind: Kind, content: bytes) -> 
 def test_a_vocabulary_that_needs_itself_is_damage() -> None:
     """Its frame names its own number as the dictionary: no endless search."""
     trained = zstandard.ZstdCompressionDict(Codec().plain_dictionary(SHELF[2][1]))
-    loop = zstandard.ZstdCompressor(dict_data=trained).compress(b"a\0b")
+    loop = zstandard.ZstdCompressor(dict_data=trained).compress(b"a\0b")[4:]
     reader = Codec({2: ("vocabulary", loop)}.get)  # type: ignore[arg-type]  # dict.get has a second parameter
     with pytest.raises(Damaged):
         reader.expand(loop)
@@ -267,7 +275,7 @@ def test_a_number_that_no_dictionary_has_is_not_looked_up(number: int) -> None:
 
 def frame_of(*parts: Any) -> bytes:
     """A frame of any content."""
-    return zstandard.compress(msgpack.packb(list(parts)))
+    return zstd(msgpack.packb(list(parts)))
 
 
 def answer(*parts: Any, codes: bytes = b"") -> bytes:
@@ -356,7 +364,7 @@ def lengthened(blob: bytes) -> list[bytes]:
 @settings(max_examples=300)
 def test_any_bytes_are_read_or_damage(junk: bytes) -> None:
     """As a blob, and as the content of a good frame."""
-    framed = zstandard.compress(junk)
+    framed = zstd(junk)
     for packer in CODECS.values():
         for blob in (junk, framed):
             survives(partial(packer.unpack_request, blob, "GET", "/"))
@@ -414,22 +422,23 @@ FORGED: dict[str, bytes] = {
     "headers that are no list": frame_of("x", 0, [], b""),
     "a header of three": frame_of([["a", "b", "c"]], 0, [], b""),
     "a header in bytes": frame_of([[b"a", "b"]], 0, [], b""),
-    "a map": zstandard.compress(msgpack.packb({"a": 1})),
-    "an extension type": zstandard.compress(msgpack.packb([[], 0, [], msgpack.ExtType(5, b"abc")])),
-    "a timestamp": zstandard.compress(b"\x94\x90\x00\x90\xd6\xff\x00\x00\x00\x00"),
-    "not UTF-8": zstandard.compress(b"\x94\x91\x92\xa1\xff\xa1a\x00\x90\xc4\x00"),
-    "a list of four thousand million": zstandard.compress(b"\xdd\xff\xff\xff\xff"),
-    "bytes of four thousand million": zstandard.compress(b"\x94\x90\x00\x90\xc6\xff\xff\xff\xff"),
-    "lists in lists": zstandard.compress(b"\x91" * 100_000),
-    "lists in lists, each huge": zstandard.compress(b"\xdd\x00\xff\xff\xff" * 2000),
-    "two contents": zstandard.compress(msgpack.packb([[], 0, [], b""]) * 2),
+    "a map": zstd(msgpack.packb({"a": 1})),
+    "an extension type": zstd(msgpack.packb([[], 0, [], msgpack.ExtType(5, b"abc")])),
+    "a timestamp": zstd(b"\x94\x90\x00\x90\xd6\xff\x00\x00\x00\x00"),
+    "not UTF-8": zstd(b"\x94\x91\x92\xa1\xff\xa1a\x00\x90\xc4\x00"),
+    "a list of four thousand million": zstd(b"\xdd\xff\xff\xff\xff"),
+    "bytes of four thousand million": zstd(b"\x94\x90\x00\x90\xc6\xff\xff\xff\xff"),
+    "lists in lists": zstd(b"\x91" * 100_000),
+    "lists in lists, each huge": zstd(b"\xdd\x00\xff\xff\xff" * 2000),
+    "two contents": zstd(msgpack.packb([[], 0, [], b""]) * 2),
     "two frames": frame_of([], 0, [], b"") * 2,
-    "nothing": zstandard.compress(b""),
+    "nothing": zstd(b""),
     "a skippable frame": b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd",
     "no frame": b"RIFF",
-    "a frame that does not say its size": zstandard.ZstdCompressor(write_content_size=False).compress(b"\x90" * 50),
-    "a frame that lies: more": b"\x28\xb5\x2f\xfd\xa0\x00\x00\x00\x10" + frame_of([], 0, [], b"")[6:],
-    "a frame that lies: four exabytes": b"\x28\xb5\x2f\xfd\xe0" + b"\xff" * 7 + b"\x3f" + frame_of([], 0, [], b"")[6:],
+    "a frame with its magic number": MAGIC + frame_of([], 0, [], b""),
+    "a frame that does not say its size": zstandard.ZstdCompressor(write_content_size=False).compress(b"\x90" * 50)[4:],
+    "a frame that lies: more": b"\xa0\x00\x00\x00\x10" + frame_of([], 0, [], b"")[2:],
+    "a frame that lies: four exabytes": b"\xe0" + b"\xff" * 7 + b"\x3f" + frame_of([], 0, [], b"")[2:],
 }
 
 
@@ -473,7 +482,7 @@ def test_forged_codes_are_damage(stored: bytes) -> None:
 def test_a_bomb_does_not_go_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame's own word for its size is checked before anything is allocated for it."""
     monkeypatch.setattr(codec, "MAX_BODY", 1000)
-    small, bomb = zstandard.compress(bytes(2000)), zstandard.compress(bytes(2001))
+    small, bomb = zstd(bytes(2000)), zstd(bytes(2001))
     assert Codec().expand(small) == bytes(2000)
     with pytest.raises(Damaged, match="impossible size"):
         Codec().expand(bomb)

@@ -20,7 +20,7 @@ from tests.golden import table
 
 FILE = Path(__file__).parents[2] / "cassettes" / "format-1.cassette"
 
-SHA256 = "2c2ace3dac32f24a4bbd39f7caa6ea2a4525350f4664feffdd880797ee765843"
+SHA256 = "ded45cbd9ecaf06ac2429efb4a8611f1798cd1b4d10ec8b7bdf0da7078d51ffd"
 
 EXCHANGES: list[tuple[object, ...]] = [
     ("POST", "/v1/chat/completions", 200, "complete", 0, 26, 110, 5529, "8487dd87367493a8"),
