@@ -28,15 +28,15 @@ Kind = Literal["request", "answer", "vocabulary"]
 PlainAnswer = tuple[bytes, bytes]
 
 MIN_DICTIONARY, MAX_DICTIONARY = 2048, 64 * 1024
-_DICTIONARY_SHARE = 8
-"""Bytes, and which part of what it is trained on. Stored as a frame, it takes a third of its size. Of 600, 300, 100 and
-30 chats of a real vLLM this makes the smallest cassettes, within 1 %; of prose and source cut to chats too."""
+"""Bytes. Stored as a frame, a dictionary takes a third of that."""
 
-_LEVEL, _LEVEL_OF_LONG, _LONG = 9, 3, 64 * 1024  # 26 us a chat at level 9
+_SHARE = 8
+"""A dictionary is this part of what it is trained on: of 600, 300, 100 and 30 chats of a real vLLM that makes the
+smallest cassettes, within 1 %; of prose and source cut to chats too."""
+
+_LEVEL, _LEVEL_OF_LONG, _LONG = 9, 3, 64 * 1024  # 10 us a frame at level 9
 _MAGIC = b"\x28\xb5\x2f\xfd"
 """What every zstd frame begins with: left away on a cassette, which holds no others (zstd's own word: magicless)."""
-
-_SQUEEZER = zstandard.ZstdCompressor(level=19)
 
 
 class Codec:
@@ -146,29 +146,32 @@ class Codec:
         fields, coding, shape, content = shapes.array(self.expand(frame), 4)
         if not isinstance(shape, list) or not all(shapes.is_count(number) for number in shape):
             raise Damaged("a stored answer has the wrong shape")
+        if codes and coding != 3:
+            raise Damaged("a stored answer has codes that it does not use")
         if coding == 0 and isinstance(content, bytes):
             return shapes.headers(fields), cut(content, shape, size)
         if coding == 1 and isinstance(content, bytes):
             return shapes.headers(fields), chunks_of(shape, content.split(b"\0", MAX_CHUNKS) if shape else [], size)
         kinds = list(map(type, content)) if isinstance(content, list) else []
         if coding == 2 and kinds == [int, bytes, bytes]:
-            number, others, codes = content
-            return shapes.headers(fields), chunks_of(shape, self._spoken(number, others, codes, shape, False), size)
+            middles = self._spoken(content[0], content[1], content[2], shape, in_bits=False)
+            return shapes.headers(fields), chunks_of(shape, middles, size)
         if coding == 3 and kinds == [int, bytes]:
-            number, others = content
-            return shapes.headers(fields), chunks_of(shape, self._spoken(number, others, codes, shape, True), size)
+            middles = self._spoken(content[0], content[1], codes, shape, in_bits=True)
+            return shapes.headers(fields), chunks_of(shape, middles, size)
         raise Damaged("a stored answer has a coding that does not exist")
 
-    def _spoken(self, number: int, others: bytes, codes: bytes, runs: list[int], bits: bool) -> list[bytes]:
+    def _spoken(self, number: int, others: bytes, codes: bytes, runs: list[int], *, in_bits: bool) -> list[bytes]:
         """The middles behind codes."""
-        if len(codes) > 2 * MAX_CHUNKS:
+        count = sum(runs[2::3])
+        if count > MAX_CHUNKS or len(codes) > 2 * MAX_CHUNKS:
             raise Damaged("a stored answer has more chunks than any has")
         if number not in self._vocabularies and not self._fetched(number, "vocabulary"):
             raise Damaged(f"a stored answer needs vocabulary {number}, which is not on the cassette")
         vocabulary = self._vocabularies[number]
-        if vocabulary.has_bits != bits:
+        if vocabulary.has_bits != in_bits:
             raise Damaged("a stored answer has codes of another kind than its vocabulary")
-        return vocabulary.read(codes, others, sum(runs[2::3]))
+        return vocabulary.read(codes, others, count)
 
     # zstd
 
@@ -237,7 +240,7 @@ def plain_request(request: Request) -> bytes:
 
 def train(samples: Sequence[bytes], number: int) -> bytes | None:
     """A dictionary for `learn`; None where the samples are too few or too small to give one."""
-    size = max(MIN_DICTIONARY, min(MAX_DICTIONARY, sum(map(len, samples)) // _DICTIONARY_SHARE))
+    size = max(MIN_DICTIONARY, min(MAX_DICTIONARY, sum(map(len, samples)) // _SHARE))
     try:
         trained = zstandard.train_dictionary(size, list(samples), dict_id=number)
     except zstandard.ZstdError:
@@ -247,7 +250,7 @@ def train(samples: Sequence[bytes], number: int) -> bytes | None:
 
 def squeezed(plain: bytes) -> bytes:
     """A frame for `learn`, of what is written once."""
-    return _bare(_SQUEEZER.compress(plain))
+    return _bare(zstandard.ZstdCompressor(level=19).compress(plain))
 
 
 def digest(key: Key, request: Request, response: Response) -> bytes:

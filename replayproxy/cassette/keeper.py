@@ -444,8 +444,8 @@ class Keeper:
     def seal(self) -> None:
         """Leave one file that opens read-only anywhere, and let go of it.
 
-        A small cassette that has doubled since it was last trained is trained on all that it has: 0.1 % of the SSE
-        bytes of 600 chats.
+        A small cassette that has doubled since it was last trained is trained on all that it has: after 600 chats
+        this takes 0.4 s and leaves 0.07 % of the SSE bytes less.
         """
         self._finish_open(Ending.PROXY_STOPPED)
         exchanges = self._one("SELECT count(*) FROM exchange WHERE state = 1")

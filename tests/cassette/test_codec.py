@@ -465,6 +465,8 @@ FORGED_CODES: dict[str, bytes] = {
     "another coding's bytes": answer([], 2, THREE, [1, b""], codes=bytes(2)),
     "more codes than there are bytes": b"\x7f" + answer([], 0, [], b""),
     "four exabytes of codes": b"\xff" * 8 + b"\x3f" + answer([], 0, [], b""),
+    "codes that nobody uses": answer([], 0, [], b"", codes=b"a"),
+    "codes that nobody uses either": answer([], 1, [0, 0, 1], b"a", codes=b"a"),
     "codes without end": b"\xff" * 20,
     "codes and nothing else": b"\x02ab",
     "nothing": b"",
