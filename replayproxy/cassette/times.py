@@ -49,8 +49,8 @@ def as_read(response: Response) -> Response:
 
 # Exponential Golomb codes: of n ones and a zero, and k + n bits; n is 0 below 2^k, 1 below 3 * 2^k, 2 below 7 * 2^k, …
 
-_MOST = 20  # bits of k: ten seconds
-_ONES = 64  # in a row; no gap has more
+_ONES = 24  # at most: k is never less than the longest value needs for that
+_MOST = 40  # of k; years need 31
 _LOOKED_UP = 1024
 
 
@@ -63,16 +63,16 @@ def _parameter(values: Sequence[int]) -> int:
     lengths = Counter(map(int.bit_length, values)).items()
 
     def size(k: int) -> float:
-        # Of values beyond 2^k by a factor of 2^n to 2^(n + 1), one in 2^n has n + 1 ones, and the others have n.
-        return sum(
-            [n * (k + 1 + (2 * (bits - k - 1 + 2.0 ** (k + 1 - bits)) if bits > k else 0)) for bits, n in lengths]
-        )
+        # Of the values from 2^(k + n) to 2^(k + n + 1), one in 2^n has n + 1 ones, and the others have n.
+        ones = [(times, bits - k - 1 + 2.0 ** (k + 1 - bits) if bits > k else 0.0) for bits, times in lengths]
+        return sum([times * (2 * n + 1 + k) for times, n in ones])
 
     # The size falls and then rises: go down from where the mean says that the bottom is.
-    best = max(0, min(_MOST, (sum(values) // (2 * len(values) + 1)).bit_length() - 1))
+    least = max(0, max(values, default=0).bit_length() - _ONES)
+    best = max(least, min(_MOST, (sum(values) // (2 * len(values) + 1)).bit_length() - 1))
     smallest = size(best)
     for step in (1, -1):
-        while 0 <= best + step <= _MOST and (there := size(best + step)) < smallest:
+        while least <= best + step <= _MOST and (there := size(best + step)) < smallest:
             best, smallest = best + step, there
     return best
 
@@ -113,10 +113,17 @@ def pack_times(ticks: Sequence[int]) -> bytes:
 
 
 @cache
-def _code(k: int) -> tuple[re.Pattern[str], re.Pattern[str], dict[str, int]]:
-    """What is a value, what finds one after the other, or at once all of what is none; and the smallest values."""
-    value = "|".join(f"{'1' * ones}0[01]{{{ones + k}}}" for ones in range(_ONES))
-    return re.compile(value), re.compile(f"{value}|.+"), {bits: value for value, bits in enumerate(_spelled(k))}
+def _code(k: int) -> tuple[re.Pattern[str], dict[str, int]]:
+    """What finds one value after the other, or at once all of what is none; and the smallest values."""
+    pattern = f"0[01]{{{_ONES + k}}}"
+    for ones in range(_ONES - 1, -1, -1):
+        pattern = f"0[01]{{{ones + k}}}|1(?:{pattern})"
+    return re.compile(f"{pattern}|.+"), {bits: value for value, bits in enumerate(_spelled(k))}
+
+
+def _is_value(bits: str, k: int) -> bool:
+    ones = bits.find("0")
+    return 0 <= ones <= _ONES and len(bits) == 2 * ones + 1 + k
 
 
 def _value(bits: str, k: int) -> int:
@@ -132,13 +139,13 @@ def unpack_times(stored: bytes) -> list[int]:
     first, start = varint.read(stored, start)
     median, start = varint.read(stored, start)
     k, start = varint.read(stored, start)
-    if k > _MOST or count > min(MAX_CHUNKS + 2, 8 * len(stored) + 1) or len(stored) > 40 + 16 * count:
+    if k > _MOST or count > min(MAX_CHUNKS + 2, 8 * len(stored) + 1) or len(stored) > 40 + 11 * count:
         raise Damaged("stored times have the wrong shape")
     # Bits as text and a regular expression are 4 times faster than a loop.
     bits = f"{int.from_bytes(stored[start:], 'big'):0{8 * (len(stored) - start)}b}"
-    value, values, known = _code(k)
+    values, known = _code(k)
     found = values.findall(bits)[: count - 1]
-    if len(found) < count - 1 or (found and not value.fullmatch(found[-1])):
+    if len(found) < count - 1 or (found and not _is_value(found[-1], k)):
         raise Damaged("stored times end too early")
     folded = [known[one] if one in known else _value(one, k) for one in found]
     gaps = [median - (fold >> 1) - 1 if fold & 1 else median + (fold >> 1) for fold in folded]

@@ -100,11 +100,11 @@ def test_forged_times_are_damage(count: int, first: int, median: int, k: int, ze
         unpack_times(blob)
 
 
-@pytest.mark.parametrize("tail", [b"\xff" * 900_000, b"\xfe" * 900_000, b"\xff" * 50 + bytes(10)])
+@pytest.mark.parametrize("tail", [b"\xff" * 900_000, b"\xfe" * 90_000, b"\xff" * 50 + bytes(10)])
 def test_codes_that_are_none_are_damage(tail: bytes) -> None:
     """More ones in a row than any gap has, or gaps beyond every tick; a long one is looked at once."""
     with pytest.raises(Damaged):
-        unpack_times(packed(1_000_000, 0, 0, 0) + tail)
+        unpack_times(packed(100_000, 0, 0, 0) + tail)
 
 
 def test_the_smallest_code_is_found() -> None:
@@ -114,7 +114,7 @@ def test_the_smallest_code_is_found() -> None:
         gaps = [int(chance.expovariate(1 / mean)) for _ in range(500)]
         median = sorted(gaps)[250]
         folded = [2 * (gap - median) if gap >= median else 2 * (median - gap) - 1 for gap in gaps]
-        smallest = min(sum(2 * ((value >> k) + 1).bit_length() - 1 + k for value in folded) for k in range(21))
+        smallest = min(sum(2 * ((value >> k) + 1).bit_length() - 1 + k for value in folded) for k in range(41))
         assert 8 * len(pack_times(list(accumulate(gaps, initial=0)))) < 1.01 * smallest + 80
 
 
