@@ -19,6 +19,11 @@ from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.cassette.vocabulary import with_bits, with_bytes
 from replayproxy.model import Headers
 
+TRIED = 256
+"""Answers that are packed with either kind of vocabulary, to see which makes them smaller: 30 ms for each kind."""
+
+Answers = Sequence[tuple[Headers, list[bytes]]]
+
 
 class Dictionaries:
     """Those of one connection, and the codec that writes with the newest of them."""
@@ -26,7 +31,6 @@ class Dictionaries:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._last = 0
-        self.codec = Codec(self._fetch)
         self.learn_all()
 
     def learn_all(self) -> None:
@@ -85,12 +89,6 @@ class Dictionaries:
     def known(self) -> bool:
         """Whether there ever was one."""
         return self._last > 0
-
-
-TRIED = 256
-"""Answers that are packed with either kind of vocabulary, to see which makes them smaller: 30 ms each."""
-
-Answers = Sequence[tuple[Headers, list[bytes]]]
 
 
 def _vocabulary(answers: Answers) -> bytes | None:
