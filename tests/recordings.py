@@ -10,9 +10,9 @@ from pathlib import Path
 
 import orjson
 
-from replayproxy.cassette import codec
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.keeper import Keeper
+from replayproxy.cassette.times import as_read
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.redaction import Redactor
 from replayproxy.model import Chunks, End, Ending, Exchange, Head, Headers, Leg, Request, Response, Timeline
@@ -78,6 +78,12 @@ def story(length: int, seed: int) -> list[str]:
 def exchange(request: Request, response: Response, number: int = 0) -> Exchange:
     """One of a series, a second apart."""
     return Exchange(request, response, EPOCH + number * 1_000_000_007)
+
+
+def chats(count: int, first: int = 0) -> list[Exchange]:
+    """So many different ones."""
+    numbers = range(first, first + count)
+    return [exchange(asked(f"chat {n}"), said(streamed(story(10, n), n)), n) for n in numbers]
 
 
 def whole_answer(text: str) -> bytes:
@@ -187,9 +193,9 @@ def unwritable(exchange: Exchange) -> list[Piece]:
 def as_stored(exchange: Exchange) -> Exchange:
     """What a cassette gives back of it: the same, with times in its grain."""
     legs = tuple(
-        replace(leg, response=codec.as_read(leg.response), started=leg.started // 1000 * 1000) for leg in exchange.legs
+        replace(leg, response=as_read(leg.response), started=leg.started // 1000 * 1000) for leg in exchange.legs
     )
-    return replace(exchange, response=codec.as_read(exchange.response), legs=legs)
+    return replace(exchange, response=as_read(exchange.response), legs=legs)
 
 
 def stored(cassette: Cassette) -> Iterator[tuple[int, Exchange]]:

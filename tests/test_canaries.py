@@ -236,8 +236,9 @@ def unpacked(cassette: Path) -> bytes:
         parts.append(exchange.scope.encode())
     with Cassette(cassette) as opened:
         for kind, content in opened.all("SELECT kind, content FROM dictionary"):
-            parts.append(b"\n".join(Codec().words(content)) if kind == "vocabulary" else content)
-        for table in ("meta", "endpoint", "model", "exchange", "leg", "miss", "dropped"):
+            words = Codec().vocabulary(content).words if kind == "vocabulary" else [Codec().plain_dictionary(content)]
+            parts.append(b"\n".join(words))
+        for table in ("meta", "endpoint", "exchange", "leg", "miss", "dropped"):
             parts.append(repr(opened.all(f"SELECT * FROM {table}")).encode())  # noqa: S608  names of ours
     return b"\n".join(parts)
 

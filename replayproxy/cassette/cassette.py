@@ -19,6 +19,8 @@ import orjson
 
 from replayproxy.cassette import codec, connection
 from replayproxy.cassette.codec import Codec
+from replayproxy.cassette.shapes import MAX_BODY
+from replayproxy.cassette.times import TICK, unpack_times
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.redaction import Redactor
@@ -226,13 +228,13 @@ class Cassette:
 
     def _sketches(self, method: str, path: str) -> tuple[array[int], bytes]:
         """Read once, and again when something has been recorded: 30 ms for 100 000."""
-        latest = self._must("SELECT coalesce(max(exchange), 0) FROM sketch")[0]
+        latest = self._must("PRAGMA data_version")[0]
         known = self._endpoints.get((method, path))
         if known is None or known[0] != latest:
             # As two texts: 100 000 rows of Python's would take three times as long.
             row = self._must(
-                "SELECT coalesce(group_concat(exchange), ''), coalesce(group_concat(hex(sketch), ''), '') FROM sketch"
-                " WHERE endpoint IN (SELECT id FROM endpoint WHERE method = ? AND path = ?)",
+                "SELECT coalesce(group_concat(id), ''), coalesce(group_concat(hex(sketch), ''), '') FROM exchange"
+                " WHERE sketch IS NOT NULL AND endpoint IN (SELECT id FROM endpoint WHERE method = ? AND path = ?)",
                 *(method, path),
             )
             numbers, sketches = typed(row, str, str)
@@ -250,7 +252,7 @@ class Cassette:
     def asked(self, method: str, path: str) -> tuple[int, int]:
         """How many different requests have an answer that can be played, and how many of these at this endpoint."""
         with self._looking:
-            (every,) = typed(self._must("SELECT count(*) FROM sketch"), int)
+            (every,) = typed(self._must("SELECT count(*) FROM exchange WHERE occurrence = 0"), int)
             return every, len(self._sketches(method, path)[0])
 
     # One exchange, by its number
@@ -274,7 +276,7 @@ class Cassette:
         row = self._must(
             "SELECT key, method, path, status, ending, response_size, digest, request, answer, times FROM exchange"
             " JOIN endpoint ON endpoint.id = exchange.endpoint JOIN payload ON payload.id = 16 * exchange.id"
-            " WHERE exchange.id = ? AND state = 1",
+            " JOIN answer ON answer.id = payload.id WHERE exchange.id = ? AND state = 1",
             number,
         )
         key, method, path, status, ending, size, written, asked, answer, times = typed(
@@ -312,7 +314,8 @@ class Cassette:
         rows = self._rows(
             "SELECT role, upstream, method, path, leg.status, leg.ending, started_us, leg.digest, key, request, answer,"
             " times FROM leg JOIN exchange ON exchange.id = leg.exchange"
-            " LEFT JOIN payload ON payload.id = 16 * exchange.id + leg WHERE exchange.id = ? ORDER BY leg",
+            " LEFT JOIN payload ON payload.id = 16 * exchange.id + leg LEFT JOIN answer ON answer.id = payload.id"
+            " WHERE exchange.id = ? ORDER BY leg",
             number,
         )
         for row in rows:
@@ -321,7 +324,7 @@ class Cassette:
             )
             with self._unpacking:
                 request = self._codec.unpack_request(asked, method, path)
-                response = unpack_response(self._codec, status, answer, times, size=codec.MAX_BODY, ending=ending)
+                response = unpack_response(self._codec, status, answer, times, size=MAX_BODY, ending=ending)
             leg = Leg(role, upstream, request, response, started * 1000)
             if codec.digest_of_leg(f"{TAG}:{key.hex()}", leg) != written:
                 raise Damaged(f"the {role} leg of recording {number} in {self._name} is not what was written")
@@ -402,10 +405,10 @@ class Cassette:
             )
             for row in packed:
                 number, times = typed(row, int, bytes)
-                ticks = codec.unpack_times(times)
+                ticks = unpack_times(times)
                 if len(ticks) < 2:
                     raise Damaged(f"recording {number} in {self._name} has no times")
-                head, *chunks, end = (tick * codec.TICK for tick in ticks)
+                head, *chunks, end = (tick * TICK for tick in ticks)
                 yield number, Timeline(head, tuple(chunks), end)
 
     @contextmanager
@@ -467,4 +470,4 @@ def unpack_response(unpacker: Codec, status: int, answer: bytes, times: bytes, *
         ended = Ending(ending)
     except ValueError as error:
         raise Damaged(f"a stored answer ended in a way that does not exist ({ending})") from error
-    return codec.response_of(status, fields, chunks, codec.unpack_times(times), ended)
+    return codec.response_of(status, fields, chunks, unpack_times(times), ended)

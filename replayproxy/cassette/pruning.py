@@ -57,37 +57,32 @@ def _write_without(gone: set[int], source: sqlite3.Connection, part: Path, mode:
             copy.execute(f"PRAGMA {pragma}")
         copy.execute("BEGIN IMMEDIATE")
         keys = {key for number in gone for (key,) in copy.execute("SELECT key FROM exchange WHERE id = ?", (number,))}
-        sketches = [
-            sketch
+        sketches = {
+            key: sketch
             for key in keys
-            for sketch in copy.execute(
-                "SELECT key, sketch.endpoint, sketch FROM sketch JOIN exchange ON id = exchange WHERE key = ?", (key,)
-            )
-        ]
+            for (sketch,) in copy.execute("SELECT sketch FROM exchange WHERE key = ? AND occurrence = 0", (key,))
+        }
         payloads = ((payload_id(number), payload_id(number, 15)) for number in gone)
         copy.executemany("DELETE FROM payload WHERE id BETWEEN ? AND ?", payloads)
         deleted = copy.executemany("DELETE FROM exchange WHERE id = ?", ((number,) for number in gone)).rowcount
         for key in keys:
-            _number_anew(copy, key)
-        # Equal requests look alike: who is the first of them now looks as the one did who was it.
-        copy.executemany(
-            "INSERT OR IGNORE INTO sketch SELECT id, ?2, ?3 FROM exchange WHERE key = ?1 AND occurrence = 0", sketches
-        )
-        for table in ("endpoint", "model"):
-            copy.execute(
-                f"DELETE FROM {table} WHERE id NOT IN (SELECT {table} FROM exchange WHERE {table} IS NOT NULL)"
-            )
+            _number_anew(copy, key, sketches.get(key))
+        copy.execute("DELETE FROM endpoint WHERE id NOT IN (SELECT endpoint FROM exchange)")
         copy.execute("COMMIT")
         copy.execute("VACUUM")
         (kept,) = copy.execute("SELECT count(*) FROM exchange").fetchone()
     return max(0, deleted), int(kept)
 
 
-def _number_anew(copy: sqlite3.Connection, key: bytes) -> None:
-    """In their order, from 0. Each goes down or stays, so no two are ever in one place."""
+def _number_anew(copy: sqlite3.Connection, key: bytes, sketch: bytes | None) -> None:
+    """In their order, from 0. Each goes down or stays, so no two are ever in one place.
+
+    Equal requests look alike: who is the first of them now looks as the one did who was it.
+    """
     rows = copy.execute(
         "SELECT id FROM exchange WHERE key = ? AND occurrence IS NOT NULL ORDER BY occurrence", (key,)
     ).fetchall()
     copy.executemany(
-        "UPDATE exchange SET occurrence = ? WHERE id = ?", [(place, number) for place, (number,) in enumerate(rows)]
+        "UPDATE exchange SET occurrence = ?, sketch = ? WHERE id = ?",
+        [(place, None if place else sketch, number) for place, (number,) in enumerate(rows)],
     )

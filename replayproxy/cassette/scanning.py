@@ -13,6 +13,7 @@ from pathlib import Path
 from replayproxy.cassette import codec
 from replayproxy.cassette.cassette import Cassette, typed
 from replayproxy.cassette.codec import Codec
+from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.core import coding
 from replayproxy.core.redaction import Redactor, Trace, path_to
 from replayproxy.core.redaction.credentials import NONE
@@ -70,7 +71,7 @@ def _of_open(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
         fields: Headers = ()
         chunks: list[bytes] = []
         for (answer,) in cassette.all("SELECT answer FROM segment WHERE exchange = ? ORDER BY position", number):
-            lines, pieces = unpacker.unpack_answer(answer, codec.MAX_BODY)
+            lines, pieces = unpacker.unpack_answer(answer, MAX_BODY)
             fields, chunks = fields or lines, [*chunks, *pieces]
         said = codec.response_of(200, fields, chunks, [0] * (len(chunks) + 2), Ending.PROXY_CRASHED)
         yield from _of_response(redactor, said, f"stream in flight {number}", "answer")
@@ -80,7 +81,7 @@ def _of_texts(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
     """Names, rules, and the samples that dictionaries are made of."""
     texts = {
         "endpoint": "SELECT path FROM endpoint",
-        "model": "SELECT name FROM model",
+        "model": "SELECT coalesce(model, '') FROM endpoint",
         "meta": "SELECT value FROM meta",
         "dropped": "SELECT reason FROM dropped",
         "miss": "SELECT coalesce(scope, '') FROM miss",
@@ -91,7 +92,7 @@ def _of_texts(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
     unpacker = Codec()
     for row in cassette.all("SELECT id, kind, content FROM dictionary ORDER BY id"):
         number, kind, content = typed(row, int, str, bytes)
-        words = unpacker.words(content) if kind == "vocabulary" else [content]
+        words = unpacker.vocabulary(content).words if kind == "vocabulary" else [unpacker.plain_dictionary(content)]
         yield from _named(redactor.traces(b"\n".join(words)), f"dictionary {number}", kind)
 
 

@@ -1,11 +1,11 @@
 """The tables of format 1 as one readable text, and whether a file has them.
 
-exchange ──┬─ payload (leg 0)          what the client asked and got
-           ├─ leg ── payload (leg 1…)  what prefill and decode were asked and said
-           ├─ sketch                   for finding the nearest to a request that has no recording
-           └─ segment                  a stream in flight; folded into payload when it ends
-endpoint, model                        names, so that a row need not repeat them
+exchange ──┬─ payload ── answer        what the client asked and got (leg 0)
+           ├─ leg ── payload ── answer what prefill and decode were asked and said (leg 1…)
+           └─ segment                  a stream in flight; folded into payload and answer when it ends
+endpoint                               names, so that a row need not repeat them
 dictionary                             zstd dictionaries and vocabularies; what needs one names it
+                                       (zstd frames stand everywhere without their magic number, 28 b5 2f fd)
 miss, dropped                          what was asked and not found; what was not recorded, and why
 """
 
@@ -37,27 +37,23 @@ CREATE TABLE meta (
 CREATE TABLE endpoint (
     id          INTEGER PRIMARY KEY,
     method      TEXT NOT NULL,
-    path        TEXT NOT NULL              -- without the query
-) STRICT;
-
-CREATE TABLE model (
-    id          INTEGER PRIMARY KEY,
-    name        TEXT NOT NULL
+    path        TEXT NOT NULL,             -- without the query
+    model       TEXT                       -- that was asked for there, if any was
 ) STRICT;
 
 CREATE TABLE dictionary (
     id          INTEGER PRIMARY KEY,       -- named in the headers of zstd frames
     kind        TEXT NOT NULL CHECK (kind IN ('request', 'answer', 'vocabulary')),
-    content     BLOB NOT NULL
+    content     BLOB NOT NULL              -- zstd of a zstd dictionary, or of msgpack [lengths, escape, words]
 ) STRICT;
 
 CREATE TABLE exchange (
     id                INTEGER PRIMARY KEY,
     key               BLOB NOT NULL CHECK (length(key) = 16),
     occurrence        INTEGER,             -- from 0, among complete answers with this key; NULL: not playable
+    sketch            BLOB CHECK (length(sketch) = 12),           -- of the first of these; core/sketch.py
     recorded_at       INTEGER NOT NULL,    -- when the request was complete, ns since the Unix epoch
     endpoint          INTEGER NOT NULL REFERENCES endpoint (id),
-    model             INTEGER REFERENCES model (id),
     stream            INTEGER NOT NULL CHECK (stream IN (0, 1)),
     state             INTEGER NOT NULL CHECK (state IN (0, 1)),   -- 0 open, 1 done
     status            INTEGER NOT NULL,    -- HTTP; 0: ended before the head
@@ -76,7 +72,8 @@ CREATE TABLE exchange (
     transfer          TEXT,                -- names a hand-over from prefill to decode; both legs have it
     digest            BLOB,                -- over everything replay can emit, times included
     CHECK ((state = 1) = (digest IS NOT NULL)),
-    CHECK (occurrence IS NULL OR (state = 1 AND ending = 0))
+    CHECK (occurrence IS NULL OR (state = 1 AND ending = 0)),
+    CHECK ((occurrence IS 0) = (sketch IS NOT NULL))
 ) STRICT;
 CREATE UNIQUE INDEX exchange_place ON exchange (key, occurrence);
 
@@ -99,23 +96,21 @@ CREATE TABLE leg (
 CREATE TABLE payload (
     id          INTEGER PRIMARY KEY,       -- 16 * exchange + leg; leg 0 is the client's view
     request     BLOB NOT NULL,             -- zstd of msgpack [query, headers, body]
-    answer      BLOB NOT NULL,             -- zstd of msgpack [headers, coding, shape, content]
-    times       BLOB NOT NULL              -- head, chunks, end: Golomb-Rice coded gaps of 10 us
+    times       BLOB NOT NULL              -- head, chunks, end: gaps of 10 us in Golomb codes
+) STRICT;
+
+CREATE TABLE answer (                      -- apart: smaller rows leave less of a page unused
+    id          INTEGER PRIMARY KEY REFERENCES payload (id) ON DELETE CASCADE,
+    answer      BLOB NOT NULL              -- size of codes, codes, zstd of msgpack [headers, coding, shape, content]
 ) STRICT;
 
 CREATE TABLE segment (
     exchange    INTEGER NOT NULL REFERENCES exchange (id) ON DELETE CASCADE,
     position    INTEGER NOT NULL,
-    answer      BLOB NOT NULL,             -- as in payload; headers in the first one only
+    answer      BLOB NOT NULL,             -- as in answer; headers in the first one only
     times       BLOB NOT NULL,
     PRIMARY KEY (exchange, position)
 ) STRICT, WITHOUT ROWID;
-
-CREATE TABLE sketch (                      -- of the first of equal requests
-    exchange    INTEGER PRIMARY KEY REFERENCES exchange (id) ON DELETE CASCADE,
-    endpoint    INTEGER NOT NULL REFERENCES endpoint (id),
-    sketch      BLOB NOT NULL CHECK (length(sketch) = 12)         -- core/sketch.py
-) STRICT;
 
 CREATE TABLE miss (
     id          INTEGER PRIMARY KEY,
@@ -145,7 +140,7 @@ SELECT
         || printf('%06.3fZ', (recorded_at / 1000000) % 60000 / 1000.0) AS recorded_at,
     method,
     path,
-    model.name AS model,
+    model,
     stream,
     status,
     CASE state WHEN 0 THEN 'open' ELSE 'done' END AS state,
@@ -166,8 +161,7 @@ SELECT
     transfer,
     (SELECT count(*) FROM leg WHERE leg.exchange = exchange.id) AS legs
 FROM exchange
-JOIN endpoint ON endpoint.id = exchange.endpoint
-LEFT JOIN model ON model.id = exchange.model;
+JOIN endpoint ON endpoint.id = exchange.endpoint;
 """
 
 
@@ -208,7 +202,7 @@ def _own_objects() -> set[tuple[str, str, str]]:
 
 def _objects(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
     rows = connection.execute("SELECT type, name, sql FROM sqlite_schema")
-    return {(kind, name, _bare(sql or "")) for kind, name, sql in rows}
+    return {(kind, name, _bare(str(sql or ""))) for kind, name, sql in rows}  # bytes, where it is damaged
 
 
 def _bare(sql: str) -> str:

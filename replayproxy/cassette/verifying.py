@@ -8,7 +8,7 @@ from pathlib import Path
 
 from replayproxy.cassette.cassette import Cassette, key_bytes
 from replayproxy.cassette.codec import Codec
-from replayproxy.cassette.keeper import derived_columns
+from replayproxy.cassette.keeper import derived_columns, model_of
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import facts_of
@@ -67,14 +67,15 @@ def _exchange_problems(cassette: Cassette, matcher: Matcher, number: int) -> Ite
     if key_bytes(key) != stored:
         yield f"its key is {TAG}:{stored.hex()}, its request gives {key}"
     else:
-        for (sketched,) in cassette.all("SELECT sketch FROM sketch WHERE exchange = ?", number):
-            if sketched != sketch(matcher.compared(request)):
-                yield "its sketch is not that of its request: it would not be found near a miss"
+        (sketched,) = cassette.one("SELECT sketch FROM exchange WHERE id = ?", number)
+        if sketched is not None and sketched != sketch(matcher.compared(request)):
+            yield "its sketch is not that of its request: it would not be found near a miss"
     facts = facts_of(request, response)
     derived = derived_columns(request, response, facts)
-    derived["model.name"] = None if facts.model is None else facts.model[:200]
+    derived["model"] = model_of(facts)
     said = cassette.one(
-        f"SELECT {', '.join(derived)} FROM exchange LEFT JOIN model ON model.id = model WHERE exchange.id = ?", number
+        f"SELECT {', '.join(derived)} FROM exchange JOIN endpoint ON endpoint.id = endpoint WHERE exchange.id = ?",
+        number,
     )
     for (column, found), written in zip(derived.items(), said, strict=True):
         if written != found:
@@ -104,9 +105,7 @@ def _place_problems(cassette: Cassette) -> Iterator[Problem]:
     whole = "SELECT short_id FROM v_exchange WHERE state = 'done' AND ending = 'complete' AND occurrence IS NULL"
     for (short_id,) in cassette.all(whole):
         yield Problem(short_id, "it is complete, but has no place among the recordings of its key")
-    unseen = (
-        "SELECT id FROM exchange LEFT JOIN sketch ON exchange = id WHERE (occurrence IS 0) <> (exchange IS NOT NULL)"
-    )
+    unseen = "SELECT id FROM exchange WHERE (occurrence IS 0) <> (sketch IS NOT NULL)"
     for (number,) in cassette.all(unseen):
         yield Problem("", f"exchange {number} has no sketch, or one that another of its key should have")
     orphans = (

@@ -11,6 +11,7 @@ from statistics import median
 from replayproxy.cassette import codec
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.codec import Codec
+from replayproxy.cassette.times import pack_times, ticks_of, unpack_times
 from replayproxy.core import canonical
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.redaction import Redactor
@@ -37,9 +38,9 @@ def measure(folder: Path) -> list[Verdict]:
             packer.learn(number, kind, content)
     responses = [exchange.response for exchange in exchanges]
     chunks = [[chunk.data for chunk in response.chunks()] for response in responses]
-    ticks = [codec.ticks_of(response.timeline) for response in responses]
+    ticks = [ticks_of(response.timeline) for response in responses]
     answers = [packer.pack_answer(one.headers, cut) for one, cut in zip(responses, chunks, strict=True)]
-    times = [codec.pack_times(one) for one in ticks]
+    times = [pack_times(one) for one in ticks]
     asked = [packer.pack_request(exchange.request) for exchange in exchanges]
     places = [Place(matcher.key(request), 0) for request in requests]
 
@@ -50,11 +51,11 @@ def measure(folder: Path) -> list[Verdict]:
         "mask: answer": lambda: [_veiled(redactor, response) for response in responses],
         "pack: request": lambda: [packer.pack_request(exchange.request) for exchange in exchanges],
         "pack: answer": lambda: [packer.pack_answer(a.headers, b) for a, b in zip(responses, chunks, strict=True)],
-        "pack: times": lambda: [codec.pack_times(one) for one in ticks],
+        "pack: times": lambda: [pack_times(one) for one in ticks],
         "digest": lambda: [codec.digest("rp1:00", one.request, one.response) for one in exchanges],
         "unpack: request": lambda: [packer.unpack_request(one, "POST", PATH) for one in asked],
         "unpack: answer": lambda: [packer.unpack_answer(one, 1 << 20) for one in answers],
-        "unpack: times": lambda: [codec.unpack_times(one) for one in times],
+        "unpack: times": lambda: [unpack_times(one) for one in times],
         "open a cassette and read one answer": lambda: _open_and_read(path, places),
         "read from an open cassette, cold": lambda: _read(path, *places),
     }

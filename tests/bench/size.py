@@ -32,15 +32,15 @@ UPSTREAM = "REPLAYPROXY_LIVE_UPSTREAM"
 
 PARTS = {
     "requests": "SELECT sum(length(request)) FROM payload",
-    "answers": "SELECT sum(length(answer)) FROM payload",
+    "answers": "SELECT sum(length(answer)) FROM answer",
     "times": "SELECT sum(length(times)) FROM payload",
-    "unused in pages of the above": (
-        "SELECT (SELECT sum(pgsize) FROM dbstat WHERE name = 'payload')"
-        " - (SELECT sum(length(request) + length(answer) + length(times)) FROM payload)"
+    "their pages: row heads, unused": (
+        "SELECT (SELECT sum(pgsize) FROM dbstat WHERE name IN ('payload', 'answer'))"
+        " - (SELECT sum(length(request) + length(answer) + length(times)) FROM payload JOIN answer USING (id))"
     ),
     "dictionaries": "SELECT sum(length(content)) FROM dictionary WHERE kind <> 'vocabulary'",
     "vocabulary": "SELECT sum(length(content)) FROM dictionary WHERE kind = 'vocabulary'",
-    "rows (pages of exchange)": "SELECT sum(pgsize) FROM dbstat WHERE name = 'exchange'",
+    "rows and sketches (pages)": "SELECT sum(pgsize) FROM dbstat WHERE name = 'exchange'",
     "index of keys (pages)": "SELECT sum(pgsize) FROM dbstat WHERE name = 'exchange_place'",
 }
 
@@ -71,7 +71,7 @@ def measure(folder: Path) -> list[Verdict]:
     ]
     parts = _parts(cassette)
     rows += [(f"    {name}", size) for name, size in parts]
-    rows.append(("    the rest (other tables, schema)", whole - sum(size for _, size in parts)))
+    rows.append(("    the rest (schema, other tables)", whole - sum(size for _, size in parts)))
     title = f"Size: {len(answers)} streamed chats of a real vLLM, {chunks} chunks, {STREAMS} at a time, in {took:.0f} s"
     print(
         table(title, ("what", "bytes", "% of raw"), [(name, f"{size:,}", f"{size / raw:.2%}") for name, size in rows])

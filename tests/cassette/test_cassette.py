@@ -16,9 +16,9 @@ import pytest
 from replayproxy.cassette import cassette as module
 from replayproxy.cassette import schema
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.codec import as_read
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.cassette.library import Library
+from replayproxy.cassette.times import as_read
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.sketch import sketch
 from replayproxy.errors import CassetteError, Damaged, NewerFormat, NotACassette
@@ -344,6 +344,7 @@ def folder(path: Path) -> None:
     path.mkdir()
 
 
+IN_BYTES = "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = CAST(sql AS BLOB) WHERE name = 'leg'"
 TRIGGER = "CREATE TRIGGER extra AFTER INSERT ON exchange BEGIN DELETE FROM payload"
 
 REFUSED: dict[str, tuple[Callable[[Path], object], type[CassetteError], str]] = {
@@ -364,7 +365,8 @@ REFUSED: dict[str, tuple[Callable[[Path], object], type[CassetteError], str]] = 
     "a byte missing": (shortened(1), Damaged, "Restore it from a copy"),
     "half a header": (shortened(0), CassetteError, "cassette"),
     "one more table": (execute("CREATE TABLE extra (x)"), Damaged, "its tables are others: restore it from a copy"),
-    "one more index": (execute("CREATE INDEX extra ON exchange (model)"), Damaged, "its tables are others"),
+    "one more index": (execute("CREATE INDEX extra ON exchange (scope)"), Damaged, "its tables are others"),
+    "a table spelled in bytes": (lambda path: scripted(path, IN_BYTES), Damaged, "its tables are others"),
     "one more view": (execute("CREATE VIEW extra AS SELECT 1"), Damaged, "its tables are others"),
     "a view that looks like SQLite's": (execute("CREATE VIEW sqlitexextra AS SELECT 1"), Damaged, "tables are others"),
     "a trigger": (lambda path: scripted(path, f"{TRIGGER}; END"), Damaged, "its tables are others"),
@@ -451,10 +453,11 @@ def test_rules_that_do_not_exist_are_damage(tmp_path: Path, value: str) -> None:
 
 
 INSTEAD = [
-    ("UPDATE payload SET answer = (SELECT answer FROM payload WHERE id = 80) WHERE id = 16", "an answer of another"),
+    ("UPDATE answer SET answer = (SELECT answer FROM answer WHERE id = 80) WHERE id = 16", "an answer of another"),
     ("UPDATE exchange SET digest = x'0000000000000000' WHERE id = 1", "a digest that does not hold"),
     ("UPDATE exchange SET ending = 1, occurrence = NULL WHERE id = 1; UPDATE exchange SET status = 500", "a row"),
     ("DELETE FROM payload WHERE id = 16", "no payload"),
+    ("DELETE FROM answer WHERE id = 16", "no answer"),
     ("UPDATE exchange SET key = zeroblob(16) WHERE id = 1", "another key"),
 ]
 

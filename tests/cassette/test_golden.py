@@ -20,7 +20,7 @@ from tests.golden import table
 
 FILE = Path(__file__).parents[2] / "cassettes" / "format-1.cassette"
 
-SHA256 = "b1e09af0cde88f175ac17a4c9f5066fb80a533255f54652b27115f618525da75"
+SHA256 = "ded45cbd9ecaf06ac2429efb4a8611f1798cd1b4d10ec8b7bdf0da7078d51ffd"
 
 EXCHANGES: list[tuple[object, ...]] = [
     ("POST", "/v1/chat/completions", 200, "complete", 0, 26, 110, 5529, "8487dd87367493a8"),

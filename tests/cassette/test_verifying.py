@@ -54,7 +54,6 @@ COLUMNS: list[tuple[str, str, str]] = [
     ("cached_tokens = 1", "cached_tokens 1", "None"),
     ("finish = 'length'", "finish length", "stop"),
     ("transfer = 'x'", "transfer x", "None"),
-    ("model = NULL", "model.name None", "tiny"),
 ]
 
 
@@ -74,13 +73,14 @@ DAMAGES: dict[str, tuple[str, str]] = {
     "another status": ("UPDATE exchange SET status = 201 WHERE id = 1", "is not what was written (its digest differs)"),
     "another ending": ("UPDATE exchange SET ending = 3, occurrence = NULL WHERE id = 5", "its digest differs"),
     "an ending that is none": ("UPDATE exchange SET ending = 9 WHERE id = 4", "ended in a way that does not exist (9)"),
-    "another method": ("UPDATE endpoint SET method = 'PUT' WHERE id = 1", "its digest differs"),
-    "another path": ("UPDATE endpoint SET path = '/v2' WHERE id = 1", "its digest differs"),
+    "another method": ("UPDATE endpoint SET method = 'PUT'", "its digest differs"),
+    "another path": ("UPDATE endpoint SET path = '/v2'", "its digest differs"),
+    "another model": ("UPDATE endpoint SET model = 'big'", "its row says model big, its payload tiny"),
     "another digest": ("UPDATE exchange SET digest = zeroblob(8) WHERE id = 1", "its digest differs"),
     "another key": ("UPDATE exchange SET key = zeroblob(16) WHERE id = 7", "its digest differs"),
     "an answer too long": ("UPDATE exchange SET response_size = 3 WHERE id = 1", "is longer than its row says"),
     "another's answer": (
-        "UPDATE payload SET answer = (SELECT answer FROM payload WHERE id = 16) WHERE id = 32",
+        "UPDATE answer SET answer = (SELECT answer FROM answer WHERE id = 16) WHERE id = 32",
         "its digest differs",
     ),
     "another's times": ("UPDATE payload SET times = (SELECT times FROM payload WHERE id = 32) WHERE id = 16", "digest"),
@@ -89,14 +89,24 @@ DAMAGES: dict[str, tuple[str, str]] = {
         "UPDATE payload SET request = (SELECT request FROM payload WHERE id = 48) WHERE id = 16",
         "its digest differs",
     ),
-    "noise for an answer": ("UPDATE payload SET answer = x'0123456789' WHERE id = 16", "cannot be read"),
-    "no payload": ("DELETE FROM payload WHERE id = 16", "has no such recording"),
+    "noise for an answer": ("UPDATE answer SET answer = x'0123456789' WHERE id = 16", "cannot be read"),
+    "no payload": ("DELETE FROM payload WHERE id = 16", "a row of answer refers to a row of payload"),
+    "no payload and no answer": (
+        "DELETE FROM payload WHERE id = 16; DELETE FROM answer WHERE id = 16",
+        "has no such recording",
+    ),
+    "no answer": ("DELETE FROM answer WHERE id = 16", "has no such recording"),
+    "an answer of nobody": ("INSERT INTO answer VALUES (99999, x'')", "a row of answer refers to a row of payload"),
     "a payload of nobody": (
-        "INSERT INTO payload VALUES (99999, x'', x'', x'')",
+        "INSERT INTO payload VALUES (99999, x'', x'')",
         "payload 99999 belongs to no exchange",
     ),
-    "a payload of no leg": ("INSERT INTO payload VALUES (17, x'', x'', x'')", "has 0 legs, but payloads of 1"),
-    "a leg without payload": ("DELETE FROM payload WHERE id = 81", "has 2 legs, but payloads of 1"),
+    "a payload of no leg": ("INSERT INTO payload VALUES (17, x'', x'')", "has 0 legs, but payloads of 1"),
+    "a leg without payload": (
+        "DELETE FROM payload WHERE id = 81; DELETE FROM answer WHERE id = 81",
+        "has 2 legs, but payloads of 1",
+    ),
+    "a leg without answer": ("DELETE FROM answer WHERE id = 81", "a stored NoneType stands where there are none"),
     "a leg with another role": ("UPDATE leg SET role = 'decode'", "the decode leg of recording 5"),
     "a leg of another server": ("UPDATE leg SET upstream = 'x' WHERE leg = 2", "the decode leg of recording 5"),
     "a leg at another time": ("UPDATE leg SET started_us = 7 WHERE leg = 1", "the prefill leg of recording 5"),
@@ -115,8 +125,7 @@ DAMAGES: dict[str, tuple[str, str]] = {
     "a broken one with a place": ("UPDATE exchange SET occurrence = 3 WHERE id = 4", "exchange 4 contradicts itself"),
     "an open one with a digest": ("UPDATE exchange SET state = 0 WHERE id = 4", "exchange 4 contradicts itself"),
     "a key too short": ("UPDATE exchange SET key = x'00' WHERE id = 4", "its digest differs"),
-    "a dangling endpoint": ("DELETE FROM endpoint WHERE id = 1", "refers to a row of endpoint that is not there"),
-    "a dangling model": ("DELETE FROM model", "refers to a row of model that is not there"),
+    "a dangling endpoint": ("DELETE FROM endpoint", "refers to a row of endpoint that is not there"),
     "segments of an answer that ended": (
         "INSERT INTO segment VALUES (1, 0, x'', x'')",
         "exchange 1 is done, but has segments of a stream in flight",
@@ -151,9 +160,12 @@ def test_a_sketch_that_is_not_of_its_request(tmp_path: Path) -> None:
     path = record(tmp_path / "a", [exchange(asked("x"), said([b"x"])), exchange(asked("x"), said([b"x"]))])
     whole = path.read_bytes()
     for change, problem in (
-        ("UPDATE sketch SET sketch = zeroblob(12)", "its sketch is not that of its request"),
-        ("DELETE FROM sketch", "exchange 1 has no sketch"),
-        ("INSERT INTO sketch SELECT 2, endpoint, sketch FROM sketch", "exchange 2 has no sketch, or one that another"),
+        ("UPDATE exchange SET sketch = zeroblob(12) WHERE sketch IS NOT NULL", "its sketch is not that of its request"),
+        ("UPDATE exchange SET sketch = NULL", "exchange 1 has no sketch"),
+        (
+            "UPDATE exchange SET sketch = (SELECT sketch FROM exchange WHERE id = 1)",
+            "exchange 2 has no sketch, or one that another",
+        ),
     ):
         path.write_bytes(whole)
         changed(path, change)

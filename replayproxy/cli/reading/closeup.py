@@ -32,7 +32,8 @@ class Closeup:
         """Read it. Raises `Damaged` unless it is what was written."""
         row = next(cassette.rows("id = :id", {"id": number}))
         asked, answer, times = cassette.one(
-            "SELECT length(request), length(answer), length(times) FROM payload WHERE id = ?", payload_id(number)
+            "SELECT length(request), length(answer), length(times) FROM payload JOIN answer USING (id) WHERE id = ?",
+            payload_id(number),
         )
         return cls(
             path=str(cassette.path),

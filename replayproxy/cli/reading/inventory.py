@@ -76,7 +76,7 @@ def _bytes(cassette: Cassette, file: int) -> dict[str, int]:
                 " coalesce(sum(length(answer)) FILTER (WHERE id % 16 = 0), 0),"
                 " coalesce(sum(length(times)) FILTER (WHERE id % 16 = 0), 0),"
                 " coalesce(sum(length(request) + length(answer) + length(times)) FILTER (WHERE id % 16 > 0), 0)"
-                " FROM payload"
+                " FROM payload LEFT JOIN answer USING (id)"
             ),
             strict=True,
         )

@@ -1,0 +1,110 @@
+"""The dictionaries of a cassette that is being written: learned when it is opened, trained on what it has come to hold.
+
+    payloads so far ──▶ vocabulary ──▶ zstd dictionaries ──▶ the same payloads, packed again
+
+Works within the transaction of whoever asks; knows no pieces and no streams in flight.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+
+from replayproxy.cassette import codec
+from replayproxy.cassette.cassette import typed
+from replayproxy.cassette.codec import Codec, Kind
+from replayproxy.cassette.runs import runs_of
+from replayproxy.cassette.shapes import MAX_BODY
+from replayproxy.cassette.vocabulary import with_bits, with_bytes
+from replayproxy.model import Headers
+
+TRIED = 256
+"""Answers that are packed with either kind of vocabulary, to see which makes them smaller: 30 ms for each kind."""
+
+Answers = Sequence[tuple[Headers, list[bytes]]]
+
+
+class Dictionaries:
+    """Those of one connection, and the codec that writes with the newest of them."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._last = 0
+        self.learn_all()
+
+    def learn_all(self) -> None:
+        """Know those that are on the cassette, and no others: a frame must not need what is not there."""
+        self.codec = Codec(self._fetch)
+        for row in self._connection.execute("SELECT id, kind, content FROM dictionary ORDER BY id"):
+            number, kind, content = typed(row, int, str, bytes)
+            self.codec.learn(number, kind, content)
+            self._last = max(self._last, number)
+
+    def train(self, which: str = "") -> int:
+        """Train on these finished exchanges, and pack them again. Gives how many payloads there were.
+
+        What there was of dictionaries stays, for what else is packed with it. Raises; then `learn_all` after the
+        rollback.
+        """
+        rows = self._connection.execute(
+            "SELECT payload.id, request, answer FROM payload JOIN answer USING (id)"
+            f" JOIN exchange ON exchange.id = payload.id / 16 AND state = 1 {which}"
+        ).fetchall()
+        requests = [self.codec.expand(row[1]) for row in rows]
+        answers = [self.codec.unpack_answer(row[2], MAX_BODY) for row in rows]
+        self._learn("vocabulary", _vocabulary(answers))
+        said = [self.codec.plain_answer(fields, chunks) for fields, chunks in answers]
+        self._learn("request", codec.train(requests, self.next))
+        self._learn("answer", codec.train([plain for _, plain in said], self.next))
+        asked = ((self.codec.squeeze("request", plain), row[0]) for plain, row in zip(requests, rows, strict=True))
+        self._connection.executemany("UPDATE payload SET request = ? WHERE id = ?", asked)
+        heard = ((self.codec.squeeze_answer(plain), row[0]) for plain, row in zip(said, rows, strict=True))
+        self._connection.executemany("UPDATE answer SET answer = ? WHERE id = ?", heard)
+        return len(rows)
+
+    def _learn(self, kind: Kind, content: bytes | None) -> None:
+        if content is not None:
+            number = self.next
+            self._connection.execute("INSERT INTO dictionary VALUES (?, ?, ?)", (number, kind, content))
+            self.codec.learn(number, kind, content)
+            self._last = number
+
+    @property
+    def next(self) -> int:
+        """The next number. None is used twice in one run: a reader may remember what a number meant."""
+        (there,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM dictionary").fetchone()
+        self._last = max(self._last, there)
+        return self._last + 1
+
+    def forget_before(self, number: int) -> None:
+        """Remove those below this number, which nothing needs any more."""
+        self._connection.execute("DELETE FROM dictionary WHERE id < ?", (number,))
+
+    def _fetch(self, number: int) -> tuple[Kind, bytes] | None:
+        found = self._connection.execute("SELECT kind, content FROM dictionary WHERE id = ?", (number,)).fetchone()
+        return None if found is None else (found[0], found[1])
+
+    @property
+    def known(self) -> bool:
+        """Whether there ever was one."""
+        return self._last > 0
+
+
+def _vocabulary(answers: Answers) -> bytes | None:
+    """The one that makes these answers smallest."""
+    said = Counter(middle for _, chunks in answers for middle in runs_of(chunks)[1])
+    found = [codec.squeezed(plain) for plain in (with_bytes(said), with_bits(said)) if plain is not None]
+    some = answers[:: 1 + len(answers) // TRIED]
+    return min(found, key=lambda content: _size(content, some), default=None)
+
+
+def _size(vocabulary: bytes, answers: Answers) -> int:
+    """Bytes of it and of these answers, packed with it."""
+    trial = Codec()
+    trial.learn(1, "vocabulary", vocabulary)
+    said = [trial.plain_answer(fields, chunks) for fields, chunks in answers]
+    trained = codec.train([plain for _, plain in said], 2)
+    if trained is not None:
+        trial.learn(2, "answer", trained)
+    return len(vocabulary) + len(trained or b"") + sum(len(trial.squeeze_answer(plain)) for plain in said)

@@ -1,0 +1,53 @@
+"""Msgpack of strangers: read within limits, and every shape checked. Raises `Damaged` and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+
+from replayproxy.cassette.runs import MAX_CHUNKS
+from replayproxy.errors import Damaged
+from replayproxy.model import Headers
+
+MAX_BODY = 256 * 1024 * 1024
+"""Bytes. No answer and no request on a cassette is longer."""
+
+_LIMITS: dict[str, Any] = {
+    "strict_map_key": True,
+    "max_ext_len": 0,
+    "max_map_len": 0,
+    "max_array_len": 3 * MAX_CHUNKS,  # a run each: three numbers
+    "max_str_len": MAX_BODY,
+    "max_bin_len": MAX_BODY,
+}
+
+
+def array(data: bytes, length: int) -> list[Any]:
+    """A list of so many things."""
+    try:
+        value = msgpack.unpackb(data, **_LIMITS)
+    except (ValueError, msgpack.exceptions.UnpackException, MemoryError) as error:
+        raise Damaged(f"stored msgpack cannot be read: {error}") from error
+    if not isinstance(value, list) or len(value) != length:
+        raise Damaged("stored msgpack has the wrong shape")
+    return value
+
+
+def headers(value: object) -> Headers:
+    """Field lines that can be sent."""
+    if not isinstance(value, list):
+        raise Damaged("stored headers have the wrong shape")
+    lines = []
+    for line in value:
+        if not isinstance(line, list) or len(line) != 2 or not all(isinstance(part, str) for part in line):
+            raise Damaged("a stored header has the wrong shape")
+        if any(mark in part for part in line for mark in "\r\n\0"):
+            raise Damaged("a stored header holds the end of a line: a replay would send a head that is not one")
+        lines.append((line[0], line[1]))
+    return tuple(lines)
+
+
+def is_count(number: object) -> bool:
+    """Whether it can be a length or a number of things."""
+    return type(number) is int and 0 <= number <= MAX_BODY
