@@ -19,10 +19,10 @@ import zstandard
 from replayproxy.cassette import shapes, varint
 from replayproxy.cassette.runs import MAX_CHUNKS, chunks_of, cut, runs_of
 from replayproxy.cassette.shapes import MAX_BODY
-from replayproxy.cassette.times import TICK, ticks_of
+from replayproxy.cassette.times import MAX_TICK, TICK, grained, ticks_of
 from replayproxy.cassette.vocabulary import LONGEST_WORD, MAX_WORDS, Vocabulary
 from replayproxy.errors import Damaged
-from replayproxy.model import Chunks, Ending, Headers, Key, Leg, Request, Response, Timeline
+from replayproxy.model import Chunks, Ending, Head, Headers, Key, Leg, Request, Response, Timeline
 
 Kind = Literal["request", "answer", "vocabulary"]
 PlainAnswer = tuple[bytes, bytes]
@@ -103,10 +103,32 @@ class Codec:
         """Field lines and body. Raises ValueError over MAX_BODY or MAX_CHUNKS."""
         return self.squeeze_answer(self.plain_answer(fields, chunks))
 
-    def pack_segment(self, fields: Headers, chunks: Chunks) -> bytes:
-        """As `pack_answer`, but quickly: a segment lives for seconds."""
-        plain = msgpack.packb([fields, 0, chunks.cuts, chunks.body])
-        return _behind(b"", _bare(self._quick.compress(plain)))
+    # Segment
+
+    def pack_segment(self, head: Head | None, chunks: Chunks) -> bytes:
+        """What was heard since the segment before, and quickly: it lives for seconds. The head stands in the first.
+
+        Raises ValueError for times beyond MAX_TICK.
+        """
+        ticks = grained(chunks.times)
+        if ticks and ticks[-1] > MAX_TICK:
+            raise ValueError(f"an answer of {ticks[-1]} ticks is too long for a cassette")
+        began = None if head is None else [*grained([head.at]), head.status, head.headers]
+        return _bare(self._quick.compress(msgpack.packb([began, chunks.cuts, ticks, chunks.body])))
+
+    def unpack_segment(self, frame: bytes) -> tuple[Head | None, Chunks]:
+        """The head, if it is there, and the chunks again. Raises `Damaged`."""
+        began, cuts, ticks, body = shapes.array(self.expand(frame), 4)
+        if not shapes.are_counts(cuts) or not isinstance(body, bytes) or sum(cuts) != len(body):
+            raise Damaged("a stored segment has cuts that do not cover what it holds")
+        if not shapes.are_times(ticks) or len(ticks) != len(cuts):
+            raise Damaged("a stored segment has other times than chunks")
+        chunks = Chunks(body, tuple(cuts), tuple(tick * TICK for tick in ticks))
+        if began is None:
+            return None, chunks
+        if not isinstance(began, list) or len(began) != 3 or not shapes.are_times(began[:2]):
+            raise Damaged("a stored segment has a head of the wrong shape")
+        return Head(began[0] * TICK, began[1], shapes.headers(began[2])), chunks
 
     def squeeze_answer(self, plain: PlainAnswer) -> bytes:
         """What is stored of an answer: how many bytes of codes, these, and a zstd frame."""
@@ -144,7 +166,7 @@ class Codec:
             raise Damaged("a stored answer ends within its codes")
         codes, frame = stored[start : start + length], stored[start + length :]
         fields, coding, shape, content = shapes.array(self.expand(frame), 4)
-        if not isinstance(shape, list) or not all(shapes.is_count(number) for number in shape):
+        if not shapes.are_counts(shape):
             raise Damaged("a stored answer has the wrong shape")
         if codes and coding != 3:
             raise Damaged("a stored answer has codes that it does not use")
@@ -253,12 +275,13 @@ def squeezed(plain: bytes) -> bytes:
     return _bare(zstandard.ZstdCompressor(level=19).compress(plain))
 
 
-def digest(key: Key, request: Request, response: Response) -> bytes:
+def digest(key: Key, request: Request, response: Response, ticks: Sequence[int] | None = None) -> bytes:
     """64 bits of BLAKE2b over the key, the request and everything replay can emit, with times in ticks.
 
-    It is there to notice damage, not forgery: who can write the file can write the digest.
+    It is there to notice damage, not forgery: who can write the file can write the digest. `ticks` are the response's,
+    where they are known already.
     """
-    head, *chunks, end = ticks_of(response.timeline)
+    head, *chunks, end = ticks_of(response.timeline) if ticks is None else ticks
     asked = [key, request.method, request.target, request.headers, request.body]
     said = [response.status, response.headers, response.cuts, head, chunks, end, int(response.ending), response.body]
     return hashlib.blake2b(msgpack.packb([asked, said]), digest_size=8).digest()

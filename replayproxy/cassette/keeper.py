@@ -8,8 +8,9 @@ dictionaries; those before are then packed again.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -18,14 +19,13 @@ import replayproxy
 from replayproxy.cassette import codec, connection
 from replayproxy.cassette.cassette import key_bytes, payload_id, typed
 from replayproxy.cassette.dictionaries import Dictionaries
-from replayproxy.cassette.shapes import MAX_BODY
-from replayproxy.cassette.times import TICK, as_read, grained, pack_times, ticks_of, unpack_times
+from replayproxy.cassette.times import as_read, pack_times, ticks_of
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import Facts, facts_of
-from replayproxy.core.sketch import sketch
+from replayproxy.core.sketch import Sketch, sketch
 from replayproxy.errors import Damaged, SettingsError
-from replayproxy.model import Chunks, End, Ending, Head, Headers, Request, Response
+from replayproxy.model import Chunks, End, Ending, Head, Request, Response
 from replayproxy.ports import Piece
 
 TRAINED_AFTER = 256
@@ -41,8 +41,23 @@ SMALL = 256 * 1024 * 1024
 """Bytes of bodies: a larger cassette is not rewritten at sealing (this takes about 3 s)."""
 
 
+_NEXT = "SELECT coalesce(max(occurrence) + 1, 0) FROM exchange WHERE key = ?"
+
 GONE = 0
 """No exchange has this number: a foreign key refuses what is to be added to it."""
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A stream in flight: its row, and what is known of it without looking there."""
+
+    row: int
+    request: Request | None = None
+    """What stands in its payload."""
+    sketch: Sketch | None = None
+    segments: int | None = None
+    heard: list[Chunks] | None = None
+    """What stands in its segments: to read it back would cost 2 us an event."""
 
 
 class Keeper:
@@ -52,13 +67,9 @@ class Keeper:
         self.path = path
         self.matcher = matcher
         self.durable = full
-        self._open_rows: dict[int, int] = {}
-        self._heard: dict[int, list[Chunks]] = {}
+        self._flights: dict[int, _Flight] = {}
+        """By their tapes."""
         self._heard_bytes = 0
-        self._positions: dict[int, int] = {}
-        """How many segments an open row has."""
-        self._begun: dict[int, Request] = {}
-        """What stands in the payload of an open row."""
         self._before: tuple[dict[tuple[str, str, str | None], int], dict[int, int]] | None = None
         self._lock = connection.Lock(path)
         try:
@@ -99,7 +110,8 @@ class Keeper:
         self._open()
         with connection.translated(str(self.path)):
             there = {row for (row,) in self._connection.execute("SELECT id FROM exchange WHERE state = 0")}
-        self._open_rows = {tape: row if row in there else GONE for tape, row in self._open_rows.items()}
+        for flight in self._flights.values():
+            flight.row = flight.row if flight.row in there else GONE
 
     def _settle_rules(self) -> None:
         """A cassette has one set of match rules: those of its first recorder."""
@@ -146,7 +158,7 @@ class Keeper:
 
     def begin(self) -> None:
         """Start a batch."""
-        self._before = dict(self._endpoints), dict(self._open_rows)
+        self._before = dict(self._endpoints), {tape: flight.row for tape, flight in self._flights.items()}
         self._connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
@@ -157,9 +169,11 @@ class Keeper:
     def rollback(self) -> None:
         """Forget the batch, if there is one, also what was remembered of it."""
         if self._before is not None:
-            self._endpoints, self._open_rows = self._before
+            self._endpoints, rows = self._before
             self._before = None
-            self._forget_all()  # it may hold what was not written; the segments know
+            # What was remembered may not have been written; the segments know.
+            self._flights = {tape: _Flight(row) for tape, row in rows.items()}
+            self._heard_bytes = 0
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
@@ -171,58 +185,40 @@ class Keeper:
 
     def keep(self, piece: Piece) -> None:
         """Write a piece of a tape, within a batch."""
-        row = self._open_rows.get(piece.tape)
+        flight = self._flights.get(piece.tape)
         if piece.end is None:
-            if row is None:
-                row = self._open_rows[piece.tape] = self._begin(piece)
-                self._heard[piece.tape] = []
-            self._add_segment(row, piece.head, piece.chunks)
-            self._remember(piece)
+            if flight is None:
+                flight = self._flights[piece.tape] = self._begin(piece)
+            self._add_segment(flight, piece)
             return
-        if row is None:
-            self._finish(None, piece, piece.chunks)
-            return
-        heard = self._forget(piece.tape)
-        if heard is not None:
-            del self._open_rows[piece.tape]
-            self._finish(row, piece, Chunks.joined([*heard, piece.chunks]))
-            return
-        self._add_segment(row, piece.head, piece.chunks)
-        del self._open_rows[piece.tape]
-        status, fields, chunks, head_at = self._segments(row)
-        self._finish(row, replace(piece, head=Head(head_at, status, fields)), chunks)
+        chunks = piece.chunks
+        if flight is not None:
+            if flight.heard is not None:
+                chunks = Chunks.joined([*flight.heard, chunks])
+            else:
+                self._add_segment(flight, piece)
+                head, chunks = self._segments(flight.row)
+                piece = replace(piece, head=head or piece.head)
+            self._forget(flight)
+            del self._flights[piece.tape]
+        self._finish(flight, piece, chunks)
 
-    def _remember(self, piece: Piece) -> None:
-        """Keep what a stream in flight has said in memory too: to read it back would cost 2 us an event."""
-        heard = self._heard.get(piece.tape)
-        if heard is None:
-            return
-        heard.append(piece.chunks)
-        self._heard_bytes += _weight(piece.chunks)
-        if self._heard_bytes > REMEMBERED:
-            self._forget(piece.tape)
-
-    def _forget(self, tape: int) -> list[Chunks] | None:
-        heard = self._heard.pop(tape, None)
-        if heard is not None:
-            self._heard_bytes -= sum(map(_weight, heard))
-        return heard
+    def _forget(self, flight: _Flight) -> None:
+        if flight.heard is not None:
+            self._heard_bytes -= sum(map(_weight, flight.heard))
+            flight.heard = None
 
     def _forget_all(self) -> None:
-        self._positions.clear()
-        self._begun.clear()
-        self._heard.clear()
+        self._flights = {tape: _Flight(flight.row) for tape, flight in self._flights.items()}
         self._heard_bytes = 0
 
     def drop(self, tape: int) -> None:
         """Remove what there is of a tape."""
-        row = self._open_rows.pop(tape, None)
-        self._forget(tape)
-        if row is not None:
-            self._positions.pop(row, None)
-            self._begun.pop(row, None)
-            self._connection.execute("DELETE FROM payload WHERE id = ?", (payload_id(row),))
-            self._connection.execute("DELETE FROM exchange WHERE id = ?", (row,))
+        flight = self._flights.pop(tape, None)
+        if flight is not None:
+            self._forget(flight)
+            self._connection.execute("DELETE FROM payload WHERE id = ?", (payload_id(flight.row),))
+            self._connection.execute("DELETE FROM exchange WHERE id = ?", (flight.row,))
 
     def note(self, name: str, value: object) -> None:
         """Say something about the cassette itself, as JSON; it stands in `info`."""
@@ -232,8 +228,10 @@ class Keeper:
         """Say on the cassette what is not on it."""
         self._connection.execute("INSERT INTO dropped VALUES (?, ?, ?)", (at, reason, exchanges))
 
-    def _begin(self, piece: Piece) -> int:
+    def _begin(self, piece: Piece) -> _Flight:
         key = piece.key or self.matcher.key(piece.request)
+        # Its form is at hand now, and will not be when it ends.
+        drawn = None if self._one(_NEXT, key_bytes(key)) else sketch(self.matcher.compared(piece.request))
         cursor = self._connection.execute(
             "INSERT INTO exchange (key, recorded_at, endpoint, stream, state, status, request_size, response_size,"
             " chunks, scope) VALUES (?, ?, ?, 1, 0, ?, ?, 0, 0, ?)",
@@ -251,81 +249,64 @@ class Keeper:
             "INSERT INTO payload VALUES (?, ?, x'')",
             (payload_id(row), self._dictionaries.codec.pack_request(piece.request)),
         )
-        self._begun[row] = piece.request
-        return row
+        return _Flight(row, piece.request, drawn, segments=0, heard=[])
 
-    def _add_segment(self, row: int, head: Head | None, chunks: Chunks) -> None:
-        times = list(chunks.times)
-        position = self._positions.get(row)
-        if position is None:
-            position = self._one("SELECT count(*) FROM segment WHERE exchange = ?", row)
-        fields: Headers = ()
-        if position == 0 and head is not None:
-            fields, times = head.headers, [head.at, *times]
-        answer = self._dictionaries.codec.pack_segment(fields, chunks)
-        self._connection.execute(
-            "INSERT INTO segment VALUES (?, ?, ?, ?)", (row, position, answer, pack_times(grained(times)))
-        )
-        self._positions[row] = position + 1
+    def _add_segment(self, flight: _Flight, piece: Piece) -> None:
+        if flight.segments is None:
+            flight.segments = self._one("SELECT count(*) FROM segment WHERE exchange = ?", flight.row)
+        head = piece.head if flight.segments == 0 else None
+        heard = self._dictionaries.codec.pack_segment(head, piece.chunks)
+        self._connection.execute("INSERT INTO segment VALUES (?, ?, ?)", (flight.row, flight.segments, heard))
+        flight.segments += 1
+        if flight.heard is not None:
+            flight.heard.append(piece.chunks)
+            self._heard_bytes += _weight(piece.chunks)
+            if self._heard_bytes > REMEMBERED:
+                self._forget(flight)
 
-    def _segments(self, row: int) -> tuple[int, Headers, Chunks, int]:
-        """Status, field lines, chunks and time of the head of a stream in flight, as far as it was written."""
-        status = self._one("SELECT status FROM exchange WHERE id = ?", row)
-        fields: Headers = ()
-        head_at = 0
-        chunks: list[Chunks] = []
-        rows = self._connection.execute(
-            "SELECT answer, times FROM segment WHERE exchange = ? ORDER BY position", (row,)
-        )
-        for segment in rows:
-            answer, times = typed(segment, bytes, bytes)
-            lines, pieces = self._dictionaries.codec.unpack_answer(answer, MAX_BODY)
-            ticks = unpack_times(times)
-            if len(ticks) > len(pieces):
-                fields, head_at = lines, ticks.pop(0) * TICK
-            chunks.append(Chunks(b"".join(pieces), tuple(map(len, pieces)), [tick * TICK for tick in ticks]))
-        return status, fields, Chunks.joined(chunks), head_at
+    def _segments(self, row: int) -> tuple[Head | None, Chunks]:
+        """A stream in flight, as far as it was written."""
+        stored = self._connection.execute("SELECT heard FROM segment WHERE exchange = ? ORDER BY position", (row,))
+        heard = [self._dictionaries.codec.unpack_segment(*typed(one, bytes)) for one in stored]
+        return heard[0][0] if heard else None, Chunks.joined([chunks for _, chunks in heard])
 
-    def _finish(self, row: int | None, piece: Piece, chunks: Chunks) -> None:
+    def _finish(self, flight: _Flight | None, piece: Piece, chunks: Chunks) -> None:
         assert piece.end is not None
-        response = as_read(Response.of(piece.head, chunks, piece.end))
+        response = Response.of(piece.head, chunks, piece.end)
+        ticks = ticks_of(response.timeline)
+        response = as_read(response, ticks)
         request = piece.request
+        begun = flight is not None and flight.request == request  # an upload may have been completed since
         key = piece.key or self.matcher.key(request)
+        occurrence = self._one(_NEXT, key_bytes(key)) if response.ending is Ending.COMPLETE else None
+        drawn = flight.sketch if flight is not None and begun else None
         facts = facts_of(request, response)
-        stored = key_bytes(key)
-        playable = response.ending is Ending.COMPLETE
-        occurrence = (
-            self._one("SELECT coalesce(max(occurrence) + 1, 0) FROM exchange WHERE key = ?", stored)
-            if playable
-            else None
-        )
         columns = {
-            "id": row,
-            "key": stored,
+            "id": None if flight is None else flight.row,
+            "key": key_bytes(key),
             "occurrence": occurrence,
             "recorded_at": piece.recorded_at,
-            "sketch": sketch(self.matcher.compared(request)) if occurrence == 0 else None,
+            "sketch": (drawn or sketch(self.matcher.compared(request))) if occurrence == 0 else None,
             "endpoint": self._endpoint(request, model_of(facts)),
             "state": 1,
             "scope": piece.scope or None,
             "stalled": piece.stalled or None,
-            "digest": codec.digest(key, request, response),
+            "digest": codec.digest(key, request, response, ticks),
             **derived_columns(request, response, facts),
         }
-        names = ", ".join(columns)
-        marks = ", ".join(f":{name}" for name in columns)
-        if row is not None:
+        if flight is not None:
+            row = flight.row
             changes = ", ".join(f"{name} = :{name}" for name in columns if name != "id")
             self._connection.execute(f"UPDATE exchange SET {changes} WHERE id = :id", columns)
             self._connection.execute("DELETE FROM segment WHERE exchange = ?", (row,))
-            self._positions.pop(row, None)
         else:
-            row = int(
-                self._connection.execute(f"INSERT INTO exchange ({names}) VALUES ({marks})", columns).lastrowid or 0
-            )
-        self._store(row, 0, request, response)
+            names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+            inserted = self._connection.execute(f"INSERT INTO exchange ({names}) VALUES ({marks})", columns)
+            row = int(inserted.lastrowid or 0)
+        self._store(payload_id(row), None if begun else request, response, ticks)
         for position, leg in enumerate(piece.legs, 1):
-            heard = as_read(leg.response)
+            ticks = ticks_of(leg.response.timeline)
+            heard = as_read(leg.response, ticks)
             self._connection.execute(
                 "INSERT INTO leg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -335,18 +316,17 @@ class Keeper:
                     codec.digest_of_leg(key, leg),
                 ),
             )
-            self._store(row, position, leg.request, heard)
+            self._store(payload_id(row, position), leg.request, heard, ticks)
 
-    def _store(self, row: int, leg: int, request: Request, response: Response) -> None:
-        packer, number = self._dictionaries.codec, payload_id(row, leg)
-        times = pack_times(ticks_of(response.timeline))
-        # An upload may have been completed since its answer began.
-        if leg == 0 and self._begun.pop(row, None) == request:
+    def _store(self, number: int, request: Request | None, response: Response, ticks: Sequence[int]) -> None:
+        """Write a payload; without a request where that stands already."""
+        packer = self._dictionaries.codec
+        times = pack_times(ticks)
+        if request is None:
             self._connection.execute("UPDATE payload SET times = ? WHERE id = ?", (times, number))
         else:
-            self._connection.execute(
-                "INSERT OR REPLACE INTO payload VALUES (?, ?, ?)", (number, packer.pack_request(request), times)
-            )
+            asked = packer.pack_request(request)
+            self._connection.execute("INSERT OR REPLACE INTO payload VALUES (?, ?, ?)", (number, asked, times))
         answer = packer.pack_answer(response.headers, response.chunks().data())
         self._connection.execute("INSERT INTO answer VALUES (?, ?)", (number, answer))
 
@@ -374,7 +354,7 @@ class Keeper:
             for row in rows:
                 piece = self._so_far(row)
                 end = End(piece.chunks.times[-1] if piece.chunks else piece.head.at if piece.head else 0, ending)
-                self._finish(row, replace(piece, end=end), piece.chunks)
+                self._finish(_Flight(row, piece.request), replace(piece, end=end), piece.chunks)
             self.commit()
         return len(rows)
 
@@ -383,8 +363,8 @@ class Keeper:
 
         Between the two commits they are on both cassettes: a crash there leaves them marked on both, and none is lost.
         """
-        lost = {tape for tape, row in self._open_rows.items() if row == GONE}
-        going = {tape: row for tape, row in self._open_rows.items() if row != GONE}
+        lost = {tape for tape, flight in self._flights.items() if flight.row == GONE}
+        going = {tape: flight.row for tape, flight in self._flights.items() if flight.row != GONE}
         if going:
             other.begin()
             for tape, row in going.items():
@@ -407,12 +387,12 @@ class Keeper:
         if found is None:
             raise Damaged(f"{self.path} has lost a request that it had begun to answer: restore it from a copy")
         key, recorded_at, scope, method, path, frame = typed(found, bytes, int, str | None, str, str, bytes)
-        status, fields, chunks, head_at = self._segments(row)
+        head, chunks = self._segments(row)
         return Piece(
             tape=0,
             request=self._dictionaries.codec.unpack_request(frame, method, path),
             recorded_at=recorded_at,
-            head=Head(head_at, status, fields) if status else None,
+            head=head,
             chunks=chunks,
             key=f"{TAG}:{key.hex()}",
             scope=scope or "",

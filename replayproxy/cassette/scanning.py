@@ -13,11 +13,10 @@ from pathlib import Path
 from replayproxy.cassette import codec
 from replayproxy.cassette.cassette import Cassette, typed
 from replayproxy.cassette.codec import Codec
-from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.core import coding
 from replayproxy.core.redaction import Redactor, Trace, path_to
 from replayproxy.core.redaction.credentials import NONE
-from replayproxy.model import Ending, Headers, Request, Response
+from replayproxy.model import Chunks, End, Ending, Headers, Request, Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +67,10 @@ def _of_open(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
         yield from _of_request(redactor, unpacker.unpack_request(asked, method, path), name, "request")
     streams = cassette.all("SELECT DISTINCT exchange FROM segment ORDER BY exchange")
     for (number,) in streams:
-        fields: Headers = ()
-        chunks: list[bytes] = []
-        for (answer,) in cassette.all("SELECT answer FROM segment WHERE exchange = ? ORDER BY position", number):
-            lines, pieces = unpacker.unpack_answer(answer, MAX_BODY)
-            fields, chunks = fields or lines, [*chunks, *pieces]
-        said = codec.response_of(200, fields, chunks, [0] * (len(chunks) + 2), Ending.PROXY_CRASHED)
+        stored = cassette.all("SELECT heard FROM segment WHERE exchange = ? ORDER BY position", number)
+        heard = [unpacker.unpack_segment(*typed(one, bytes)) for one in stored]
+        chunks = Chunks.joined([part for _, part in heard])
+        said = Response.of(heard[0][0], chunks, End(chunks.times[-1] if chunks else 0, Ending.PROXY_CRASHED))
         yield from _of_response(redactor, said, f"stream in flight {number}", "answer")
 
 

@@ -107,8 +107,7 @@ CREATE TABLE answer (                      -- apart: smaller rows leave less of 
 CREATE TABLE segment (
     exchange    INTEGER NOT NULL REFERENCES exchange (id) ON DELETE CASCADE,
     position    INTEGER NOT NULL,
-    answer      BLOB NOT NULL,             -- as in answer; headers in the first one only
-    times       BLOB NOT NULL,
+    heard       BLOB NOT NULL,             -- zstd of msgpack [head or nil, cuts, times, body]
     PRIMARY KEY (exchange, position)
 ) STRICT, WITHOUT ROWID;
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgpack
 
 from replayproxy.cassette.runs import MAX_CHUNKS
+from replayproxy.cassette.times import MAX_TICK
 from replayproxy.errors import Damaged
 from replayproxy.model import Headers
 
@@ -51,3 +52,13 @@ def headers(value: object) -> Headers:
 def is_count(number: object) -> bool:
     """Whether it can be a length or a number of things."""
     return type(number) is int and 0 <= number <= MAX_BODY
+
+
+def are_counts(numbers: object) -> bool:
+    """Whether it is a list of lengths."""
+    return isinstance(numbers, list) and all(map(is_count, numbers))
+
+
+def are_times(numbers: object) -> bool:
+    """Whether it is a list of ticks."""
+    return isinstance(numbers, list) and all(type(number) is int and 0 <= number <= MAX_TICK for number in numbers)

@@ -41,9 +41,9 @@ def grained(times: Iterable[int]) -> list[int]:
     return list(accumulate((max(0, tick) for tick in ticks), max))
 
 
-def as_read(response: Response) -> Response:
-    """A response as it will be read again: its times are those of the cassette."""
-    head, *chunks, end = (tick * TICK for tick in ticks_of(response.timeline))
+def as_read(response: Response, ticks: Sequence[int] | None = None) -> Response:
+    """A response as it will be read again: its times are those of the cassette. `ticks` are they, if known already."""
+    head, *chunks, end = [tick * TICK for tick in ticks or ticks_of(response.timeline)]
     return replace(response, timeline=Timeline(head, tuple(chunks), end))
 
 

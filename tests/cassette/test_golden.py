@@ -20,7 +20,7 @@ from tests.golden import table
 
 FILE = Path(__file__).parents[2] / "cassettes" / "format-1.cassette"
 
-SHA256 = "ded45cbd9ecaf06ac2429efb4a8611f1798cd1b4d10ec8b7bdf0da7078d51ffd"
+SHA256 = "6242ad9d4bc8358bfeefc91bca628bd1a5cd87d611f6021a17fd85cd7e6509e7"
 
 EXCHANGES: list[tuple[object, ...]] = [
     ("POST", "/v1/chat/completions", 200, "complete", 0, 26, 110, 5529, "8487dd87367493a8"),

@@ -330,7 +330,7 @@ def test_what_is_remembered_of_streams_in_flight_is_bounded(
             keeper.rollback()
     for parts in flying:
         keep(keeper, parts)
-    assert (keeper._heard, keeper._heard_bytes) == ({}, 0)
+    assert (keeper._flights, keeper._heard_bytes) == ({}, 0)
     keeper.seal()
     assert sorted(read(path), key=lambda item: item.recorded_at) == [as_stored(item) for item in kept]
     assert verify(path) == (20, [])
@@ -729,8 +729,7 @@ DAMAGES = [
     "INSERT INTO dictionary VALUES (7, 'answer', x'00')",
     "UPDATE payload SET request = x'00'",
     "DELETE FROM payload",
-    "UPDATE segment SET answer = x'28b52ffd'",
-    "UPDATE segment SET times = x'ff'",
+    "UPDATE segment SET heard = x'28b52ffd'",
 ]
 
 

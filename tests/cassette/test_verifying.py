@@ -127,7 +127,7 @@ DAMAGES: dict[str, tuple[str, str]] = {
     "a key too short": ("UPDATE exchange SET key = x'00' WHERE id = 4", "its digest differs"),
     "a dangling endpoint": ("DELETE FROM endpoint", "refers to a row of endpoint that is not there"),
     "segments of an answer that ended": (
-        "INSERT INTO segment VALUES (1, 0, x'', x'')",
+        "INSERT INTO segment VALUES (1, 0, x'')",
         "exchange 1 is done, but has segments of a stream in flight",
     ),
     "a dictionary that is none": ("INSERT INTO dictionary VALUES (77, 'answer', x'00')", "dictionary 77"),

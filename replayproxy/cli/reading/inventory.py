@@ -81,7 +81,7 @@ def _bytes(cassette: Cassette, file: int) -> dict[str, int]:
             strict=True,
         )
     )
-    parts["in_flight"] = cassette.one("SELECT coalesce(sum(length(answer) + length(times)), 0) FROM segment")[0]
+    parts["in_flight"] = cassette.one("SELECT coalesce(sum(length(heard)), 0) FROM segment")[0]
     parts["dictionaries"] = cassette.one("SELECT coalesce(sum(length(content)), 0) FROM dictionary")[0]
     parts["rows_and_free_space"] = max(0, file - sum(parts.values()))
     return {"request_bodies": requests, "response_bodies": answers, "file": file, **parts}
