@@ -24,7 +24,7 @@ from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.cassette.times import TICK, pack_times, ticks_of, unpack_times
 from replayproxy.cassette.vocabulary import Said, with_bits, with_bytes
 from replayproxy.errors import Damaged
-from replayproxy.model import Ending, Headers, Request, Response, Timeline
+from replayproxy.model import Chunk, Chunks, Ending, Head, Headers, Request, Response, Timeline
 
 FIELDS: Headers = (("content-type", "text/event-stream"), ("x-request-id", "é\x80\xff"), ("x", ""), ("x", "twice"))
 
@@ -479,6 +479,52 @@ def test_forged_codes_are_damage(stored: bytes) -> None:
     for packer in CODECS.values():
         with pytest.raises(Damaged):
             packer.unpack_answer(stored, 100)
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 200)), st.integers(0, 2**60), st.booleans())
+def test_a_segment_is_what_was_heard(body: bytes, places: list[int], start: int, began: bool) -> None:
+    """With the head where it is the first, in the cassette's grain of time."""
+    data = cut(body, places)
+    heard = Chunks.of([Chunk(start + 10_000_000 * place, part) for place, part in enumerate(data)])
+    head = Head(start, 207, FIELDS) if began else None
+    back, chunks = Codec().unpack_segment(Codec().pack_segment(head, heard))
+    assert [chunk.data for chunk in chunks] == data
+    assert list(chunks.times) == [at // TICK * TICK for at in heard.times]
+    assert back == (Head(start // TICK * TICK, 207, FIELDS) if began else None)
+
+
+def test_a_segment_of_times_without_end_is_not_written() -> None:
+    """Nobody could read it: a crash would leave a cassette that cannot be opened."""
+    with pytest.raises(ValueError, match="too long"):
+        Codec().pack_segment(None, Chunks(b"a", (1,), (TICK * (2**53 + 1),)))
+
+
+FORGED_SEGMENTS: dict[str, bytes] = {
+    "nothing": b"",
+    "no list": frame_of(),
+    "cuts that are none": frame_of(None, 1, [1], b"a"),
+    "a cut that is none": frame_of(None, [True], [1], b"a"),
+    "a cut that runs backwards": frame_of(None, [2, -1], [1, 2], b"a"),
+    "cuts beyond the body": frame_of(None, [2], [1], b"a"),
+    "a body that is text": frame_of(None, [1], [1], "a"),
+    "more times than chunks": frame_of(None, [1], [1, 2], b"a"),
+    "fewer times than chunks": frame_of(None, [1], [], b"a"),
+    "a time that is none": frame_of(None, [1], ["1"], b"a"),
+    "a time before the request": frame_of(None, [1], [-1], b"a"),
+    "a time beyond all": frame_of(None, [1], [2**53 + 1], b"a"),
+    "a head that is none": frame_of(7, [1], [1], b"a"),
+    "half a head": frame_of([1, 200], [1], [1], b"a"),
+    "a status that is none": frame_of([1, "200", []], [1], [1], b"a"),
+    "headers that are none": frame_of([1, 200, [["a"]]], [1], [1], b"a"),
+    "a header with a line feed": frame_of([1, 200, [["a", "b\n"]]], [1], [1], b"a"),
+}
+
+
+@pytest.mark.parametrize("frame", FORGED_SEGMENTS.values(), ids=FORGED_SEGMENTS.keys())
+def test_a_forged_segment_is_damage(frame: bytes) -> None:
+    """It becomes an answer when the cassette is opened."""
+    with pytest.raises(Damaged):
+        Codec().unpack_segment(frame)
 
 
 def test_a_bomb_does_not_go_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.keeper import TRAINED_AFTER, Keeper
 from replayproxy.cassette.verifying import verify
 from replayproxy.core.matching import Matcher, Rules
+from replayproxy.core.sketch import sketch
 from replayproxy.errors import CassetteError, Damaged, Locked, NotACassette, SettingsError
 from replayproxy.model import Ending, Exchange, Place, Request, Response, Timeline
 from replayproxy.ports import Piece
@@ -234,6 +235,7 @@ def test_the_request_of_a_stream_in_flight_is_written_once(tmp_path: Path, again
     assert any("INTO payload" in statement for statement in written) == again
     keeper.seal()
     assert read(path) == [as_stored(whole)]
+    assert all_of(path, "SELECT sketch FROM exchange") == [(sketch(MATCHER.compared(whole.request)),)]
     assert verify(path) == (1, [])
 
 
