@@ -32,13 +32,13 @@ _NAMES = (
 
 @cache
 def _pattern(names: Sequence[bytes]) -> re.Pattern[bytes]:
-    """A field of one of these names, and its text."""
-    return re.compile(b'"(' + b"|".join(names) + rb')"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
+    """A field of one of these names, and its text, which has no end where an answer breaks off."""
+    return re.compile(b'"(' + b"|".join(names) + rb')"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)')
 
 
 @cache
 def _splitting(name: bytes) -> re.Pattern[bytes]:
-    """A field of this name and its text. It begins with a word, which is found quickly."""
+    """The same for one name. It begins with a word, which is found quickly."""
     return re.compile(b'("' + name + rb'"\s*:\s*")([^"\\]*(?:\\.[^"\\]*)*)')
 
 

@@ -145,21 +145,22 @@ class Veil:
             self._before[channel] = (self._before.get(channel, b"") + pieces.text[-BEFORE:])[-BEFORE:]
 
     def _looked_at(self, data: bytes, *, final: bool) -> tuple[bytes, int]:
-        """The bytes with their masks, and how far they are decided."""
-        limit = len(data)
+        """The bytes with their masks, and how far they are decided. A line that is not over yet is not looked at."""
         self._guess(data.lstrip()[:6])
+        rest = b""
         if self._comes_in_parts and not final:
             line = data.rfind(b"\n") + 1
-            limit = line if len(data) - line < LONGEST_LINE else len(data)
+            if line < len(data) < line + LONGEST_LINE:
+                data, rest = data[:line], data[line:]
         channels = self._said = self._channels(data)
-        open_at = {} if final else self._open_at(data, limit, channels)
-        safe = min([limit, *(self._begun(data, at, channels.get(channel)) for channel, at in open_at.items())])
+        open_at = {} if final else self._open_at(data, channels)
+        safe = min([len(data), *(self._begun(data, at, channels.get(channel)) for channel, at in open_at.items())])
         if self._suspects(data, self._fields.envelopes, channels):
             data = self._masked(data, open_at)
             self._said = self._channels(data)  # what is remembered has its masks
         if final:
             data = self._without_end(data)
-        return data, safe
+        return data + rest, safe
 
     def _guess(self, begins: bytes) -> None:
         """What an answer is that does not say so. Gemini streams one JSON list, each of whose objects is an event."""
@@ -265,9 +266,9 @@ class Veil:
     def _channels(self, data: bytes) -> dict[Channel, Pieces]:
         return self._fields.channels(data) if self._comes_in_parts else {}
 
-    def _open_at(self, data: bytes, limit: int, channels: dict[Channel, Pieces]) -> dict[Channel, int]:
+    def _open_at(self, data: bytes, channels: dict[Channel, Pieces]) -> dict[Channel, int]:
         """For each text, and for the whole, where something begins that may yet become a secret."""
-        begun = self._raw_before + data[:limit]
+        begun = self._raw_before + data
         texts = {WHOLE: (len(self._raw_before), begun)}
         for channel, pieces in channels.items():
             before = self._before.get(channel, b"")

@@ -147,6 +147,22 @@ def test_a_secret_is_masked_beside_what_is_said(
         assert secret not in events[number][name]
         assert events[number][name].startswith("by *~")
     assert all(event["choices"] == [{"index": 0, "delta": {field: " sea"}}] for event in events)
+    assert b"".join(kept) == b"".join(veiled([stream], secret=secret, often=False))
+
+
+@pytest.mark.parametrize("secret", [KEY, ODD, SHAPE])
+@pytest.mark.parametrize("step", [5, 200])
+@pytest.mark.parametrize("choices", [1, 2])
+def test_a_secret_is_masked_where_the_answer_breaks_off(secret: str, step: int, choices: int) -> None:
+    """At any byte behind it, also within an event, whose strings then have no end."""
+    text = f"it is {secret} so"
+    deltas = [text[at : at + step] for at in range(0, len(text), step)]
+    stream = b"".join(event(delta, choice=n) for delta in deltas for n in range(choices))
+    for stop in range(stream.rindex(b" so") + 3, len(stream)):
+        kept = b"".join(veiled([stream[:stop]], secret=secret, often=False))
+        said = re.findall(rb'"index":0,"delta":{"content":"((?:[^"\\]|\\.)*)', kept)
+        assert b"".join(said).startswith(b"it is *~")
+        assert not any(part.encode() in kept for part in (secret[:8], secret[-8:], orjson.dumps(secret).decode()[1:9]))
 
 
 @given(st.binary(max_size=300), CUTS, st.sampled_from([SSE, JSON, TEXT]), st.booleans())
