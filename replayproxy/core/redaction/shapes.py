@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+_WORD = rb"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4}))"
+"""Where a word begins; within JSON also behind escapes, whose last letter is none."""
+
 
 class Shape(NamedTuple):
     """A kind of secret. `hints`: one of these stands in every secret of the kind. `secret` in the pattern is what is
@@ -47,7 +50,7 @@ SHAPES = (
     # developers.google.com/identity/protocols/oauth2
     Shape("Google OAuth token", (b"ya29.",), rb"ya29\.[A-Za-z0-9_-]{20,}"),
     Shape("Google OAuth secret", (b"GOCSPX-",), rb"GOCSPX-[A-Za-z0-9_-]{28}"),
-    Shape("Stripe key", (b"k_live_", b"k_test_"), rb"(?<![A-Za-z0-9])[rsp]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+    Shape("Stripe key", (b"k_live_", b"k_test_"), _WORD + rb"[rsp]k_(?:live|test)_[A-Za-z0-9]{16,}"),
     # docs.stripe.com/webhooks; Standard Webhooks
     Shape("webhook secret", (b"whsec_",), rb"whsec_[A-Za-z0-9+/=]{24,}"),
     # RFC 7515 §3.1, RFC 7516 §3.1: the header is a JSON object, so its base64 begins with eyJ
@@ -82,7 +85,7 @@ SHAPES = (
 HINTS = tuple(hint for shape in SHAPES for hint in shape.hints)
 
 _PATTERNS = {shape.pattern: re.compile(shape.pattern) for shape in SHAPES}
-_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_BEGINS = re.compile(_WORD)
 _PARTS = ("hook", "password", "signature")
 _WITHIN = (b"PRIVATE KEY", b"k_live_", b"k_test_", b"sig=", b"ignature=")  # hints that do not stand at the beginning
 
@@ -112,7 +115,9 @@ _PEM_OVER = re.compile(rb"-----END[^-]*-----")
 
 # The end of a text that may be the beginning of a key: a hint and what may follow it, or the first part of a hint.
 _OPEN = re.compile(
-    rb'(?:[?&;]|://)[^\s"{},<>]*\Z|:/?\Z|-{1,5}[A-Z]*\Z|(?<![A-Za-z0-9])(?:(?:'
+    rb'(?:[?&;]|://)[^\s"{},<>]*\Z|:/?\Z|-{1,5}[A-Z]*\Z|'
+    + _WORD
+    + rb"(?:(?:"
     + b"|".join(map(re.escape, _BEGINNINGS))
     + rb')[^\s"{},<>]*|'
     + b"|".join(map(re.escape, sorted({word[:size] for word in _BEGINNINGS for size in range(1, len(word))})))
@@ -170,9 +175,7 @@ def _matches(shape: Shape, text: bytes, start: int, stop: int) -> Iterator[re.Ma
             continue
         while at >= 0:
             after = at + 1
-            if (at == 0 or text[at - 1] not in _LETTERS or hint == b"://") and (
-                match := pattern.match(text, at, stop)
-            ) is not None:
+            if (hint == b"://" or _BEGINS.match(text, at)) and (match := pattern.match(text, at, stop)) is not None:
                 yield match
                 after = match.end()
             at = text.find(hint, after, stop)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import accumulate
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from replayproxy.core.redaction import credentials as access
 from replayproxy.core.redaction import deltas, masks, rules
 from replayproxy.core.redaction.credentials import Credentials
 from replayproxy.core.redaction.deltas import Channel, Pieces
-from replayproxy.core.redaction.finding import BY_PATH, Finder, Found, put
+from replayproxy.core.redaction.finding import BY_PATH, ROUNDS, Finder, Found, put
 from replayproxy.core.redaction.rules import Rules
 from replayproxy.model import Chunks, End, Ending, Head, Headers, Response
 
@@ -38,12 +38,6 @@ BEFORE = 16
 """Bytes of a decided text that are remembered: a key begins at the beginning of a word."""
 
 _STREAMS = ("text/event-stream", "ndjson", "jsonl", "json-seq", "stream+json")
-
-_LAST = 4096
-"""Bytes in which there are enough events to remember what each text ended with."""
-
-WHOLE: Channel = ()
-"""Not what events say, but the bytes."""
 
 
 class Trace(NamedTuple):
@@ -67,6 +61,8 @@ class Veil:
         self._finder = Finder(credentials, said.patterns, salt)
         self._held: list[Chunks] = []
         self._bytes = 0
+        self._done = 0
+        """Bytes of what is held that are decided: a chunk waits for its end, a secret may not."""
         self._is_json = False
         self._is_stream = False
         self._comes_in_parts = False
@@ -74,7 +70,6 @@ class Veil:
         self._is_coded = False
         self._must_be_whole = False
         self._fields = deltas.Fields()
-        self._said: dict[Channel, Pieces] = {}
         self._harmless = b""
         self._before: dict[Channel, bytes] = {}
         self._raw_before = b""
@@ -115,12 +110,14 @@ class Veil:
                 self._held.clear()
             return Chunks()
         held = Chunks.joined(self._held)
-        if not held:
-            return held
-        data, safe = self._looked_at(held.body, final=False)
-        kept, rest = _parted(replace(held, body=data), safe)
+        if len(held.body) == self._done:
+            return Chunks()
+        data, safe = self._looked_at(held.body[self._done :], final=False)
+        decided = self._done + safe
+        kept, rest = _parted(replace(held, body=held.body[: self._done] + data), decided)
         self._held = [rest] if rest else []
-        self._remember(data, len(kept.body))
+        self._done = decided - len(kept.body)
+        self._bytes -= len(kept.body)
         return kept
 
     def finish(self, head: Head | None) -> tuple[Head | None, Chunks]:
@@ -129,38 +126,70 @@ class Veil:
         self._held = []
         if self._is_coded and head is not None:
             return self._decoded(head, held)
-        data, _ = self._looked_at(held.body, final=True)
-        return head, replace(held, body=data)
+        data, _ = self._looked_at(held.body[self._done :], final=True)
+        return head, replace(held, body=held.body[: self._done] + data)
 
     # Deciding
 
-    def _remember(self, data: bytes, released: int) -> None:
-        """What stands before the bytes that are held."""
-        self._bytes -= released
-        self._raw_before = (self._raw_before + data[:released])[-BEFORE:]
-        if released < len(data):
-            last = data[max(0, released - _LAST) : released]
-            self._said = self._channels(last)
-        for channel, pieces in self._said.items():
-            self._before[channel] = (self._before.get(channel, b"") + pieces.text[-BEFORE:])[-BEFORE:]
-
     def _looked_at(self, data: bytes, *, final: bool) -> tuple[bytes, int]:
-        """The bytes with their masks, and how far they are decided. A line that is not over yet is not looked at."""
+        """The bytes, as far as they are decided with their masks, and how far that is.
+
+        What is not decided stays as it came, so that what comes is seen beside it as it was. A line that is not over
+        yet is not looked at.
+        """
         self._guess(data.lstrip()[:6])
         rest = b""
         if self._comes_in_parts and not final:
             line = data.rfind(b"\n") + 1
             if line < len(data) < line + LONGEST_LINE:
                 data, rest = data[:line], data[line:]
-        channels = self._said = self._channels(data)
-        open_at = {} if final else self._open_at(data, channels)
-        safe = min([len(data), *(self._begun(data, at, channels.get(channel)) for channel, at in open_at.items())])
+        channels = self._channels(data)
+        safe = len(data) if final else self._undecided(data, channels)
         if self._suspects(data, self._fields.envelopes, channels):
-            data = self._masked(data, open_at)
-            self._said = self._channels(data)  # what is remembered has its masks
+            data, safe = (self._masked(data), safe) if final else self._masked_until(data, safe)
+            self._remember(data[:safe], self._channels(data[:safe]))
+        else:
+            self._remember(data[:safe], channels if safe == len(data) else self._channels(data[:safe]))
         if final:
             data = self._without_end(data)
         return data + rest, safe
+
+    def _masked_until(self, data: bytes, safe: int) -> tuple[bytes, int]:
+        """Masks before `safe`, or before a place further ahead where nothing is open: nothing stands across it.
+
+        Nor is anything open there once some of it is masked: behind a mask a word begins, and may begin a secret.
+        """
+        while safe:
+            begun = safe
+            for text in self._rounds(data[:safe]):
+                begun = min(begun, self._undecided(text, self._channels(text)))
+                if begun < safe:
+                    break
+            else:
+                return text + data[safe:], safe
+            safe = begun
+        return data, safe
+
+    def _undecided(self, data: bytes, channels: dict[Channel, Pieces]) -> int:
+        """Where something begins that may yet become a secret."""
+        begun = self._finder.open_at(self._raw_before + data) - len(self._raw_before)
+        safe = len(data) if begun >= len(data) else self._begun(data, max(0, begun))
+        for channel, pieces in channels.items():
+            before = self._before.get(channel, b"")
+            begun = self._finder.open_at(before + pieces.text) - len(before)
+            if begun < len(pieces.text):
+                safe = min(safe, self._begun(data, pieces.place(max(0, begun))))
+        return safe
+
+    def _begun(self, data: bytes, at: int) -> int:
+        """The first byte that must wait for what begins there: of an event the whole line, of an escape all of it."""
+        return data.rfind(b"\n", 0, at) + 1 if self._comes_in_parts else len(data[:at].rstrip(b"\\"))
+
+    def _remember(self, decided: bytes, channels: dict[Channel, Pieces]) -> None:
+        """What stands before what is not decided."""
+        self._raw_before = (self._raw_before + decided)[-BEFORE:]
+        for channel, pieces in channels.items():
+            self._before[channel] = (self._before.get(channel, b"") + pieces.text[-BEFORE:])[-BEFORE:]
 
     def _guess(self, begins: bytes) -> None:
         """What an answer is that does not say so. Gemini streams one JSON list, each of whose objects is an event."""
@@ -187,36 +216,36 @@ class Veil:
             self._finder.suspects(self._before.get(channel, b"") + pieces.text) for channel, pieces in channels.items()
         )
 
-    def _masked(self, data: bytes, open_at: dict[Channel, int]) -> bytes:
-        """The bytes with their masks. What begins where something is still open is not decided."""
-
-        def find(text: bytes) -> list[Found]:
-            return _before(open_at.get(WHOLE), self._finder.find(text, json=self._is_json))
-
-        for _ in range(3):
-            before = data
-            if found := find(data):
-                self.found += [Trace(one.start, one.kind) for one in found if not self._is_masked(one)]
-                data = self._finder.mask(data, json=self._is_json, find=find)
-            data = self._over_events(data, open_at) if self._comes_in_parts else data
-            data = self._by_paths(data)
-            if data == before:
-                break
-            if deltas.has_tokens(data):
-                data = self._without_logprobs(before, data)
+    def _masked(self, data: bytes) -> bytes:
+        """The bytes with their masks."""
+        for masked in self._rounds(data):
+            data = masked
         return data
 
-    def _over_events(self, data: bytes, open_at: dict[Channel, int]) -> bytes:
+    def _rounds(self, data: bytes) -> Iterator[bytes]:
+        """The bytes, and then again with each round of masks, until there is nothing more to be masked."""
+        yield data
+        for _ in range(ROUNDS):
+            # What events say together comes first: a part of it may look like all of it.
+            masked = self._over_events(data) if self._comes_in_parts else data
+            masked = self._put(masked, self._finder.find(masked, json=self._is_json))
+            masked = self._by_paths(masked)
+            if masked == data:
+                return
+            data = self._without_logprobs(data, masked) if deltas.has_tokens(masked) else masked
+            yield data
+
+    def _put(self, text: bytes, found: list[Found], place: Callable[[int], int] = lambda at: at) -> bytes:
+        """One text with these masks; where that is in the whole is remembered."""
+        self.found += [Trace(place(one.start), one.kind) for one in found if not self._is_masked(one)]
+        return put(text, ((one.start, self._finder.mask_of(one)) for one in found))
+
+    def _over_events(self, data: bytes) -> bytes:
         """Mask what the events say together."""
         changes: list[tuple[int, bytes]] = []
-        for channel, pieces in self._channels(data).items():
-
-            def find(text: bytes, channel: Channel = channel) -> list[Found]:
-                return _before(open_at.get(channel), self._finder.find(text, json=True, within=True))
-
-            if found := find(pieces.text):
-                self.found += [Trace(pieces.place(one.start), one.kind) for one in found if not self._is_masked(one)]
-                changes += pieces.changes(0, self._finder.mask(pieces.text, json=True, find=find))
+        for pieces in self._channels(data).values():
+            if found := self._finder.find(pieces.text, json=True, within=True):
+                changes += pieces.changes(0, self._put(pieces.text, found, pieces.place))
         return put(data, changes)
 
     def _by_paths(self, data: bytes) -> bytes:
@@ -266,20 +295,6 @@ class Veil:
     def _channels(self, data: bytes) -> dict[Channel, Pieces]:
         return self._fields.channels(data) if self._comes_in_parts else {}
 
-    def _open_at(self, data: bytes, channels: dict[Channel, Pieces]) -> dict[Channel, int]:
-        """For each text, and for the whole, where something begins that may yet become a secret."""
-        begun = self._raw_before + data
-        texts = {WHOLE: (len(self._raw_before), begun)}
-        for channel, pieces in channels.items():
-            before = self._before.get(channel, b"")
-            texts[channel] = (len(before), before + pieces.text)
-        found = {channel: (self._finder.open_at(text), size, len(text)) for channel, (size, text) in texts.items()}
-        return {channel: max(0, at - size) for channel, (at, size, end) in found.items() if at < end}
-
-    def _begun(self, data: bytes, at: int, pieces: Pieces | None) -> int:
-        """The first byte that must wait for what begins there: of an event the whole line."""
-        return at if pieces is None else data.rfind(b"\n", 0, pieces.place(at)) + 1
-
     # Content codings
 
     def _decoded(self, head: Head, coded: Chunks) -> tuple[Head, Chunks]:
@@ -315,10 +330,6 @@ def _parted(chunks: Chunks, safe: int) -> tuple[Chunks, Chunks]:
         Chunks(chunks.body[:stop], chunks.cuts[:number], chunks.times[:number]),
         Chunks(chunks.body[stop:], chunks.cuts[number:], chunks.times[number:]),
     )
-
-
-def _before(open_at: int | None, found: list[Found]) -> list[Found]:
-    return found if open_at is None else [one for one in found if one.start < open_at]
 
 
 def mask_of_value(document: bytes, value: rules.Value, salt: bytes) -> bytes:

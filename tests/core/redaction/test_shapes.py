@@ -49,7 +49,11 @@ KEYS = {
     "NVIDIA key": [f"nvapi-{LETTERS[:64]}"],
     "Databricks token": ["dapi" + "0f" * 16],
 }
-AROUND = [("", ""), ("my key is ", ", keep it"), ('{"key":"', '"}'), ("Bearer ", "\\n"), ("a=", "&b=1"), ("(", ")")]
+AROUND = [
+    *[("", ""), ("my key is ", ", keep it"), ('{"key":"', '"}'), ("Bearer ", "\\n"), ("a=", "&b=1"), ("(", ")")],
+    *[("a line\\n", "\\n"), ("\\r\\n\\t", "\\r"), ("within JSON in JSON\\\\n", "\\\\n")],
+    ("\\uff1a", "\\u3002"),
+]
 
 PARTLY = {
     f"https://x.blob.core.windows.net/a.png?se=2026&sig={LETTERS[:40]}%3D&sp=r": f"{LETTERS[:40]}%3D",
@@ -116,10 +120,11 @@ def test_every_shape_has_a_row_here() -> None:
 
 @pytest.mark.parametrize("key", [keys[0] for kind, keys in KEYS.items()])
 def test_a_key_that_is_not_over_is_waited_for(key: str) -> None:
-    """At every cut, from where it begins."""
-    data = b"so it is " + key.encode()
-    for stop in range(10, len(data)):
-        assert shapes.open_at(data[:stop]) == 9
+    """At every cut, from where it begins or a little before, also at the beginning of a line within JSON."""
+    for before in (b"so it is ", b"so it is\\n"):
+        data = before + key.encode()
+        for stop in range(len(before) + 1, len(data)):
+            assert 9 <= shapes.open_at(data[:stop]) <= len(before)
 
 
 def test_a_long_beginning_is_held_back_whole() -> None:

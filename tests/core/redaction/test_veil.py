@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -205,6 +206,33 @@ def test_what_was_decided_as_it_came_is_as_if_it_had_been_seen_whole(
         data = b"".join(event(text[at : at + step]) for at in range(0, len(text), step))
     kept = b"".join(veiled(pieces(data, cuts), headers=headers))
     assert veiled([kept], headers=headers, often=False) == [kept]
+
+
+APART = st.lists(st.tuples(SHAPES, st.sampled_from([" ", "\n", '"', "ü", "\\", ": "])), max_size=8)
+
+
+@given(APART, PLACES, CUTS, st.integers(1, 60), st.sampled_from([SSE, JSON, TEXT]), st.booleans())
+def test_what_is_decided_as_it_comes_has_the_same_masks(
+    words: list[tuple[str, str]],
+    places: list[tuple[int, str]],
+    cuts: list[int],
+    step: int,
+    headers: Headers,
+    escape: bool,
+) -> None:
+    """Of words that stand apart, in what is said and beside it, and however it is cut: no part of a secret is left."""
+    text = "".join(word + mark for word, mark in words)
+    body = json.dumps({"text": text, "more": [SHAPE, KEY]}, ensure_ascii=escape).encode()
+    data = body if headers == JSON else text.encode()
+    if headers == SSE:
+        lines = [event(text[at : at + step], escape=escape) for at in range(0, len(text), step)]
+        beside = {at % len(lines): name for at, name in places} if lines else {}
+        for at, name in beside.items():
+            lines[at] = lines[at].replace(b'{"choices"', b'{"%b":"%b","choices"' % (name.encode(), SHAPE.encode()))
+        data = b"".join(lines)
+    whole = veiled([data], headers=headers, often=False)
+    assert b"".join(veiled(pieces(data, cuts), headers=headers)) == whole[0]
+    assert not any(part in whole[0] for part in (KEY.encode(), SHAPE.encode(), b"ghp_a1", b"sig=a1", b"pass-w"))
 
 
 def test_words_are_let_go_at_once() -> None:
