@@ -173,6 +173,19 @@ def test_the_shape_of_ttft(read: Read, tmp_path: Path) -> None:
     assert re.fullmatch(r"  TTFT  [\d.]+ ms \|[ ▁▂▃▄▅▆▇█]{40}\| \d+ ms \(log\)", line)
 
 
+def test_the_span_is_that_of_all_exchanges(read: Read, tmp_path: Path) -> None:
+    """Also of those that are not measured: they are counted on the same line."""
+    path = tmp_path / "failed.cassette"
+    with writing(path) as keep:
+        keep(
+            answer(asked("a"), b"{}", status=500, took=1, started=1000),
+            chat("b", words=["w"] * 3, started=2000),
+            answer(asked("c"), b"{}", status=500, took=1, started=5000),
+        )
+    line = read("stats", path).out.splitlines()[0]
+    assert line == f"{path}   3 exchanges, 2026-11-18 11:06:41 to 11:06:45 UTC, 2 errors"
+
+
 def test_definitions(read: Read) -> None:
     """Every line of the table is explained; no cassette is needed."""
     ran = read("stats", "--explain")
