@@ -109,10 +109,18 @@ def test_every_example_in_the_readme_parses(example: str) -> None:
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_every_help_ends_with_an_example_that_parses(verb: str) -> None:
     """`Example:`, and below it a line to paste."""
-    epilog = VERBS[verb].epilog or ""
+    epilog = (VERBS[verb].epilog or "").replace("\\\n", "")
     assert epilog.startswith("\b\nExample")
     examples = re.findall(rf"^\s*replayproxy ({verb}\b.*)$", epilog, re.MULTILINE)
     assert examples, verb
     for example in examples:
         words = list(takewhile(lambda word: word not in (">", "|"), shlex.split(example)))
         understood(words)
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_help_fits_into_eighty_columns(verb: str) -> None:
+    """Its examples too, in which a terminal would break words."""
+    command = VERBS[verb]
+    shown = command.get_help(click.Context(command, info_name=f"replayproxy {verb}", terminal_width=80))
+    assert [line for line in shown.splitlines() if len(line) > 80] == []

@@ -87,8 +87,9 @@ def exec_(
     \b
     Examples:
       replayproxy exec tests/chat.cassette -- npm test
-      replayproxy exec tests/chat.cassette --report run.json --fail-unused -- pytest -q
-      replayproxy exec tests/chat.cassette --on-miss record --upstream http://127.0.0.1:8000 -- npm test
+      replayproxy exec tests/chat.cassette --report run.json -- pytest -q
+      replayproxy exec tests/chat.cassette --on-miss record \\
+        --upstream http://127.0.0.1:8000 -- npm test
     """
     if auto:
         if options["on_miss"] == "forward":

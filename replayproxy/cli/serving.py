@@ -117,8 +117,9 @@ def record(cassette: Path, upstream: str | None, **options: Any) -> int:
 
     \b
     Examples:
-      replayproxy record chat.cassette --upstream http://127.0.0.1:8000 --port 8080
-      replayproxy record pair.cassette --prefill http://127.0.0.1:8100 --decode http://127.0.0.1:8200
+      replayproxy record chat.cassette --upstream http://127.0.0.1:8000
+      replayproxy record pair.cassette --prefill http://127.0.0.1:8100 \\
+        --decode http://127.0.0.1:8200
       OPENAI_BASE_URL=http://127.0.0.1:8080/v1 python my_client.py
     """
     return _serve(Mode.RECORD, (cassette,), options, upstream=upstream)
