@@ -60,7 +60,7 @@ class Addresses:
 
 
 class App:
-    """One proxy. `start` it, `stop` it; or `run` it until a signal."""
+    """One proxy. `start` it, `stop` it; `lifetime` does both, and listens for signals."""
 
     def __init__(self, settings: Settings, *, journal: Journal | None = None) -> None:
         self.settings = settings

@@ -4,7 +4,8 @@ Everything here is a frozen value without an identity. Times are integer nanosec
 (`at`); wall time appears once, in `Exchange.recorded_at`. This file knows no socket, no disk and no clock.
 
     Request ──▶ Head, Chunk, Chunk, …, End        what a source plays, in this order
-    Response = the same, as one value              body in one piece, `cuts` say where the chunks ended
+    Chunks   = some of them, in columns            body in one piece, `cuts` say where the chunks ended
+    Response = all of it, as one value             in columns too
 """
 
 from __future__ import annotations
