@@ -94,15 +94,16 @@ class App:
         if settings.records:
             onto = recording.onto or settings.cassettes[0]
             self.onto.append(onto)
+            assert redactor is not None, "nothing is recorded onto what was recorded before secrets were masked"
             self.keeper = Keeper(onto, matcher, full=recording.full_durability)
             self.writer = Writer(self.keeper, self.clock, queue_bytes=recording.queue_bytes)
             self.recorder = Recorder(
                 self.writer,
                 self.clock,
                 self.tally,
+                redactor,
                 block=recording.on_full == "block",
                 compared=matcher.compared_headers,
-                redactor=redactor,
             )
         if settings.plays:
             for path in settings.shelf:
