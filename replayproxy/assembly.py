@@ -80,6 +80,8 @@ class App:
         self._draining = False
         self._admin_stopped = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._letting_go: asyncio.Task[None] | None = None
+        """The one that would go on for ever."""
         try:
             self._open()
         except BaseException:
@@ -261,7 +263,8 @@ class App:
         listen = self.settings.listen
         if self.writer is not None and self.recorder is not None:
             self.writer.start()
-            self._tasks.append(asyncio.create_task(self.recorder.run()))
+            self._letting_go = asyncio.create_task(self.recorder.run())
+            self._tasks.append(self._letting_go)
         if listen.uds is not None:
             await self.server.listen_unix(str(listen.uds))
             url = f"unix:{listen.uds}"
@@ -405,8 +408,8 @@ class App:
             await self.writer.stop()
         self.last_report = self._report(*playable)
         self._admin_stopped.set()
-        if self.recorder is not None:
-            self._tasks[0].cancel()
+        if self._letting_go is not None:
+            self._letting_go.cancel()
         for task in self._tasks:
             with suppress(asyncio.CancelledError):
                 await task
