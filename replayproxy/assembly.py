@@ -22,7 +22,7 @@ from replayproxy.cassette.writer import Writer
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.pd import Knobs, Party, protocol
 from replayproxy.core.policy import Mode, looks_for_recordings
-from replayproxy.core.redaction import Redactor
+from replayproxy.core.redaction import SALT_BYTES, Redactor
 from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead, split_scope
 from replayproxy.core.simulator import Simulator
@@ -46,9 +46,6 @@ from replayproxy.proxy.tally import Tally
 from replayproxy.settings import Pair, Settings
 
 log = logging.getLogger("replayproxy")
-
-SALT_BYTES = 16
-"""Of the keyed hashes in masks: as hard to guess as a key."""
 
 
 @dataclass(frozen=True, slots=True)

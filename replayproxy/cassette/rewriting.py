@@ -23,13 +23,11 @@ from replayproxy.cassette.replacing import fold, replacing
 from replayproxy.cassette.scanning import scan
 from replayproxy.cassette.verifying import verify
 from replayproxy.core.matching import Matcher
-from replayproxy.core.redaction import Redactor
+from replayproxy.core.redaction import SALT_BYTES, Redactor
 from replayproxy.core.redaction.credentials import NONE
 from replayproxy.errors import CassetteError
 from replayproxy.model import Exchange, Leg
 from replayproxy.ports import Piece
-
-SALT_BYTES = 16
 
 OWN = ("match", "redaction", "creator")
 """What the keeper says of a new file by itself."""
