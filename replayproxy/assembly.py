@@ -21,7 +21,7 @@ from replayproxy.cassette.library import Library
 from replayproxy.cassette.writer import Writer
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.pd import Knobs, Party, protocol
-from replayproxy.core.policy import Mode, looks_for_recordings
+from replayproxy.core.policy import Mode
 from replayproxy.core.redaction import SALT_BYTES, Redactor
 from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead, split_scope
@@ -148,9 +148,7 @@ class App:
             self.proxy.answer,
             self._upgrade,
             now=self.clock.now,
-            needs_body=looks_for_recordings(settings.mode)
-            or settings.mode is Mode.SIMULATE
-            or settings.pair is not None,
+            needs_body=settings.wants_whole_requests,
             api_key=self._api_key(),
         )
 
