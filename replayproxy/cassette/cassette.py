@@ -20,7 +20,7 @@ import orjson
 from replayproxy.cassette import codec, connection
 from replayproxy.cassette.codec import Codec
 from replayproxy.cassette.shapes import MAX_BODY
-from replayproxy.cassette.times import TICK, unpack_times
+from replayproxy.cassette.times import timeline_of, unpack_times
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.redaction import Redactor
@@ -409,8 +409,7 @@ class Cassette:
                 ticks = unpack_times(times)
                 if len(ticks) < 2:
                     raise Damaged(f"recording {number} in {self._name} has no times")
-                head, *chunks, end = (tick * TICK for tick in ticks)
-                yield number, Timeline(head, tuple(chunks), end)
+                yield number, timeline_of(ticks)
 
     @contextmanager
     def _asked(self) -> Iterator[None]:

@@ -19,10 +19,10 @@ import zstandard
 from replayproxy.cassette import shapes, varint
 from replayproxy.cassette.runs import MAX_CHUNKS, chunks_of, cut, runs_of
 from replayproxy.cassette.shapes import MAX_BODY
-from replayproxy.cassette.times import MAX_TICK, TICK, grained, ticks_of
+from replayproxy.cassette.times import MAX_TICK, TICK, grained, ticks_of, timeline_of
 from replayproxy.cassette.vocabulary import LONGEST_WORD, MAX_WORDS, Vocabulary
 from replayproxy.errors import Damaged
-from replayproxy.model import Chunks, Ending, Head, Headers, Key, Leg, Request, Response, Timeline
+from replayproxy.model import Chunks, Ending, Head, Headers, Key, Leg, Request, Response
 
 Kind = Literal["request", "answer", "vocabulary"]
 PlainAnswer = tuple[bytes, bytes]
@@ -298,12 +298,11 @@ def response_of(
     """A response from what was unpacked. Raises `Damaged` where the parts do not fit."""
     if len(ticks) != len(chunks) + 2:
         raise Damaged("a stored answer has another number of chunks than of times")
-    times = [tick * TICK for tick in ticks]
     return Response(
         status=status,
         headers=fields,
         body=b"".join(chunks),
         cuts=tuple(map(len, chunks)),
-        timeline=Timeline(times[0], tuple(times[1:-1]), times[-1]),
+        timeline=timeline_of(ticks),
         ending=ending,
     )
