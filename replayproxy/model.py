@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 Headers = tuple[tuple[str, str], ...]
@@ -108,8 +108,8 @@ class Chunks:
 
     def data(self) -> list[bytes]:
         """The bytes of each."""
-        stops = list(accumulate(self.cuts))
-        return [self.body[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+        body = self.body
+        return [body[start:stop] for start, stop in pairwise(accumulate(self.cuts, initial=0))]
 
     def __iter__(self) -> Iterator[Chunk]:
         start = 0
