@@ -87,7 +87,7 @@ class Chunks:
 
     @classmethod
     def of(cls, chunks: Iterable[Chunk]) -> Chunks:
-        """Put single ones together."""
+        """Put single ones together; what is in columns already stays as it is."""
         if isinstance(chunks, Chunks):
             return chunks
         columns = tuple(zip(*chunks, strict=True))

@@ -19,7 +19,7 @@ from replayproxy.cli.reading import measures
 from replayproxy.cli.reading.choice import Choice
 from replayproxy.cli.reading.measures import gather, summarise_counted
 from replayproxy.core.stats import summarise
-from tests.cli.tapes import Read, answer, asked, chat, in_flight, writing
+from tests.cli.tapes import Read, Watch, answer, asked, chat, in_flight, writing
 
 
 @pytest.fixture
@@ -192,6 +192,16 @@ def test_definitions(read: Read) -> None:
     assert ran.code == 0
     for word in ("TTFT", "Chunk gap", "TPOT", "Total", "Output tokens", "percentiles", "in flight"):
         assert re.search(rf"^{word} +\S", ran.out, re.MULTILINE), word
+
+
+def test_definitions_break_between_words(watch: Watch) -> None:
+    """On a terminal, and go on below what they say, not below the name."""
+    lines = [line.rstrip() for line in watch(80, "stats", "--explain", NO_COLOR="1")[1].splitlines()]
+    assert lines[:2] == [
+        "TTFT           time of the first event with content, since the request was",
+        "               complete",
+    ]
+    assert max(map(len, lines)) <= 80
 
 
 def test_nothing_to_measure(read: Read, empty: Path) -> None:
