@@ -77,7 +77,7 @@ def test_what_the_chapter_on_ci_names_is_so() -> None:
     """The variables that a command gets, and the exit codes of a run."""
     chapter = README.partition("## In CI")[2].partition("## ")[0]
     named = set(re.findall(r"`([A-Z_]{8,})`", chapter))
-    told = child_variables({}, Addresses("http://127.0.0.1:1", None))
+    told = child_variables({}, Addresses("http://127.0.0.1:1", "http://127.0.0.1:2"))
     assert named == {name for name in told if name.isupper()}
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", chapter, re.MULTILINE)}
     assert codes == VERDICTS

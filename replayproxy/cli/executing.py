@@ -73,7 +73,12 @@ class Wrapping(click.Command):
 @redacting
 @matching
 @option("-p", "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; 0 takes a free one.")
-@option("--admin-port", type=AdminPort(), default="off", help="Port of /report, /misses and /metrics, or off.")
+@option(
+    "--admin-port",
+    type=AdminPort(),
+    default="off",
+    help="Port of /report, /misses and /metrics, for COMMAND's ctl to find in REPLAYPROXY_ADMIN; or off.",
+)
 @upstream_timeouts
 def exec_(
     cassette: tuple[Path, ...], command: tuple[str, ...], upstream: str | None, auto: bool, **options: Any
