@@ -94,7 +94,7 @@ class App:
             onto = recording.onto or settings.cassettes[0]
             self.onto.append(onto)
             assert redactor is not None, "nothing is recorded onto what was recorded before secrets were masked"
-            self.keeper = Keeper(onto, matcher, full=recording.full_durability)
+            self.keeper = Keeper(onto, matcher, full_durability=recording.full_durability)
             self.writer = Writer(self.keeper, self.clock, queue_bytes=recording.queue_bytes)
             self.recorder = Recorder(
                 self.writer,

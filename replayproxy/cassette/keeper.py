@@ -63,10 +63,10 @@ class _Flight:
 class Keeper:
     """The one who writes on this cassette, until `seal` or `close`."""
 
-    def __init__(self, path: Path, matcher: Matcher, *, full: bool = False) -> None:
+    def __init__(self, path: Path, matcher: Matcher, *, full_durability: bool = False) -> None:
         self.path = path
         self.matcher = matcher
-        self.durable = full
+        self.full_durability = full_durability
         self._flights: dict[int, _Flight] = {}
         """By their tapes."""
         self._heard_bytes = 0
@@ -85,7 +85,7 @@ class Keeper:
             raise
 
     def _open(self) -> None:
-        self._connection = connection.write(self.path, full=self.durable)
+        self._connection = connection.write(self.path, full=self.full_durability)
         try:
             with connection.translated(str(self.path)):
                 self._endpoints: dict[tuple[str, str, str | None], int] = {}
