@@ -127,4 +127,4 @@ def explained(screen: Screen) -> None:
     """What each number means."""
     widest = max(map(len, measures.EXPLAINED))
     for name, meaning in measures.EXPLAINED.items():
-        screen.entry(name.ljust(widest + 2), meaning, style="bold")
+        screen.entry(name.ljust(widest + 1), meaning, style="bold")
