@@ -21,8 +21,8 @@ from replayproxy.cassette.library import Library
 from replayproxy.cassette.writer import Writer
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.pd import Knobs, Party, protocol
-from replayproxy.core.policy import Mode, looks_for_recordings
-from replayproxy.core.redaction import Redactor
+from replayproxy.core.policy import Mode
+from replayproxy.core.redaction import SALT_BYTES, Redactor
 from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead, split_scope
 from replayproxy.core.simulator import Simulator
@@ -47,9 +47,6 @@ from replayproxy.settings import Pair, Settings
 
 log = logging.getLogger("replayproxy")
 
-SALT_BYTES = 16
-"""Of the keyed hashes in masks: as hard to guess as a key."""
-
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
@@ -60,7 +57,7 @@ class Addresses:
 
 
 class App:
-    """One proxy. `start` it, `stop` it; or `run` it until a signal."""
+    """One proxy. `start` it, `stop` it; `lifetime` does both, and listens for signals."""
 
     def __init__(self, settings: Settings, *, journal: Journal | None = None) -> None:
         self.settings = settings
@@ -80,6 +77,8 @@ class App:
         self._draining = False
         self._admin_stopped = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._letting_go: asyncio.Task[None] | None = None
+        """The one that would go on for ever."""
         try:
             self._open()
         except BaseException:
@@ -94,15 +93,16 @@ class App:
         if settings.records:
             onto = recording.onto or settings.cassettes[0]
             self.onto.append(onto)
-            self.keeper = Keeper(onto, matcher, full=recording.full_durability)
+            assert redactor is not None, "nothing is recorded onto what was recorded before secrets were masked"
+            self.keeper = Keeper(onto, matcher, full_durability=recording.full_durability)
             self.writer = Writer(self.keeper, self.clock, queue_bytes=recording.queue_bytes)
             self.recorder = Recorder(
                 self.writer,
                 self.clock,
                 self.tally,
+                redactor,
                 block=recording.on_full == "block",
                 compared=matcher.compared_headers,
-                redactor=redactor,
             )
         if settings.plays:
             for path in settings.shelf:
@@ -148,9 +148,7 @@ class App:
             self.proxy.answer,
             self._upgrade,
             now=self.clock.now,
-            needs_body=looks_for_recordings(settings.mode)
-            or settings.mode is Mode.SIMULATE
-            or settings.pair is not None,
+            needs_body=settings.wants_whole_requests,
             api_key=self._api_key(),
         )
 
@@ -260,7 +258,8 @@ class App:
         listen = self.settings.listen
         if self.writer is not None and self.recorder is not None:
             self.writer.start()
-            self._tasks.append(asyncio.create_task(self.recorder.run()))
+            self._letting_go = asyncio.create_task(self.recorder.run())
+            self._tasks.append(self._letting_go)
         if listen.uds is not None:
             await self.server.listen_unix(str(listen.uds))
             url = f"unix:{listen.uds}"
@@ -404,8 +403,8 @@ class App:
             await self.writer.stop()
         self.last_report = self._report(*playable)
         self._admin_stopped.set()
-        if self.recorder is not None:
-            self._tasks[0].cancel()
+        if self._letting_go is not None:
+            self._letting_go.cancel()
         for task in self._tasks:
             with suppress(asyncio.CancelledError):
                 await task

@@ -4,7 +4,8 @@ Everything here is a frozen value without an identity. Times are integer nanosec
 (`at`); wall time appears once, in `Exchange.recorded_at`. This file knows no socket, no disk and no clock.
 
     Request ──▶ Head, Chunk, Chunk, …, End        what a source plays, in this order
-    Response = the same, as one value              body in one piece, `cuts` say where the chunks ended
+    Chunks   = some of them, in columns            body in one piece, `cuts` say where the chunks ended
+    Response = all of it, as one value             in columns too
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 Headers = tuple[tuple[str, str], ...]
@@ -86,7 +87,7 @@ class Chunks:
 
     @classmethod
     def of(cls, chunks: Iterable[Chunk]) -> Chunks:
-        """Put single ones together."""
+        """Put single ones together; what is in columns already stays as it is."""
         if isinstance(chunks, Chunks):
             return chunks
         columns = tuple(zip(*chunks, strict=True))
@@ -107,8 +108,8 @@ class Chunks:
 
     def data(self) -> list[bytes]:
         """The bytes of each."""
-        stops = list(accumulate(self.cuts))
-        return [self.body[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+        body = self.body
+        return [body[start:stop] for start, stop in pairwise(accumulate(self.cuts, initial=0))]
 
     def __iter__(self) -> Iterator[Chunk]:
         start = 0

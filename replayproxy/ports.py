@@ -32,7 +32,7 @@ class Listener(Protocol):
         ...
 
     def burst(self, response: Response) -> None:
-        """All chunks of a recorded answer, due at once. Never waits."""
+        """All chunks of a recorded answer, or those of them that are due by now. Never waits."""
         ...
 
     async def end(self, end: End) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from replayproxy.core.latency import Latency
 from replayproxy.core.matching import Rules
-from replayproxy.core.policy import Mode, OnMiss
+from replayproxy.core.policy import Mode, OnMiss, looks_for_recordings
 from replayproxy.core.sequence import AtEnd
 from replayproxy.errors import SettingsError
 
@@ -171,4 +171,4 @@ class Settings:
     @property
     def plays(self) -> bool:
         """Whether recordings are looked up."""
-        return self.mode in (Mode.AUTO, Mode.REPLAY)
+        return looks_for_recordings(self.mode)

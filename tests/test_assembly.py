@@ -44,7 +44,7 @@ def test_what_is_recorded_may_go_elsewhere(tmp_path: Path) -> None:
 
 
 def test_an_app_leaves_the_interpreter_alone(tmp_path: Path) -> None:
-    """It may be a guest in somebody's process: a test's, for one. `run` has a process of its own."""
+    """It may be a guest in somebody's process: a test's, for one. `lifetime` has a process of its own."""
     before = gc.get_threshold(), gc.get_freeze_count(), sys.getswitchinterval()
     cassette = recordings.record(tmp_path / "any.cassette", [])
 

@@ -77,7 +77,7 @@ def test_what_the_chapter_on_ci_names_is_so() -> None:
     """The variables that a command gets, and the exit codes of a run."""
     chapter = README.partition("## In CI")[2].partition("## ")[0]
     named = set(re.findall(r"`([A-Z_]{8,})`", chapter))
-    told = child_variables({}, Addresses("http://127.0.0.1:1", None))
+    told = child_variables({}, Addresses("http://127.0.0.1:1", "http://127.0.0.1:2"))
     assert named == {name for name in told if name.isupper()}
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", chapter, re.MULTILINE)}
     assert codes == VERDICTS
@@ -109,10 +109,18 @@ def test_every_example_in_the_readme_parses(example: str) -> None:
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_every_help_ends_with_an_example_that_parses(verb: str) -> None:
     """`Example:`, and below it a line to paste."""
-    epilog = VERBS[verb].epilog or ""
+    epilog = (VERBS[verb].epilog or "").replace("\\\n", "")
     assert epilog.startswith("\b\nExample")
     examples = re.findall(rf"^\s*replayproxy ({verb}\b.*)$", epilog, re.MULTILINE)
     assert examples, verb
     for example in examples:
         words = list(takewhile(lambda word: word not in (">", "|"), shlex.split(example)))
         understood(words)
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_help_fits_into_eighty_columns(verb: str) -> None:
+    """Its examples too, in which a terminal would break words."""
+    command = VERBS[verb]
+    shown = command.get_help(click.Context(command, info_name=f"replayproxy {verb}", terminal_width=80))
+    assert [line for line in shown.splitlines() if len(line) > 80] == []

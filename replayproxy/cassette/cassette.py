@@ -20,7 +20,7 @@ import orjson
 from replayproxy.cassette import codec, connection
 from replayproxy.cassette.codec import Codec
 from replayproxy.cassette.shapes import MAX_BODY
-from replayproxy.cassette.times import TICK, unpack_times
+from replayproxy.cassette.times import timeline_of, unpack_times
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.redaction import Redactor
@@ -66,7 +66,7 @@ class Cassette:
         self.path = path
         self._name = str(path)
         self._connection = connection.read(path)
-        self._codec = Codec(self._dictionary)
+        self._codec = Codec(self.dictionary)
         self._unpacking = threading.Lock()
         self._remembered: OrderedDict[Place, Response] = OrderedDict()
         self._remembered_bytes = 0
@@ -330,7 +330,8 @@ class Cassette:
                 raise Damaged(f"the {role} leg of recording {number} in {self._name} is not what was written")
             yield leg
 
-    def _dictionary(self, number: int) -> tuple[codec.Kind, bytes] | None:
+    def dictionary(self, number: int) -> tuple[codec.Kind, bytes] | None:
+        """What a `Codec` of this cassette's frames is to learn when it meets this number."""
         row = self._row("SELECT kind, content FROM dictionary WHERE id = ?", number)
         if row is None:
             return None
@@ -408,8 +409,7 @@ class Cassette:
                 ticks = unpack_times(times)
                 if len(ticks) < 2:
                     raise Damaged(f"recording {number} in {self._name} has no times")
-                head, *chunks, end = (tick * TICK for tick in ticks)
-                yield number, Timeline(head, tuple(chunks), end)
+                yield number, timeline_of(ticks)
 
     @contextmanager
     def _asked(self) -> Iterator[None]:

@@ -19,10 +19,10 @@ import zstandard
 from replayproxy.cassette import shapes, varint
 from replayproxy.cassette.runs import MAX_CHUNKS, chunks_of, cut, runs_of
 from replayproxy.cassette.shapes import MAX_BODY
-from replayproxy.cassette.times import MAX_TICK, TICK, grained, ticks_of
+from replayproxy.cassette.times import MAX_TICK, TICK, grained, ticks_of, timeline_of
 from replayproxy.cassette.vocabulary import LONGEST_WORD, MAX_WORDS, Vocabulary
 from replayproxy.errors import Damaged
-from replayproxy.model import Chunks, Ending, Head, Headers, Key, Leg, Request, Response, Timeline
+from replayproxy.model import Chunks, Ending, Head, Headers, Key, Leg, Request, Response
 
 Kind = Literal["request", "answer", "vocabulary"]
 PlainAnswer = tuple[bytes, bytes]
@@ -103,33 +103,6 @@ class Codec:
         """Field lines and body. Raises ValueError over MAX_BODY or MAX_CHUNKS."""
         return self.squeeze_answer(self.plain_answer(fields, chunks))
 
-    # Segment
-
-    def pack_segment(self, head: Head | None, chunks: Chunks) -> bytes:
-        """What was heard since the segment before, and quickly: it lives for seconds. The head stands in the first.
-
-        Raises ValueError for times beyond MAX_TICK.
-        """
-        ticks = grained(chunks.times)
-        if ticks and ticks[-1] > MAX_TICK:
-            raise ValueError(f"an answer of {ticks[-1]} ticks is too long for a cassette")
-        began = None if head is None else [*grained([head.at]), head.status, head.headers]
-        return _bare(self._quick.compress(msgpack.packb([began, chunks.cuts, ticks, chunks.body])))
-
-    def unpack_segment(self, frame: bytes) -> tuple[Head | None, Chunks]:
-        """The head, if it is there, and the chunks again. Raises `Damaged`."""
-        began, cuts, ticks, body = shapes.array(self.expand(frame), 4)
-        if not shapes.are_counts(cuts) or not isinstance(body, bytes) or sum(cuts) != len(body):
-            raise Damaged("a stored segment has cuts that do not cover what it holds")
-        if not shapes.are_times(ticks) or len(ticks) != len(cuts):
-            raise Damaged("a stored segment has other times than chunks")
-        chunks = Chunks(body, tuple(cuts), tuple(tick * TICK for tick in ticks))
-        if began is None:
-            return None, chunks
-        if not isinstance(began, list) or len(began) != 3 or not shapes.are_times(began[:2]):
-            raise Damaged("a stored segment has a head of the wrong shape")
-        return Head(began[0] * TICK, began[1], shapes.headers(began[2])), chunks
-
     def squeeze_answer(self, plain: PlainAnswer) -> bytes:
         """What is stored of an answer: how many bytes of codes, these, and a zstd frame."""
         codes, rest = plain
@@ -195,6 +168,33 @@ class Codec:
             raise Damaged("a stored answer has codes of another kind than its vocabulary")
         return vocabulary.read(codes, others, count)
 
+    # Segment
+
+    def pack_segment(self, head: Head | None, chunks: Chunks) -> bytes:
+        """What was heard since the segment before, and quickly: it lives for seconds. The head stands in the first.
+
+        Raises ValueError for times beyond MAX_TICK.
+        """
+        ticks = grained(chunks.times)
+        if ticks and ticks[-1] > MAX_TICK:
+            raise ValueError(f"an answer of {ticks[-1]} ticks is too long for a cassette")
+        began = None if head is None else [*grained([head.at]), head.status, head.headers]
+        return _bare(self._quick.compress(msgpack.packb([began, chunks.cuts, ticks, chunks.body])))
+
+    def unpack_segment(self, frame: bytes) -> tuple[Head | None, Chunks]:
+        """The head, if it is there, and the chunks again. Raises `Damaged`."""
+        began, cuts, ticks, body = shapes.array(self.expand(frame), 4)
+        if not shapes.are_counts(cuts) or not isinstance(body, bytes) or sum(cuts) != len(body):
+            raise Damaged("a stored segment has cuts that do not cover what it holds")
+        if not shapes.are_times(ticks) or len(ticks) != len(cuts):
+            raise Damaged("a stored segment has other times than chunks")
+        chunks = Chunks(body, tuple(cuts), tuple(tick * TICK for tick in ticks))
+        if began is None:
+            return None, chunks
+        if not isinstance(began, list) or len(began) != 3 or not shapes.are_times(began[:2]):
+            raise Damaged("a stored segment has a head of the wrong shape")
+        return Head(began[0] * TICK, began[1], shapes.headers(began[2])), chunks
+
     # zstd
 
     def squeeze(self, kind: Kind, data: bytes) -> bytes:
@@ -210,7 +210,7 @@ class Codec:
     def expand(self, frame: bytes) -> bytes:
         """The content of a frame. Raises `Damaged`; never allocates more than the format allows."""
         number = _parameters(frame).dict_id
-        if number not in self._unpackers and not (self._fetched(number, "request", "answer")):
+        if number not in self._unpackers and not self._fetched(number, "request", "answer"):
             raise Damaged(f"a stored frame needs dictionary {number}, which is not on the cassette")
         return self._expand(frame, self._unpackers[number], 2 * MAX_BODY)
 
@@ -298,12 +298,11 @@ def response_of(
     """A response from what was unpacked. Raises `Damaged` where the parts do not fit."""
     if len(ticks) != len(chunks) + 2:
         raise Damaged("a stored answer has another number of chunks than of times")
-    times = [tick * TICK for tick in ticks]
     return Response(
         status=status,
         headers=fields,
         body=b"".join(chunks),
         cuts=tuple(map(len, chunks)),
-        timeline=Timeline(times[0], tuple(times[1:-1]), times[-1]),
+        timeline=timeline_of(ticks),
         ending=ending,
     )

@@ -134,7 +134,7 @@ class Lock:
                 pid = os.read(file, 32).decode("ascii", "replace").strip() or "unknown"
                 os.close(file)
                 raise Locked(
-                    f"{path} is being recorded by process {pid}: stop that one, or record to another file"
+                    f"{path} is being recorded by process {pid}: stop that one, or take another file"
                 ) from None
             except OSError as error:
                 os.close(file)

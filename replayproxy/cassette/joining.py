@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from replayproxy.core.openai import transfer_of
 from replayproxy.core.pd import splits
 from replayproxy.core.pd.legs import REQUEST_ID, json_of, without_hand_over
 from replayproxy.errors import CassetteError
-from replayproxy.model import Chunks, End, Exchange, Head, Leg
+from replayproxy.model import Exchange, Leg, Timeline
 from replayproxy.ports import Piece
 
 
@@ -100,23 +100,15 @@ def _piece(tape: int, decode: Exchange, prefill: Exchange | None, prefill_name: 
     """One exchange out of two, on the clock of the one that was asked first."""
     began = min(decode.recorded_at, prefill.recorded_at) if prefill is not None else decode.recorded_at
     offset = decode.recorded_at - began
-    response = decode.response
+    request = decode.request
     legs: tuple[Leg, ...] = ()
     if prefill is not None:
+        request = without_hand_over(request)
         legs = (
             Leg("prefill", prefill_name, prefill.request, prefill.response, prefill.recorded_at - began),
             Leg("decode", decode_name, decode.request, decode.response, offset),
         )
-    timeline = response.timeline
-    head = Head(timeline.head + offset, response.status, response.headers) if response.status else None
-    return Piece(
-        tape=tape,
-        request=without_hand_over(decode.request) if prefill is not None else decode.request,
-        recorded_at=began,
-        head=head,
-        chunks=Chunks(response.body, response.cuts, [at + offset for at in timeline.chunks]),
-        end=End(timeline.end + offset, response.ending),
-        scope=decode.scope,
-        stalled=decode.stalled,
-        legs=legs,
-    )
+    timeline = decode.response.timeline
+    shifted = Timeline(timeline.head + offset, tuple(at + offset for at in timeline.chunks), timeline.end + offset)
+    response = replace(decode.response, timeline=shifted)
+    return Piece.of(tape, replace(decode, request=request, response=response, recorded_at=began, legs=legs))

@@ -63,10 +63,10 @@ class _Flight:
 class Keeper:
     """The one who writes on this cassette, until `seal` or `close`."""
 
-    def __init__(self, path: Path, matcher: Matcher, *, full: bool = False) -> None:
+    def __init__(self, path: Path, matcher: Matcher, *, full_durability: bool = False) -> None:
         self.path = path
         self.matcher = matcher
-        self.durable = full
+        self.full_durability = full_durability
         self._flights: dict[int, _Flight] = {}
         """By their tapes."""
         self._heard_bytes = 0
@@ -85,7 +85,7 @@ class Keeper:
             raise
 
     def _open(self) -> None:
-        self._connection = connection.write(self.path, full=self.durable)
+        self._connection = connection.write(self.path, full=self.full_durability)
         try:
             with connection.translated(str(self.path)):
                 self._endpoints: dict[tuple[str, str, str | None], int] = {}
@@ -191,17 +191,16 @@ class Keeper:
                 flight = self._flights[piece.tape] = self._begin(piece)
             self._add_segment(flight, piece)
             return
-        chunks = piece.chunks
         if flight is not None:
             if flight.heard is not None:
-                chunks = Chunks.joined([*flight.heard, chunks])
+                piece = replace(piece, chunks=Chunks.joined([*flight.heard, piece.chunks]))
             else:
                 self._add_segment(flight, piece)
                 head, chunks = self._segments(flight.row)
-                piece = replace(piece, head=head or piece.head)
+                piece = replace(piece, head=head or piece.head, chunks=chunks)
             self._forget(flight)
             del self._flights[piece.tape]
-        self._finish(flight, piece, chunks)
+        self._finish(flight, piece)
 
     def _forget(self, flight: _Flight) -> None:
         if flight.heard is not None:
@@ -270,9 +269,10 @@ class Keeper:
         heard = [self._dictionaries.codec.unpack_segment(*typed(one, bytes)) for one in stored]
         return heard[0][0] if heard else None, Chunks.joined([chunks for _, chunks in heard])
 
-    def _finish(self, flight: _Flight | None, piece: Piece, chunks: Chunks) -> None:
+    def _finish(self, flight: _Flight | None, piece: Piece) -> None:
+        """Write a whole exchange, in the place of its stream in flight if there was one."""
         assert piece.end is not None
-        response = Response.of(piece.head, chunks, piece.end)
+        response = Response.of(piece.head, piece.chunks, piece.end)
         ticks = ticks_of(response.timeline)
         response = as_read(response, ticks)
         request = piece.request
@@ -354,7 +354,7 @@ class Keeper:
             for row in rows:
                 piece = self._so_far(row)
                 end = End(piece.chunks.times[-1] if piece.chunks else piece.head.at if piece.head else 0, ending)
-                self._finish(_Flight(row, piece.request), replace(piece, end=end), piece.chunks)
+                self._finish(_Flight(row, piece.request), replace(piece, end=end))
             self.commit()
         return len(rows)
 

@@ -17,19 +17,17 @@ from pathlib import Path
 
 from replayproxy.cassette import connection
 from replayproxy.cassette.cassette import Cassette, key_bytes, typed
-from replayproxy.cassette.codec import Codec, Kind
+from replayproxy.cassette.codec import Codec
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.cassette.replacing import fold, replacing
 from replayproxy.cassette.scanning import scan
 from replayproxy.cassette.verifying import verify
 from replayproxy.core.matching import Matcher
-from replayproxy.core.redaction import Redactor
+from replayproxy.core.redaction import SALT_BYTES, Redactor
 from replayproxy.core.redaction.credentials import NONE
 from replayproxy.errors import CassetteError
 from replayproxy.model import Exchange, Leg
 from replayproxy.ports import Piece
-
-SALT_BYTES = 16
 
 OWN = ("match", "redaction", "creator")
 """What the keeper says of a new file by itself."""
@@ -132,7 +130,7 @@ def _copy_rest(cassette: Cassette, fresh: Path, redactor: Redactor, matcher: Mat
 def _misses(
     cassette: Cassette, redactor: Redactor, matcher: Matcher, numbers: dict[int, int]
 ) -> Iterator[tuple[object, ...]]:
-    unpacker, packer = Codec(lambda number: _dictionary(cassette, number)), Codec()
+    unpacker, packer = Codec(cassette.dictionary), Codec()
     for row in cassette.all("SELECT id, asked_at, code, scope, key, method, path, nearest, request FROM miss"):
         number, at, code, scope, key, method, path, nearest, packed = typed(
             row, int, int, str, str | None, bytes, str, str, int | None, bytes | None
@@ -142,11 +140,6 @@ def _misses(
             key, path, packed = key_bytes(matcher.key(request)), request.path, packer.pack_request(request)
         scope = None if scope is None else redactor.text(scope, NONE)
         yield number, at, code, scope, key, method, redactor.text(path, NONE), numbers.get(nearest or 0), packed
-
-
-def _dictionary(cassette: Cassette, number: int) -> tuple[Kind, bytes] | None:
-    rows = cassette.all("SELECT kind, content FROM dictionary WHERE id = ?", number)
-    return (rows[0][0], rows[0][1]) if rows else None
 
 
 def _prove(fresh: Path, expected: int) -> None:

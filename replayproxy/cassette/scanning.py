@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from replayproxy.cassette import codec
 from replayproxy.cassette.cassette import Cassette, typed
 from replayproxy.cassette.codec import Codec
 from replayproxy.core import coding
@@ -56,7 +55,7 @@ def _of_exchange(cassette: Cassette, redactor: Redactor, number: int, name: str)
 
 def _of_open(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
     """Streams in flight, and what was asked in vain."""
-    unpacker = Codec(lambda number: _dictionary(cassette, number))
+    unpacker = Codec(cassette.dictionary)
     rows = cassette.all(
         "SELECT 'stream in flight ' || exchange.id, method, path, request FROM exchange"
         " JOIN endpoint ON endpoint.id = endpoint JOIN payload ON payload.id = 16 * exchange.id WHERE state = 0"
@@ -91,11 +90,6 @@ def _of_texts(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
         number, kind, content = typed(row, int, str, bytes)
         words = unpacker.vocabulary(content).words if kind == "vocabulary" else [unpacker.plain_dictionary(content)]
         yield from _named(redactor.traces(b"\n".join(words)), f"dictionary {number}", kind)
-
-
-def _dictionary(cassette: Cassette, number: int) -> tuple[codec.Kind, bytes] | None:
-    rows = cassette.all("SELECT kind, content FROM dictionary WHERE id = ?", number)
-    return (rows[0][0], rows[0][1]) if rows else None
 
 
 def _of_request(redactor: Redactor, request: Request, where: str, what: str) -> Iterator[Leak]:

@@ -33,6 +33,12 @@ def ticks_of(timeline: Timeline) -> list[int]:
     return grained([timeline.head, *timeline.chunks, timeline.end])
 
 
+def timeline_of(ticks: Sequence[int]) -> Timeline:
+    """The other way; there are at least two."""
+    head, *chunks, end = [tick * TICK for tick in ticks]
+    return Timeline(head, tuple(chunks), end)
+
+
 def grained(times: Iterable[int]) -> list[int]:
     """Times in ticks, made non-decreasing (they are, but for a body that came with its head)."""
     ticks = [time // TICK for time in times]
@@ -43,8 +49,7 @@ def grained(times: Iterable[int]) -> list[int]:
 
 def as_read(response: Response, ticks: Sequence[int] | None = None) -> Response:
     """A response as it will be read again: its times are those of the cassette. `ticks` are they, if known already."""
-    head, *chunks, end = [tick * TICK for tick in ticks or ticks_of(response.timeline)]
-    return replace(response, timeline=Timeline(head, tuple(chunks), end))
+    return replace(response, timeline=timeline_of(ticks or ticks_of(response.timeline)))
 
 
 # Exponential Golomb codes: of n ones and a zero, and k + n bits; n is 0 below 2^k, 1 below 3 * 2^k, 2 below 7 * 2^k, …

@@ -230,7 +230,7 @@ class Writer:
                 raise CassetteError(f"{self._keeper.path} cannot be left now: {self.trouble}")
             if order.path.exists():
                 raise CassetteError(f"{order.path} is there already: name another file, or remove it")
-            fresh = Keeper(order.path, self._keeper.matcher, full=self._keeper.durable)
+            fresh = Keeper(order.path, self._keeper.matcher, full_durability=self._keeper.full_durability)
         except (sqlite3.Error, OSError, ReplayProxyError) as error:
             self._call(_fail, order.waiter, error)
             return

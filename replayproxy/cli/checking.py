@@ -41,7 +41,8 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
         try:
             exchanges, problems = find_problems(path)
         except CassetteError as error:
-            click.echo(f"{path}: {error}")
+            said = str(error)
+            click.echo(said if said.startswith(str(path)) else f"{path}: {said}")
             worst = max(worst, error.exit_code)
             continue
         problems += _leaks(path, rules_from(redact)) if secrets and not problems else []
@@ -51,7 +52,8 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
             worst = 6
         else:
             click.echo(
-                f"{path}: {exchanges} exchanges, all as they were written{', no secret found' if secrets else ''}"
+                f"{path}: {plural(exchanges, 'exchange')}, all as they were written"
+                f"{', no secret found' if secrets else ''}"
             )
             if options["self_match"] and not _finds_itself(path, rules_asked(options)):
                 worst = 6

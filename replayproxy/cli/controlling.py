@@ -114,9 +114,11 @@ def _got(admin: str, target: str, method: str = "GET", *, also: tuple[int, ...] 
     except orjson.JSONDecodeError:
         said = None
     if not isinstance(said, dict):
+        path = target.partition("?")[0]
+        whose = "records" if path == "/rotate" else "runs" if path == "/ready" else "replays"
         raise ReplayProxyError(
-            f"{admin} has no {target.partition('?')[0]} (status {response.status}): give the URL of the admin port of a"
-            " proxy that replays with --admin"
+            f"{admin} has no {path} (status {response.status}): give with --admin the admin port of a proxy that"
+            f" {whose}"
         )
     if response.status != 200 and response.status not in also:
         raise ReplayProxyError(f"{admin} refuses: {said.get('error', response.status)}")

@@ -73,7 +73,12 @@ class Wrapping(click.Command):
 @redacting
 @matching
 @option("-p", "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; 0 takes a free one.")
-@option("--admin-port", type=AdminPort(), default="off", help="Port of /report, /misses and /metrics, or off.")
+@option(
+    "--admin-port",
+    type=AdminPort(),
+    default="off",
+    help="Port of /report, /misses and /metrics, for COMMAND's ctl to find in REPLAYPROXY_ADMIN; or off.",
+)
 @upstream_timeouts
 def exec_(
     cassette: tuple[Path, ...], command: tuple[str, ...], upstream: str | None, auto: bool, **options: Any
@@ -87,8 +92,9 @@ def exec_(
     \b
     Examples:
       replayproxy exec tests/chat.cassette -- npm test
-      replayproxy exec tests/chat.cassette --report run.json --fail-unused -- pytest -q
-      replayproxy exec tests/chat.cassette --on-miss record --upstream http://127.0.0.1:8000 -- npm test
+      replayproxy exec tests/chat.cassette --report run.json -- pytest -q
+      replayproxy exec tests/chat.cassette --on-miss record \\
+        --upstream http://127.0.0.1:8000 -- npm test
     """
     if auto:
         if options["on_miss"] == "forward":

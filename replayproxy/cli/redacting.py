@@ -50,7 +50,8 @@ def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
 
     \b
     Example:
-      replayproxy redact chat.cassette --redact '$.metadata.email' --redact 're:cust-[0-9]{6}'
+      replayproxy redact chat.cassette --redact '$.metadata.email' \\
+        --redact 're:cust-[0-9]{6}'
     """
     redacted = rewrite(cassette, rules_from(redact), output)
     click.echo(

@@ -17,6 +17,7 @@ from replayproxy.cli.judging import ending
 from replayproxy.cli.judging.verdict import Demands
 from replayproxy.cli.matching import matching, rules_asked
 from replayproxy.cli.options import AdminPort, Duration, Size, Speed, all_of, option
+from replayproxy.cli.printing.units import plural
 from replayproxy.cli.redacting import redacting, rules_from
 from replayproxy.core.latency import Latency
 from replayproxy.core.pd import PROTOCOLS
@@ -117,8 +118,9 @@ def record(cassette: Path, upstream: str | None, **options: Any) -> int:
 
     \b
     Examples:
-      replayproxy record chat.cassette --upstream http://127.0.0.1:8000 --port 8080
-      replayproxy record pair.cassette --prefill http://127.0.0.1:8100 --decode http://127.0.0.1:8200
+      replayproxy record chat.cassette --upstream http://127.0.0.1:8000
+      replayproxy record pair.cassette --prefill http://127.0.0.1:8100 \\
+        --decode http://127.0.0.1:8200
       OPENAI_BASE_URL=http://127.0.0.1:8080/v1 python my_client.py
     """
     return _serve(Mode.RECORD, (cassette,), options, upstream=upstream)
@@ -298,7 +300,7 @@ def _last_words(app: App) -> int:
         broken = sum(count for name, count in app.tally.endings.items() if name != "complete")
         dropped = sum(app.writer.dropped.values())
         click.echo(
-            f"replayproxy: recorded {app.writer.recorded} exchanges ({broken} incomplete, {dropped} dropped)"
+            f"replayproxy: recorded {plural(app.writer.recorded, 'exchange')} ({broken} incomplete, {dropped} dropped)"
             f" onto {', '.join(map(str, app.onto))}",
             err=True,
         )

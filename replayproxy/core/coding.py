@@ -1,7 +1,7 @@
-"""Content codings undone, for views and statistics.
+"""Content codings undone, for views and statistics, and to look for secrets.
 
-The data path never does this: what is replayed is what was received. Coded bodies may come
-from strangers, so undoing stops at a limit.
+What a client gets never comes from here: it is what was received. Coded bodies may come from strangers, so undoing
+stops at a limit.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Read the dialects that vLLM speaks: chat, completions, responses (OpenAI) and messages (Anthropic).
 
-Reading only, for statistics and people, and the error envelope that clients expect of us. Nothing here is on the data
-path, and nothing here fails: what cannot be read is simply not known.
+Reading only, for statistics and people and to know whether a stream had said everything; and the error envelope that
+clients expect of us. Nothing here touches what is passed on, and nothing here fails: what cannot be read is simply not
+known.
 """
 
 from __future__ import annotations

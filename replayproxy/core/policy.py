@@ -1,4 +1,4 @@
-"""What to do with a request: one pure table. Nowhere else is a mode looked at."""
+"""What to do with a request: one pure table. Nowhere else does a mode decide about one."""
 
 from __future__ import annotations
 

@@ -166,8 +166,10 @@ class Server:
             request = _request(received)
             self._admit(request)
             if headers.get(request.headers, "upgrade") is not None and received._message.upgrade:
-                return await self._tunnel(request, received, transport, client)
-            await self._answer_whole_or_streaming(request, received, transport, client)
+                rest = bytes(getattr(received.protocol, "_message_tail", b""))
+                await self._upgrade(request, transport, rest)
+            else:
+                await self._answer_whole_or_streaming(request, received, transport, client)
         except ReplayProxyError as error:
             await client.refuse(error)
         except asyncio.CancelledError:
@@ -184,19 +186,14 @@ class Server:
     async def _answer_whole_or_streaming(
         self, request: Request, received: web.BaseRequest, transport: asyncio.Transport, client: Client
     ) -> None:
-        content = received.content
-        connection = cast("_Connection", received.protocol)
-        if content.is_eof():
-            if received.body_exists:
-                request = _with_body(request, content.read_nowait(-1))
-            await self._answer(request, client, None, connection.read_at)
-            return
-        upload = _upload(received, transport)
-        if self._needs_body:
-            request = _with_body(request, await _all_of(upload))
-            await self._answer(request, client, None, connection.read_at)
-        else:
-            await self._answer(request, client, upload, connection.read_at)
+        content, upload = received.content, None
+        if not content.is_eof():
+            upload = _upload(received, transport)
+            if self._needs_body:
+                request, upload = _with_body(request, await _all_of(upload)), None
+        elif received.body_exists:
+            request = _with_body(request, content.read_nowait(-1))
+        await self._answer(request, client, upload, cast("_Connection", received.protocol).read_at)
 
     def _admit(self, request: Request) -> None:
         if request.method == "CONNECT":
@@ -207,13 +204,6 @@ class Server:
             raise ClientError(
                 "the proxy wants the key of --api-key-file as a bearer token", status=401, code="invalid_api_key"
             )
-
-    async def _tunnel(
-        self, request: Request, received: web.BaseRequest, transport: asyncio.Transport, client: Client
-    ) -> web.StreamResponse:
-        rest = bytes(getattr(received.protocol, "_message_tail", b""))
-        await self._upgrade(request, transport, rest)
-        return played(client)
 
 
 def _request(received: web.BaseRequest) -> Request:

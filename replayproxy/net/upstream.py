@@ -87,7 +87,8 @@ class HttpUpstream:
         try:
             wire.ask(request, started)
             watch.start()
-            wire.write(self._spelled(request, uploading=upload is not None))
+            fields = headers.end_to_end(request.headers)
+            wire.write(spelled(request, self.address, fields, uploading=upload is not None))
             if upload is not None:
                 sending = asyncio.create_task(self._send(wire, request, upload))
             await listener.head(await wire.head())
@@ -164,10 +165,6 @@ class HttpUpstream:
 
     # The request on the wire
 
-    def _spelled(self, request: Request, *, uploading: bool) -> bytes:
-        """Request line and field lines, and the body unless it is uploaded."""
-        return spelled(request, self.address, headers.end_to_end(request.headers), uploading=uploading)
-
     async def _send(self, wire: Wire, request: Request, upload: Upload) -> None:
         """Pass an upload on as it comes, no faster than the server takes it."""
         if headers.get(request.headers, "expect") is not None:
@@ -184,7 +181,10 @@ class HttpUpstream:
 
 
 def spelled(request: Request, address: Address, fields: Headers, *, uploading: bool) -> bytes:
-    """A request as it goes over the wire (RFC 9112 §3). Host is the server's; the length is told anew."""
+    """A request as it goes over the wire (RFC 9112 §3), with its body unless that is uploaded.
+
+    Host is the server's; the length is told anew.
+    """
     lines = [f"{request.method} {address.prefix}{request.target} HTTP/1.1", f"Host: {address.authority}"]
     lines += [f"{name}: {value}" for name, value in headers.without(fields, "host", "content-length")]
     length = headers.get(fields, "content-length")

@@ -67,14 +67,24 @@ class Miss:
                 )
             case _:
                 return (
-                    f"no recording matches this {what}, and none of the {self.here} there are for this endpoint comes"
-                    " close: record it, with --on-miss record and an --upstream."
+                    f"no recording matches this {what}, and {self._none_near}: record it, with --on-miss record and an"
+                    " --upstream."
                 )
 
     @property
     def param(self) -> str | None:
         """The first place that differs, for the `param` of OpenAI's error envelope."""
         return self.nearest.differences[0].path if self.nearest and self.nearest.differences else None
+
+    @property
+    def _none_near(self) -> str:
+        match self.here:
+            case 0:
+                return "there is none for this endpoint"
+            case 1:
+                return "the one there is for this endpoint does not come close"
+            case _:
+                return f"none of the {self.here} there are for this endpoint comes close"
 
     @property
     def _where(self) -> str:
@@ -93,7 +103,8 @@ class Miss:
             return self.sentence
         what = f"{self.request.method} {self.request.path}"
         lines = [
-            f"No recording matches this {what} ({self.every} are there; {self.here} to this endpoint).",
+            f"No recording matches this {what} ({self.every} {'is' if self.every == 1 else 'are'} there;"
+            f" {self.here} to this endpoint).",
             f"Closest {near.neighbour.id} ({near.neighbour.cassette}), the same except:",
         ]
         width = max(len(difference.path) for difference in near.differences)

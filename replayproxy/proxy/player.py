@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import replace
 
 from replayproxy.core.timing import Pace
-from replayproxy.model import Chunk, End, Head, Response
+from replayproxy.model import Chunk, End, Head, Response, Timeline
 from replayproxy.ports import Clock, Listener
 from replayproxy.proxy.tally import Tally
 
@@ -28,18 +29,25 @@ class Player:
             return
         await self._until(started + due.head)
         await listener.head(Head(due.head, response.status, response.headers))
-        times, chunks = due.chunks, tuple(response.chunks())
+        times, heard, pieces = due.chunks, response.timeline.chunks, response.chunks().data()
         position = 0
-        while position < len(chunks):
+        while position < len(pieces):
             await self._until(started + times[position])
             # A server that was held up says much at once: what is due by now goes out together, which takes 16 streams
             # a third of the time that a write each would.
             now = self._clock.now()
             stop = bisect_right(times, now - started, lo=position + 1)
             if stop == position + 1:
-                listener.chunk(chunks[position])
+                listener.chunk(Chunk(heard[position], pieces[position]))
             else:
-                listener.burst(_some(response, chunks[position:stop]))
+                listener.burst(
+                    replace(
+                        response,
+                        body=b"".join(pieces[position:stop]),
+                        cuts=response.cuts[position:stop],
+                        timeline=Timeline(0, heard[position:stop], 0),
+                    )
+                )
                 for at in times[position + 1 : stop]:
                     self._tally.late(now - started - at)
             position = stop
@@ -54,8 +62,3 @@ class Player:
             await self._clock.sleep_until(due)
             now = self._clock.now()
         self._tally.late(now - due)
-
-
-def _some(response: Response, chunks: tuple[Chunk, ...]) -> Response:
-    """A part of an answer, to be played as one burst."""
-    return Response.of(Head(0, response.status, response.headers), chunks, End(0, response.ending))

@@ -15,8 +15,7 @@ from typing import Self
 
 from replayproxy.core import headers
 from replayproxy.core.openai import is_event_stream, said_everything
-from replayproxy.core.redaction import Redactor, Veil
-from replayproxy.core.redaction.credentials import NONE
+from replayproxy.core.redaction import Redactor
 from replayproxy.errors import UpstreamError, UpstreamTimeout
 from replayproxy.model import Chunk, Chunks, End, Ending, Head, Key, Leg, Request, Response
 from replayproxy.ports import Archive, Clock, Listener, Piece, Upload
@@ -39,10 +38,10 @@ class Recorder:
         archive: Archive,
         clock: Clock,
         tally: Tally,
+        redactor: Redactor,
         *,
         block: bool = False,
         compared: Collection[str] = (),
-        redactor: Redactor | None = None,
     ) -> None:
         """`compared` names the headers, in lower case, that the match rules need."""
         self.archive = archive
@@ -89,9 +88,9 @@ class Tape:
         self._number = number
         self._redactor = recorder._redactor
         self._asked = request
-        self._credentials = self._redactor.credentials(request) if self._redactor is not None else NONE
-        self._veil = self._redactor.veil(self._credentials) if self._redactor is not None else None
-        self._scope = self._redactor.text(scope, self._credentials) if self._redactor is not None and scope else scope
+        credentials = self._redactor.credentials(request)
+        self._veil = self._redactor.veil(credentials)
+        self._scope = self._redactor.text(scope, credentials) if scope else ""
         self._key = key
         self._recorded_at = recorder._clock.today()
         self._started = recorder._clock.now()
@@ -164,10 +163,7 @@ class Tape:
 
     async def head(self, head: Head) -> None:
         """Keep status and the field lines that may be kept."""
-        if self._veil is not None:
-            self._head = self._veil.head(head)
-        else:
-            self._head = Head(head.at, head.status, headers.stored_of_answer(head.headers))
+        self._head = self._veil.head(head)
 
     def chunk(self, chunk: Chunk) -> None:
         """Keep a chunk."""
@@ -191,14 +187,8 @@ class Tape:
         stopped = self._recorder.stopping and said.ending is Ending.CLIENT_GONE
         ending = Ending.PROXY_STOPPED if stopped else said.ending
         said = replace(said, headers=headers.stored_of_answer(said.headers), ending=ending)
-        kept = replace(leg, request=asked, response=said)
-        if self._redactor is not None:
-            known = self._redactor.credentials(self._asked, leg.request, answered=leg.response.headers)
-            kept = replace(
-                kept,
-                request=self._redactor.request(asked, known),
-                response=self._redactor.response(said, known),
-            )
+        known = self._redactor.credentials(self._asked, leg.request, answered=leg.response.headers)
+        kept = replace(leg, request=self._redactor.request(asked, known), response=self._redactor.response(said, known))
         self._legs = tuple(sorted((*self._legs, kept), key=lambda one: one.started))
 
     async def end(self, end: End) -> None:
@@ -212,9 +202,7 @@ class Tape:
         if not self._cuts or self._end is not None or self.congested:
             return
         self._said = self._last()
-        heard = self._heard()
-        decided = heard if self._veil is None else self._decided(self._veil, heard)
-        if decided:
+        if decided := self._decided(self._heard()):
             self._hand_over(self._head, decided)
 
     def _heard(self) -> Chunks:
@@ -224,27 +212,24 @@ class Tape:
         self._cuts, self._times = [], []
         return heard
 
-    def _decided(self, veil: Veil, heard: Chunks) -> Chunks:
+    def _decided(self, heard: Chunks) -> Chunks:
         """What may be kept by now."""
         if self._lost:
             return Chunks()
-        veil.hear(heard)
+        self._veil.hear(heard)
         if self._uploading:  # the request that stands before them may have been cut within a secret
             return Chunks()
-        decided = veil.decide()
-        if veil.too_long:
+        decided = self._veil.decide()
+        if self._veil.too_long:
             self._lose("too long to look for secrets")
         return decided
 
     def _keep(self) -> None:
         """Hand over all that is left."""
-        head, chunks = self._head, self._heard()
-        if self._veil is not None:
-            self._uploading = False
-            self._veil.hear(chunks)
-            head, chunks = self._veil.finish(head)
-            if self._veil.too_long and not self._lost:
-                self._lose("too long to look for secrets")
+        self._veil.hear(self._heard())
+        head, chunks = self._veil.finish(self._head)
+        if self._veil.too_long and not self._lost:
+            self._lose("too long to look for secrets")
         self._hand_over(head, chunks)
 
     def _hand_over(self, head: Head | None, chunks: Chunks) -> None:
@@ -273,8 +258,7 @@ class Tape:
 
     def _without_secrets(self, request: Request) -> Request:
         """As a cassette may hold it."""
-        if self._redactor is not None:
-            request = self._redactor.request(request)
+        request = self._redactor.request(request)
         return replace(request, headers=headers.stored_of_request(request.headers, self._recorder.compared))
 
     def _lose(self, reason: str) -> None:

@@ -37,7 +37,7 @@ def measure(folder: Path) -> list[Verdict]:
         for number, kind, content in cassette.all("SELECT id, kind, content FROM dictionary ORDER BY id"):
             packer.learn(number, kind, content)
     responses = [exchange.response for exchange in exchanges]
-    chunks = [[chunk.data for chunk in response.chunks()] for response in responses]
+    chunks = [response.chunks().data() for response in responses]
     ticks = [ticks_of(response.timeline) for response in responses]
     answers = [packer.pack_answer(one.headers, cut) for one, cut in zip(responses, chunks, strict=True)]
     times = [pack_times(one) for one in ticks]

@@ -167,7 +167,7 @@ def test_one_holds_the_lock(tmp_path: Path) -> None:
     lock = Lock(path)
     assert path.with_name("a.cassette.lock").read_text() == f"{os.getpid()}\n"
     with pytest.raises(
-        Locked, match=f"is being recorded by process {os.getpid()}: stop that one, or record to"
+        Locked, match=f"is being recorded by process {os.getpid()}: stop that one, or take another"
     ) as told:
         Lock(path)
     assert told.value.exit_code == 2

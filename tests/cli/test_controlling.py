@@ -136,13 +136,15 @@ def test_ctl_tells_and_resets(read: Read, proxy: Proxy) -> None:
 
 
 def test_ctl_without_an_answer_is_a_sentence(read: Read, proxy: Proxy) -> None:
-    """Exit code 1: nobody there, another server, a number that nobody has."""
+    """Exit code 1: nobody there, another server, a replay that is to rotate, a number that nobody has."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
     ran = read("ctl", "status", "--admin", nowhere)
     assert (ran.code, "Give its admin port with --admin URL" in ran.err) == (1, True)
     ran = read("ctl", "report", "--admin", proxy.url)
-    assert (ran.code, "give the URL of the admin port" in ran.err or "refuses" in ran.err) == (1, True)
+    assert (ran.code, "the admin port of a proxy that replays" in ran.err or "refuses" in ran.err) == (1, True)
+    ran = read("ctl", "rotate", "--admin", str(proxy.admin_url))
+    assert (ran.code, "the admin port of a proxy that records" in ran.err) == (1, True)
     ran = read("ctl", "misses", "m-9", "--admin", str(proxy.admin_url))
     assert (ran.code, "there is no miss m-9" in ran.err) == (1, True)
 

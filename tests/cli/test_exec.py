@@ -147,6 +147,12 @@ def test_stdin_and_stdout_are_the_commands(cassette: Path) -> None:
     assert (ran.code, ran.out) == (0, "through\n")
 
 
+def test_ctl_inside_finds_the_admin_port(cassette: Path) -> None:
+    """Where there is one: its URL is the default of `ctl --admin`."""
+    ran = execute(cassette, "--admin-port", "0", "--allow-empty", "--", *PROGRAM, "ctl", "status")
+    assert (ran.code, ran.out) == (0, "status     ready\n")
+
+
 def test_a_replayproxy_inside_finds_the_one_outside(cassette: Path) -> None:
     """REPLAYPROXY_URL is no unknown variable to ourselves."""
     ran = execute(cassette, "--allow-empty", "--", *PROGRAM, "ls", cassette)

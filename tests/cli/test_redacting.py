@@ -44,8 +44,8 @@ def test_redact_says_what_it_has_masked(read: Read, leaky: Path) -> None:
         f"{leaky}: 1 exchange written anew, masked: sk- key 2, --redact re: 1; searched again: no secret found\n"
     )
     ran = read("verify", leaky, "--secrets")
-    assert (ran.code, ran.out) == (0, f"{leaky}: 1 exchanges, all as they were written, no secret found\n")
-    assert "redaction  credentials, known keys re:cust-[0-9]{6}" in read("info", leaky).out
+    assert (ran.code, ran.out) == (0, f"{leaky}: 1 exchange, all as they were written, no secret found\n")
+    assert "redaction  credentials, known keys   re:cust-[0-9]{6}" in read("info", leaky).out
     assert '"salt"' not in read("info", leaky, "--json").out
     assert read("redact", leaky).err.endswith("nothing to mask; searched again: no secret found\n")
 

@@ -11,6 +11,7 @@ import pytest
 
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.policy import PROBES, Mode, OnMiss
+from replayproxy.core.redaction import Redactor
 from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead
 from replayproxy.core.timing import Pace
@@ -69,7 +70,8 @@ class House:
         self.archive = InMemoryArchive(self.log, self.shelf)
         self.upstream = FakeSource(self.log, self.clock, self.server)
         records = self.mode in (Mode.RECORD, Mode.AUTO) or self.on_miss is OnMiss.RECORD
-        self.recorder = Recorder(self.archive, self.clock, self.tally) if records else None
+        redactor = Redactor(b"0123456789abcdef")
+        self.recorder = Recorder(self.archive, self.clock, self.tally, redactor) if records else None
         self.proxy = ReplayProxy(
             self.mode,
             self.on_miss,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -22,6 +23,16 @@ EXPLAINED: list[tuple[Miss, str]] = [
         Miss("nothing_close", CHAT, "rp1:00", here=7),
         "replayproxy: no recording matches this POST /v1/chat/completions, and none of the 7 there are for this"
         " endpoint comes close: record it, with --on-miss record and an --upstream.",
+    ),
+    (
+        Miss("nothing_close", CHAT, "rp1:00", here=1),
+        "replayproxy: no recording matches this POST /v1/chat/completions, and the one there is for this endpoint does"
+        " not come close: record it, with --on-miss record and an --upstream.",
+    ),
+    (
+        Miss("nothing_close", CHAT, "rp1:00", every=3),
+        "replayproxy: no recording matches this POST /v1/chat/completions, and there is none for this endpoint: record"
+        " it, with --on-miss record and an --upstream.",
     ),
     (
         Miss("exhausted", CHAT, "rp1:00", recorded=1, asked=2),
@@ -154,6 +165,8 @@ def test_a_near_miss_says_where_it_differs() -> None:
         "param": "$.messages[3].content",
         "code": "no_match",
     }
+    alone = replace(near(DATE), every=1, here=1).explanation
+    assert alone.startswith("No recording matches this POST /v1/chat/completions (1 is there; 1 to this endpoint).")
     many = near(*[Difference(f"$.a[{number}]", "1", "2") for number in range(5)], more=3)
     assert "8 differences at $.a[0], $.a[1], $.a[2] and 5 more." in many.sentence
 

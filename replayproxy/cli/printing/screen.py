@@ -74,7 +74,7 @@ class Screen:
 
     def entry(self, head: str, *spans: Span | str, style: str = "dim") -> None:
         """Print what belongs to a head; on a terminal it is broken between words and stays right of the head."""
-        self._wrapped(Span(visible(head).ljust(INDENT), style), spans)
+        self._wrapped(Span(f"{visible(head)} ".ljust(INDENT), style), spans)
 
     def under(self, *spans: Span | str) -> None:
         """Print what belongs to the line above, a little to the right; on a terminal broken between words."""

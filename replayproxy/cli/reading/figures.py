@@ -79,10 +79,10 @@ def _summary(groups: Sequence[Group], names: str) -> list[Span | str]:
     endings: Counter[str] = Counter()
     for group in groups:
         endings.update(group.endings)
-    flights = [flight for group in groups for flight in group.flights]
+    spans = [group.asked for group in groups if group.asked is not None]
     line: list[Span | str] = [Span(names, "bold"), "   ", plural(sum(group.exchanges for group in groups), "exchange")]
-    if flights:
-        first, last = min(flights)[0], max(flights)[0]
+    if spans:
+        first, last = min(first for first, _ in spans), max(last for _, last in spans)
         line.append(f", {moment(first)[:19]} to {_until(first, last)} UTC")
     if errors := sum(group.errors for group in groups):
         line += [", ", Span(plural(errors, "error"), "red")]
@@ -127,4 +127,4 @@ def explained(screen: Screen) -> None:
     """What each number means."""
     widest = max(map(len, measures.EXPLAINED))
     for name, meaning in measures.EXPLAINED.items():
-        screen.line(Span(name.ljust(widest + 2), "bold"), meaning)
+        screen.entry(name.ljust(widest + 1), meaning, style="bold")

@@ -129,11 +129,11 @@ def _facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "match", f"{rules['profile']}   ignores {' '.join(rules['ignore']) or 'nothing'}", ""
     for what, names in (("normalise", rules["normalise"]), ("headers", rules["headers"])):
         if names:
-            yield f"match {what}", " ".join(names), ""
+            yield what, " ".join(names), ""
     if known["redaction"] is None:
         yield "redaction", "none: recorded before secrets were masked", "yellow"
     else:
-        yield "redaction", " ".join(("credentials, known keys", *known["redaction"]["rules"])), ""
+        yield "redaction", "   ".join(("credentials, known keys", *known["redaction"]["rules"])), ""
     for name, value in known["meta"].items():
         yield name, str(value), ""
     when = ""

@@ -73,6 +73,8 @@ class Group:
     streamed: int = 0
     errors: int = 0
     endings: Counter[str] = field(default_factory=Counter)
+    asked: tuple[int, int] | None = None
+    """When the first and the last exchange were, in ns since the Unix epoch."""
     values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURES})
     gaps: Counter[int] = field(default_factory=Counter)
     """How often each gap occurred, in ns."""
@@ -84,6 +86,8 @@ class Group:
     def add(self, row: Mapping[str, Any]) -> None:
         """Count one exchange."""
         self.exchanges += 1
+        first, last = self.asked or (row["at"], row["at"])
+        self.asked = min(first, row["at"]), max(last, row["at"])
         self.endings["in flight" if row["state"] == "open" else row["ending"]] += 1
         self.errors += row["status"] >= 400
         if not row["measured"]:

@@ -40,7 +40,7 @@ def ls(cassette: tuple[Path, ...], limit: int | None, sort: str | None, choice: 
     Examples:
       replayproxy ls chat.cassette
       replayproxy ls chat.cassette --sort -ttft_s -n 10
-      replayproxy ls chat.cassette --where 'model = :m AND ending <> "complete"' -p m tiny --csv
+      replayproxy ls chat.cassette --where 'ending <> :e' -p e complete --csv
     """
     with _opened(cassette) as cassettes:
         fields = listing.fields(cassettes[0])

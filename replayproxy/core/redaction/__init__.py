@@ -15,8 +15,8 @@ Begin with `redactor`. Nothing here knows a cassette, a socket or a log.
 
 from __future__ import annotations
 
-from replayproxy.core.redaction.redactor import Redactor
+from replayproxy.core.redaction.redactor import SALT_BYTES, Redactor
 from replayproxy.core.redaction.rules import path_to
 from replayproxy.core.redaction.veil import Trace, Veil
 
-__all__ = ["Redactor", "Trace", "Veil", "path_to"]
+__all__ = ["SALT_BYTES", "Redactor", "Trace", "Veil", "path_to"]

@@ -19,6 +19,9 @@ from replayproxy.core.redaction.rules import Rules
 from replayproxy.core.redaction.veil import Trace, Veil, mask_of_value
 from replayproxy.model import End, Head, Headers, Request, Response
 
+SALT_BYTES = 16
+"""Of the keyed hashes in masks: as hard to guess as a key."""
+
 _FORM = "application/x-www-form-urlencoded"
 
 

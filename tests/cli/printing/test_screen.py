@@ -92,6 +92,13 @@ def test_a_span_is_made_visible_wherever_it_is_printed() -> None:
     assert stream.getvalue() == "a\\x1b[2Jb\\n\nhead\\x07   c\\x9b\nd\\u202e\ne\\x1b\n\tf\n"
 
 
+def test_a_long_head_ends_before_what_belongs_to_it() -> None:
+    """With a space, where a name is as long as the indent."""
+    stream = io.StringIO()
+    Screen(stream).entry("provenances", "two")
+    assert stream.getvalue() == "provenances two\n"
+
+
 def test_the_width_can_be_told(watch: Watch, mixed: Path) -> None:
     """COLUMNS wins, as everywhere."""
     said = plain(watch(200, "ls", mixed, COLUMNS="80")[1])

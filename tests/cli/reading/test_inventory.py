@@ -76,6 +76,15 @@ def test_a_page_for_people(read: Read, tmp_path: Path) -> None:
     assert re.search(r"^  answers +\S+ K?i?B +\d+\.\d\d %$", text, re.MULTILINE)
 
 
+def test_all_match_rules_are_shown(read: Read, tmp_path: Path) -> None:
+    """Each kind by its name."""
+    path = tmp_path / "a.cassette"
+    with writing(path, Rules("exact", normalise=("date", "uuid"), headers=("x-tenant",))):
+        pass
+    lines = read("info", path).out.splitlines()
+    assert lines[2:5] == ["match      exact   ignores nothing", "normalise  date uuid", "headers    x-tenant"]
+
+
 def test_an_empty_cassette(read: Read, empty: Path) -> None:
     """Holds nothing, and takes no share of nothing."""
     ran = read("info", empty)

@@ -19,7 +19,7 @@ from replayproxy.cli.reading import measures
 from replayproxy.cli.reading.choice import Choice
 from replayproxy.cli.reading.measures import gather, summarise_counted
 from replayproxy.core.stats import summarise
-from tests.cli.tapes import Read, answer, asked, chat, in_flight, writing
+from tests.cli.tapes import Read, Watch, answer, asked, chat, in_flight, writing
 
 
 @pytest.fixture
@@ -173,12 +173,35 @@ def test_the_shape_of_ttft(read: Read, tmp_path: Path) -> None:
     assert re.fullmatch(r"  TTFT  [\d.]+ ms \|[ ▁▂▃▄▅▆▇█]{40}\| \d+ ms \(log\)", line)
 
 
+def test_the_span_is_that_of_all_exchanges(read: Read, tmp_path: Path) -> None:
+    """Also of those that are not measured: they are counted on the same line."""
+    path = tmp_path / "failed.cassette"
+    with writing(path) as keep:
+        keep(
+            answer(asked("a"), b"{}", status=500, took=1, started=1000),
+            chat("b", words=["w"] * 3, started=2000),
+            answer(asked("c"), b"{}", status=500, took=1, started=5000),
+        )
+    line = read("stats", path).out.splitlines()[0]
+    assert line == f"{path}   3 exchanges, 2026-11-18 11:06:41 to 11:06:45 UTC, 2 errors"
+
+
 def test_definitions(read: Read) -> None:
     """Every line of the table is explained; no cassette is needed."""
     ran = read("stats", "--explain")
     assert ran.code == 0
     for word in ("TTFT", "Chunk gap", "TPOT", "Total", "Output tokens", "percentiles", "in flight"):
         assert re.search(rf"^{word} +\S", ran.out, re.MULTILINE), word
+
+
+def test_definitions_break_between_words(watch: Watch) -> None:
+    """On a terminal, and go on below what they say, not below the name."""
+    lines = [line.rstrip() for line in watch(80, "stats", "--explain", NO_COLOR="1")[1].splitlines()]
+    assert lines[:2] == [
+        "TTFT           time of the first event with content, since the request was",
+        "               complete",
+    ]
+    assert max(map(len, lines)) <= 80
 
 
 def test_nothing_to_measure(read: Read, empty: Path) -> None:
