@@ -122,7 +122,10 @@ class App:
                     and (own.salt, own.rules) != (redactor.salt, redactor.rules)
                 ):
                     log.warning("%s masks secrets otherwise than the first: requests that hold one may miss here", path)
-        self._library = Library(self._cassettes)
+        timed = self._pace().speed is not None
+        self._library = Library(self._cassettes, in_turn=timed)
+        for cassette in self._cassettes if timed else ():
+            cassette.warm_up()
         if settings.upstream is not None:
             self.upstream = self._server(settings.upstream)
         if settings.pair is not None:

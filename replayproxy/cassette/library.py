@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -12,10 +13,15 @@ from replayproxy.ports import Neighbour
 
 
 class Library:
-    """A `Shelf` over cassettes, in their order."""
+    """A `Shelf` over cassettes, in their order.
 
-    def __init__(self, cassettes: Sequence[Cassette]) -> None:
+    `in_turn`: between two readings the loop does whatever else it has to do. To unpack an answer takes 0.3 ms; of 16
+    requests that come together, those that the loop has not heard yet would count their times from after all of that.
+    """
+
+    def __init__(self, cassettes: Sequence[Cassette], *, in_turn: bool = False) -> None:
         self._cassettes = cassettes
+        self._turn = asyncio.Lock() if in_turn else None
 
     def count(self, key: Key) -> int:
         """How many playable answers there are on all of them."""
@@ -62,6 +68,13 @@ class Library:
 
     async def read(self, place: Place) -> Response:
         """The answer at this place of the whole row."""
+        if self._turn is None:
+            return await self._read(place)
+        async with self._turn:
+            await asyncio.sleep(0)
+            return await self._read(place)
+
+    async def _read(self, place: Place) -> Response:
         if len(self._cassettes) == 1:
             return await self._cassettes[0].read(place)
         occurrence = place.occurrence

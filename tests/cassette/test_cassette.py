@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from tests.recordings import (
     MATCHER,
     as_stored,
     asked,
+    chats,
     exchange,
     keep,
     pieces,
@@ -222,6 +224,52 @@ def test_a_recording_is_found_by_its_hand_over(tmp_path: Path, allow_incomplete:
 
 
 # Many exchanges
+
+
+@pytest.mark.parametrize("damage", ["", "UPDATE answer SET answer = x'00'", "DELETE FROM payload"])
+def test_warming_up_unpacks_a_few_answers_and_judges_none(tmp_path: Path, damage: str) -> None:
+    """Damage is for whoever asks for what is damaged."""
+    path = record(tmp_path / "a.cassette", chats(module.WARMING + 9))
+    if damage:
+        execute(damage)(path)
+    unpacked: list[int] = []
+
+    class Counting(Cassette):
+        def response(self, number: int) -> Response:
+            unpacked.append(number)
+            return super().response(number)
+
+    with Counting(path) as cassette:
+        cassette.warm_up()
+    assert len(unpacked) == (1 if damage else module.WARMING)
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_between_two_readings_the_loop_has_a_turn(tmp_path: Path, in_turn: bool) -> None:
+    """Where times count, requests are heard when they come; else as many as can be are read."""
+    log: list[str] = []
+
+    class Slow(Cassette):
+        def response(self, number: int) -> Response:
+            log.append("read")
+            return super().response(number)
+
+    async def tick() -> None:
+        while True:
+            log.append("turn")
+            await asyncio.sleep(0)
+
+    async def story() -> None:
+        ticking = asyncio.create_task(tick())
+        await asyncio.gather(*(shelf.read(Place(MATCHER.key(item.request), 0)) for item in kept))
+        ticking.cancel()
+
+    kept = chats(5)
+    with Slow(record(tmp_path / "a.cassette", kept)) as cassette:
+        shelf = Library([cassette], in_turn=in_turn)
+        asyncio.run(story())
+    assert log.count("read") == 5
+    assert any(pair == ("read", "read") for pair in pairwise(log)) == (not in_turn)
 
 
 def test_exchanges_are_listed_and_found(tmp_path: Path) -> None:
