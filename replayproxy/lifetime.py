@@ -1,6 +1,7 @@
 """An app's life: from the first sign of its upstream over signals to its last words.
 
-Sets up the process for serving, which is the business of whoever runs it and not of the app. Knows no part of the app.
+Sets up the process for serving, which is the business of whoever runs it and not of the app. Knows nothing of how the
+app's parts are connected.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Library:
             return await self._read(place)
         async with self._turn:
             await asyncio.sleep(0)
-            return await self._read(place)
+        return await self._read(place)  # whose turn is next waits for the loop, not for a thread that unpacks
 
     async def _read(self, place: Place) -> Response:
         if len(self._cassettes) == 1:

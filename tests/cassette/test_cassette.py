@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -25,6 +26,7 @@ from replayproxy.core.sketch import sketch
 from replayproxy.errors import CassetteError, Damaged, NewerFormat, NotACassette
 from replayproxy.model import Ending, Key, Place, Request, Response
 from replayproxy.ports import Neighbour, Shelf
+from tests.fakes import turns
 from tests.recordings import (
     MATCHER,
     as_stored,
@@ -270,6 +272,36 @@ def test_between_two_readings_the_loop_has_a_turn(tmp_path: Path, in_turn: bool)
         asyncio.run(story())
     assert log.count("read") == 5
     assert any(pair == ("read", "read") for pair in pairwise(log)) == (not in_turn)
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_a_long_answer_delays_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_turn: bool) -> None:
+    """It is unpacked in a thread, and nobody waits for that."""
+    long = exchange(asked("long"), said(streamed(story(60, 1))))
+    short = exchange(asked("short"), said(streamed(story(2, 2))))
+    monkeypatch.setattr(module, "LONG", len(long.response.body) - 1)
+    over = threading.Event()
+
+    class Slow(Cassette):
+        def response(self, number: int) -> Response:
+            if threading.current_thread() is not threading.main_thread():
+                assert over.wait(30)
+            return super().response(number)
+
+    async def story_of_two() -> None:
+        reading = asyncio.create_task(shelf.read(Place(MATCHER.key(long.request), 0)))
+        try:
+            await turns()
+            read = await asyncio.wait_for(shelf.read(Place(MATCHER.key(short.request), 0)), 10)
+            assert read == as_read(short.response)
+            assert not reading.done()
+        finally:
+            over.set()
+        assert await reading == as_read(long.response)
+
+    with Slow(record(tmp_path / "a.cassette", [long, short])) as cassette:
+        shelf = Library([cassette], in_turn=in_turn)
+        asyncio.run(story_of_two())
 
 
 def test_exchanges_are_listed_and_found(tmp_path: Path) -> None:
