@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 
 import orjson
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replayproxy.core.redaction import Redactor
+from replayproxy.core.redaction import Redactor, Veil
 from replayproxy.core.redaction.credentials import Credentials
 from replayproxy.model import Chunk, Chunks, End, Ending, Head, Headers, Request, Response
 from tests.fakes import JSON, SSE
@@ -233,6 +233,29 @@ def test_what_is_decided_as_it_comes_has_the_same_masks(
     whole = veiled([data], headers=headers, often=False)
     assert b"".join(veiled(pieces(data, cuts), headers=headers)) == whole[0]
     assert not any(part in whole[0] for part in (KEY.encode(), SHAPE.encode(), b"ghp_a1", b"sig=a1", b"pass-w"))
+
+
+def test_not_every_place_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each of a thousand lines may begin a key, they are held after a dozen looks, and masked in the end."""
+    looks = 0
+    rounds = Veil._rounds
+
+    def counted(veil: Veil, data: bytes) -> Iterator[bytes]:
+        nonlocal looks
+        looks += 1
+        return rounds(veil, data)
+
+    monkeypatch.setattr(Veil, "_rounds", counted)
+    stream = [event(" sk-"), *[event(" -")] * 1000, event(f" {SHAPE} ")]
+    veil = Redactor(SALT).veil(known_to(KEY))
+    head = veil.head(Head(0, 200, SSE))
+    veil.hear(Chunks.of([Chunk(0, data) for data in stream[:-1]]))
+    assert not veil.decide()
+    assert 3 < looks < 20
+    veil.hear(Chunks.of([Chunk(0, stream[-1])]))
+    _, chunks = veil.finish(head)
+    assert chunks.data()[:-1] == stream[:-1]
+    assert SHAPE.encode() not in chunks.body
 
 
 def test_words_are_let_go_at_once() -> None:
