@@ -26,7 +26,7 @@ class Ending(IntEnum):
 
     COMPLETE = 0
     UPSTREAM_CUT = 1
-    CLIENT_GONE = 2
+    CLIENT_LEFT = 2
     TIMEOUT = 3
     PROXY_STOPPED = 4
     PROXY_CRASHED = 5
@@ -61,10 +61,14 @@ class Head(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Body bytes as they came from the socket, never re-framed. (A named tuple: 0.2 us to make, a dataclass 0.6.)"""
+    """Body bytes as they came from the socket, never re-framed. (A named tuple: 0.2 us to make, a dataclass 0.6.)
+
+    `continued` where the read ended before the HTTP chunk did: the next read carries the rest of it.
+    """
 
     at: int
     data: bytes
+    continued: bool = False
 
 
 class End(NamedTuple):
@@ -78,12 +82,14 @@ class End(NamedTuple):
 class Chunks:
     """Chunks one after the other, in columns: who keeps, searches or packs thousands of them pays for none singly.
 
-    `cuts` are their sizes in bytes, `times` what `Chunk.at` is; `sum(cuts) == len(body)`, one time a cut.
+    `cuts` are their sizes in bytes, `times` what `Chunk.at` is; `sum(cuts) == len(body)`, one time a cut. `continued`
+    are the ascending indexes of those whose read ended before the HTTP chunk did.
     """
 
     body: bytes = b""
     cuts: Sequence[int] = ()
     times: Sequence[int] = ()
+    continued: Sequence[int] = ()
 
     @classmethod
     def of(cls, chunks: Iterable[Chunk]) -> Chunks:
@@ -91,8 +97,8 @@ class Chunks:
         if isinstance(chunks, Chunks):
             return chunks
         columns = tuple(zip(*chunks, strict=True))
-        times, pieces = columns or ((), ())
-        return cls(b"".join(pieces), tuple(map(len, pieces)), times)
+        times, pieces, continued = columns or ((), (), ())
+        return cls(b"".join(pieces), tuple(map(len, pieces)), times, _indexes(continued))
 
     @classmethod
     def joined(cls, parts: Sequence[Chunks]) -> Chunks:
@@ -101,10 +107,12 @@ class Chunks:
             return parts[0]
         cuts: list[int] = []
         times: list[int] = []
+        continued: list[int] = []
         for part in parts:
+            continued += [len(cuts) + index for index in part.continued]
             cuts += part.cuts
             times += part.times
-        return cls(b"".join([part.body for part in parts]), cuts, times)
+        return cls(b"".join([part.body for part in parts]), cuts, times, continued)
 
     def data(self) -> list[bytes]:
         """The bytes of each."""
@@ -113,12 +121,18 @@ class Chunks:
 
     def __iter__(self) -> Iterator[Chunk]:
         start = 0
-        for at, size in zip(self.times, self.cuts, strict=True):
-            yield Chunk(at, self.body[start : start + size])
+        continued = frozenset(self.continued)
+        for index, (at, size) in enumerate(zip(self.times, self.cuts, strict=True)):
+            yield Chunk(at, self.body[start : start + size], index in continued)
             start += size
 
     def __len__(self) -> int:
         return len(self.cuts)
+
+
+def _indexes(flags: Iterable[bool]) -> tuple[int, ...]:
+    """The positions of those that are set."""
+    return tuple(index for index, flag in enumerate(flags) if flag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +157,7 @@ class Timeline:
 class Response:
     """A whole answer. `cuts` are the chunk sizes in bytes; `sum(cuts) == len(body)`, one time a cut.
 
-    `status` is 0 where the answer ended before its head came.
+    `status` is 0 where the answer ended before its head came. `continued` is what it is in `Chunks`.
     """
 
     status: int
@@ -152,6 +166,7 @@ class Response:
     cuts: tuple[int, ...]
     timeline: Timeline
     ending: Ending = Ending.COMPLETE
+    continued: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if sum(self.cuts) != len(self.body) or len(self.cuts) != len(self.timeline.chunks):
@@ -162,7 +177,7 @@ class Response:
 
     def chunks(self) -> Chunks:
         """The body again as it was heard."""
-        return Chunks(self.body, self.cuts, self.timeline.chunks)
+        return Chunks(self.body, self.cuts, self.timeline.chunks, self.continued)
 
     @cached_property
     def framed(self) -> bytes:
@@ -179,7 +194,7 @@ class Response:
         status, headers, at = (head.status, head.headers, head.at) if head else (0, (), end.at)
         heard = Chunks.of(chunks)
         timeline = Timeline(at, tuple(heard.times), end.at)
-        return cls(status, headers, heard.body, tuple(heard.cuts), timeline, end.ending)
+        return cls(status, headers, heard.body, tuple(heard.cuts), timeline, end.ending, tuple(heard.continued))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +216,10 @@ class Exchange:
     """One request and its answer: what a cassette holds.
 
     `recorded_at` is wall time in ns since the Unix epoch, when the request was complete. `stalled` counts the pauses
-    that a slow client forced on the upstream: only then are recorded times not the server's own.
+    that a slow client forced on the upstream: only then are recorded times not the server's own. `starved` is the
+    largest delay, in ns, with which the recorder was scheduled while the answer ran: gaps below it mean nothing.
+    `request_cut`: the client's body was not read to its end. `client_left`: the client had closed its connection
+    before the answer ended, although the answer may be whole.
     """
 
     request: Request
@@ -210,6 +228,9 @@ class Exchange:
     legs: tuple[Leg, ...] = ()
     scope: str = ""
     stalled: int = 0
+    starved: int = 0
+    request_cut: bool = False
+    client_left: bool = False
 
 
 Key = str

@@ -144,6 +144,9 @@ class Piece:
     scope: str = ""
     stalled: int = 0
     legs: tuple[Leg, ...] = ()
+    starved: int = 0
+    request_cut: bool = False
+    client_left: bool = False
     size: int = field(init=False, compare=False)
     """About how many bytes of memory wait with this piece."""
 
@@ -166,6 +169,9 @@ class Piece:
             scope=exchange.scope,
             stalled=exchange.stalled,
             legs=exchange.legs,
+            starved=exchange.starved,
+            request_cut=exchange.request_cut,
+            client_left=exchange.client_left,
         )
 
 

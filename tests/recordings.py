@@ -110,7 +110,7 @@ def samples() -> list[Exchange]:
         (asked("sun"), said([whole_answer("sun")], headers=JSON)),
         (sea, said(streamed(story(5, 3), 3, done=False), ending=Ending.UPSTREAM_CUT)),
         (sea, said(streamed(story(6, 4), 4))),
-        (asked("gone"), said([], status=0, headers=(), ending=Ending.CLIENT_GONE)),
+        (asked("gone"), said([], status=0, headers=(), ending=Ending.CLIENT_LEFT)),
         (asked("slow"), said([], status=0, headers=(), ending=Ending.TIMEOUT)),
         (asked("stopped"), said(streamed(["a"], done=False), ending=Ending.PROXY_STOPPED)),
         (asked("crashed"), said(streamed(["a", "b"], done=False), ending=Ending.PROXY_CRASHED)),

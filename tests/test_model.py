@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replayproxy.model import Chunk, End, Ending, Exchange, Head, Place, Request, Response, Timeline
+from replayproxy.model import Chunk, Chunks, End, Ending, Exchange, Head, Place, Request, Response, Timeline
 
 FIELDS = (("content-type", "text/event-stream"),)
 
@@ -24,7 +24,7 @@ def test_endings_have_numbers_for_ever() -> None:
     assert {ending.name: ending.value for ending in Ending} == {
         "COMPLETE": 0,
         "UPSTREAM_CUT": 1,
-        "CLIENT_GONE": 2,
+        "CLIENT_LEFT": 2,
         "TIMEOUT": 3,
         "PROXY_STOPPED": 4,
         "PROXY_CRASHED": 5,
@@ -105,3 +105,17 @@ def test_looking_at_a_response_does_not_change_it() -> None:
     assert one.framed is one.framed
     assert one == other
     assert Exchange(Request("GET", "/"), one, 0) == Exchange(Request("GET", "/"), other, 0)
+
+
+def test_reads_that_continue_an_http_chunk_keep_their_places() -> None:
+    """Which reads ended before their HTTP chunk did is known of single chunks, of columns and of joined parts."""
+    first = Chunks.of([Chunk(1, b"a"), Chunk(2, b"bc", continued=True), Chunk(3, b"d")])
+    second = Chunks.of([Chunk(4, b"e", continued=True), Chunk(5, b"f")])
+    joined = Chunks.joined([first, second])
+    assert (first.continued, second.continued, joined.continued) == ((1,), (0,), [1, 3])
+    assert [chunk.continued for chunk in joined] == [False, True, False, True, False]
+    response = Response.of(Head(0, 200, ()), joined, End(6, Ending.COMPLETE))
+    assert (response.continued, response.chunks()) == (
+        (1, 3),
+        Chunks(b"abcdef", (1, 2, 1, 1, 1), (1, 2, 3, 4, 5), (1, 3)),
+    )

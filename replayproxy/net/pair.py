@@ -339,7 +339,7 @@ class PairUpstream:
             ending = Ending.TIMEOUT if isinstance(error, UpstreamTimeout) else Ending.UPSTREAM_CUT
             raise type(error)(f"the {servers.role} server failed: {error}") from error
         except asyncio.CancelledError:
-            ending = Ending.CLIENT_GONE
+            ending = Ending.CLIENT_LEFT
             raise
         finally:
             said = ear.broken(End(self._clock.now() - began, ending))

@@ -130,7 +130,7 @@ class Tape:
         # Some clients hang up at [DONE] and do not wait for the last-chunk: the server had said everything.
         if self._head is not None and is_event_stream(self._head.headers) and self._has_said_everything():
             return Ending.COMPLETE
-        return Ending.PROXY_STOPPED if self._recorder.stopping else Ending.CLIENT_GONE
+        return Ending.PROXY_STOPPED if self._recorder.stopping else Ending.CLIENT_LEFT
 
     def _has_said_everything(self) -> bool:
         return said_everything(self._asked.path, self._said + self._last()) is True
@@ -167,7 +167,7 @@ class Tape:
 
     def chunk(self, chunk: Chunk) -> None:
         """Keep a chunk."""
-        at, data = chunk
+        at, data, _ = chunk
         self._body += data
         self._cuts.append(len(data))
         self._times.append(at)
@@ -184,7 +184,7 @@ class Tape:
         """Keep a leg, in the order in which they began, with the field lines that may be kept."""
         asked, said = leg.request, leg.response
         asked = replace(asked, headers=headers.stored_of_request(asked.headers, self._recorder.compared))
-        stopped = self._recorder.stopping and said.ending is Ending.CLIENT_GONE
+        stopped = self._recorder.stopping and said.ending is Ending.CLIENT_LEFT
         ending = Ending.PROXY_STOPPED if stopped else said.ending
         said = replace(said, headers=headers.stored_of_answer(said.headers), ending=ending)
         known = self._redactor.credentials(self._asked, leg.request, answered=leg.response.headers)

@@ -72,7 +72,7 @@ def of(path: Path, *answers: tuple[Request, bytes] | tuple[Request, bytes, Endin
 
 def test_what_stands_on_a_shelf(tmp_path: Path) -> None:
     """By key, in order; what had broken is counted apart and not given out; what is not there is not there."""
-    path = of(tmp_path / "a", (SEA, b"1"), (SUN, b"2"), (SEA, b"half", Ending.CLIENT_GONE), (SEA, b"3"))
+    path = of(tmp_path / "a", (SEA, b"1"), (SUN, b"2"), (SEA, b"half", Ending.CLIENT_LEFT), (SEA, b"3"))
     with Cassette(path) as shelf:
         assert (shelf.count(MATCHER.key(SEA)), shelf.count_broken(MATCHER.key(SEA))) == (2, 1)
         assert (shelf.count(MATCHER.key(asked("x"))), shelf.count_broken(MATCHER.key(asked("x")))) == (0, 0)
@@ -166,7 +166,7 @@ BROKEN = [
     (SEA, b"1"),
     (SEA, b"half", Ending.UPSTREAM_CUT),
     (SEA, b"2"),
-    (SUN, b"gone", Ending.CLIENT_GONE),
+    (SUN, b"gone", Ending.CLIENT_LEFT),
 ]
 
 

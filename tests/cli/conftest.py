@@ -29,7 +29,7 @@ def mixed(tmp_path: Path) -> Path:
     with writing(path, sealed=False) as keep:
         keep(
             chat("hello", started=0, temperature=0, seed=7),
-            chat("cut", ending=Ending.CLIENT_GONE, started=1000),
+            chat("cut", ending=Ending.CLIENT_LEFT, started=1000),
             chat("nothing", words=[], ending=Ending.UPSTREAM_CUT, started=2000),
             chat("bundled", words=["a b c d "] * 5, usage=(7903, 512), model="qwen", started=3000),
             answer(asked("bad"), b'{"error":{"message":"no"}}', status=400, started=4000),

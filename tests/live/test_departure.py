@@ -98,7 +98,7 @@ def test_vllm_stops_when_the_client_leaves(
     assert all(min(row) <= SOON for row in rows)
 
     kept = exchanges(cassette)
-    assert [exchange.response.ending for exchange in kept] == [Ending.CLIENT_GONE] * len(requests)
+    assert [exchange.response.ending for exchange in kept] == [Ending.CLIENT_LEFT] * len(requests)
     assert all((exchange.response.status, bool(exchange.response.body)) == expected(make) for exchange in kept)
     with replaying(cassette) as proxy:
         for request in requests:
@@ -153,7 +153,7 @@ def test_vllm_forgets_a_queued_request_whose_client_leaves(vllm: RealVllm, tmp_p
             f"departure of a queued request: none waits after {forgotten:.0f} ms (<= {SOON:g});"
             f" of 16 running ones: none runs after {ended:.0f} ms"
         )
-        assert endings(cassette) == [Ending.CLIENT_GONE] * 17
+        assert endings(cassette) == [Ending.CLIENT_LEFT] * 17
         if max(forgotten, ended) <= SOON:
             return
     raise AssertionError(f"vLLM goes on for longer than {SOON:g} ms: {figures[-ATTEMPTS:]}")

@@ -175,7 +175,7 @@ def test_a_client_that_leaves_in_mid_decode_frees_both(pair: Pair, tmp_path: Pat
     assert idle_after < 1
     with Cassette(cassette) as opened:
         (row,) = opened.rows()
-        assert opened.exchange(row["id"]).response.ending is Ending.CLIENT_GONE
+        assert opened.exchange(row["id"]).response.ending is Ending.CLIENT_LEFT
     figures.append(f"pair: both servers idle {idle_after * 1000:.0f} ms after the client left")
 
 

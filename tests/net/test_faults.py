@@ -268,6 +268,6 @@ def test_a_client_that_leaves_closes_the_upstream_request_at_once(tmp_path: Path
                 connection.close() if how == "closes" else connection.reset()
                 seen_at = await asyncio.wait_for(server.visits[0].left, 5)
             assert (seen_at - left_at) / 1e6 < 250
-        assert endings(cassette) == [Ending.CLIENT_GONE]
+        assert endings(cassette) == [Ending.CLIENT_LEFT]
 
     run(dialogue())

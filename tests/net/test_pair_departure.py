@@ -77,7 +77,7 @@ async def left(double: Pair, client: wire.Connection, how: str) -> float:
 def test_a_client_that_leaves_frees_both(
     tmp_path: Path, protocol: str, prepare: Prepare, moment: Moment, how: str
 ) -> None:
-    """Neither works for nobody, and no block stays pinned; the exchange is CLIENT_GONE, with its legs."""
+    """Neither works for nobody, and no block stays pinned; the exchange is CLIENT_LEFT, with its legs."""
     cassette = tmp_path / "left.cassette"
 
     async def dialogue() -> Pair:
@@ -92,17 +92,17 @@ def test_a_client_that_leaves_frees_both(
 
     double = run(dialogue())
     [exchange] = exchanges(cassette)
-    assert exchange.response.ending is Ending.CLIENT_GONE
+    assert exchange.response.ending is Ending.CLIENT_LEFT
     legs = {leg.role: leg.response.ending for leg in exchange.legs}
     if prepare is _hold_prefill:
         assert double.prefill.counts["aborted"] == 1
         assert double.decode.counts["aborted"] == (1 if protocol in CONCURRENT else 0)
         asked = ("prefill", "decode") if protocol in CONCURRENT else ("prefill",)
-        assert legs == dict.fromkeys(asked, Ending.CLIENT_GONE)
+        assert legs == dict.fromkeys(asked, Ending.CLIENT_LEFT)
     else:
         assert double.decode.counts["aborted"] == 1
-        assert legs["decode"] is Ending.CLIENT_GONE
-        assert legs["prefill"] in (Ending.COMPLETE, Ending.CLIENT_GONE)
+        assert legs["decode"] is Ending.CLIENT_LEFT
+        assert legs["prefill"] in (Ending.COMPLETE, Ending.CLIENT_LEFT)
         assert protocol in CONCURRENT or legs["prefill"] is Ending.COMPLETE
     if prepare is _stall_decode:
         assert exchange.response.status == 200
@@ -157,7 +157,7 @@ def test_a_client_that_leaves_between_the_legs_leaves_nothing_pinned(tmp_path: P
     [visit] = double.decode.asked
     assert orjson.loads(visit.body)["max_tokens"] == 1
     [exchange] = exchanges(cassette)
-    assert exchange.response.ending is Ending.CLIENT_GONE
+    assert exchange.response.ending is Ending.CLIENT_LEFT
     assert [(leg.role, leg.response.ending) for leg in exchange.legs] == [("prefill", Ending.COMPLETE)]
 
 
@@ -219,7 +219,7 @@ def test_a_prefill_that_outlasts_its_decode_keeps_nobody_waiting(
     run(dialogue())
     first, second = exchanges(cassette)
     assert {leg.role: leg.response.ending for leg in first.legs} == {
-        "prefill": Ending.CLIENT_GONE,
+        "prefill": Ending.CLIENT_LEFT,
         "decode": Ending.COMPLETE,
     }
     assert {leg.response.ending for leg in second.legs} == {Ending.COMPLETE}

@@ -20,7 +20,7 @@ from tests.pair_http import Fields
 from tests.pair_model import CHAT, error
 from tests.pair_questions import answer_to, ask, said
 
-COMPLETE, CUT, TIMEOUT, GONE = Ending.COMPLETE, Ending.UPSTREAM_CUT, Ending.TIMEOUT, Ending.CLIENT_GONE
+COMPLETE, CUT, TIMEOUT, GONE = Ending.COMPLETE, Ending.UPSTREAM_CUT, Ending.TIMEOUT, Ending.CLIENT_LEFT
 
 CONCURRENT = ("transfer-id", "bootstrap-room")
 HANDED_OVER = tuple(name for name in PROTOCOLS if name != "plain")

@@ -363,7 +363,7 @@ def stumble() -> None:
 FAILURES: list[tuple[Any, type[BaseException], str]] = [
     (UpstreamUnreachable("nobody"), UpstreamError, "kept UPSTREAM_CUT"),
     (UpstreamTimeout("silent"), UpstreamTimeout, "kept TIMEOUT"),
-    ((ONE, hang_up), asyncio.CancelledError, "kept one and a half … CLIENT_GONE"),
+    ((ONE, hang_up), asyncio.CancelledError, "kept one and a half … CLIENT_LEFT"),
     ((ONE, stumble), RuntimeError, "kept one and a half … PROXY_CRASHED"),
 ]
 

@@ -11,7 +11,7 @@ import pytest
 from replayproxy.core.diff import Difference, Nearest
 from replayproxy.core.headers import get
 from replayproxy.core.policy import PROBES
-from replayproxy.model import Ending, Request, Response
+from replayproxy.model import Chunk, Ending, Request, Response
 from replayproxy.ports import Neighbour
 from replayproxy.proxy import misses as module
 from replayproxy.proxy.misses import Miss, Misses, own_response, probed
@@ -133,7 +133,7 @@ def test_probes_are_answered_for_the_server(path: str) -> None:
 def test_our_own_answers_are_whole_and_at_once(body: bytes) -> None:
     """One chunk or none, at time 0, and never a 5xx from here."""
     response = own_response(200, body)
-    assert list(response.chunks()) == [(0, body)] * bool(body)
+    assert list(response.chunks()) == [Chunk(0, body)] * bool(body)
     assert response.timeline.end == 0
 
 

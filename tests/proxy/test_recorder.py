@@ -67,21 +67,21 @@ def fail(error: UpstreamError) -> Callable[[], None]:
 # How an answer ended
 
 ENDINGS: list[tuple[str, Headers | None, list[bytes], Callable[[], None], Ending]] = [
-    (CHAT, None, [], leave, Ending.CLIENT_GONE),
-    (CHAT, SSE, [], leave, Ending.CLIENT_GONE),
-    (CHAT, SSE, [b"data: 1\n\n"], leave, Ending.CLIENT_GONE),
+    (CHAT, None, [], leave, Ending.CLIENT_LEFT),
+    (CHAT, SSE, [], leave, Ending.CLIENT_LEFT),
+    (CHAT, SSE, [b"data: 1\n\n"], leave, Ending.CLIENT_LEFT),
     (CHAT, SSE, [b"data: 1\n\n", DONE], leave, Ending.COMPLETE),
     (CHAT, SSE, [b"data: 1\n\n", DONE[:7], DONE[7:9], DONE[9:]], leave, Ending.COMPLETE),
     (CHAT, SSE, [b"data: 1\n\n" + DONE], leave, Ending.COMPLETE),
-    (CHAT, SSE, [b"data: 1\n\n", DONE[:7]], leave, Ending.CLIENT_GONE),
+    (CHAT, SSE, [b"data: 1\n\n", DONE[:7]], leave, Ending.CLIENT_LEFT),
     (CHAT, (("Content-Type", "text/event-stream; charset=utf-8"),), [DONE], leave, Ending.COMPLETE),
-    (CHAT, JSON, [DONE], leave, Ending.CLIENT_GONE),
-    (CHAT, SSE, [STOPPED], leave, Ending.CLIENT_GONE),
+    (CHAT, JSON, [DONE], leave, Ending.CLIENT_LEFT),
+    (CHAT, SSE, [STOPPED], leave, Ending.CLIENT_LEFT),
     ("/v1/completions?x", SSE, [DONE], leave, Ending.COMPLETE),
     (MESSAGES, SSE, [STOPPED], leave, Ending.COMPLETE),
-    (MESSAGES, SSE, [DONE], leave, Ending.CLIENT_GONE),
+    (MESSAGES, SSE, [DONE], leave, Ending.CLIENT_LEFT),
     (RESPONSES, SSE, [COMPLETED], leave, Ending.COMPLETE),
-    ("/v1/other", SSE, [DONE], leave, Ending.CLIENT_GONE),
+    ("/v1/other", SSE, [DONE], leave, Ending.CLIENT_LEFT),
     (CHAT, None, [], fail(UpstreamUnreachable("nobody")), Ending.UPSTREAM_CUT),
     (CHAT, None, [], fail(UpstreamGarbled("noise")), Ending.UPSTREAM_CUT),
     (CHAT, None, [], fail(UpstreamTimeout("silent")), Ending.TIMEOUT),
@@ -311,7 +311,7 @@ def test_a_full_archive_loses_the_whole_exchange_once() -> None:
     assert studio.archive.dropped == [(1, "queue full")]
     assert studio.archive.refused == 1
     assert {piece.tape for piece in studio.archive.pieces} == {2}
-    assert studio.tally.endings == {"client_gone": 1, "complete": 1}
+    assert studio.tally.endings == {"client_left": 1, "complete": 1}
 
 
 def test_a_short_answer_is_lost_as_a_whole_too() -> None:
@@ -484,7 +484,7 @@ def test_an_upload_becomes_the_body() -> None:
     (piece,) = studio.archive.pieces
     assert passed == [b"a", b"b", b"c"]
     assert (piece.request.body, piece.recorded_at) == (b"abc", EPOCH + 6 * SECOND)
-    assert piece.end == End(MILLISECOND, Ending.CLIENT_GONE)
+    assert piece.end == End(MILLISECOND, Ending.CLIENT_LEFT)
 
 
 def test_an_upload_that_nobody_finishes_is_kept_as_far_as_it_came() -> None:
@@ -513,7 +513,7 @@ def test_an_upload_that_nobody_finishes_is_kept_as_far_as_it_came() -> None:
         asyncio.run(gone())
     assert [(p.request.body, p.end and p.end.ending) for p in studio.archive.pieces] == [
         (b"ab", Ending.COMPLETE),
-        (b"d", Ending.CLIENT_GONE),
+        (b"d", Ending.CLIENT_LEFT),
     ]
 
 
@@ -586,7 +586,7 @@ class LeavingListener(HearingListener):
 
 @pytest.mark.parametrize(
     ("leaves_at", "head", "ending"),
-    [("head", Head(0, 200, SSE), Ending.CLIENT_GONE), ("end", Head(0, 200, SSE), Ending.COMPLETE)],
+    [("head", Head(0, 200, SSE), Ending.CLIENT_LEFT), ("end", Head(0, 200, SSE), Ending.COMPLETE)],
 )
 def test_the_tape_hears_first(leaves_at: str, head: Head, ending: Ending) -> None:
     """What the server said before the client went is on it: its head, and its end."""

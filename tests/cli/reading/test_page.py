@@ -86,7 +86,7 @@ def test_the_whole_page(read: Read, one: Path) -> None:
 def test_a_cut_stream_says_so(read: Read, watch: Watch, one: Path) -> None:
     """In red, and that it does not replay."""
     with writing(one) as keep:
-        keep(chat(ending=Ending.CLIENT_GONE))
+        keep(chat(ending=Ending.CLIENT_LEFT))
     page = "\n".join(shown(read, one))
     assert "200   cut: client gone   2026" in page
     assert "does not replay, unless with --allow-incomplete" in page
