@@ -21,6 +21,7 @@ from replayproxy.cassette import codec, connection
 from replayproxy.cassette.codec import Codec
 from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.cassette.times import timeline_of, unpack_times
+from replayproxy.core.answers import check_answer
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.redaction import Redactor
@@ -209,7 +210,9 @@ class Cassette:
         number, key, occurrence, size = typed(row, int, bytes, int | None, int)
         if self._places == "exchange" and (key, occurrence) != (key_bytes(place.key), place.occurrence):
             raise Damaged(f"the index of {self._name} takes recording {number} for another one: restore it from a copy")
-        response = await asyncio.to_thread(self.response, number) if size > LONG else self.response(number)
+        request, response = await asyncio.to_thread(self._whole, number) if size > LONG else self._whole(number)
+        # A digest says who wrote it last, not that it is an answer: the file may come from anywhere.
+        check_answer(request.method, response, f"recording {number} in {self._name}")
         self._remember(place, response)
         return response
 

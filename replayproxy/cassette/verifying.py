@@ -9,6 +9,7 @@ from pathlib import Path
 from replayproxy.cassette.cassette import Cassette, key_bytes
 from replayproxy.cassette.codec import Codec
 from replayproxy.cassette.keeper import derived_columns, model_of
+from replayproxy.core.answers import fault_in_answer
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import facts_of
@@ -70,6 +71,8 @@ def _exchange_problems(cassette: Cassette, matcher: Matcher, number: int) -> Ite
         (sketched,) = cassette.one("SELECT sketch FROM exchange WHERE id = ?", number)
         if sketched is not None and sketched != sketch(matcher.compared(request)):
             yield "its sketch is not that of its request: it would not be found near a miss"
+    if (fault := fault_in_answer(request.method, response)) is not None:
+        yield f"its answer must not be sent to a client: {fault}"
     facts = facts_of(request, response)
     derived = derived_columns(request, response, facts)
     derived["model"] = model_of(facts)
