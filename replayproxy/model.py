@@ -32,6 +32,15 @@ class Ending(IntEnum):
     PROXY_CRASHED = 5
 
 
+def is_playable(status: int, ending: Ending) -> bool:
+    """Whether an answer is played without `--allow-incomplete`.
+
+    It is whole; or its client left after the head had come (a stop button, an `abort()`), and did so on purpose: then
+    it is played as far as it goes. `status` 0: no head.
+    """
+    return ending is Ending.COMPLETE or (ending is Ending.CLIENT_LEFT and status > 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the client asked. `target` is the raw path and query, `body` the bytes after transfer decoding."""

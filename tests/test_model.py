@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replayproxy.model import Chunk, Chunks, End, Ending, Exchange, Head, Place, Request, Response, Timeline
+from replayproxy.model import (
+    Chunk,
+    Chunks,
+    End,
+    Ending,
+    Exchange,
+    Head,
+    Place,
+    Request,
+    Response,
+    Timeline,
+    is_playable,
+)
 
 FIELDS = (("content-type", "text/event-stream"),)
 
@@ -119,3 +131,12 @@ def test_reads_that_continue_an_http_chunk_keep_their_places() -> None:
         (1, 3),
         Chunks(b"abcdef", (1, 2, 1, 1, 1), (1, 2, 3, 4, 5), (1, 3)),
     )
+
+
+def test_what_is_played_without_being_allowed_to() -> None:
+    """A whole answer, and one whose client left after its head; nothing that broke, nothing without a head."""
+    played = {(status, ending) for status in (0, 200, 404) for ending in Ending if is_playable(status, ending)}
+    assert played == {(0, Ending.COMPLETE), (200, Ending.COMPLETE), (404, Ending.COMPLETE)} | {
+        (200, Ending.CLIENT_LEFT),
+        (404, Ending.CLIENT_LEFT),
+    }
