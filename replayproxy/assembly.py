@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from replayproxy import output_files
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.cassette.library import Library
@@ -88,6 +89,8 @@ class App:
     def _open(self) -> None:
         settings = self.settings
         recording, replaying = settings.recording, settings.replaying
+        if settings.listen.ready_file is not None:
+            output_files.refuse(settings.listen.ready_file, "--ready-file", settings.shelf)
         redactor = self._redactor()
         matcher = Matcher(self._rules(), redactor)
         if settings.records:
@@ -274,7 +277,7 @@ class App:
         admin_url = await self._start_admin() if listen.admin_port is not None else None
         if listen.ready_file is not None:
             said = {"url": url, "admin_url": admin_url, "pid": os.getpid()}
-            _write_whole(listen.ready_file, orjson.dumps(said))
+            output_files.write(listen.ready_file, orjson.dumps(said), "--ready-file", self.settings.shelf)
         return Addresses(url, admin_url)
 
     def _refuse_loop(self, port: int) -> None:
@@ -426,13 +429,3 @@ class App:
         if keeper and self.keeper is not None:
             self.keeper.close()
         self.clock.close()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Who waits for this file never sees half of it."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        raise SettingsError(f"--ready-file {path} cannot be written: {error.strerror}") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from replayproxy import output_files
 from replayproxy.cassette.joining import join as join_cassettes
 from replayproxy.cassette.merging import merge as merge_cassettes
 from replayproxy.cli.printing.units import plural
@@ -30,6 +31,7 @@ def join(out: Path, prefill: Path, decode: Path) -> int:
     Example:
       replayproxy join pair.cassette --prefill p.cassette --decode d.cassette
     """
+    output_files.refuse(out, "OUT", (prefill, decode))
     joined = join_cassettes(out, prefill, decode)
     click.echo(
         f"{out}: {joined.pairs} pairs; {joined.alone} decodes without a prefill, kept;"
@@ -52,6 +54,8 @@ def merge(out: Path, cassette: tuple[Path, ...]) -> int:
     Example:
       replayproxy merge all.cassette monday.cassette tuesday.cassette
     """
+    if not any(out.exists() and part.exists() and out.samefile(part) for part in cassette):
+        output_files.refuse(out, "OUT", cassette)
     merged = merge_cassettes(out, cassette)
     again = f"; {merged.again} were on several and are there once" if merged.again else ""
     click.echo(f"{out}: {plural(merged.exchanges, 'exchange')} of {plural(len(cassette), 'cassette')}{again}", err=True)

@@ -14,6 +14,7 @@ from typing import Any
 import click
 import orjson
 
+from replayproxy import output_files
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.pruning import prune as delete
 from replayproxy.cli.judging.receipt import digest_of
@@ -50,6 +51,8 @@ def prune(cassette: Path, unused: Path | None, *, choice: Choice, dry_run: bool,
     """
     if unused is None and choice.is_everything:
         raise click.UsageError("say which recordings: --unused REPORT, or --where SQL")
+    if output is not None:
+        output_files.refuse(output, "-o")
     with Cassette(cassette) as opened:
         columns = "id, short_id, key, occurrence, method, path"
         condition = f"state = 'done' AND ({choice.condition})"

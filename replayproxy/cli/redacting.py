@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from replayproxy import output_files
 from replayproxy.cassette.rewriting import redact as rewrite
 from replayproxy.cli.options import option
 from replayproxy.cli.printing.units import plural
@@ -53,6 +54,8 @@ def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
       replayproxy redact chat.cassette --redact '$.metadata.email' \\
         --redact 're:cust-[0-9]{6}'
     """
+    if output is not None:
+        output_files.refuse(output, "-o")
     redacted = rewrite(cassette, rules_from(redact), output)
     click.echo(
         f"{output or cassette}: {plural(redacted.exchanges, 'exchange')} written anew, {_said(redacted.masked)};"

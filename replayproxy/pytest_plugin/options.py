@@ -10,9 +10,13 @@ import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+
+from replayproxy.errors import SettingsError
+from replayproxy.output_files import refuse_cassette
 
 MODES = ("none", "once", "new_episodes", "all", "rewrite")
 LAYOUTS = ("test", "module")
@@ -97,8 +101,15 @@ def check(config: pytest.Config) -> None:
         one_of("layout", of_run(config, "layout"), LAYOUTS)
         one_of("unused", of_run(config, "unused"), UNUSED)
         speed_of(of_run(config, "speed"))
-    except Unusable as error:
+        if file := of_run(config, "report"):
+            refuse_cassette(report_path(config, file), "--replayproxy-report")
+    except (Unusable, SettingsError) as error:
         raise pytest.UsageError(f"replayproxy: {error}") from error
+
+
+def report_path(config: pytest.Config, file: str) -> Path:
+    """Where `--replayproxy-report` writes to."""
+    return config.invocation_params.dir / file
 
 
 def allowed_hosts(config: pytest.Config) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from replayproxy import output_files
 from replayproxy.errors import ReplayProxyError
 from replayproxy.pytest_plugin import ledger as telling
 from replayproxy.pytest_plugin import options
@@ -334,12 +335,20 @@ class Session:
         self._keep_parts(run.ledgers, passed)
         self.account = telling.account(run.ledgers, passed, crashed=crashed)
         if file := options.of_run(self.config, "report"):
-            path = self.config.invocation_params.dir / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(self.account.document(), indent=2) + "\n")
+            self._write_report(file, self.account)
         unwanted = self.account.unused and options.of_run(self.config, "unused") == "fail"
         if (unwanted or self.account.late or self.failed) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write_report(self, file: str, account: Account) -> None:
+        path = options.report_path(self.config, file)
+        document = json.dumps(account.document(), indent=2) + "\n"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            output_files.write(path, document.encode(), "--replayproxy-report")
+        except (OSError, ReplayProxyError) as error:
+            self.notes.append(f"there is no report: {error}")
+            self.failed = True
 
     @pytest.hookimpl
     def pytest_unconfigure(self) -> None:

@@ -158,3 +158,27 @@ def test_a_test_that_is_run_again_begins_anew(suite: Suite) -> None:
     ran = suite.run()
     ran.assert_outcomes(passed=1)
     ran.stdout.fnmatch_lines(["1 served, 0 missed, 0 unused in 1 cassette"])
+
+
+def test_a_report_never_replaces_a_cassette(chats: Suite) -> None:
+    """Refused before the first test; and at the end, where it has come there during the run."""
+    cassette = chats.path / "cassettes" / "test_chat.cassette"
+    before = cassette.read_bytes()
+    ran = chats.run(*MODULE, "--replayproxy-report", cassette)
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["*--replayproxy-report *test_chat.cassette is a cassette, and a cassette is never*"])
+    assert cassette.read_bytes() == before
+    chats.tests(
+        test_other=f"""
+        import shutil
+
+        def test_copies(replayproxy):
+            assert ask(replayproxy.base_url, "a")[0] == 200
+            shutil.copy({str(cassette)!r}, "late.json")
+        """
+    )
+    chats.cassette("test_other.cassette", "a")
+    ran = chats.run(*MODULE, "--replayproxy-report", "late.json")
+    assert ran.ret == pytest.ExitCode.TESTS_FAILED
+    ran.stdout.fnmatch_lines(["there is no report: --replayproxy-report *late.json is a cassette*"])
+    assert (chats.path / "late.json").read_bytes() == before

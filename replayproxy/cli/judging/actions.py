@@ -10,9 +10,10 @@ import html
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from replayproxy import output_files
 from replayproxy.cli.judging.account import explanation, headline
 from replayproxy.cli.judging.verdict import Verdict, told
-from replayproxy.cli.printing.visible import visible, visible_lines
+from replayproxy.core.visible import visible, visible_lines
 from replayproxy.proxy.report import Cause, Report
 
 ANNOTATIONS = 10
@@ -45,12 +46,16 @@ def summary(report: Report, verdict: Verdict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def append_summary(variables: Mapping[str, str], text: str) -> None:
-    """To the file that GitHub names, if it names one. Raises `OSError`."""
+def summary_file(variables: Mapping[str, str]) -> Path | None:
+    """The file that GitHub names for the job's summary, if it names one."""
     name = variables.get("GITHUB_STEP_SUMMARY")
-    if name:
-        with Path(name).open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+    return Path(name) if name else None
+
+
+def append_summary(variables: Mapping[str, str], text: str) -> None:
+    """Add to the file that GitHub names, if it names one. Raises `ReplayProxyError`."""
+    if (path := summary_file(variables)) is not None:
+        output_files.append(path, text.encode("utf-8", "backslashreplace"), "GITHUB_STEP_SUMMARY")
 
 
 def _row(cause: Cause) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from replayproxy import output_files
 from replayproxy.assembly import App
 from replayproxy.cli.judging import actions, receipt
 from replayproxy.cli.judging.account import account
@@ -23,6 +24,7 @@ from replayproxy.cli.judging.receipt import Circumstances
 from replayproxy.cli.judging.verdict import Demands, Ended, Verdict, judge
 from replayproxy.cli.options import F, option
 from replayproxy.cli.printing.screen import on_stderr
+from replayproxy.errors import ReplayProxyError
 from replayproxy.net.clock import SystemClock
 from replayproxy.proxy.report import Report
 from replayproxy.settings import Settings
@@ -60,7 +62,14 @@ class Before:
 
 
 def begin(settings: Settings, wanted: Wanted) -> Before:
-    """Look at the clock, and at the cassettes where a report wants to name them."""
+    """Look at the clock, and at the cassettes where a report wants to name them.
+
+    Raises `SettingsError` where a file cannot be written that the end of the run is to write.
+    """
+    files = (("--report", wanted.report), ("--junit", wanted.junit), ("--ready-file", settings.listen.ready_file))
+    output_files.refuse_all(files, settings.shelf)
+    if on_github() and (summary := actions.summary_file(os.environ)) is not None:
+        output_files.refuse_cassette(summary, "GITHUB_STEP_SUMMARY", settings.shelf)
     return Before(_today(), receipt.digests(settings.cassettes) if wanted.report is not None else {})
 
 
@@ -69,19 +78,37 @@ def conclude(app: App, wanted: Wanted, before: Before, ended: Ended | None = Non
     report = app.last_report if app.last_report is not None else app.report()
     verdict = judge(report, wanted.demands, ended=ended, trouble=app.trouble)
     now = _today()
+    unwritten: list[ReplayProxyError] = []
     if wanted.report is not None:
         around = Circumstances(before.started, now, before.digests, upstream=app.upstream is not None)
-        document = receipt.receipt(report, verdict, around, ended)
-        receipt.write(wanted.report, receipt.spelled(document), "--report")
+        document = receipt.spelled(receipt.receipt(report, verdict, around, ended))
+        unwritten += _written(wanted.report, document, "--report", app)
     if wanted.junit is not None:
         seconds = (now - before.started) / 1e9
-        receipt.write(wanted.junit, junit(report, verdict, wanted.demands, seconds=seconds, ended=ended), "--junit")
+        document = junit(report, verdict, wanted.demands, seconds=seconds, ended=ended)
+        unwritten += _written(wanted.junit, document, "--junit", app)
     with suppress(OSError):  # nobody reads stderr any more: the files and the exit code say it all
-        if os.environ.get("GITHUB_ACTIONS") == "true":
+        if on_github():
             _tell_github(report, verdict)
         account(report, verdict, on_stderr())
+        for error in unwritten:
+            click.echo(f"replayproxy: {error}", err=True)
         sys.stderr.flush()
-    return verdict.code
+    return verdict.code or (1 if unwritten else 0)
+
+
+def _written(path: Path, document: bytes, flag: str, app: App) -> list[ReplayProxyError]:
+    """Write a file. Gives why it could not be: one that cannot be written keeps neither the other nor the account."""
+    try:
+        output_files.write(path, document, flag, app.settings.shelf)
+    except ReplayProxyError as error:
+        return [error]
+    return []
+
+
+def on_github() -> bool:
+    """Whether GitHub Actions runs us."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 def _tell_github(report: Report, verdict: Verdict) -> None:
@@ -89,8 +116,8 @@ def _tell_github(report: Report, verdict: Verdict) -> None:
         click.echo(line, err=True)
     try:
         actions.append_summary(os.environ, actions.summary(report, verdict))
-    except OSError as error:
-        click.echo(f"replayproxy: the summary cannot be written: {error}", err=True)
+    except ReplayProxyError as error:
+        click.echo(f"replayproxy: {error}", err=True)
 
 
 def _today() -> int:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from replayproxy.cli.judging.account import explanation, headline
 from replayproxy.cli.judging.verdict import Demands, Ended, Verdict, told
 from replayproxy.cli.printing.units import plural
-from replayproxy.cli.printing.visible import visible_lines
+from replayproxy.core.visible import visible_lines
 from replayproxy.proxy.report import Report
 
 _NOT_XML = re.compile("[\ufffe\uffff]")

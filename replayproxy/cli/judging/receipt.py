@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import orjson
 
 from replayproxy import __version__
@@ -58,14 +57,6 @@ def digest_of(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write(path: Path, document: bytes, flag: str) -> None:
-    """Write a file whole, or say that it cannot be."""
-    try:
-        path.write_bytes(document)
-    except OSError as error:
-        raise click.ClickException(f"{flag} {path} cannot be written: {error.strerror}") from error
 
 
 def spelled(document: Mapping[str, Any]) -> bytes:

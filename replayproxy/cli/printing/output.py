@@ -1,12 +1,13 @@
 """The output family that all reading verbs share, after sqlite-utils: `--json --nl --csv --tsv -t -o` and the rest.
 
 Data formats give every field by its name, with seconds as floats, in UTF-8; tables give people what they want to see.
-What goes to stdout is data; what is said about it goes to stderr. The cassette that is read is never written over.
+What goes to stdout is data; what is said about it goes to stderr. No file that is a cassette is ever written over.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,9 +21,10 @@ from typing import Any, TextIO
 import click
 import orjson
 
+from replayproxy import output_files
 from replayproxy.cli.options import F
 from replayproxy.cli.printing.screen import Screen, on_stdout
-from replayproxy.cli.printing.visible import visible, visible_json
+from replayproxy.core.visible import visible, visible_json
 
 
 class Form(StrEnum):
@@ -57,14 +59,11 @@ class Output:
                 yield sys.stdout
                 sys.stdout.flush()
             return
-        if any(self.path.exists() and path.exists() and self.path.samefile(path) for path in inputs):
-            raise click.UsageError(f"-o {self.path} is the cassette itself: name another file")
-        try:
-            stream = self.path.open("w", encoding="utf-8", newline="")
-        except OSError as error:
-            raise click.UsageError(f"-o {self.path} cannot be written: {error.strerror}") from error
-        with stream:
+        with output_files.writing(self.path, "-o", inputs) as binary:
+            stream = io.TextIOWrapper(binary, encoding="utf-8", newline="", write_through=True)
             yield stream
+            stream.flush()
+            stream.detach()
 
     @contextmanager
     def screen(self, *inputs: Path) -> Iterator[Screen]:
@@ -174,6 +173,8 @@ def output_family(function: F) -> F:
             raise click.UsageError("choose one of --json, --nl, --csv, --tsv and --table")
         form = forms[0] if forms else Form.TABLE
         path = None if str(output_path) == "-" else output_path
+        if path is not None:  # before the verb does anything: `ctl rotate -o` would have rotated
+            output_files.refuse(path, "-o")
         return function(*arguments, output=Output(form, not no_headers, not no_trunc, path), **others)
 
     options: tuple[Callable[[Any], Any], ...] = (

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from replayproxy.cli.printing.visible import visible, visible_lines
+from replayproxy.core.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

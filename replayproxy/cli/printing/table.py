@@ -16,7 +16,7 @@ from rich.cells import cell_len, set_cell_size
 
 from replayproxy.cli.printing.screen import Line, Span
 from replayproxy.cli.printing.units import NOTHING
-from replayproxy.cli.printing.visible import visible
+from replayproxy.core.visible import visible
 
 Row = Mapping[str, Any]
 

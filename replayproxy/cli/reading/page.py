@@ -10,12 +10,12 @@ from typing import Any
 from replayproxy.cli.printing.screen import INDENT, Line, Screen, Span
 from replayproxy.cli.printing.table import Column, layout
 from replayproxy.cli.printing.units import count, duration, plural, size
-from replayproxy.cli.printing.visible import visible_lines
 from replayproxy.cli.reading import body, listing, timeline
 from replayproxy.cli.reading.closeup import Closeup
 from replayproxy.core.coding import decoded
 from replayproxy.core.openai import is_event_stream, parsed, said_everything
 from replayproxy.core.stats import percentile
+from replayproxy.core.visible import visible_lines
 from replayproxy.model import Leg
 
 LINES = 12

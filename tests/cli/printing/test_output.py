@@ -98,7 +98,7 @@ def test_a_cassette_is_never_written_over(read: Read, mixed: Path, tmp_path: Pat
     before = mixed.read_bytes()
     for target in (mixed, other):
         ran = read("ls", mixed, "--json", "-o", target)
-        assert (ran.code, "is the cassette itself" in ran.err) == (2, True)
+        assert (ran.code, "is a cassette, and a cassette is never replaced" in ran.err) == (2, True)
     assert mixed.read_bytes() == before
 
 

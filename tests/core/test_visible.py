@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replayproxy.cli.printing.visible import visible, visible_json, visible_lines
+from replayproxy.core.visible import visible, visible_json, visible_lines
 
 TABLE = [
     ("plain", "plain"),
