@@ -28,6 +28,13 @@ class ClientError(ReplayProxyError):
     code = "bad_request"
 
 
+class BadAnswer(ReplayProxyError):
+    """An answer that breaks the rules of HTTP, from a cassette or a simulator: nothing of it is sent."""
+
+    status = 502
+    code = "bad_answer"
+
+
 class UpstreamError(ReplayProxyError):
     """The server behind us failed before its answer had begun."""
 

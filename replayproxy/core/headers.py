@@ -24,6 +24,10 @@ HOP_BY_HOP = frozenset(
     }
 )
 
+NEVER_NOMINATED = frozenset({"connection", "content-length", "expect", "host", "trailer", "transfer-encoding"})
+"""Fields that `Connection` cannot make hop-by-hop: they say where a message ends, or to whom it goes. A request that
+tries is refused; in an answer the option is ignored."""
+
 STORED_OF_REQUESTS = frozenset(
     {
         "accept",
@@ -87,7 +91,8 @@ def end_to_end(headers: Headers) -> Headers:
     stop = HOP_BY_HOP
     named = [value for field, value in headers if field.lower() == "connection"]
     if named:
-        stop = stop | {option.strip().lower() for value in named for option in value.split(",")}
+        options = {option.strip().lower() for value in named for option in value.split(",")}
+        stop = stop | (options - NEVER_NOMINATED)
     return tuple(line for line in headers if line[0].lower() not in stop)
 
 
