@@ -74,7 +74,7 @@ class App:
         """As it was when the app stopped."""
         self.onto: list[Path] = []
         """What was recorded onto, one after the other."""
-        self._cassettes: list[Cassette] = []
+        self._library = Library(())
         self._draining = False
         self._admin_stopped = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -107,28 +107,13 @@ class App:
                 block=recording.on_full == "block",
                 compared=matcher.compared_headers,
             )
-        if settings.plays:
-            for path in settings.shelf:
-                cassette = Cassette(path, allow_incomplete=replaying.allow_incomplete)
-                self._cassettes.append(cassette)
-                if cassette.rules != matcher.rules:
-                    log.warning(
-                        "%s was recorded with %s and is replayed with %s: its keys are derived again; --match-from"
-                        " cassette keeps its own",
-                        *(path, cassette.rules, matcher.rules),
-                    )
-                    cassette.use_rules(matcher)
-                own = cassette.redactor
-                if (
-                    own is not None
-                    and redactor is not None
-                    and (own.salt, own.rules) != (redactor.salt, redactor.rules)
-                ):
-                    log.warning("%s masks secrets otherwise than the first: requests that hold one may miss here", path)
         timed = self._pace().speed is not None
-        self._library = Library(self._cassettes, in_turn=timed)
-        for cassette in self._cassettes if timed else ():
-            cassette.warm_up()
+        if settings.plays:
+            self._library = Library.open(settings.shelf, allow_incomplete=replaying.allow_incomplete, in_turn=timed)
+        for cassette in self._library.cassettes:
+            self._use_rules(cassette, matcher)
+            if timed:
+                cassette.warm_up()
         if settings.upstream is not None:
             self.upstream = self._server(settings.upstream)
         if settings.pair is not None:
@@ -157,6 +142,21 @@ class App:
             needs_body=settings.wants_whole_requests,
             api_key=self._api_key(),
         )
+
+    def _use_rules(self, cassette: Cassette, matcher: Matcher) -> None:
+        """Let a cassette be played by the rules of this run, and say where they are not its own."""
+        if cassette.rules != matcher.rules:
+            log.warning(
+                "%s was recorded with %s and is replayed with %s: its keys are derived again; --match-from"
+                " cassette keeps its own",
+                *(cassette.path, cassette.rules, matcher.rules),
+            )
+            cassette.use_rules(matcher)
+        own, redactor = cassette.redactor, matcher.redactor
+        if own is not None and redactor is not None and (own.salt, own.rules) != (redactor.salt, redactor.rules):
+            log.warning(
+                "%s masks secrets otherwise than the first: requests that hold one may miss here", cassette.path
+            )
 
     def _server(self, url: str) -> HttpUpstream:
         settings = self.settings
@@ -323,9 +323,10 @@ class App:
         """What has become of this run so far. After `stop`, which closes the cassettes, it is in `last_report`."""
         return self._report(*self._playable())
 
-    async def _report_in_time(self) -> dict[str, Any]:
-        """The same as JSON; a large cassette is read in a thread, so that no stream is late for it."""
-        return self._report(*await asyncio.to_thread(self._playable)).document()
+    async def _report_in_time(self) -> list[bytes]:
+        """The same as JSON, in parts; all of it is made in a thread, so that no stream is late for it."""
+        causes = self._causes()  # now, because the loop may add to them meanwhile
+        return await self._library.aside(lambda: list(self._report(*self._playable(), causes).encoded()))
 
     def _missed(self) -> list[dict[str, Any]]:
         return [cause.document() for cause in self._causes()]
@@ -368,7 +369,7 @@ class App:
             for cassette, place, short_id, method, path in self._library.playable()
         ]
 
-    def _report(self, playable: list[Recording], new: set[Place]) -> Report:
+    def _report(self, playable: list[Recording], new: set[Place], causes: tuple[Cause, ...] | None = None) -> Report:
         tally = self.tally
         return Report(
             mode=self.settings.mode.value,
@@ -379,7 +380,7 @@ class App:
             recorded=self.writer.recorded if self.writer else 0,
             dropped=sum(self.writer.dropped.values()) if self.writer else 0,
             simulated=tally.requests["simulate"],
-            causes=self._causes(),
+            causes=self._causes() if causes is None else causes,
             unused=tuple(
                 recording
                 for recording in playable
@@ -404,8 +405,7 @@ class App:
             self.upstream.close()
         playable = self._playable()
         if self.writer is not None:
-            for cassette in self._cassettes:  # a reader would keep the file from being sealed
-                cassette.close()
+            self._library.close()  # a reader would keep the file from being sealed
             await self.writer.stop()
         self.last_report = self._report(*playable)
         self._admin_stopped.set()
@@ -424,8 +424,7 @@ class App:
             self._close()
 
     def _close(self, *, keeper: bool = True) -> None:
-        for cassette in self._cassettes:
-            cassette.close()
+        self._library.close()
         if keeper and self.keeper is not None:
             self.keeper.close()
         self.clock.close()

@@ -8,11 +8,13 @@ cancelled.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from replayproxy.model import Chunk, Chunks, End, Exchange, Head, Key, Leg, Place, Request, Response
+
+T = TypeVar("T")
 
 
 class Listener(Protocol):
@@ -103,6 +105,10 @@ class Shelf(Protocol):
 
     def asked(self, method: str, path: str) -> tuple[int, int]:
         """How many different requests have an answer that can be played, and how many of these at this endpoint."""
+        ...
+
+    async def aside(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call what reads for milliseconds, such as `near`, so that no stream waits for it."""
         ...
 
     async def read(self, place: Place) -> Response:

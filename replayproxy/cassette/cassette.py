@@ -10,15 +10,18 @@ import threading
 from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import orjson
 
 from replayproxy.cassette import codec, connection
 from replayproxy.cassette.codec import Codec
+from replayproxy.cassette.readers import Reader, Readers
 from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.cassette.times import timeline_of, unpack_times
 from replayproxy.core.answers import check_answer
@@ -30,6 +33,8 @@ from replayproxy.errors import CassetteError, Damaged, SettingsError
 from replayproxy.model import Ending, Exchange, Key, Leg, Place, Request, Response, Timeline
 from replayproxy.ports import Neighbour
 
+T = TypeVar("T")
+
 REMEMBERED = 64 * 1024 * 1024
 """Bytes of unpacked answers that are kept for the next time they are asked for."""
 
@@ -38,6 +43,9 @@ MANY = 100_000
 
 LONG = 256 * 1024
 """Bytes; a longer answer is unpacked in a thread, so that it delays no other stream."""
+
+MAX_SKETCHES = 64 * 1024 * 1024
+"""Bytes of sketches that are kept for the next miss: those of three million recordings."""
 
 WARMING = 16
 """Answers that are unpacked before anybody asks."""
@@ -63,15 +71,24 @@ _KINDS: Mapping[str, type | UnionType] = {
 """Of the columns of `v_exchange`."""
 
 
+@dataclass(slots=True)
+class _Endpoint:
+    """The sketches of the recordings of one endpoint, 12 bytes each, and their numbers."""
+
+    numbers: array[int]
+    sketches: bytes
+    versions: dict[int, int]
+    """By reader, the version of the file of which it knows that this holds."""
+
+
 class Cassette:
     """One cassette, open for reading; a `Shelf`. Use it as a context manager, or `close` it."""
 
-    def __init__(self, path: Path, *, allow_incomplete: bool = False) -> None:
+    def __init__(self, path: Path, *, allow_incomplete: bool = False, spares: int = 0) -> None:
+        """`spares`: connections that are opened now for threads that read later (`readers`)."""
         self.path = path
         self._name = str(path)
-        self._connection = connection.read(path)
-        self._codec = Codec(self.dictionary)
-        self._unpacking = threading.Lock()
+        self._readers = Readers(path, self._dictionary, spares=spares)
         self._remembered: OrderedDict[Place, Response] = OrderedDict()
         self._remembered_bytes = 0
         self._places = "exchange"
@@ -79,7 +96,8 @@ class Cassette:
         self._sealed = not Path(f"{path}-wal").exists()
         self._counts: dict[Key, int] = {}
         self._looking = threading.Lock()
-        self._endpoints: dict[tuple[str, str], tuple[int, array[int], bytes]] = {}
+        self._endpoints: OrderedDict[tuple[str, str], _Endpoint] = OrderedDict()
+        self._endpoints_bytes = 0
         self._newest = 0
         self._allow_incomplete = allow_incomplete
         try:
@@ -98,7 +116,7 @@ class Cassette:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._connection.close()
+        self._readers.close()
 
     # What it says about itself
 
@@ -151,16 +169,12 @@ class Cassette:
             playable = occurrence is not None or (self._allow_incomplete and status > 0)
             rows.append((number, key, seen[key] if playable else None))
             seen[key] += playable
-        with connection.translated(self._name):
-            self._connection.execute("PRAGMA query_only = OFF")  # temporary tables only: the file is open for reading
-            self._connection.execute("DROP TABLE IF EXISTS temp.place")
-            self._connection.execute(
-                "CREATE TEMP TABLE place (id INTEGER, key BLOB, occurrence INTEGER, state DEFAULT 1,"
-                " UNIQUE (key, occurrence))"
-            )
-            self._connection.executemany("INSERT INTO temp.place (id, key, occurrence) VALUES (?, ?, ?)", rows)
-            self._connection.execute("PRAGMA query_only = ON")
-        self._places = "temp.place"
+        self._readers.share(
+            "CREATE TABLE place (id INTEGER, key BLOB, occurrence INTEGER, state DEFAULT 1, UNIQUE (key, occurrence))",
+            "INSERT INTO place (id, key, occurrence) VALUES (?, ?, ?)",
+            rows,
+        )
+        self._places = "places.place"
         self._counts.clear()
         self._remembered.clear()
         self._remembered_bytes = 0
@@ -194,8 +208,12 @@ class Cassette:
         )
         return None if row is None else typed(row, int)[0]
 
-    async def read(self, place: Place) -> Response:
-        """The answer at this place, whole and checked."""
+    async def aside(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call what reads for long in a thread, which gets a connection of its own."""
+        return await asyncio.to_thread(function, *arguments)
+
+    async def read(self, place: Place, aside: Executor | None = None) -> Response:
+        """The answer at this place, whole and checked. A long one is unpacked in a thread of `aside`."""
         known = self._remembered.get(place)
         if known is not None:
             self._remembered.move_to_end(place)
@@ -210,7 +228,10 @@ class Cassette:
         number, key, occurrence, size = typed(row, int, bytes, int | None, int)
         if self._places == "exchange" and (key, occurrence) != (key_bytes(place.key), place.occurrence):
             raise Damaged(f"the index of {self._name} takes recording {number} for another one: restore it from a copy")
-        request, response = await asyncio.to_thread(self._whole, number) if size > LONG else self._whole(number)
+        if size > LONG:
+            request, response = await asyncio.get_running_loop().run_in_executor(aside, self._whole, number)
+        else:
+            request, response = self._whole(number)
         # A digest says who wrote it last, not that it is an answer: the file may come from anywhere.
         check_answer(request.method, response, f"recording {number} in {self._name}")
         self._remember(place, response)
@@ -241,21 +262,36 @@ class Cassette:
 
     def _sketches(self, method: str, path: str) -> tuple[array[int], bytes]:
         """Read once, and again when something has been recorded: 30 ms for 100 000."""
-        latest = self._must("PRAGMA data_version")[0]
         known = self._endpoints.get((method, path))
-        if known is None or known[0] != latest:
-            # As two texts: 100 000 rows of Python's would take three times as long.
-            row = self._must(
-                "SELECT coalesce(group_concat(id), ''), coalesce(group_concat(hex(sketch), ''), '') FROM exchange"
-                " WHERE sketch IS NOT NULL AND endpoint IN (SELECT id FROM endpoint WHERE method = ? AND path = ?)",
-                *(method, path),
-            )
-            numbers, sketches = typed(row, str, str)
-            if len(sketches) != 2 * SIZE * (numbers.count(",") + bool(numbers)):
-                raise Damaged(f"{self._name} holds a sketch of another size: restore it from a copy")
-            found = array("q", map(int, filter(None, numbers.split(","))))
-            known = self._endpoints[method, path] = latest, found, bytes.fromhex(sketches)
-        return known[1], known[2]
+        # The number that SQLite gives means something to the connection that asked for it alone.
+        mine, (latest,) = self._readers.mine(), typed(self._must("PRAGMA data_version"), int)
+        if known is not None and (self._sealed or known.versions.get(id(mine)) == latest):
+            self._endpoints.move_to_end((method, path))
+            return known.numbers, known.sketches
+        # As two texts: 100 000 rows of Python's would take three times as long.
+        row = self._must(
+            "SELECT coalesce(group_concat(id), ''), coalesce(group_concat(hex(sketch), ''), '') FROM exchange"
+            " WHERE sketch IS NOT NULL AND endpoint IN (SELECT id FROM endpoint WHERE method = ? AND path = ?)",
+            *(method, path),
+        )
+        texts = typed(row, str, str)
+        if len(texts[1]) != 2 * SIZE * (texts[0].count(",") + bool(texts[0])):
+            raise Damaged(f"{self._name} holds a sketch of another size: restore it from a copy")
+        numbers, sketches = array("q", map(int, filter(None, texts[0].split(",")))), bytes.fromhex(texts[1])
+        if known is not None and (known.numbers, known.sketches) == (numbers, sketches):
+            known.versions[id(mine)] = latest
+        elif numbers:  # paths that nothing was recorded at are without number: none of them is kept
+            self._forget_sketches((method, path))
+            self._endpoints[method, path] = _Endpoint(numbers, sketches, {id(mine): latest})
+            self._endpoints_bytes += 20 * len(numbers)
+            while self._endpoints_bytes > MAX_SKETCHES and len(self._endpoints) > 1:
+                self._forget_sketches(next(iter(self._endpoints)))
+        return numbers, sketches
+
+    def _forget_sketches(self, endpoint: tuple[str, str]) -> None:
+        known = self._endpoints.pop(endpoint, None)
+        if known is not None:
+            self._endpoints_bytes -= 20 * len(known.numbers)
 
     def _neighbour(self, number: int) -> Neighbour:
         row = self._must("SELECT digest, status, completion_tokens, finish FROM exchange WHERE id = ?", number)
@@ -278,8 +314,7 @@ class Cassette:
             number,
         )
         method, path, asked = typed(row, str, str, bytes)
-        with self._unpacking:
-            return self._codec.unpack_request(asked, method, path)
+        return self._readers.mine().codec.unpack_request(asked, method, path)
 
     def response(self, number: int) -> Response:
         """What the client got. Raises `Damaged` unless it is byte for byte what was written."""
@@ -295,9 +330,9 @@ class Cassette:
         key, method, path, status, ending, size, written, asked, answer, times = typed(
             row, bytes, str, str, int, int, int, bytes, bytes, bytes, bytes
         )
-        with self._unpacking:
-            request = self._codec.unpack_request(asked, method, path)
-            response = unpack_response(self._codec, status, answer, times, size=size, ending=ending)
+        unpacker = self._readers.mine().codec
+        request = unpacker.unpack_request(asked, method, path)
+        response = unpack_response(unpacker, status, answer, times, size=size, ending=ending)
         if codec.digest(f"{TAG}:{key.hex()}", request, response) != written:
             raise Damaged(f"recording {number} in {self._name} is not what was written (its digest differs)")
         return request, response
@@ -318,9 +353,9 @@ class Cassette:
 
     def _legs(self, number: int) -> Iterator[Leg]:
         count, payloads = self._must(
-            "SELECT (SELECT count(*) FROM leg WHERE exchange = ?1),"
-            " (SELECT count(*) FROM payload WHERE id BETWEEN 16 * ?1 + 1 AND 16 * ?1 + 15)",
-            number,
+            "SELECT (SELECT count(*) FROM leg WHERE exchange = ?),"
+            " (SELECT count(*) FROM payload WHERE id BETWEEN 16 * ? + 1 AND 16 * ? + 15)",
+            *(number, number, number),
         )
         if count != payloads:
             raise Damaged(f"recording {number} in {self._name} has {count} legs, but payloads of {payloads}")
@@ -335,9 +370,9 @@ class Cassette:
             role, upstream, method, path, status, ending, started, written, key, asked, answer, times = typed(
                 row, str, str, str, str, int, int, int, bytes, bytes, bytes, bytes, bytes
             )
-            with self._unpacking:
-                request = self._codec.unpack_request(asked, method, path)
-                response = unpack_response(self._codec, status, answer, times, size=MAX_BODY, ending=ending)
+            unpacker = self._readers.mine().codec
+            request = unpacker.unpack_request(asked, method, path)
+            response = unpack_response(unpacker, status, answer, times, size=MAX_BODY, ending=ending)
             leg = Leg(role, upstream, request, response, started * 1000)
             if codec.digest_of_leg(f"{TAG}:{key.hex()}", leg) != written:
                 raise Damaged(f"the {role} leg of recording {number} in {self._name} is not what was written")
@@ -345,7 +380,11 @@ class Cassette:
 
     def dictionary(self, number: int) -> tuple[codec.Kind, bytes] | None:
         """What a `Codec` of this cassette's frames is to learn when it meets this number."""
-        row = self._row("SELECT kind, content FROM dictionary WHERE id = ?", number)
+        return self._dictionary(self._readers.mine(), number)
+
+    def _dictionary(self, reader: Reader, number: int) -> tuple[codec.Kind, bytes] | None:
+        with connection.translated(self._name):
+            row = reader.first("SELECT kind, content FROM dictionary WHERE id = ?", (number,))
         if row is None:
             return None
         kind, content = typed(row, str, bytes)
@@ -398,13 +437,15 @@ class Cassette:
         """Rows of `v_exchange`. `where`, `columns` and `order` are SQL of whoever sits at the keyboard; the file is
         read-only. Raises `SettingsError` for SQL that cannot be run."""
         with self._asked():
-            cursor = self._connection.execute(
+            reader = self._readers.mine()
+            cursor = reader.execute(
                 f"SELECT {columns} FROM v_exchange WHERE {where} ORDER BY {order} LIMIT {limit:d}", parameters or {}
             )
             names = [column[0] for column in cursor.description]
             kinds = [_KINDS.get(name, object) for name in names]
-            for row in cursor:
-                yield dict(zip(names, typed(row, *kinds), strict=True))
+            while some := reader.some(cursor):
+                for row in some:
+                    yield dict(zip(names, typed(row, *kinds), strict=True))
 
     def timelines(
         self, where: str = "1", parameters: Mapping[str, Any] | None = None
@@ -412,17 +453,19 @@ class Cassette:
         """The numbers of finished exchanges, chosen as in `rows`, with their times. Unpacks no bodies: 0.2 ms for 150
         chunks. Nothing is checked by digest."""
         with self._asked():
-            packed = self._connection.execute(
+            reader = self._readers.mine()
+            packed = reader.execute(
                 "SELECT id, (SELECT times FROM payload WHERE payload.id = 16 * v_exchange.id) FROM v_exchange"
                 f" WHERE state = 'done' AND ({where})",
                 parameters or {},
             )
-            for row in packed:
-                number, times = typed(row, int, bytes)
-                ticks = unpack_times(times)
-                if len(ticks) < 2:
-                    raise Damaged(f"recording {number} in {self._name} has no times")
-                yield number, timeline_of(ticks)
+            while some := reader.some(packed):
+                for row in some:
+                    number, times = typed(row, int, bytes)
+                    ticks = unpack_times(times)
+                    if len(ticks) < 2:
+                        raise Damaged(f"recording {number} in {self._name} has no times")
+                    yield number, timeline_of(ticks)
 
     @contextmanager
     def _asked(self) -> Iterator[None]:
@@ -441,7 +484,7 @@ class Cassette:
             raise self._not_sql(error) from error
 
     def _not_sql(self, error: Exception) -> SettingsError:
-        names = [column[0] for column in self._connection.execute("SELECT * FROM v_exchange LIMIT 0").description]
+        names = [column[0] for column in self._readers.mine().execute("SELECT * FROM v_exchange LIMIT 0").description]
         return SettingsError(f"this SQL cannot be run: {error}. The columns are {', '.join(names)}.")
 
     def one(self, sql: str, *parameters: object) -> Sequence[Any]:
@@ -454,12 +497,14 @@ class Cassette:
 
     def _rows(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
         with connection.translated(self._name):
-            yield from self._connection.execute(sql, parameters)
+            reader = self._readers.mine()
+            cursor = reader.execute(sql, parameters)
+            while some := reader.some(cursor):
+                yield from some
 
     def _row(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
         with connection.translated(self._name):
-            row: tuple[Any, ...] | None = self._connection.execute(sql, parameters).fetchone()
-        return row
+            return self._readers.mine().first(sql, parameters)
 
     def _must(self, sql: str, *parameters: object) -> tuple[Any, ...]:
         row = self._row(sql, *parameters)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self, TypeVar
 
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.errors import Damaged
 from replayproxy.model import Key, Place, Response
 from replayproxy.ports import Neighbour
+
+T = TypeVar("T")
+
+LOOKING = 2
+"""Threads that search and list: a report of a large cassette does not hold up why a request has no recording."""
 
 
 class Library:
@@ -22,6 +30,38 @@ class Library:
     def __init__(self, cassettes: Sequence[Cassette], *, in_turn: bool = False) -> None:
         self._cassettes = cassettes
         self._turn = asyncio.Lock() if in_turn else None
+        self._unpacking = ThreadPoolExecutor(1, "replayproxy-unpacking")
+        self._looking = ThreadPoolExecutor(LOOKING, "replayproxy-looking")
+
+    @classmethod
+    def open(cls, paths: Sequence[Path], *, allow_incomplete: bool = False, in_turn: bool = False) -> Self:
+        """Open cassettes, with a connection each for every thread of ours: they read on when a file is replaced."""
+        cassettes: list[Cassette] = []
+        try:
+            for path in paths:
+                cassette = Cassette(path, allow_incomplete=allow_incomplete, spares=1 + LOOKING)
+                cassettes.append(cassette)  # one by one: those that are open are closed where one cannot be
+        except BaseException:
+            for cassette in cassettes:
+                cassette.close()
+            raise
+        return cls(cassettes, in_turn=in_turn)
+
+    @property
+    def cassettes(self) -> Sequence[Cassette]:
+        """Those it is made of, in their order."""
+        return self._cassettes
+
+    def close(self) -> None:
+        """Let go of all files; what reads in a thread is interrupted."""
+        for executor in (self._unpacking, self._looking):
+            executor.shutdown(wait=False, cancel_futures=True)
+        for cassette in self._cassettes:
+            cassette.close()
+
+    async def aside(self, function: Callable[..., T], *arguments: object) -> T:
+        """Do what reads much, or for long, in a thread with connections of its own, so that no stream waits for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._looking, function, *arguments)
 
     def count(self, key: Key) -> int:
         """How many playable answers there are on all of them."""
@@ -76,11 +116,11 @@ class Library:
 
     async def _read(self, place: Place) -> Response:
         if len(self._cassettes) == 1:
-            return await self._cassettes[0].read(place)
+            return await self._cassettes[0].read(place, self._unpacking)
         occurrence = place.occurrence
         for cassette in self._cassettes:
             here = cassette.count(place.key)
             if occurrence < here:
-                return await cassette.read(Place(place.key, occurrence))
+                return await cassette.read(Place(place.key, occurrence), self._unpacking)
             occurrence -= here
         raise Damaged(f"there is no recording {place.occurrence} of {place.key} any more")

@@ -7,7 +7,7 @@ page open. Nothing here touches a recording.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,9 +22,12 @@ from replayproxy.errors import ReplayProxyError
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A run, as JSON has it. `reset` takes a scope, or None for all, and whether to forget what was counted."""
+    """A run, as JSON has it; `report` in parts, because it is as long as the cassette.
 
-    report: Callable[[], Awaitable[dict[str, Any]]]
+    `reset` takes a scope, or None for all, and whether to forget what was counted.
+    """
+
+    report: Callable[[], Awaitable[list[bytes]]]
     misses: Callable[[], list[dict[str, Any]]]
     reset: Callable[[str | None, bool], None]
 
@@ -100,8 +103,14 @@ def _show_replay(app: Quart, replay: Replayed) -> None:
     """What there is to know of a run, and the way back to its start."""
 
     @app.get("/report")
-    async def report() -> Said:
-        return await replay.report(), 200
+    async def report() -> Response:
+        async def sent() -> AsyncIterator[bytes]:
+            for part in parts:
+                yield part
+                await asyncio.sleep(0)
+
+        parts = await replay.report()
+        return Response(sent(), content_type="application/json")
 
     @app.get("/misses")
     async def misses() -> Said:

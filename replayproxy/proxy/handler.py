@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -163,7 +162,7 @@ class ReplayProxy:
         elif known := self.misses.known("no_match", asked.key) or self.misses.known("nothing_close", asked.key):
             found = known
         else:  # in a thread: it takes milliseconds, and other streams have their times
-            found = await asyncio.to_thread(self._stranger, request, asked.key)
+            found = await self.shelf.aside(self._stranger, request, asked.key)
         self.tally.misses[found.code] += 1
         return replace(found, scope=scope, asked=times)
 

@@ -372,8 +372,8 @@ def test_opening_reads_nothing_that_was_not_asked_for(tmp_path: Path) -> None:
             return 0
 
         with Cassette(path) as cassette:
-            cassette._connection.set_progress_handler(count, 1)
-            schema.check(cassette._connection, str(path))
+            cassette._readers.mine()._connection.set_progress_handler(count, 1)
+            schema.check(cassette._readers.mine()._connection, str(path))
             cassette.count(MATCHER.key(SEA))
             assert isinstance(cassette.rules, Rules)
             return counted
