@@ -99,7 +99,7 @@ class Readers:
         self._of[threading.get_ident()] = threading.current_thread(), first
         try:
             for _ in range(spares):
-                self._spares.append(self._open())
+                self._spares.append(self._open(checked=True))
         except BaseException:
             self.close()
             raise
@@ -156,8 +156,8 @@ class Readers:
             self._of[threading.get_ident()] = threading.current_thread(), reader
             return reader
 
-    def _open(self) -> Reader:
-        return Reader(self._name, connection.read(self._path), self._fetch)
+    def _open(self, *, checked: bool = False) -> Reader:
+        return Reader(self._name, connection.read(self._path, checked=checked), self._fetch)
 
     def _open_again(self) -> Reader:
         """Another one, of the same file: one that has taken its name since has other recordings by the same numbers."""

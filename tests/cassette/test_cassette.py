@@ -237,9 +237,9 @@ def test_warming_up_unpacks_a_few_answers_and_judges_none(tmp_path: Path, damage
     unpacked: list[int] = []
 
     class Counting(Cassette):
-        def response(self, number: int) -> Response:
+        def _whole(self, number: int) -> tuple[Request, Response]:
             unpacked.append(number)
-            return super().response(number)
+            return super()._whole(number)
 
     with Counting(path) as cassette:
         cassette.warm_up()
@@ -252,9 +252,9 @@ def test_between_two_readings_the_loop_has_a_turn(tmp_path: Path, in_turn: bool)
     log: list[str] = []
 
     class Slow(Cassette):
-        def response(self, number: int) -> Response:
+        def _whole(self, number: int) -> tuple[Request, Response]:
             log.append("read")
-            return super().response(number)
+            return super()._whole(number)
 
     async def tick() -> None:
         while True:
@@ -283,10 +283,10 @@ def test_a_long_answer_delays_no_other(tmp_path: Path, monkeypatch: pytest.Monke
     over = threading.Event()
 
     class Slow(Cassette):
-        def response(self, number: int) -> Response:
+        def _whole(self, number: int) -> tuple[Request, Response]:
             if threading.current_thread() is not threading.main_thread():
                 assert over.wait(30)
-            return super().response(number)
+            return super()._whole(number)
 
     async def story_of_two() -> None:
         reading = asyncio.create_task(shelf.read(Place(MATCHER.key(long.request), 0)))
