@@ -15,15 +15,14 @@ from typing import cast
 import httptools
 
 from replayproxy.core import headers as fields_of
-from replayproxy.core.openai import is_event_stream, said_everything
+from replayproxy.core.openai import is_event_stream
+from replayproxy.core.stream_end import StreamEnd
 from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Request
 from replayproxy.ports import Listener
 
 MAX_HEAD = 256 * 1024
 """Bytes of field lines that a server may send."""
-
-_TAIL = 2048  # bytes of an EOF-delimited stream that are kept to look for its terminal event
 
 
 class Wire(asyncio.Protocol):
@@ -54,7 +53,7 @@ class Wire(asyncio.Protocol):
         self._framing = "none"
         self._listener: Listener | None = None
         self._early: list[Chunk] = []
-        self._tail = b""
+        self._stream_end: StreamEnd | None = None
         self._end: End | None = None
         self._at = 0
         self._paused = False
@@ -140,8 +139,12 @@ class Wire(asyncio.Protocol):
         return self._now() if self._paused else self._heard
 
     def time_out(self, message: str) -> None:
-        """The server was silent for too long."""
-        self._fail(UpstreamTimeout(message), Ending.TIMEOUT)
+        """The server was silent for too long; a stream that has come to its end, and only stays open, is whole."""
+        if self._stream_end is not None and self._stream_end.ended:
+            self._keep_alive = False
+            self._finish(Ending.COMPLETE)
+        else:
+            self._fail(UpstreamTimeout(message), Ending.TIMEOUT)
         self.close()
 
     def close(self) -> None:
@@ -208,7 +211,8 @@ class Wire(asyncio.Protocol):
         self._status = status
         self._framing = _framing(self._method, status, fields)
         self._keep_alive = self._parser.should_keep_alive()
-        self._event_stream = is_event_stream(fields)
+        if self._framing == "eof" and is_event_stream(fields):
+            self._stream_end = StreamEnd(self._path, fields)
         if not self._head.done():
             self._head.set_result(Head(self._at, status, fields_of.end_to_end(fields)))
         if self._method == "HEAD":
@@ -219,8 +223,8 @@ class Wire(asyncio.Protocol):
         if self._end is not None:
             return
         chunk = Chunk(self._at, data)
-        if self._framing == "eof":
-            self._tail = (self._tail + data)[-_TAIL:]
+        if self._stream_end is not None:
+            self._stream_end.feed(data)
         if self._listener is not None:
             self._listener.chunk(chunk)
         else:
@@ -251,10 +255,10 @@ class Wire(asyncio.Protocol):
             )
             return
         whole = self._framing == "eof" and not cut
-        if self._framing == "eof" and self._event_stream:
-            # A reset after an EOF-delimited stream looks like its end: only the terminal event tells.
-            said = said_everything(self._path, self._tail)
-            whole = whole if said is None else said
+        if self._stream_end is not None:
+            # Where closing is the end of the body, a server that dies looks like one that has finished (and its kernel
+            # may reset a connection that is done): only the event that ends the stream tells.
+            whole = self._stream_end.ended or (whole and not self._stream_end.must_end)
         self._keep_alive = False
         self._finish(Ending.COMPLETE if whole else Ending.UPSTREAM_CUT)
 
