@@ -9,12 +9,8 @@ from replayproxy.core.latency import Latency
 from replayproxy.core.matching import Rules
 from replayproxy.core.policy import Mode, OnMiss, looks_for_recordings
 from replayproxy.core.sequence import AtEnd
+from replayproxy.core.timing import STALL
 from replayproxy.errors import SettingsError
-
-STALL = 30.0
-"""Seconds that an answer is held open whose recorded client had left in the middle. Longer than any client needs to
-leave again where it did; shorter than the 60 s after which proxies (nginx, AWS) and tests usually give up on a silent
-stream, so that a client which does not leave sees our unclean end and not somebody's time-out."""
 
 QUEUE_BYTES = 256 * 1024 * 1024
 """What may wait to be written."""

@@ -23,7 +23,8 @@ from replayproxy.core.latency import Latency
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
-from replayproxy.settings import QUEUE_BYTES, STALL, Listen, Pair, Recording, Replaying, Settings, Simulation
+from replayproxy.core.timing import STALL
+from replayproxy.settings import QUEUE_BYTES, Listen, Pair, Recording, Replaying, Settings, Simulation
 
 PORT = click.IntRange(0, 65535)
 FILE = click.Path(path_type=Path)

@@ -6,6 +6,7 @@ import gzip
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import brotli
 import pytest
@@ -238,9 +239,12 @@ FLOODS = {
 def test_reading_is_linear(flood: Callable[[int], bytes], reader: str) -> None:
     """Twice the bytes cost twice as much, in pieces of 64 bytes as a server sends them."""
 
+    def judged(end: StreamEnd, data: bytes) -> bool:
+        end.feed(data)
+        return end.ended
+
     def cost(n: int) -> int:
-        end = StreamEnd(RESPONSES, PLAIN)
-        feed = Decoder().feed if reader == "events" else lambda data: (end.feed(data), end.ended)
+        feed = Decoder().feed if reader == "events" else partial(judged, StreamEnd(RESPONSES, PLAIN))
         return allocated(feed, flood(n), 64)
 
     small = cost(100_000)
