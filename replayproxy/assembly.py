@@ -123,7 +123,7 @@ class App:
             settings.mode,
             replaying.on_miss,
             clock=self.clock,
-            player=Player(self.clock, self._pace(), self.tally, stall=round(replaying.stall * 1e9)),
+            player=Player(self.clock, self._pace(), self.tally),
             tally=self.tally,
             misses=self.misses,
             matcher=matcher,
@@ -397,7 +397,6 @@ class App:
     async def stop(self, drain: float | None = None) -> None:
         """Take no more requests, let answers finish, mark those that could not, write, seal."""
         self._draining = True
-        self.proxy.player.release()
         await self.server.drain(self.settings.listen.drain if drain is None else drain)
         if self.recorder is not None:
             self.recorder.stopping = True

@@ -1,4 +1,8 @@
-"""One live server as a source. Sends what the client sent, once: no retries, no redirects, no cookies."""
+"""One live server as a source. Sends what the client sent, once: no redirects, no cookies, and one repetition only.
+
+A safe request (RFC 9110 section 9.2.1) that was sent on a connection which had been idle, and which the server closed
+without a byte of an answer, is sent once more on a new connection. Nothing else ever is.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,20 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from replayproxy.core import headers
-from replayproxy.errors import SettingsError, UpstreamTimeout, UpstreamUnreachable
-from replayproxy.model import Headers, Request
+from replayproxy.errors import SettingsError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
+from replayproxy.model import Request
+from replayproxy.net.framing import request_head
+from replayproxy.net.pool import Pool
+from replayproxy.net.sending import Sending
 from replayproxy.net.wire import Wire
 from replayproxy.ports import Clock, Listener, Upload
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
-KEEP_ALIVE = 2_000_000_000
-"""Nanoseconds an idle connection is kept: vLLM closes after 5 s, and a request sent into that moment is lost."""
-
 CONNECT_PATIENCE = 5.0
-CONTINUE_PATIENCE = 1.0
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""Methods that change nothing on the server (RFC 9110 section 9.2.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,73 +80,86 @@ class HttpUpstream:
         self._first_byte = first_byte
         self._stall = stall
         self._tls = ssl.create_default_context() if self.address.tls else None
-        self._idle: list[Wire] = []
+        self._pool = Pool(clock.now)
+        self.repeated = 0
+        """Requests that were sent once more."""
+
+    @property
+    def idle(self) -> int:
+        """Connections that are kept for the next request."""
+        return len(self._pool)
 
     async def play(
         self, request: Request, listener: Listener, upload: Upload | None = None, came: int | None = None
     ) -> None:
         """Play the server's answer as it comes."""
         started = self._clock.now() if came is None else came  # the client waits for our connection too
-        wire = await self._connection()
+        if (idle := self._pool.take()) is not None:
+            try:
+                await self._play_over(idle, request, listener, upload, started)
+                return
+            except UpstreamGarbled:
+                # The server closed it while our request was on its way, as it may (RFC 9112 section 9.3.1).
+                if not idle.died_unanswered or not _may_be_repeated(request, upload):
+                    raise
+                self.repeated += 1
+        await self._play_over(await self._connect(self._wire), request, listener, upload, started)
+
+    async def _play_over(
+        self, wire: Wire, request: Request, listener: Listener, upload: Upload | None, started: int
+    ) -> None:
+        """Play the answer that comes over this connection."""
         watch = _Watch(wire, self._clock, self.url, self._first_byte, self._stall)
-        sending: asyncio.Task[None] | None = None
+        sending = Sending(wire, request, upload, self._clock) if upload is not None else None
         try:
             wire.ask(request, started)
             watch.start()
-            fields = headers.end_to_end(request.headers)
-            wire.write(spelled(request, self.address, fields, uploading=upload is not None))
-            if upload is not None:
-                sending = asyncio.create_task(self._send(wire, request, upload))
+            wire.write(self._head_of(request, uploading=upload is not None) + request.body)
+            if sending is None:
+                wire.sent()
+            else:
+                sending.start()
             await listener.head(await wire.head())
             await listener.end(await wire.play(listener))
+            watch.stop()
+            if sending is not None:
+                await sending.read_rest()
         except BaseException:
             wire.close()
             raise
         finally:
             watch.stop()
-            if sending is not None and not sending.done():
-                sending.cancel()
-                wire.close()
-        if wire.reusable:
-            wire.idle_since = self._clock.now()
-            self._idle.append(wire)
-        else:
-            wire.close()
+            if sending is not None:
+                await sending.stop()
+            self._pool.give_back(wire)
 
     async def prepare(self) -> None:
         """Have a connection, so that the next `play` sends at once. Raises `UpstreamError`: nothing has been asked."""
-        wire = await self._connection()
-        wire.idle_since = self._clock.now()
-        self._idle.append(wire)
+        self._pool.give_back(self._pool.take() or await self._connect(self._wire))
 
     async def reach(self) -> None:
         """Try whether somebody listens. Raises `UpstreamError`."""
-        (await self._connect(lambda: Wire(self._clock.now, self.url))).close()
+        (await self._connect(self._wire)).close()
 
     async def upgrade(self, request: Request, far: P) -> bytes:
         """Connect `far`, who will hear all that comes back, raw. Gives the request as it is to be sent."""
         await self._connect(lambda: far)
-        wanted = headers.get(request.headers, "upgrade") or "websocket"
-        fields = (*headers.end_to_end(request.headers), ("Connection", "Upgrade"), ("Upgrade", wanted))
-        return spelled(request, self.address, fields, uploading=False)
+        return self._head_of(request, upgrade=headers.get(request.headers, "upgrade") or "websocket")
 
     def close(self) -> None:
         """Close what is idle."""
-        for wire in self._idle:
-            wire.close()
-        self._idle.clear()
+        self._pool.close()
 
     # Connections
 
-    async def _connection(self) -> Wire:
-        """The idle connection that was used last, or a new one."""
-        oldest = self._clock.now() - KEEP_ALIVE
-        while self._idle:
-            wire = self._idle.pop()
-            if wire.reusable and wire.idle_since > oldest and wire.still_open:
-                return wire
-            wire.close()
-        return await self._connect(lambda: Wire(self._clock.now, self.url))
+    def _head_of(self, request: Request, *, uploading: bool = False, upgrade: str | None = None) -> bytes:
+        address = self.address
+        return request_head(
+            request, authority=address.authority, prefix=address.prefix, uploading=uploading, upgrade=upgrade
+        )
+
+    def _wire(self) -> Wire:
+        return Wire(self._clock.now, self.url)
 
     async def _connect(self, protocol: Callable[[], P]) -> P:
         address = self.address
@@ -163,36 +182,9 @@ class HttpUpstream:
             ) from error
         return made
 
-    # The request on the wire
 
-    async def _send(self, wire: Wire, request: Request, upload: Upload) -> None:
-        """Pass an upload on as it comes, no faster than the server takes it."""
-        if headers.get(request.headers, "expect") is not None:
-            await wire.go_ahead(CONTINUE_PATIENCE)
-            if wire.answered:
-                return  # a final status instead of 100: the client keeps its body
-        chunked = headers.get(request.headers, "content-length") is None
-        async for piece in upload:
-            wire.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-            await wire.writable()
-        if chunked:
-            wire.write(b"0\r\n\r\n")
-        wire.start_clock_at(self._clock.now())
-
-
-def spelled(request: Request, address: Address, fields: Headers, *, uploading: bool) -> bytes:
-    """A request as it goes over the wire (RFC 9112 §3), with its body unless that is uploaded.
-
-    Host is the server's; the length is told anew.
-    """
-    lines = [f"{request.method} {address.prefix}{request.target} HTTP/1.1", f"Host: {address.authority}"]
-    lines += [f"{name}: {value}" for name, value in headers.without(fields, "host", "content-length")]
-    length = headers.get(fields, "content-length")
-    if uploading:
-        lines.append("Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}")
-    elif request.body or length is not None:
-        lines.append(f"Content-Length: {len(request.body)}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + request.body
+def _may_be_repeated(request: Request, upload: Upload | None) -> bool:
+    return request.method in SAFE and not request.body and upload is None
 
 
 class _Watch:

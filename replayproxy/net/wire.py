@@ -3,26 +3,62 @@
 The parser is llhttp (through httptools), fed in the read callback, and what it finds goes to the listener in the same
 call: a chunk's time is the time of its socket read, and no task is woken for it. That is why this is not an HTTP
 client library's stream: those hand out what they buffered, when their reader gets its turn.
+
+Whether another request may be sent is decided by the one `State` of the connection:
+
+    IDLE ─ask─▶ SENDING ─sent─▶ WAITING ─head─▶ ANSWERING ─whole, kept alive─▶ IDLE
+                   └────head──▶ EARLY ──sent───────▲
+                                  └─whole─▶ CLOSED         and from each state to CLOSED, whatever goes wrong
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import select
+import socket
 from collections.abc import Callable
-from typing import cast
+from enum import Enum, auto
+from typing import NoReturn, cast
 
 import httptools
 
 from replayproxy.core import headers as fields_of
-from replayproxy.core.openai import is_event_stream
-from replayproxy.core.stream_end import StreamEnd
-from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout
+from replayproxy.core.answers import fault_in_head, has_body
+from replayproxy.core.openai import is_event_stream, said_everything
+from replayproxy.errors import ReplayProxyError, UpstreamError, UpstreamGarbled, UpstreamTimeout
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Request
 from replayproxy.ports import Listener
 
 MAX_HEAD = 256 * 1024
-"""Bytes of field lines that a server may send."""
+"""Bytes of field lines that a server may send; and of anything else that is not a body: interim answers, chunk
+extensions, trailers."""
+
+MOST_EARLY = 1024
+"""Chunks that may wait here while the client has not even taken the head."""
+
+EARLY_BYTES = 256 * 1024
+"""Their bytes."""
+
+_TAIL = 2048  # bytes of an EOF-delimited stream that are kept to look for its terminal event
+
+
+class State(Enum):
+    """How far a connection is with its one exchange. RFC 9112 section 9.3: a connection whose request was not sent
+    whole, or whose answer was not read whole, is closed; so only from ANSWERING does a way lead back to IDLE."""
+
+    IDLE = auto()
+    """No exchange is under way, and nothing of the last one is left: a request may be sent."""
+    SENDING = auto()
+    """The request is not sent whole; there is no head yet."""
+    WAITING = auto()
+    """The request is sent whole; there is no head yet."""
+    EARLY = auto()
+    """The answer has begun, and the request is not sent whole."""
+    ANSWERING = auto()
+    """The answer has begun, and the request is sent whole."""
+    CLOSED = auto()
+    """It takes no request any more."""
 
 
 class Wire(asyncio.Protocol):
@@ -36,36 +72,70 @@ class Wire(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._asked = False
+        self._answered_bytes = 0
+        self._left_by_server = False
+        self._end: End | None = None
+        self.state = State.IDLE
         self.idle_since = 0
+
+    def __repr__(self) -> str:
+        return f"<Wire to {self._name}: {self.state.name}>"
 
     # Asking
 
     def ask(self, request: Request, started: int) -> None:
-        """Get ready for the answer to this request; times count from `started`."""
+        """Get ready for the answer to this request; times count from `started`. Only IDLE connections take one."""
+        assert self.state in (State.IDLE, State.CLOSED), self
+        if self.state is State.IDLE:
+            self.state = State.SENDING
         self._asked = True
         self._method, self._path = request.method, request.path
         self._started = started
         self._parser = httptools.HttpResponseParser(self)
         self._fields: list[tuple[str, str]] = []
         self._head_bytes = 0
+        self._overhead = 0
+        self._answered_bytes = 0
         self._status: int | None = None
         self._interim = False
+        self._fault = ""
         self._framing = "none"
         self._listener: Listener | None = None
         self._early: list[Chunk] = []
-        self._stream_end: StreamEnd | None = None
-        self._end: End | None = None
+        self._early_bytes = 0
+        self._part: bytes | None = None
+        self._within_chunk = False
+        self._tail = b""
+        self._end = None
         self._at = 0
         self._paused = False
         self._heard = self._now()
         self._head = self._loop.create_future()
         self._go_ahead = self._loop.create_future()
         self._turn = self._loop.create_future()
+        if self.state is State.CLOSED:  # the server hung up since somebody chose this connection
+            self._over(cut=True)
 
     def write(self, data: bytes) -> None:
-        """Send bytes of the request."""
+        """Send bytes of the request; nothing where the connection has ended."""
         if self._transport is not None and not self._transport.is_closing():
+            self._heard = self._now()  # while we still speak, the server need not
             self._transport.write(data)
+
+    def sent(self) -> None:
+        """All bytes of the request have been written."""
+        if self.state is State.SENDING:
+            self.state = State.WAITING
+        elif self.state is State.EARLY:
+            self.state = State.ANSWERING
+
+    def abandon(self, error: ReplayProxyError) -> None:
+        """The client's request cannot be sent to its end, because of `error`, which `head` raises if it still can."""
+        if not self._head.done():
+            self._head.set_exception(error)
+            self._head.exception()  # somebody may have stopped waiting for it
+        self._finish(Ending.CLIENT_LEFT)
+        self.close()
 
     async def writable(self) -> None:
         """Wait until the server takes more of an upload."""
@@ -103,6 +173,7 @@ class Wire(asyncio.Protocol):
             if listener.congested:
                 self._pause()
                 await listener.ready()
+            if self._paused:
                 self._resume()
                 continue
             self._turn = self._loop.create_future()
@@ -110,24 +181,18 @@ class Wire(asyncio.Protocol):
         return self._end
 
     @property
-    def reusable(self) -> bool:
-        """Whether a request may be sent: it is the first, or the last answer was whole and left nothing behind."""
-        if self._transport is None or self._transport.is_closing():
-            return False
-        return not self._asked or (
-            self._end is not None
-            and self._end.ending is Ending.COMPLETE
-            and self._framing in ("length", "chunked", "none")
-            and self._keep_alive
-        )
+    def died_unanswered(self) -> bool:
+        """Whether the server ended the connection before it sent a single byte of this answer."""
+        return self._left_by_server and not self._answered_bytes
 
     @property
     def still_open(self) -> bool:
-        """Whether the server has not hung up, as far as the kernel knows; the loop hears of it only in its next turn.
+        """Whether it is IDLE, and the server has not hung up, as far as the kernel knows.
 
-        One poll(2), 2 us. A server that is killed under load would else get one request more on each idle connection.
+        The loop hears of it only in its next turn. One poll(2), 2 us. A server that is killed under load would else get
+        one request more on each idle connection.
         """
-        if self._transport is None or self._transport.is_closing():
+        if self.state is not State.IDLE or self._transport is None or self._transport.is_closing():
             return False
         poll = select.poll()
         poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
@@ -139,16 +204,13 @@ class Wire(asyncio.Protocol):
         return self._now() if self._paused else self._heard
 
     def time_out(self, message: str) -> None:
-        """The server was silent for too long; a stream that has come to its end, and only stays open, is whole."""
-        if self._stream_end is not None and self._stream_end.ended:
-            self._keep_alive = False
-            self._finish(Ending.COMPLETE)
-        else:
-            self._fail(UpstreamTimeout(message), Ending.TIMEOUT)
+        """The server was silent for too long."""
+        self._fail(UpstreamTimeout(message), Ending.TIMEOUT)
         self.close()
 
     def close(self) -> None:
         """End the connection at once: a server that still generates must notice."""
+        self.state = State.CLOSED
         if self._transport is not None:
             self._transport.abort()
 
@@ -164,57 +226,101 @@ class Wire(asyncio.Protocol):
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:
-        if not self._asked or self._end is not None:
+        if self.state in (State.IDLE, State.CLOSED):
             self.close()  # bytes that nobody asked for: never reuse this connection
             return
         self._heard = self._now()
         self._at = max(0, self._heard - self._started)
+        self._answered_bytes += len(data)
+        self._overhead += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._garbled("switched protocols without being asked")
+            self._garbled("it switched protocols without being asked")
         except httptools.HttpParserError as error:
-            self._garbled(str(error) or type(error).__name__)
-        if self._listener is not None and self._listener.congested:
-            self._wake()
+            self._garbled(self._fault or str(error) or type(error).__name__)
+        if self._part is not None:
+            self._hand_out(continued=True)
+        if self._end is None:
+            # Interim answers, reason phrases, chunk extensions and trailers have no length that a parser bounds.
+            if self._overhead > MAX_HEAD:
+                self._garbled(f"more than {MAX_HEAD} bytes that are not a body")
+            elif self._listener is not None and self._listener.congested:
+                # Here and not in the task that plays: one readiness of the socket brings up to 8 MB before a task runs.
+                self._pause()
+                self._wake()
 
     def eof_received(self) -> None:
+        self._left_by_server = self._end is None
         if self._asked:
             self._over(cut=False)
+        self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._left_by_server = self._end is None
+            self._read_what_is_left()
+        closed_by_us = self.state is State.CLOSED
         self._transport = None
+        self.state = State.CLOSED
         self._writable.set()
         if self._asked:
-            self._over(cut=exc is not None)
+            self._over(cut=exc is not None or closed_by_us)
+
+    def _read_what_is_left(self) -> None:
+        """Read what the kernel still holds, where writing has failed.
+
+        A server that answers 413 and closes with unread bytes sends RST behind its answer. Our next write of the upload
+        then fails, and the event loop ends the connection without having read the answer.
+        """
+        transport = self._transport
+        if transport is None or self._end is not None or transport.get_extra_info("ssl_object") is not None:
+            return  # what is left of TLS is encrypted
+        if (raw := transport.get_extra_info("socket")) is None:
+            return
+        try:
+            with socket.socket(fileno=os.dup(raw.fileno())) as left:
+                left.setblocking(False)
+                while data := left.recv(65536):
+                    self.data_received(data)
+        except (OSError, ValueError):
+            return  # there is nothing more
 
     # httptools callbacks
 
+    def on_message_begin(self) -> None:
+        if self._end is not None:
+            self.close()  # the beginning of a message that nobody asked for
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._status is not None:
-            return  # a trailer: may be dropped (RFC 9110 §6.5.1)
+            return  # a trailer: may be dropped (RFC 9110 section 6.5.1)
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > MAX_HEAD:
-            raise ValueError("the head is too long")
+            self._refuse("the head is too long")
         self._fields.append((name.decode("latin-1"), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
+        if self._end is not None:
+            return
         status = self._parser.get_status_code()
         if status == 101:
-            raise ValueError("switched protocols without being asked")
-        if status < 200:
+            self._refuse("it switched protocols without being asked")
+        if 100 <= status < 200:
             self._interim = True
             if status == 100 and not self._go_ahead.done():
                 self._go_ahead.set_result(None)
             return
-        fields: Headers = tuple(self._fields)
+        try:
+            self._framing, fields = framing_of(self._method, status, self._parser.get_http_version(), self._fields)
+        except ValueError as fault:
+            self._refuse(str(fault))
         self._status = status
-        self._framing = _framing(self._method, status, fields)
         self._keep_alive = self._parser.should_keep_alive()
-        if self._framing == "eof" and is_event_stream(fields):
-            self._stream_end = StreamEnd(self._path, fields)
+        self._event_stream = is_event_stream(fields)
+        self.state = State.EARLY if self.state is State.SENDING else State.ANSWERING
         if not self._head.done():
-            self._head.set_result(Head(self._at, status, fields_of.end_to_end(fields)))
+            self._head.set_result(Head(self._at, status, fields))
         if self._method == "HEAD":
             self._keep_alive = False  # llhttp cannot be told that no body follows
             self._finish(Ending.COMPLETE)
@@ -222,25 +328,51 @@ class Wire(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         if self._end is not None:
             return
-        chunk = Chunk(self._at, data)
-        if self._stream_end is not None:
-            self._stream_end.feed(data)
-        if self._listener is not None:
-            self._listener.chunk(chunk)
-        else:
-            self._early.append(chunk)
-            if len(self._early) > 1024:
-                self._pause()  # the client has not even taken the head
+        self._overhead = 0
+        if self._framing == "chunked":
+            # Whether this read ends the HTTP chunk is known in the next callback of the parser, or not in this read.
+            self._part = data
+            return
+        if self._framing == "eof":
+            self._tail = (self._tail + data)[-_TAIL:]
+        self._give(Chunk(self._at, data))
+
+    def on_chunk_complete(self) -> None:
+        if self._end is not None:
+            return
+        if self._part is not None:
+            self._hand_out(continued=False)
+        elif self._within_chunk:  # its last bytes came with an earlier read, and only its line end with this one
+            self._within_chunk = False
+            self._give(Chunk(self._at, b""))
 
     def on_message_complete(self) -> None:
         if self._interim:
             self._interim = False
             self._fields.clear()
             return
-        if self._end is not None:
-            self._keep_alive = False  # a second message that nobody asked for
+        if self._end is None:
+            self._finish(Ending.COMPLETE)
+
+    def _hand_out(self, *, continued: bool) -> None:
+        data, self._part = self._part, None
+        assert data is not None
+        self._within_chunk = continued
+        self._give(Chunk(self._at, data, continued))
+
+    def _give(self, chunk: Chunk) -> None:
+        if self._listener is not None:
+            self._listener.chunk(chunk)
             return
-        self._finish(Ending.COMPLETE)
+        self._early.append(chunk)
+        self._early_bytes += len(chunk.data)
+        if len(self._early) > MOST_EARLY or self._early_bytes > EARLY_BYTES:
+            self._pause()  # the client has not even taken the head
+
+    def _refuse(self, fault: str) -> NoReturn:
+        """Stop the parser, which would only say that a callback failed."""
+        self._fault = fault
+        raise ValueError(fault)
 
     # How it ends
 
@@ -255,10 +387,10 @@ class Wire(asyncio.Protocol):
             )
             return
         whole = self._framing == "eof" and not cut
-        if self._stream_end is not None:
-            # Where closing is the end of the body, a server that dies looks like one that has finished (and its kernel
-            # may reset a connection that is done): only the event that ends the stream tells.
-            whole = self._stream_end.ended or (whole and not self._stream_end.must_end)
+        if self._framing == "eof" and self._event_stream:
+            # A reset after an EOF-delimited stream looks like its end: only the terminal event tells.
+            said = said_everything(self._path, self._tail)
+            whole = whole if said is None else said
         self._keep_alive = False
         self._finish(Ending.COMPLETE if whole else Ending.UPSTREAM_CUT)
 
@@ -278,6 +410,25 @@ class Wire(asyncio.Protocol):
         if self._end is None:
             self._end = End(max(self._at, self._now() - self._started if ending is not Ending.COMPLETE else 0), ending)
             self._wake()
+            self._leave_exchange(ending)
+
+    def _leave_exchange(self, ending: Ending) -> None:
+        """Decide, once, whether the connection may carry another request."""
+        transport = self._transport
+        if (
+            self.state is State.ANSWERING
+            and ending is Ending.COMPLETE
+            and self._framing != "eof"
+            and self._keep_alive
+            and transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()  # written, but not even in the kernel: the server answered early
+        ):
+            self.state = State.IDLE
+            if self._paused:
+                self._resume()  # an idle connection must hear that the server hangs up
+        else:
+            self.close()
 
     def _wake(self) -> None:
         if not self._turn.done():
@@ -295,10 +446,27 @@ class Wire(asyncio.Protocol):
             self._transport.resume_reading()
 
 
-def _framing(method: str, status: int, fields: Headers) -> str:
-    """How the length of a body is told (RFC 9112 §6.3)."""
-    if method == "HEAD" or status in (204, 304):
-        return "none"
-    if fields_of.get(fields, "transfer-encoding") is not None:
-        return "chunked"
-    return "eof" if fields_of.get(fields, "content-length") is None else "length"
+def framing_of(method: str, status: int, version: str, fields: list[tuple[str, str]]) -> tuple[str, Headers]:
+    """How the length of a body is told (RFC 9112 section 6.3), and the fields to be passed on.
+
+    Gives `none`, `chunked`, `length` or `eof`. Raises ValueError, with a phrase, for a head that must not be passed on.
+    """
+    if version not in ("1.0", "1.1"):
+        raise ValueError(f"it speaks HTTP/{version}")
+    codings = ",".join(value for name, value in fields if name.lower() == "transfer-encoding").lower()
+    # We ask for no coding (TE), so that there is only one which a server may use. Another one, or chunked twice, would
+    # be taken off by one recipient and not by the next; in HTTP/1.0 there is none (RFC 9112 section 6.1).
+    if codings and (codings.strip(" \t") != "chunked" or version == "1.0"):
+        raise ValueError("a Transfer-Encoding other than chunked in HTTP/1.1")
+    options = ",".join(value for name, value in fields if name.lower() == "connection").lower().split(",")
+    if "content-length" in [option.strip() for option in options]:
+        raise ValueError("a Connection field that names Content-Length")
+    passed = fields_of.end_to_end(tuple(fields))
+    if (fault := fault_in_head(status, passed)) is not None:
+        raise ValueError(fault)
+    if not has_body(method, status):
+        # A length in 204 speaks of a body that cannot be there (RFC 9110 section 8.6): some client would wait for it.
+        return "none", fields_of.without(passed, "content-length") if status == 204 else passed
+    if codings:
+        return "chunked", passed
+    return "eof" if fields_of.get(passed, "content-length") is None else "length", passed
