@@ -98,13 +98,14 @@ class App:
             self.onto.append(onto)
             assert redactor is not None, "nothing is recorded onto what was recorded before secrets were masked"
             self.keeper = Keeper(onto, matcher, full_durability=recording.full_durability)
-            self.writer = Writer(self.keeper, self.clock, queue_bytes=recording.queue_bytes)
+            block = recording.on_full == "block"
+            self.writer = Writer(self.keeper, self.clock, queue_bytes=recording.queue_bytes, block=block)
             self.recorder = Recorder(
                 self.writer,
                 self.clock,
                 self.tally,
                 redactor,
-                block=recording.on_full == "block",
+                block=block,
                 compared=matcher.compared_headers,
             )
         timed = self._pace().speed is not None

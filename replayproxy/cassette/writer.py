@@ -34,6 +34,8 @@ BATCH_BYTES = 4 * 1024 * 1024
 CHECKPOINT_NANOSECONDS = 1_000_000_000
 QUEUE_BYTES = 256 * 1024 * 1024
 RETRY_SECONDS = 1.0
+PATIENCE_NANOSECONDS = 60_000_000_000
+"""How long `--on-full block` lets clients wait for a disk that is not well; after that it is as `drop`, until it is."""
 WORDS_EVERY = 60_000_000_000
 """Nanoseconds between two complaints in the log."""
 
@@ -68,11 +70,14 @@ _HURRIED = (_Settle, _Rotate, _Stop)
 class Writer:
     """An `Archive` over a `Keeper`. `start` it; `await stop()` writes everything that is waiting and seals."""
 
-    def __init__(self, keeper: Keeper, clock: Clock, *, queue_bytes: int = QUEUE_BYTES) -> None:
+    def __init__(self, keeper: Keeper, clock: Clock, *, queue_bytes: int = QUEUE_BYTES, block: bool = False) -> None:
+        """`block`: who records waits for room, so nothing is refused for want of it (see PATIENCE_NANOSECONDS)."""
         self._keeper = keeper
         self._clock = clock
         self._queue: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._queue_bytes = queue_bytes
+        self._block = block
+        self._trouble_since = 0
         # Each counter has one writing thread, so no lock is needed: bytes in the queue = offered - taken.
         self._offered = 0
         self._taken = 0
@@ -130,7 +135,11 @@ class Writer:
 
     def keep(self, piece: Piece) -> bool:
         """Take a piece; False when there is no room for it or nobody to write it."""
-        if self.queued_bytes + piece.size > self._queue_bytes or not self._writing:
+        if not self._writing:
+            return False
+        # A client that waits may leave, and then what it got is kept at once; and when there is room again, all who
+        # waited go on. Of requests in flight nothing is refused therefore; only new ones have to wait.
+        if self.queued_bytes + piece.size > self._queue_bytes and not (self._block and self._is_waited_for):
             return False
         if piece.end is not None and piece.key is not None:
             self._unsettled[piece.key] += 1
@@ -144,10 +153,16 @@ class Writer:
 
     async def room(self) -> None:
         """Wait until no longer full."""
-        while self.full and self._writing:
+        while self.full and self._is_waited_for:
             waiter = asyncio.get_running_loop().create_future()
             self._room.append(waiter)
             await waiter
+
+    @property
+    def _is_waited_for(self) -> bool:
+        """Whether waiting makes sense: there is a thread that writes, and its trouble has not lasted for too long."""
+        lasted = self.trouble is not None and self._clock.now() - self._trouble_since >= PATIENCE_NANOSECONDS
+        return self._writing and not lasted
 
     async def settled(self, key: Key) -> None:
         """Wait until everything kept with this key has been committed. Trouble is not waited for."""
@@ -383,11 +398,22 @@ class Writer:
             self._keeper.checkpoint()
 
     def _degrade(self, trouble: str) -> None:
+        if self.trouble is None:
+            self._trouble_since = self._clock.now()
         self.trouble = trouble
         self._call(self._settle_nothing)
+        if not self._is_waited_for:
+            self._call(self._make_room)
         if self._clock.now() - self._last_words >= WORDS_EVERY:
             self._last_words = self._clock.now()
-            log.error("recording is degraded, traffic flows on: %s", trouble)
+            log.error("recording is degraded, %s: %s", self._meanwhile, trouble)
+
+    @property
+    def _meanwhile(self) -> str:
+        """What becomes of traffic."""
+        if not self._block or not self._is_waited_for:
+            return "traffic flows on"
+        return f"clients wait when the queue is full, for {PATIENCE_NANOSECONDS // 10**9} s at most"
 
 
 def _is_of_the_disk(error: Exception) -> bool:

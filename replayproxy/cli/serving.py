@@ -85,7 +85,7 @@ recording = all_of(
         "--on-full",
         type=click.Choice(["drop", "block"]),
         default="drop",
-        help="When the disk is too slow: drop whole exchanges, or slow traffic down.",
+        help="When the disk is too slow: drop whole exchanges, or let requests wait (for a minute, where it fails).",
     ),
     option("--queue-bytes", type=Size(), default="256MiB", help="What may wait to be written."),
     option(

@@ -101,6 +101,8 @@ class ReplayProxy:
                     await self.player.play(await self.shelf.read(place), client, started)
                 case Record():
                     self._note(asked, decision)
+                    if await self.recorder.admit():
+                        started = self.clock.now()  # our waiting is not the server's time
                     with self.recorder.tape(asked.request, scope=asked.scope, key=asked.key) as tape:
                         heard = tape.hearing(upload) if upload is not None else None
                         await self.upstream.play(asked.request, Both(client, tape, self.tally), heard, started)

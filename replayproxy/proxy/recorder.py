@@ -59,6 +59,16 @@ class Recorder:
         """A tape for the answer to this request. Use it as a context manager."""
         return Tape(self, next(self._numbers), request, scope, key)
 
+    async def admit(self) -> bool:
+        """With `--on-full block`: wait for room before a request is passed on. Gives whether that took time.
+
+        Waiting at the end of an answer alone would not hold back a client that opens a connection for each request.
+        """
+        if not self._block or not self.archive.full:
+            return False
+        await self.archive.room()
+        return True
+
     async def run(self) -> None:
         """Let go of what streams in flight have said, until cancelled."""
         while True:

@@ -132,11 +132,11 @@ def trouble(here: Studio) -> str | None:
 
 
 @asynccontextmanager
-async def studio(folder: Path, *, queue_bytes: int = module.QUEUE_BYTES) -> AsyncIterator[Studio]:
+async def studio(folder: Path, *, queue_bytes: int = module.QUEUE_BYTES, block: bool = False) -> AsyncIterator[Studio]:
     """A writer that runs while the block does; afterwards it has stopped."""
     path = folder / "a.cassette"
     keeper, clock = StagedKeeper(path), ManualClock()
-    writer = Writer(keeper, clock, queue_bytes=queue_bytes)
+    writer = Writer(keeper, clock, queue_bytes=queue_bytes, block=block)
     writer.start()
     try:
         yield Studio(path, keeper, writer, clock)
@@ -315,6 +315,67 @@ def test_who_waits_for_room_gets_it_before_anything_is_refused(tmp_path: Path) -
     run(story())
 
 
+@pytest.mark.parametrize("leaving", [False, True])
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("disk I/O error"), OSError(28, "No space left")], ids=str)
+def test_who_blocks_loses_nothing_to_a_disk_that_fails_for_a_while(
+    tmp_path: Path, error: Exception, leaving: bool
+) -> None:
+    """However many wait, also those that leave meanwhile: what was taken up before is kept, new requests wait."""
+    kept = chats(60)
+
+    async def story() -> None:
+        async with studio(tmp_path, queue_bytes=12_000, block=True) as here:
+            disk = here.keeper.before = BrokenDisk("begin", error)
+
+            async def record(tape: int, item: Exchange) -> bool:
+                if not leaving:
+                    await here.writer.room()
+                return here.writer.keep(pieces(item, tape)[0])
+
+            recording = [asyncio.create_task(record(tape, item)) for tape, item in enumerate(kept)]
+            await disk.hit()
+            assert here.writer.full
+            late = asyncio.create_task(record(60, chats(1, first=60)[0]))
+            if not leaving:
+                await asyncio.sleep(0)
+                assert not late.done()
+            await disk.repaired()
+            assert all(await asyncio.gather(*recording, late))
+        assert (here.writer.recorded, sum(here.writer.dropped.values())) == (61, 0)
+        assert verify(here.path) == (61, [])
+
+    run(story())
+
+
+def test_who_blocks_does_not_wait_for_a_dead_disk_for_ever(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """After a minute traffic flows on, what does not fit is dropped and counted, and the log says so; until it works
+    again: then they wait again."""
+    kept = chats(30)
+
+    async def story() -> None:
+        async with studio(tmp_path, queue_bytes=20_000, block=True) as here:
+            disk = here.keeper.before = BrokenDisk("begin", sqlite3.OperationalError("disk I/O error"))
+            offer(here.writer, kept)
+            await disk.hit_again()  # what failed before has been said
+            waiting = asyncio.create_task(here.writer.room())
+            here.clock.move(module.PATIENCE_NANOSECONDS - 1)
+            await disk.hit_again()
+            assert not waiting.done()
+            here.clock.move(1)
+            await asyncio.wait_for(waiting, PATIENCE)
+            assert (here.writer.keep(pieces(kept[0], 99)[0]), here.writer.full) == (False, True)
+            here.writer.drop(99, "queue full")
+            await disk.repaired()
+            await asyncio.wait_for(here.writer.room(), PATIENCE)
+            assert here.writer.keep(pieces(chats(1, first=50)[0], 100)[0])
+        assert (here.writer.recorded, dict(here.writer.dropped)) == (31, {"queue full": 1})
+        said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        assert "clients wait when the queue is full, for 60 s at most" in said[0]
+        assert "traffic flows on" in said[1]
+
+    run(story())
+
+
 def test_what_is_dropped_leaves_nothing_and_is_noted(tmp_path: Path) -> None:
     """Also pieces that are on the disk already; the cassette says how many, and why."""
     one, other = chats(2)
@@ -401,6 +462,12 @@ class BrokenDisk:
     async def hit(self) -> None:
         """In the test: wait until it has made trouble."""
         assert await asyncio.to_thread(self._hit.wait, PATIENCE)
+
+    async def hit_again(self) -> None:
+        """In the test: wait until it has made trouble twice more, so that the first of them is over."""
+        for _ in range(2):
+            self._hit.clear()
+            await self.hit()
 
     async def tried_to_open(self) -> None:
         """In the test: wait until the file could not be opened again, once more."""

@@ -345,6 +345,22 @@ def test_who_chose_to_block_waits_and_loses_nothing() -> None:
     assert (studio.archive.dropped, studio.tally.stalled) == ([], 1)
 
 
+def test_who_chose_to_block_does_not_pass_on_what_there_is_no_room_for() -> None:
+    """A client that opens a connection for each request would not notice that its last answer waits."""
+
+    async def admitted(studio: Studio) -> tuple[bool, bool]:
+        free = await studio.recorder.admit()
+        studio.archive.full = True
+        waiting = asyncio.create_task(studio.recorder.admit())
+        await turns()
+        waited = not waiting.done()
+        studio.archive.empty()
+        return free, waited and await waiting
+
+    assert asyncio.run(admitted(Studio(block=True))) == (False, True)
+    assert asyncio.run(admitted(Studio())) == (False, False)
+
+
 def test_who_chose_to_block_waits_at_the_end_of_a_short_answer() -> None:
     """The client has all of it; its next request waits for the archive."""
     studio = Studio(block=True)
