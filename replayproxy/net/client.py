@@ -1,7 +1,8 @@
 """The client's socket as a listener.
 
-Writes the answer's bytes itself, in the call that brings them: head, frames, last-chunk. The HTTP server around it
-parses requests and keeps connections; of the answer it is only told how it ended.
+Writes the answer's bytes itself, in the call that brings them: head, frames, last-chunk. What a slow client has not
+taken waits where it came from: at most `BUFFERED` bytes and one piece are handed to the socket ahead of it, and of a long
+recording the rest is framed when there is room.
 """
 
 from __future__ import annotations
@@ -9,99 +10,176 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from functools import lru_cache
-from http import HTTPStatus
-
-from aiohttp import web
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 
 from replayproxy.core import headers
 from replayproxy.core.openai import error_body
 from replayproxy.errors import ClientError, ReplayProxyError
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Leg, Response
+from replayproxy.net.framing import Framing, answer_head, framing_of_answer
 
 BUFFERED = 256 * 1024
 """Bytes that may wait for a slow client before the upstream is paused: more than a chat of a thousand tokens."""
 
-WRITE_PATIENCE = 60.0
+PIECE = 64 * 1024
+"""Bytes of a long recording that are framed and written at once."""
+
+SEND_TIMEOUT = 60.0
 """Seconds a client may take nothing at all before it counts as gone."""
 
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
+LOOK = 1.0
+"""Seconds between two looks whether a client takes anything."""
 
 
 class Client:
-    """A `Listener`: one request's client."""
+    """A `Listener`: one request's client. `method` and `minor` (of HTTP/1.x) are the request's.
 
-    def __init__(self, request: web.BaseRequest, transport: asyncio.Transport) -> None:
-        self._request = request
+    `keep` says, when the head is sent, whether the connection may carry another request.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        *,
+        method: str = "GET",
+        minor: int = 1,
+        keep: Callable[[], bool] = lambda: False,
+        send_timeout: float = SEND_TIMEOUT,
+    ) -> None:
         self._transport = transport
+        self._method = method
+        self._minor = minor
+        self._send_timeout = send_timeout
         self._held: list[bytes] = []
-        self._framing = "none"
+        self._waiting: deque[bytes | Iterator[bytes]] = deque()
+        self._written = 0
+        self._room: asyncio.Future[None] | None = None
+        self._framing = Framing.NONE
+        self._left = 0
+        """With a Content-Length: bytes of the body that are missing."""
         self.begun = False
         self.whole = False
-        self.keeps = request.keep_alive
-        """Whether the connection may carry another request after this answer."""
+        self.timed_out = False
+        self._keep = keep
+        self.keeps = True
+        """Whether the connection may carry another request after this answer; told by the head."""
+
+    # Back pressure
 
     @property
     def congested(self) -> bool:
         """The client takes less than it is sent."""
-        return self._transport.get_write_buffer_size() > BUFFERED
+        return bool(self._waiting) or self._transport.get_write_buffer_size() > BUFFERED
 
     async def ready(self) -> None:
-        """Wait until the client has taken most of it; a client that takes nothing for a minute is gone."""
-        protocol = self._request.protocol
-        try:
-            async with asyncio.timeout(WRITE_PATIENCE):
-                while self.congested:
-                    await protocol._drain_helper()  # what aiohttp's own writer awaits; it has no public name
-                    if self.congested:
-                        await asyncio.sleep(0.01)
-        except TimeoutError:
-            self._transport.abort()
+        """Wait until the client has taken most of it; one that takes nothing at all for `send_timeout` is cut off."""
+        silent, before = 0.0, -1
+        while self.congested and not self._transport.is_closing():
+            taken = self._written - self._transport.get_write_buffer_size()
+            silent, before = (0.0 if taken != before else silent), taken
+            if silent >= self._send_timeout:
+                self.timed_out = True
+                self._transport.abort()
+                return
+            self._room = asyncio.get_running_loop().create_future()
+            look = min(LOOK, self._send_timeout)
+            await asyncio.wait((self._room,), timeout=look)
+            silent += 0.0 if self._room.done() else look
+
+    def resume(self) -> None:
+        """The socket takes more."""
+        self._pump()
+        if self._room is not None and not self._room.done() and not self._waiting:
+            self._room.set_result(None)
+
+    def _pump(self) -> None:
+        """Write what waits, as far as there is room."""
+        waiting, transport = self._waiting, self._transport
+        while waiting and transport.get_write_buffer_size() <= BUFFERED and not transport.is_closing():
+            first = waiting[0]
+            if isinstance(first, bytes):
+                waiting.popleft()
+                self._write(first)
+            elif (piece := next(first, None)) is not None:
+                self._write(piece)
+            else:
+                waiting.popleft()
+
+    # Hearing
 
     async def head(self, head: Head) -> None:
-        """Status line and field lines, sent with the first chunk if that is there already."""
-        request = self._request
-        if request.method == "HEAD" or head.status in (204, 304):
-            self._framing = "none"
-        elif headers.get(head.headers, "content-length") is not None:
-            self._framing = "length"
-        else:
-            self._framing = "chunked" if request.version >= (1, 1) else "close"
+        """Status line and field lines, sent with the first chunk if that is there already. Raises `BadAnswer`."""
+        fields = head.headers
+        framing = framing_of_answer(self._method, head.status, fields, self._minor)
+        # Where nothing else tells the client that the answer is over, the end of the connection does.
+        self.keeps = self.keeps and framing is not Framing.CLOSE and self._keep()
+        self._hold(answer_head(self._method, head.status, fields, keep=self.keeps, minor=self._minor))
+        self._framing = framing
+        self._left = int(headers.get(fields, "content-length") or 0) if framing is Framing.LENGTH else 0
         self.begun = True
-        self._hold(_spelled(head.status, head.headers, self._framing, keep=self.keeps))
 
     def chunk(self, chunk: Chunk) -> None:
         """One write, in this turn."""
         data = chunk.data
-        if self._framing == "chunked":
+        if len(data) > PIECE:
+            self._long(data, (len(data),))
+            return
+        if self._framing is Framing.CHUNKED:
             if not data:
                 return
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        elif self._framing == "none":
+        elif self._framing is Framing.NONE:
             return
-        if self._held:
+        elif self._framing is Framing.LENGTH:
+            data = self._within_length(data)
+        if self._waiting:
+            self._waiting.append(data)
+        elif self._held:
             self._held.append(data)
             self._flush()
-        elif not self._transport.is_closing():
-            self._transport.write(data)
+        else:
+            self._write(data)
 
     def burst(self, response: Response) -> None:
-        """All chunks in one write, their boundaries kept."""
-        if self._framing == "chunked":
+        """All chunks in one write, their boundaries kept; of many bytes, as many as there is room for."""
+        if len(response.body) > PIECE or self._waiting:
+            self._long(response.body, response.cuts)
+        elif self._framing is Framing.CHUNKED:
             self._hold(response.framed)
-        elif self._framing != "none":
+        elif self._framing is Framing.LENGTH:
+            self._hold(self._within_length(response.body))
+        elif self._framing is Framing.CLOSE:
             self._hold(response.body)
+
+    def _long(self, body: bytes, cuts: Sequence[int]) -> None:
+        self._flush()
+        if self._framing is Framing.CHUNKED:
+            self._waiting.append(framed(body, cuts))
+        elif self._framing is Framing.LENGTH:
+            self._waiting.append(sliced(self._within_length(body)))
+        elif self._framing is Framing.CLOSE:
+            self._waiting.append(sliced(body))
+        self._pump()
+
+    def _within_length(self, data: bytes) -> bytes:
+        """No byte behind the announced length: a client would take it for the next answer."""
+        self._left -= len(data)
+        return data if self._left >= 0 else data[: self._left]
 
     def leg(self, leg: Leg) -> None:
         """A client sees one answer, however many servers it took."""
 
     async def end(self, end: End) -> None:
         """The last-chunk after a whole answer; after a broken one the connection ends without."""
-        if end.ending is not Ending.COMPLETE:
+        if end.ending is not Ending.COMPLETE or self._left:
             await self.break_off()
             return
-        if self._framing == "chunked":
-            self._held.append(b"0\r\n\r\n")
+        if self._framing is Framing.CHUNKED:
+            if self._waiting:
+                self._waiting.append(b"0\r\n\r\n")
+            else:
+                self._held.append(b"0\r\n\r\n")
         self._flush()
         self.whole = True
         while self.congested and not self._transport.is_closing():
@@ -110,9 +188,15 @@ class Client:
     async def break_off(self) -> None:
         """An unclean end: the bytes so far, and nothing that looks like an end."""
         self._flush()
-        if self._framing == "close":
-            # Without framing only a reset tells that something is missing; it must not overtake the bytes.
+        self.keeps = False
+        while self.congested and not self._transport.is_closing():
             await self.ready()
+        self.cut()
+
+    def cut(self) -> None:
+        """Close the connection now, in such a way that what is missing of the answer is seen to be missing."""
+        if self._framing is Framing.CLOSE and self.begun and not self.whole:
+            # Without framing only a reset tells that something is missing.
             if (raw := self._transport.get_extra_info("socket")) is not None:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
@@ -126,16 +210,14 @@ class Client:
             return
         if isinstance(error, ClientError):
             self.keeps = False  # what else this client sends on this connection is not to be trusted
-        body = error_body(str(error), type="proxy_error", code=error.code)
-        fields = (
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(body))),
-            ("X-Replayproxy-Error", error.code),
-        )
+        fields, body = error_answer(error)
         await self.head(Head(0, error.status, fields))
-        if self._framing != "none":
-            self._hold(body)
+        self.chunk(Chunk(0, body))
+        if self._framing is Framing.NONE:
+            self._left = 0
         await self.end(End(0, Ending.COMPLETE))
+
+    # Writing
 
     def _hold(self, data: bytes) -> None:
         """Send with what comes in this turn, or at its end."""
@@ -144,45 +226,47 @@ class Client:
         self._held.append(data)
 
     def _flush(self) -> None:
-        if self._held and not self._transport.is_closing():
-            self._transport.write(b"".join(self._held))
-        self._held.clear()
+        if self._held:
+            self._write(b"".join(self._held))
+            self._held.clear()
+
+    def _write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._written += len(data)
+            self._transport.write(data)
 
 
-class Played(web.StreamResponse):
-    """What the HTTP server gets instead of a response: everything has been written already."""
-
-    def __init__(self, *, keeps: bool) -> None:
-        super().__init__(status=200)
-        self._keeps = keeps
-
-    @property
-    def keep_alive(self) -> bool | None:
-        """Whether the connection may carry another request."""
-        return self._keeps
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing to prepare."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing to write."""
+def error_answer(error: ReplayProxyError) -> tuple[Headers, bytes]:
+    """Field lines and body of an error of our own making, in OpenAI's envelope."""
+    body = error_body(str(error), type="proxy_error", code=error.code)
+    return (
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("X-Replayproxy-Error", error.code),
+    ), body
 
 
-_KEPT, _CLOSED = Played(keeps=True), Played(keeps=False)
+def sliced(body: bytes) -> Iterator[bytes]:
+    """A long body in pieces."""
+    for start in range(0, len(body), PIECE):
+        yield body[start : start + PIECE]
 
 
-def played(client: Client) -> Played:
-    """One of the two there are: to make one for each answer would cost a twentieth of a replay."""
-    return _KEPT if client.keeps and client.whole else _CLOSED
-
-
-@lru_cache(maxsize=256)
-def _spelled(status: int, fields: Headers, framing: str, *, keep: bool) -> bytes:
-    """The head on the wire (RFC 9112 §4)."""
-    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]
-    lines += [f"{name}: {value}" for name, value in fields]
-    if framing == "chunked":
-        lines.append("Transfer-Encoding: chunked")
-    if framing == "close" or not keep:
-        lines.append("Connection: close")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+def framed(body: bytes, cuts: Sequence[int]) -> Iterator[bytes]:
+    """A long body in chunked coding (RFC 9112 7.1), without the last-chunk, in pieces; its chunks end at the cuts."""
+    piece: list[bytes] = []
+    size = start = 0
+    for cut in cuts:
+        if not cut:
+            continue
+        piece.append(b"%x\r\n" % cut)
+        for at in range(start, start + cut, PIECE):
+            part = body[at : min(at + PIECE, start + cut)]
+            piece.append(part)
+            size += len(part)
+            if size >= PIECE:
+                yield b"".join(piece)
+                piece, size = [], 0
+        piece.append(b"\r\n")
+        start += cut
+    yield b"".join(piece)

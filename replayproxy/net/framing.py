@@ -19,6 +19,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from replayproxy.core import headers
+from replayproxy.core.answers import fault_in_head, has_body
 from replayproxy.errors import BadAnswer, ClientError
 from replayproxy.model import Headers, Request
 
@@ -325,7 +326,7 @@ def request_head(
 
 def framing_of_answer(method: str, status: int, fields: Headers, minor: int = 1) -> Framing:
     """How the body of an answer is delimited on the way to a client that speaks HTTP/1.`minor`."""
-    if method == "HEAD" or status in (204, 304) or status < 200:
+    if not has_body(method, status):
         return Framing.NONE
     if headers.get(fields, "content-length") is not None:
         return Framing.LENGTH
@@ -335,10 +336,10 @@ def framing_of_answer(method: str, status: int, fields: Headers, minor: int = 1)
 @lru_cache(maxsize=256)
 def answer_head(method: str, status: int, fields: Headers, *, keep: bool, minor: int = 1) -> bytes:
     """The head of an answer to a client (RFC 9112 4). `keep`: the connection stays open. Raises `BadAnswer`."""
-    if (problem := answer_problem(status, fields)) is not None:
-        raise BadAnswer(f"the answer cannot be sent as HTTP: {problem}")
-    framing = framing_of_answer(method, status, fields, minor)
     fields = headers.end_to_end(fields)
+    if (fault := fault_in_head(status, fields)) is not None:
+        raise BadAnswer(f"the answer cannot be sent as HTTP: {fault}")
+    framing = framing_of_answer(method, status, fields, minor)
     if framing is Framing.NONE and method != "HEAD":
         fields = headers.without(fields, "content-length")  # RFC 9110 8.6: there is no body that it could tell of
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}", *_lines(fields)]
@@ -349,24 +350,6 @@ def answer_head(method: str, status: int, fields: Headers, *, keep: bool, minor:
     elif not minor:
         lines.append("Connection: keep-alive")  # HTTP/1.0 closes unless told otherwise (RFC 9112 9.3)
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-def answer_problem(status: int, fields: Headers) -> str | None:
-    """Why a status and field lines cannot be an answer; None if they can."""
-    if not 200 <= status <= 999:
-        return f"its status is {status}"
-    for name, value in fields:
-        try:
-            line = f"{name}:{value}".encode("latin-1").decode("latin-1")
-        except UnicodeEncodeError:
-            return "a field is not latin-1"
-        found = _FIELD_LINE.fullmatch(line)
-        if found is None or found[1] != name:
-            return "a field is malformed"
-    lengths = [value for name, value in fields if name.lower() == "content-length"]
-    if len(lengths) > 1 or any(_LENGTH.fullmatch(value) is None for value in lengths):
-        return "its Content-Length is not one number"
-    return None
 
 
 def _lines(fields: Iterable[tuple[str, str]]) -> list[str]:

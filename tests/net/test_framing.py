@@ -385,7 +385,7 @@ ANSWERS: list[tuple[str, int, Headers, int, Framing]] = [
     ("GET", 304, (("Content-Length", "3"),), 1, Framing.NONE),
     ("GET", 304, (), 0, Framing.NONE),
     ("GET", 205, (), 1, Framing.CHUNKED),
-    ("GET", 999, (("Content-Length", "3"),), 1, Framing.LENGTH),
+    ("GET", 599, (("Content-Length", "3"),), 1, Framing.LENGTH),
 ]
 
 

@@ -1,0 +1,139 @@
+"""The bodies of requests, taken out of the bytes of a connection: by length, or in chunks.
+
+Incremental: each reader is fed what the socket brought, gives the bytes of the body in it, and what is left behind the
+body's end. Linear in what it is fed; what it holds back is bounded. Pure: no socket, no time.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Protocol
+
+from replayproxy.errors import ClientError
+
+MAX_CHUNK_LINE = 4096
+"""Bytes of a chunk's size with its extensions; no client in use sends any."""
+
+MAX_EXTENSIONS = 64 * 1024
+"""Bytes of all chunk extensions of one body: a byte of body in kilobytes of extension costs us, and nobody else."""
+
+MAX_TRAILERS = 64 * 1024
+
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:[ \t]*+;[\t\x20-\x7e\x80-\xff]*+)?)")
+_PART_OF_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,15}(?:(?<=.)[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?)?\r?", re.DOTALL)
+_TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+")
+_PART_OF_TRAILER = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++(?::[\t\x20-\x7e\x80-\xff]*+)?)?\r?")
+
+
+class BodyReader(Protocol):
+    """Takes a body out of a stream of bytes."""
+
+    done: bool
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """The bytes of the body in `data`, and those behind its end. Raises `ClientError` where it is malformed."""
+        ...
+
+
+class LengthReader:
+    """A body with a Content-Length."""
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.done = not length
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """No more than the length."""
+        left = self._left
+        if len(data) < left:
+            self._left = left - len(data)
+            return data, b""
+        self._left = 0
+        self.done = True
+        return data[:left], data[left:]
+
+
+class _Expects(Enum):
+    """What the next byte of a chunked body belongs to."""
+
+    SIZE = "size"
+    DATA = "data"
+    DATA_END = "data end"
+    TRAILER = "trailer"
+
+
+class ChunkedReader:
+    """A body in chunked coding (RFC 9112 7.1). Extensions and trailers are checked and dropped."""
+
+    def __init__(self) -> None:
+        self._expects = _Expects.SIZE
+        self._left = 0
+        self._part = b""
+        """The beginning of a line whose end has not come."""
+        self._extensions = self._trailers = 0
+        self.done = False
+
+    def __repr__(self) -> str:
+        return f"<ChunkedReader {'done' if self.done else self._expects.value}>"
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """The payload of the chunks in it, joined."""
+        pieces: list[bytes] = []
+        data, self._part = self._part + data, b""
+        at = 0
+        while at < len(data) and not self.done:
+            if self._expects is _Expects.DATA:
+                piece = data[at : at + self._left]
+                pieces.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                if not self._left:
+                    self._expects = _Expects.DATA_END
+                continue
+            end = data.find(b"\r\n", at)
+            if end < 0:
+                self._keep_part(data[at:])
+                return b"".join(pieces), b""
+            self._line(data[at:end])
+            at = end + 2
+        return b"".join(pieces), data[at:]
+
+    def _keep_part(self, part: bytes) -> None:
+        """Keep a line that has no end yet; not what can never be one."""
+        if self._expects is _Expects.DATA_END:
+            possible = part == b"\r"
+        elif self._expects is _Expects.SIZE:
+            possible = _PART_OF_SIZE_LINE.fullmatch(part) is not None and len(part) <= MAX_CHUNK_LINE
+        else:
+            possible = _PART_OF_TRAILER.fullmatch(part) is not None and len(part) <= MAX_TRAILERS
+        if not possible:
+            raise self._malformed()
+        self._part = part
+
+    def _line(self, line: bytes) -> None:
+        if self._expects is _Expects.SIZE:
+            found = _SIZE_LINE.fullmatch(line)
+            self._extensions += len(found[2]) if found else 0
+            if found is None or len(line) > MAX_CHUNK_LINE or self._extensions > MAX_EXTENSIONS:
+                raise self._malformed()
+            self._left = int(found[1], 16)
+            self._expects = _Expects.DATA if self._left else _Expects.TRAILER
+        elif self._expects is _Expects.DATA_END:
+            if line:
+                raise self._malformed()
+            self._expects = _Expects.SIZE
+        elif line:
+            self._trailers += len(line)
+            if _TRAILER.fullmatch(line) is None or self._trailers > MAX_TRAILERS:
+                raise self._malformed()
+        else:
+            self.done = True
+
+    def _malformed(self) -> ClientError:
+        where = {
+            _Expects.SIZE: "a chunk whose size is not a hexadecimal number and CRLF, or is too long",
+            _Expects.DATA_END: "a chunk that is longer than its size",
+            _Expects.TRAILER: "a malformed trailer, or too many",
+        }
+        return ClientError(f"the request has {where[self._expects]}", code="malformed_request")

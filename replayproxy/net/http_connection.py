@@ -1,0 +1,437 @@
+"""One client's connection: bytes in, requests out, one after the other.
+
+Reads heads and bodies, pipelined or not, and hands each request to the server as a task; keeps the connection for the
+next one, or closes it so that the client still gets what it was sent. Every wait has an end, every buffer a bound. Knows
+neither what a request asks for nor who answers it.
+
+    IDLE ──first byte──▶ HEAD ──empty line──▶ ANSWERING ──answer and body are over──▶ IDLE
+                          │                        │
+                          └── malformed, too late ─┴──▶ CLOSING ──client has hung up, or time is over──▶ CLOSED
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol, cast
+
+from replayproxy.errors import ClientError, ReplayProxyError
+from replayproxy.net.body import BodyReader, ChunkedReader, LengthReader
+from replayproxy.net.client import BUFFERED, SEND_TIMEOUT, Client, error_answer
+from replayproxy.net.framing import Framing, RequestHead, answer_head, check_beginning, read_request_head
+
+UPLOAD_BUFFER = 256 * 1024
+"""Bytes of a body that wait for whoever pulls it; then the socket is not read."""
+
+PIPELINED = 64 * 1024
+"""Bytes of further requests that wait for the answer to the one before them; then the socket is not read."""
+
+LINGER = 10.0
+"""Seconds for which what a client still sends is read and thrown away before its connection is closed. A connection
+that is closed with unread bytes is reset, and the reset destroys the answer that says why (RFC 9112 9.6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a client may take, in seconds, and how many there may be. 0 connections: no bound."""
+
+    header_timeout: float = 30.0
+    """From the first byte of a request to the end of its head."""
+    body_timeout: float = 60.0
+    """Without a byte of a body that somebody waits for."""
+    idle_timeout: float = 75.0
+    """Without a request."""
+    send_timeout: float = SEND_TIMEOUT
+    """In which a client takes nothing of its answer."""
+    connections: int = 4096
+
+    @property
+    def shortest(self) -> float:
+        """The shortest of the times."""
+        return min(self.header_timeout, self.body_timeout, self.idle_timeout, self.send_timeout)
+
+
+class Host(Protocol):
+    """Whom the connections belong to."""
+
+    limits: Limits
+    draining: bool
+
+    def opened(self, connection: HttpConnection) -> ClientError | None:
+        """A new connection; an error where there are too many."""
+        ...
+
+    def rested(self, connection: HttpConnection) -> None:
+        """The connection has nothing to do."""
+        ...
+
+    def worked(self, connection: HttpConnection) -> None:
+        """The first byte of a request is here."""
+        ...
+
+    def closed(self, connection: HttpConnection) -> None:
+        """The connection is gone."""
+        ...
+
+    def refused(self, error: ReplayProxyError) -> None:
+        """A request was refused. Counts it, and warns once."""
+        ...
+
+    def timed_out(self, what: str) -> None:
+        """A connection was closed because of a limit. Counts it."""
+        ...
+
+    def handle(self, request: Incoming, client: Client) -> Coroutine[Any, Any, None]:
+        """Answer a request. Raises nothing but `CancelledError`."""
+        ...
+
+
+class State(Enum):
+    """What a connection is doing."""
+
+    IDLE = "idle"
+    HEAD = "reading a head"
+    ANSWERING = "answering"
+    TUNNEL = "tunnel"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class Incoming:
+    """A request whose head is here. Its body may still be arriving."""
+
+    def __init__(self, head: RequestHead, connection: HttpConnection) -> None:
+        self.head = head
+        self.connection = connection
+        self.reader: BodyReader | None = None
+        if head.framing is not Framing.NONE:
+            self.reader = ChunkedReader() if head.framing is Framing.CHUNKED else LengthReader(head.length)
+        self.unanswered = head.expects_continue
+        """The client waits for 100 before it sends its body."""
+        self.waiting = bytearray()
+        self.unwanted = False
+        self._arrived: asyncio.Future[None] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the last byte of the body is here."""
+        return self.reader is None or self.reader.done
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the body's bytes; gives those behind its end. Raises `ClientError`."""
+        assert self.reader is not None
+        body, rest = self.reader.feed(data)
+        self.unanswered = False  # it did not wait
+        if not self.unwanted:
+            self.waiting += body
+        if self._arrived is not None and not self._arrived.done() and (body or self.reader.done):
+            self._arrived.set_result(None)
+        return rest
+
+    def take(self) -> bytes:
+        """All that waits."""
+        body = bytes(self.waiting)
+        self.waiting.clear()
+        self.connection.watch_reading()
+        return body
+
+    def discard(self) -> None:
+        """Nobody wants the body any more."""
+        self.unwanted = True
+        self.waiting.clear()
+
+    async def upload(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Asks for it first, where the client waits to be asked."""
+        if self.unanswered:
+            self.unanswered = False
+            self.connection.go_on()
+        while True:
+            if self.waiting:
+                yield self.take()
+            elif self.whole:
+                return
+            else:
+                self._arrived = asyncio.get_running_loop().create_future()
+                await self._arrived
+
+
+class HttpConnection(asyncio.Protocol):
+    """A connection, from its acceptance to its end."""
+
+    def __init__(self, host: Host, now: Callable[[], int]) -> None:
+        self._host = host
+        self._now = now
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._state = State.IDLE
+        self._since = 0
+        """When the state began."""
+        self._received = bytearray()
+        self._checked = 0
+        """Bytes of it that may be the beginning of a head, as far as one can tell."""
+        self._paused = False
+        self._incoming: Incoming | None = None
+        self._client: Client | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._failure: ClientError | None = None
+        self.read_at = 0
+        """When the socket was read last. Of 16 requests that come in one turn of the loop, the last one's handler starts
+        20 ms later where each recording has to be unpacked first: replayed times count from here, not from there."""
+
+    def __repr__(self) -> str:
+        return f"<HttpConnection {self._state.value}>"
+
+    @property
+    def state(self) -> State:
+        """What the connection is doing."""
+        return self._state
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=BUFFERED)
+        self.read_at = self._since = self._now()
+        if (error := self._host.opened(self)) is not None:
+            self.refuse(error)
+        else:
+            self._host.rested(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.read_at = self._now()
+        if self._state is State.ANSWERING:
+            self._more_of_body(data)
+        elif self._state in (State.IDLE, State.HEAD):
+            self._received += data
+            self._read_head()
+
+    def eof_received(self) -> None:
+        """A client that ends its side has left: half-closed connections are not told apart from closed ones."""
+
+    def pause_writing(self) -> None:
+        """The client takes less than it is sent: the `Client` asks the transport itself."""
+
+    def resume_writing(self) -> None:
+        if self._client is not None:
+            self._client.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._client is not None and self._client.timed_out:
+            self._host.timed_out("send_timeout")
+        self._state = State.CLOSED
+        self._transport = None
+        self._received.clear()
+        self._host.closed(self)
+        if self._task is not None:
+            self._task.cancel()
+
+    # Reading
+
+    def _read_head(self) -> None:
+        """Begin the next request if its head is here."""
+        received = self._received
+        while received.startswith(b"\r\n"):  # RFC 9112 2.2: some clients send an empty line behind a body
+            del received[:2]
+        if not received:
+            return
+        if self._state is State.IDLE:
+            self._enter(State.HEAD)
+            self._host.worked(self)
+        try:
+            end = received.find(b"\r\n\r\n", max(0, self._checked - 3))
+            if end < 0:
+                if received != b"\r":
+                    check_beginning(received, self._checked)
+                self._checked = len(received)
+                return
+            head = read_request_head(bytes(received[: end + 4]))
+            del received[: end + 4]
+            self._checked = 0
+            incoming = Incoming(head, self)
+            if received and not incoming.whole:
+                rest = incoming.feed(bytes(received))
+                self._received = bytearray(rest)
+        except ClientError as error:
+            self.refuse(error)
+            return
+        self._begin(incoming)
+
+    def _begin(self, incoming: Incoming) -> None:
+        assert self._transport is not None
+        self._enter(State.ANSWERING)
+        head, host = incoming.head, self._host
+        self._incoming = incoming
+        self._client = Client(
+            self._transport,
+            method=head.request.method,
+            minor=head.minor,
+            # A client that was not told to send its body may send another request in its place (RFC 9110 10.1.1).
+            keep=lambda: head.keep_alive and not host.draining and not incoming.unanswered,
+            send_timeout=host.limits.send_timeout,
+        )
+        self._task = self._loop.create_task(self._answer(incoming, self._client))
+        self.watch_reading()
+
+    def _more_of_body(self, data: bytes) -> None:
+        if self._failure is not None:  # what is behind a mistake must not be taken for the end of the body
+            return
+        incoming = self._incoming
+        if incoming is not None and not incoming.whole:
+            try:
+                data = incoming.feed(data)
+            except ClientError as error:
+                self._fail(error)
+                return
+            if incoming.whole and incoming.unwanted and self._task is None:
+                self._received += data
+                self._next()
+                return
+        self._received += data
+        self.watch_reading()
+
+    def watch_reading(self) -> None:
+        """Read the socket, or do not, by what waits here."""
+        incoming = self._incoming
+        full = len(self._received) > PIPELINED or (incoming is not None and len(incoming.waiting) > UPLOAD_BUFFER)
+        if self._transport is None or full == self._paused:
+            return
+        self._paused = full
+        if full:
+            self._transport.pause_reading()
+        else:
+            self.read_at = self._now()
+            self._transport.resume_reading()
+
+    def go_on(self) -> None:
+        """Tell the client to send its body."""
+        if self._transport is not None and self._client is not None and not self._client.begun:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def detach(self) -> bytes:
+        """Another protocol takes over; gives what came behind the request."""
+        self._enter(State.TUNNEL)
+        rest = bytes(self._received)
+        self._received.clear()
+        return rest
+
+    # Answering
+
+    async def _answer(self, incoming: Incoming, client: Client) -> None:
+        try:
+            await self._host.handle(incoming, client)
+        except asyncio.CancelledError:
+            if self._failure is None:
+                raise
+            await client.refuse(self._failure)
+        finally:
+            self._task = None
+        self._answered(incoming, client)
+
+    def _answered(self, incoming: Incoming, client: Client) -> None:
+        if self._transport is None or self._transport.is_closing() or self._state is not State.ANSWERING:
+            return
+        incoming.discard()
+        if not (client.whole and client.keeps):
+            self._close(unread=not incoming.whole or bool(self._received))
+        elif incoming.whole:
+            self._next()
+        else:  # the rest of the body comes first; `look` sees to it that it does not take for ever
+            self._since = self.read_at = self._now()
+            self.watch_reading()
+
+    def _next(self) -> None:
+        """Read the next request, which may be here already."""
+        self._incoming = self._client = None
+        if self._host.draining:
+            self._close(unread=bool(self._received))
+            return
+        self._enter(State.IDLE)
+        self._host.rested(self)
+        self.watch_reading()
+        if self._received:
+            self._read_head()
+
+    def _fail(self, error: ClientError) -> None:
+        """The body of the request cannot be read: whoever answers is stopped, and the upstream gets no whole request."""
+        if self._task is None:
+            self.refuse(error)
+        elif self._failure is None:
+            self._failure = error
+            self._host.refused(error)
+            self._task.cancel()
+
+    def refuse(self, error: ReplayProxyError) -> None:
+        """Answer what is not a request with an error, and close."""
+        self._host.refused(error)
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._state in (State.IDLE, State.HEAD):
+            fields, body = error_answer(error)
+            self._transport.write(answer_head("GET", error.status, fields, keep=False) + body)
+        self._close(unread=True)
+
+    # Ending
+
+    def _close(self, *, unread: bool) -> None:
+        """Close; where the client still sends, only after it has read the answer."""
+        assert self._transport is not None
+        self._enter(State.CLOSING)
+        self._received.clear()
+        if not unread or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        self._transport.write_eof()
+
+    def end(self) -> None:
+        """Close when idle; what is being answered is answered first."""
+        if self._state is State.IDLE and self._transport is not None:
+            self._close(unread=False)
+
+    def cut(self) -> None:
+        """Stop answering, and close."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._client is not None and self._state is State.ANSWERING:
+            self._client.cut()
+        elif self._transport is not None:
+            self._transport.close()
+
+    def look(self, now: int) -> None:
+        """Close the connection if its client has taken too long. Called from time to time."""
+        limits, since = self._host.limits, (now - self._since) / 1e9
+        if self._state is State.IDLE and since > limits.idle_timeout:
+            self._host.timed_out("idle_timeout")
+            self._close(unread=False)
+        elif self._state is State.HEAD and since > limits.header_timeout:
+            self.refuse(
+                ClientError(
+                    f"the head of the request was not here after {limits.header_timeout:g} s", status=408,
+                    code="header_timeout",
+                )
+            )
+        elif self._state is State.CLOSING and since > LINGER and self._transport is not None:
+            self._transport.abort()
+        elif self._state is State.ANSWERING:
+            self._look_at_body(now)
+
+    def _look_at_body(self, now: int) -> None:
+        incoming = self._incoming
+        if incoming is None or incoming.whole or incoming.unanswered or self._paused:
+            return
+        if self._task is None and (now - self._since) / 1e9 > LINGER:  # answered long ago
+            self._close(unread=True)
+        elif (now - self.read_at) / 1e9 > (timeout := self._host.limits.body_timeout):
+            self._fail(
+                ClientError(
+                    f"no byte of the request's body came for {timeout:g} s", status=408, code="body_timeout"
+                )
+            )
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._since = self.read_at if state in (State.HEAD, State.ANSWERING) else self._now()
