@@ -6,6 +6,8 @@ at the door of the room that meets them; nothing here knows a library.
 
 from __future__ import annotations
 
+import traceback
+
 
 class ReplayProxyError(Exception):
     """Anything of our own making. `status` and `code` are what a client gets when it is the one to be told."""
@@ -87,3 +89,13 @@ class Damaged(CassetteError):
 
 class SettingsError(ReplayProxyError):
     """An option, a key of the config file or an environment variable that makes no sense."""
+
+
+def where_raised(error: BaseException) -> str:
+    """The traceback of an error and of those before it, without their words, which may quote a request."""
+    parts: list[str] = []
+    seen: BaseException | None = error
+    while seen is not None and len(parts) < 10:
+        parts.append("".join(traceback.format_tb(seen.__traceback__)) + type(seen).__name__)
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return "\nafter:\n".join(parts)

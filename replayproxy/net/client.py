@@ -1,8 +1,8 @@
 """The client's socket as a listener.
 
 Writes the answer's bytes itself, in the call that brings them: head, frames, last-chunk. What a slow client has not
-taken waits where it came from: at most `BUFFERED` bytes and one piece are handed to the socket ahead of it, and of a long
-recording the rest is framed when there is room.
+taken waits where it came from: at most `BUFFERED` bytes and one piece are handed to the socket ahead of it, and a long
+recording is framed piece by piece as there is room.
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ BUFFERED = 256 * 1024
 PIECE = 64 * 1024
 """Bytes of a long recording that are framed and written at once."""
 
-SEND_TIMEOUT = 60.0
-"""Seconds a client may take nothing at all before it counts as gone."""
-
 LOOK = 1.0
 """Seconds between two looks whether a client takes anything."""
 
@@ -45,7 +42,7 @@ class Client:
         method: str = "GET",
         minor: int = 1,
         keep: Callable[[], bool] = lambda: False,
-        send_timeout: float = SEND_TIMEOUT,
+        send_timeout: float = 60.0,
     ) -> None:
         self._transport = transport
         self._method = method
@@ -195,6 +192,7 @@ class Client:
 
     def cut(self) -> None:
         """Close the connection now, in such a way that what is missing of the answer is seen to be missing."""
+        self._flush()
         if self._framing is Framing.CLOSE and self.begun and not self.whole:
             # Without framing only a reset tells that something is missing.
             if (raw := self._transport.get_extra_info("socket")) is not None:

@@ -31,11 +31,16 @@ class Door:
         protocol: Callable[[], asyncio.BaseProtocol],
         *,
         tls: ssl.SSLContext | None = None,
+        patience: float = 60.0,
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
+        """`patience` is seconds for a TLS handshake; `failed` is called for each one that fails."""
         self._loop = asyncio.get_running_loop()
         self._listening = listening
         self._protocol = protocol
         self._tls = tls
+        self._patience = None if tls is None else patience
+        self._failed = failed
         self._entering: set[asyncio.Task[object]] = set()
         self._shut: asyncio.TimerHandle | None = None
         listening.setblocking(False)
@@ -74,6 +79,10 @@ class Door:
 
     async def _enter(self, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls)
+            await self._loop.connect_accepted_socket(
+                self._protocol, connection, ssl=self._tls, ssl_handshake_timeout=self._patience
+            )
         except OSError:  # no TLS, or left at once: there is nobody to tell
             connection.close()
+            if self._tls is not None:
+                self._failed()

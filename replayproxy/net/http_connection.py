@@ -1,8 +1,8 @@
 """One client's connection: bytes in, requests out, one after the other.
 
 Reads heads and bodies, pipelined or not, and hands each request to the server as a task; keeps the connection for the
-next one, or closes it so that the client still gets what it was sent. Every wait has an end, every buffer a bound. Knows
-neither what a request asks for nor who answers it.
+next one, or closes it so that the client still gets what it was sent. Every wait has an end, every buffer a bound.
+Knows neither what a request asks for nor who answers it.
 
     IDLE ──first byte──▶ HEAD ──empty line──▶ ANSWERING ──answer and body are over──▶ IDLE
                           │                        │
@@ -12,18 +12,15 @@ neither what a request asks for nor who answers it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any, Protocol, cast
 
 from replayproxy.errors import ClientError, ReplayProxyError
-from replayproxy.net.body import BodyReader, ChunkedReader, LengthReader
-from replayproxy.net.client import BUFFERED, SEND_TIMEOUT, Client, error_answer
-from replayproxy.net.framing import Framing, RequestHead, answer_head, check_beginning, read_request_head
-
-UPLOAD_BUFFER = 256 * 1024
-"""Bytes of a body that wait for whoever pulls it; then the socket is not read."""
+from replayproxy.net.client import BUFFERED, Client, error_answer
+from replayproxy.net.framing import answer_head, check_beginning, read_request_head
+from replayproxy.net.incoming import UPLOAD_BUFFER, Incoming
+from replayproxy.net.limits import Limits
 
 PIPELINED = 64 * 1024
 """Bytes of further requests that wait for the answer to the one before them; then the socket is not read."""
@@ -31,26 +28,6 @@ PIPELINED = 64 * 1024
 LINGER = 10.0
 """Seconds for which what a client still sends is read and thrown away before its connection is closed. A connection
 that is closed with unread bytes is reset, and the reset destroys the answer that says why (RFC 9112 9.6)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long a client may take, in seconds, and how many there may be. 0 connections: no bound."""
-
-    header_timeout: float = 30.0
-    """From the first byte of a request to the end of its head."""
-    body_timeout: float = 60.0
-    """Without a byte of a body that somebody waits for."""
-    idle_timeout: float = 75.0
-    """Without a request."""
-    send_timeout: float = SEND_TIMEOUT
-    """In which a client takes nothing of its answer."""
-    connections: int = 4096
-
-    @property
-    def shortest(self) -> float:
-        """The shortest of the times."""
-        return min(self.header_timeout, self.body_timeout, self.idle_timeout, self.send_timeout)
 
 
 class Host(Protocol):
@@ -83,7 +60,7 @@ class Host(Protocol):
         """A connection was closed because of a limit. Counts it."""
         ...
 
-    def handle(self, request: Incoming, client: Client) -> Coroutine[Any, Any, None]:
+    def handle(self, connection: HttpConnection, incoming: Incoming, client: Client) -> Coroutine[Any, Any, None]:
         """Answer a request. Raises nothing but `CancelledError`."""
         ...
 
@@ -94,67 +71,8 @@ class State(Enum):
     IDLE = "idle"
     HEAD = "reading a head"
     ANSWERING = "answering"
-    TUNNEL = "tunnel"
     CLOSING = "closing"
     CLOSED = "closed"
-
-
-class Incoming:
-    """A request whose head is here. Its body may still be arriving."""
-
-    def __init__(self, head: RequestHead, connection: HttpConnection) -> None:
-        self.head = head
-        self.connection = connection
-        self.reader: BodyReader | None = None
-        if head.framing is not Framing.NONE:
-            self.reader = ChunkedReader() if head.framing is Framing.CHUNKED else LengthReader(head.length)
-        self.unanswered = head.expects_continue
-        """The client waits for 100 before it sends its body."""
-        self.waiting = bytearray()
-        self.unwanted = False
-        self._arrived: asyncio.Future[None] | None = None
-
-    @property
-    def whole(self) -> bool:
-        """Whether the last byte of the body is here."""
-        return self.reader is None or self.reader.done
-
-    def feed(self, data: bytes) -> bytes:
-        """Take the body's bytes; gives those behind its end. Raises `ClientError`."""
-        assert self.reader is not None
-        body, rest = self.reader.feed(data)
-        self.unanswered = False  # it did not wait
-        if not self.unwanted:
-            self.waiting += body
-        if self._arrived is not None and not self._arrived.done() and (body or self.reader.done):
-            self._arrived.set_result(None)
-        return rest
-
-    def take(self) -> bytes:
-        """All that waits."""
-        body = bytes(self.waiting)
-        self.waiting.clear()
-        self.connection.watch_reading()
-        return body
-
-    def discard(self) -> None:
-        """Nobody wants the body any more."""
-        self.unwanted = True
-        self.waiting.clear()
-
-    async def upload(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Asks for it first, where the client waits to be asked."""
-        if self.unanswered:
-            self.unanswered = False
-            self.connection.go_on()
-        while True:
-            if self.waiting:
-                yield self.take()
-            elif self.whole:
-                return
-            else:
-                self._arrived = asyncio.get_running_loop().create_future()
-                await self._arrived
 
 
 class HttpConnection(asyncio.Protocol):
@@ -177,16 +95,17 @@ class HttpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._failure: ClientError | None = None
         self.read_at = 0
-        """When the socket was read last. Of 16 requests that come in one turn of the loop, the last one's handler starts
-        20 ms later where each recording has to be unpacked first: replayed times count from here, not from there."""
+        """When the socket was read last. Of 16 requests that come in one turn of the loop, the last one's handler
+        starts 20 ms later where each recording has to be unpacked first: replayed times count from here."""
 
     def __repr__(self) -> str:
         return f"<HttpConnection {self._state.value}>"
 
     @property
-    def state(self) -> State:
-        """What the connection is doing."""
-        return self._state
+    def address(self) -> tuple[str, int] | None:
+        """Our own end's host and port; None on a Unix domain socket."""
+        name = None if self._transport is None else self._transport.get_extra_info("sockname")
+        return (name[0], name[1]) if isinstance(name, tuple) else None
 
     # asyncio.Protocol
 
@@ -249,7 +168,7 @@ class HttpConnection(asyncio.Protocol):
             head = read_request_head(bytes(received[: end + 4]))
             del received[: end + 4]
             self._checked = 0
-            incoming = Incoming(head, self)
+            incoming = Incoming(head, self.watch_reading, self._go_on)
             if received and not incoming.whole:
                 rest = incoming.feed(bytes(received))
                 self._received = bytearray(rest)
@@ -284,7 +203,7 @@ class HttpConnection(asyncio.Protocol):
             except ClientError as error:
                 self._fail(error)
                 return
-            if incoming.whole and incoming.unwanted and self._task is None:
+            if self._task is None and incoming.reader is not None and incoming.reader.done:
                 self._received += data
                 self._next()
                 return
@@ -304,23 +223,23 @@ class HttpConnection(asyncio.Protocol):
             self.read_at = self._now()
             self._transport.resume_reading()
 
-    def go_on(self) -> None:
+    def _go_on(self) -> None:
         """Tell the client to send its body."""
         if self._transport is not None and self._client is not None and not self._client.begun:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def detach(self) -> bytes:
-        """Another protocol takes over; gives what came behind the request."""
-        self._enter(State.TUNNEL)
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """Another protocol takes over, and this one; what came behind the request is its to pass on."""
+        assert self._transport is not None
         rest = bytes(self._received)
         self._received.clear()
-        return rest
+        return self._transport, rest
 
     # Answering
 
     async def _answer(self, incoming: Incoming, client: Client) -> None:
         try:
-            await self._host.handle(incoming, client)
+            await self._host.handle(self, incoming, client)
         except asyncio.CancelledError:
             if self._failure is None:
                 raise
@@ -354,7 +273,7 @@ class HttpConnection(asyncio.Protocol):
             self._read_head()
 
     def _fail(self, error: ClientError) -> None:
-        """The body of the request cannot be read: whoever answers is stopped, and the upstream gets no whole request."""
+        """The body cannot be read to its end: whoever answers is stopped, and the upstream gets no whole request."""
         if self._task is None:
             self.refuse(error)
         elif self._failure is None:
@@ -410,7 +329,8 @@ class HttpConnection(asyncio.Protocol):
         elif self._state is State.HEAD and since > limits.header_timeout:
             self.refuse(
                 ClientError(
-                    f"the head of the request was not here after {limits.header_timeout:g} s", status=408,
+                    f"the head of the request was not here after {limits.header_timeout:g} s",
+                    status=408,
                     code="header_timeout",
                 )
             )
@@ -427,9 +347,7 @@ class HttpConnection(asyncio.Protocol):
             self._close(unread=True)
         elif (now - self.read_at) / 1e9 > (timeout := self._host.limits.body_timeout):
             self._fail(
-                ClientError(
-                    f"no byte of the request's body came for {timeout:g} s", status=408, code="body_timeout"
-                )
+                ClientError(f"no byte of the request's body came for {timeout:g} s", status=408, code="body_timeout")
             )
 
     def _enter(self, state: State) -> None:

@@ -1,80 +1,49 @@
-"""HTTP to Request. Listens, hands each request to the story, and lets the client hear what comes.
+"""The data port: listens, keeps its clients' connections within their limits, hands each request to whoever answers.
 
-The parsing is aiohttp's, in C; without its C parser we refuse to start, because most of its request smuggling
-advisories are in the pure Python one.
+Knows neither recordings nor servers. What is refused is counted by its error code, and warned about once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, cast
-
-from aiohttp import http_parser, web
+from typing import cast
 
 from replayproxy.core import headers
-from replayproxy.errors import ClientError, ReplayProxyError, SettingsError
+from replayproxy.errors import ClientError, ReplayProxyError, SettingsError, where_raised
 from replayproxy.model import Request
-from replayproxy.net.client import BUFFERED, Client, played
+from replayproxy.net.client import Client
 from replayproxy.net.door import BACKLOG, Door
+from replayproxy.net.http_connection import HttpConnection
+from replayproxy.net.incoming import Incoming
+from replayproxy.net.limits import Limits
 from replayproxy.ports import Upload
 
 log = logging.getLogger("replayproxy.server")
 
-MAX_BODY = 128 * 1024 * 1024
-"""Bytes of a request that must be known whole, because a recording is looked up by it."""
-
 Answer = Callable[[Request, Client, Upload | None, int], Awaitable[None]]
-"""The story: a request, who asks, a body that is still arriving, and when the last of the request came, in ns."""
+"""Answers a request: it, its client, a body that is still arriving, and when the last of the request came, in ns."""
 
 Upgrade = Callable[[Request, asyncio.Transport, bytes], Awaitable[None]]
 
+AnswersUnsent = Callable[[Request], Awaitable[bool]]
+"""Whether the answer to a request is known whose client waits for 100 before it sends the body."""
 
-class _Connection(web.RequestHandler):
-    """A client's connection, which knows when it was read last.
-
-    Of 16 requests that come in one turn of the loop, the last one's handler starts 20 ms later where each recording has
-    to be unpacked first: replayed times count from here, not from there.
-    """
-
-    __slots__ = ("_now", "read_at")
-
-    def __init__(self, manager: web.Server, now: Callable[[], int], **options: Any) -> None:
-        super().__init__(manager, **options)
-        self._now = now
-        self.read_at = 0
-
-    def data_received(self, data: bytes) -> None:
-        if data:  # aiohttp calls it with nothing, to go on with what it has
-            self.read_at = self._now()
-        super().data_received(data)
-
-
-class _Connections(web.Server):
-    """aiohttp's server, with these connections."""
-
-    def __init__(
-        self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        now: Callable[[], int],
-        **options: Any,
-    ) -> None:
-        super().__init__(handler, **options)
-        self._now = now
-
-    def __call__(self) -> _Connection:
-        return _Connection(self, self._now, loop=self._loop, **self._kwargs)
+PER_SECOND = 4
+"""Looks at all connections within the shortest time-out, and at least one per second."""
 
 
 class Server:
     """Serves the data port.
 
-    `answer` is the story. `needs_body` says that it wants whole requests (to look recordings up); else a body that is
-    still arriving is passed on as an `Upload`. `upgrade` takes over connections that ask for another protocol.
+    `answer` answers. `needs_body` says that it needs whole requests (to look recordings up); else a body that is still
+    arriving is passed on as an `Upload`. `upgrade` takes over connections that ask for a WebSocket.
     """
 
     def __init__(
@@ -85,45 +54,49 @@ class Server:
         now: Callable[[], int],
         needs_body: bool,
         api_key: str | None = None,
+        limits: Limits = Limits(),  # noqa: B008  a frozen value
+        host: str = "127.0.0.1",
+        answers_unsent: AnswersUnsent | None = None,
     ) -> None:
-        if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
-            raise SettingsError(
-                "aiohttp is without its C parser here (AIOHTTP_NO_EXTENSIONS is set, or it was built so): unset it,"
-                " or install aiohttp from a wheel"
-            )
+        """`host` is a name of our own, besides the addresses that are listened on."""
+        self.limits = limits
+        self.draining = False
+        self.refusals: Counter[str] = Counter()
+        """Requests that were refused, by error code."""
+        self.closings: Counter[str] = Counter()
+        """Connections that were closed because of a limit, by its name."""
         self._answer = answer
         self._upgrade = upgrade
+        self._now = now
         self._needs_body = needs_body
         self._api_key = api_key
+        self._host = host
+        self._answers_unsent = answers_unsent
         self._listening: list[asyncio.Server | Door] = []
+        self._connections: set[HttpConnection] = set()
+        self._resting: dict[HttpConnection, None] = {}
+        """Those with nothing to do; the one that has rested longest first."""
+        self._timer: asyncio.TimerHandle | None = None
         self._answering = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._hurried = asyncio.Event()
-        self._web = _Connections(
-            self._handle,
-            now,
-            handler_cancellation=True,
-            auto_decompress=False,
-            access_log=None,
-            max_line_size=65536,
-            max_field_size=65536,
-            keepalive_timeout=75,
-        )
 
     # Listening
 
     def listen(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
         """Listen on a TCP port; 0 takes a free one. Gives the address. Raises `SettingsError`."""
         listening = free_socket(host, port, flag="--port")
-        self._listening.append(Door(listening, self._web, tls=tls))
+        self._listening.append(
+            Door(listening, self._connection, tls=tls, patience=self.limits.header_timeout, failed=self._no_tls)
+        )
         return cast("tuple[str, int]", listening.getsockname()[:2])
 
     async def listen_unix(self, path: str) -> None:
         """Listen on a Unix domain socket. Raises `SettingsError`."""
         try:
             self._listening.append(
-                await asyncio.get_running_loop().create_unix_server(self._web, path, backlog=BACKLOG)
+                await asyncio.get_running_loop().create_unix_server(self._connection, path, backlog=BACKLOG)
             )
         except OSError as error:
             raise SettingsError(f"cannot listen on {path} ({error.strerror}): choose another --uds") from error
@@ -132,7 +105,10 @@ class Server:
         """Take no more connections, close the idle ones, let answers finish for so long or until `hurry`."""
         for listening in self._listening:
             listening.close()
-        self._web.pre_shutdown()
+        self.draining = True
+        for connection in tuple(self._connections):
+            connection.end()
+        await asyncio.sleep(0)  # what has just been asked for is being answered
         waiting = [asyncio.create_task(event.wait()) for event in (self._idle, self._hurried)]
         await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
@@ -144,105 +120,180 @@ class Server:
 
     async def cut(self) -> None:
         """Cancel the answers that are left, and close all connections."""
-        await self._web.shutdown(0.001)  # 0 would mean: for ever
+        for connection in tuple(self._connections):
+            connection.cut()
+        await asyncio.sleep(0)
         await self._idle.wait()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _no_tls(self) -> None:
+        self.refused(
+            ClientError(
+                "a connection to the HTTPS port began without TLS, or with one that is too old: write https://",
+                code="no_tls",
+            )
+        )
+
+    def _connection(self) -> HttpConnection:
+        return HttpConnection(self, self._now)
 
     @property
     def connections(self) -> int:
         """Open client connections."""
-        return len(self._web.connections)
+        return len(self._connections)
+
+    @property
+    def resting(self) -> int:
+        """Those of them that have nothing to do."""
+        return len(self._resting)
+
+    # What connections tell (net.http_connection.Host)
+
+    def opened(self, connection: HttpConnection) -> ClientError | None:
+        """Have one more; the one that has rested longest makes room for it."""
+        most = self.limits.connections
+        refusal = None
+        if most and len(self._connections) >= most:
+            if self._resting:
+                longest = next(iter(self._resting))
+                self.closed(longest)
+                self.timed_out("max_connections")
+                longest.end()
+            else:
+                refusal = ClientError(
+                    f"all {most} connections are in use: close some, or raise --max-connections",
+                    status=503,
+                    code="too_many_connections",
+                )
+        self._connections.add(connection)
+        if self._timer is None:
+            self._look_later()
+        return refusal
+
+    def rested(self, connection: HttpConnection) -> None:
+        """It may be closed if others need the room."""
+        self._resting[connection] = None
+
+    def worked(self, connection: HttpConnection) -> None:
+        """It may not."""
+        self._resting.pop(connection, None)
+
+    def closed(self, connection: HttpConnection) -> None:
+        """Forget it."""
+        self._connections.discard(connection)
+        self._resting.pop(connection, None)
+
+    def refused(self, error: ReplayProxyError) -> None:
+        """Count it. Only the first of a kind is worth a line in the log, which is the one that helps."""
+        self.refusals[error.code] += 1
+        if self.refusals[error.code] == 1:
+            log.warning("a request was refused: %s (counted in metrics from here on)", error)
+
+    def timed_out(self, what: str) -> None:
+        """Count it."""
+        self.closings[what] += 1
+
+    def _look_later(self) -> None:
+        seconds = min(1.0, self.limits.shortest / PER_SECOND)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """Close connections whose clients take too long. One timer for all of them: none is armed for a request."""
+        self._timer = None
+        now = self._now()
+        for connection in tuple(self._connections):
+            connection.look(now)
+        if self._connections:
+            self._look_later()
 
     # One request
 
-    async def _handle(self, received: web.BaseRequest) -> web.StreamResponse:
-        transport = received.transport
-        if transport is None:
-            raise asyncio.CancelledError
-        transport.set_write_buffer_limits(high=BUFFERED)
-        client = Client(received, transport)
+    async def handle(self, connection: HttpConnection, incoming: Incoming, client: Client) -> None:
+        """Answer one request; what goes wrong is told to the client."""
         self._answering += 1
         self._idle.clear()
         try:
-            request = _request(received)
-            self._admit(request)
-            if headers.get(request.headers, "upgrade") is not None and received._message.upgrade:
-                rest = bytes(getattr(received.protocol, "_message_tail", b""))
-                await self._upgrade(request, transport, rest)
+            self._admit(connection, incoming)
+            if incoming.head.websocket:
+                await self._upgrade(incoming.head.request, *connection.detach())
             else:
-                await self._answer_whole_or_streaming(request, received, transport, client)
+                await self._answer_whole_or_streaming(connection, incoming, client)
         except ReplayProxyError as error:
+            if isinstance(error, ClientError):
+                self.refused(error)
             await client.refuse(error)
         except asyncio.CancelledError:
             raise
-        except Exception:
-            log.exception("a request failed inside the proxy: please report this")
-            await client.refuse(ReplayProxyError("the proxy failed inside: its log says how; please report it"))
+        except Exception as error:  # noqa: BLE001  logged, and told to the client
+            log.error("a request failed inside the proxy: please report this\n%s", where_raised(error))
+            await client.refuse(ReplayProxyError("the proxy failed inside: its log says where; please report it"))
         finally:
             self._answering -= 1
             if not self._answering:
                 self._idle.set()
-        return played(client)
 
-    async def _answer_whole_or_streaming(
-        self, request: Request, received: web.BaseRequest, transport: asyncio.Transport, client: Client
-    ) -> None:
-        content, upload = received.content, None
-        if not content.is_eof():
-            upload = _upload(received, transport)
-            if self._needs_body:
-                request, upload = _with_body(request, await _all_of(upload)), None
-        elif received.body_exists:
-            request = _with_body(request, content.read_nowait(-1))
-        await self._answer(request, client, upload, cast("_Connection", received.protocol).read_at)
+    async def _answer_whole_or_streaming(self, connection: HttpConnection, incoming: Incoming, client: Client) -> None:
+        request, upload = incoming.head.request, None
+        if incoming.whole:
+            if incoming.waiting:
+                request = _with_body(request, incoming.take())
+        elif not self._needs_body:
+            upload = incoming.upload()
+        elif incoming.unanswered and self._answers_unsent is not None and await self._answers_unsent(request):
+            pass  # the client gets the final answer in place of 100, as it did when it was recorded
+        else:
+            request = await self._with_whole_body(request, incoming)
+        await self._answer(request, client, upload, connection.read_at)
 
-    def _admit(self, request: Request) -> None:
-        if request.method == "CONNECT":
+    async def _with_whole_body(self, request: Request, incoming: Incoming) -> Request:
+        """The request when its last byte is here. An expectation has been met by then, and is nobody's any more."""
+        most = self.limits.body
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in incoming.upload():
+            size += len(piece)
+            if size > most:
+                raise ClientError(
+                    f"the request is longer than {most} bytes, and no recording is (--max-body)",
+                    status=413,
+                    code="too_large",
+                )
+            pieces.append(piece)
+        request = Request(request.method, request.target, headers.without(request.headers, "expect"))
+        return _with_body(request, b"".join(pieces))
+
+    def _admit(self, connection: HttpConnection, incoming: Incoming) -> None:
+        head = incoming.head
+        if head.authority is not None and not self._is_own(head.authority, connection):
             raise ClientError(
-                "this is not a forward proxy: set it as the base URL instead", status=405, code="no_connect"
+                "the request is for another host, as one sends it to a forward proxy, which this is not: unset"
+                " http_proxy (curl: leave -x away), and set the proxy's address as the base URL instead",
+                status=421,
+                code="forward_proxy",
             )
-        if self._api_key is not None and headers.get(request.headers, "authorization") != f"Bearer {self._api_key}":
-            raise ClientError(
-                "the proxy wants the key of --api-key-file as a bearer token", status=401, code="invalid_api_key"
-            )
+        if self._api_key is not None:
+            given = headers.get(head.request.headers, "authorization") or ""
+            if not hmac.compare_digest(given.encode("latin-1"), f"Bearer {self._api_key}".encode()):
+                raise ClientError(
+                    "the proxy wants the key of --api-key-file as a bearer token", status=401, code="invalid_api_key"
+                )
 
-
-def _request(received: web.BaseRequest) -> Request:
-    """Words for what was received. An absolute-form target counts by its path alone (RFC 9112 §3.2.2)."""
-    target = received._message.path
-    if not target.startswith("/"):
-        scheme, mark, rest = target.partition("://")
-        if mark and scheme.lower() in ("http", "https"):
-            _, slash, path = rest.partition("/")
-            target = slash + path or "/"
-        elif target != "*" and received.method != "CONNECT":
-            raise ClientError(f"the request target {target[:80]!r} is not a path: send /v1/…", code="bad_target")
-    fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in received._message.raw_headers)
-    return Request(received.method, target, fields)
+    def _is_own(self, authority: str, connection: HttpConnection) -> bool:
+        """Whether an absolute target names us: an address we listen on, or a name of this machine, with our port."""
+        ours = connection.address
+        if ours is None:
+            return True
+        host, port = ours
+        name, _, given = (
+            authority.rpartition(":") if authority[-1:] != "]" and ":" in authority else (authority, "", "80")
+        )
+        names = {"localhost", "127.0.0.1", "[::1]", host, f"[{host}]", self._host.lower(), socket.gethostname().lower()}
+        return name.lower() in names and given == str(port)
 
 
 def _with_body(request: Request, body: bytes) -> Request:
     return Request(request.method, request.target, request.headers, body)
-
-
-async def _upload(received: web.BaseRequest, transport: asyncio.Transport) -> AsyncIterator[bytes]:
-    """The rest of the body as it comes. Asks for it first, where the client waits to be asked."""
-    if received.headers.get("Expect", "").lower() == "100-continue" and received.version >= (1, 1):
-        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    while piece := await received.content.readany():
-        yield piece
-
-
-async def _all_of(upload: AsyncIterator[bytes]) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in upload:
-        size += len(piece)
-        if size > MAX_BODY:
-            raise ClientError(
-                f"the request is longer than {MAX_BODY} bytes, which no recording has", status=413, code="too_large"
-            )
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:

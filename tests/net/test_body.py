@@ -1,0 +1,171 @@
+"""Bodies out of a connection's bytes: the same at every cut, nothing behind their end, and nothing malformed."""
+
+from __future__ import annotations
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replayproxy.errors import ClientError
+from replayproxy.net.body import MAX_CHUNK_LINE, MAX_EXTENSIONS, MAX_TRAILERS, BodyReader, ChunkedReader, LengthReader
+
+NEXT = b"GET / HTTP/1.1\r\n"
+
+
+def fed(reader: BodyReader, pieces: list[bytes]) -> tuple[bytes, bytes]:
+    """The body in these pieces, and what is behind it."""
+    body = rest = b""
+    for piece in pieces:
+        if reader.done:
+            rest += piece
+        else:
+            got, rest = reader.feed(piece)
+            body += got
+    return body, rest
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    """Pieces of this size."""
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+WELL_FORMED = [
+    (b"0\r\n\r\n", b""),
+    (b"3\r\nabc\r\n0\r\n\r\n", b"abc"),
+    (b"3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n", b"abc0123456789"),
+    (b"00003\r\nabc\r\n000\r\n\r\n", b"abc"),
+    (b"3;a=b\r\nabc\r\n0;c\r\n\r\n", b"abc"),
+    (b'3 ; a="b c"\r\nabc\r\n0\r\n\r\n', b"abc"),
+    (b"3\r\nabc\r\n0\r\nX-A: b\r\nX-B:\r\n\r\n", b"abc"),
+    (b"5\r\n\r\n0\r\n\r\n0\r\n\r\n", b"\r\n0\r\n"),
+]
+
+
+@pytest.mark.parametrize(("data", "body"), WELL_FORMED)
+def test_a_chunked_body_is_the_same_at_every_cut(data: bytes, body: bytes) -> None:
+    """And the next request behind it is left alone."""
+    for size in (1, 2, 3, 5, len(data) + len(NEXT)):
+        reader = ChunkedReader()
+        assert fed(reader, cut(data + NEXT, size)) == (body, NEXT)
+        assert reader.done
+
+
+MALFORMED = [
+    b"\r\n",
+    b"\n",
+    b"3\nabc\r\n0\r\n\r\n",
+    b"3\rabc\r\n0\r\n\r\n",
+    b"3\r\nabc\n0\r\n\r\n",
+    b"3\r\nabc0\r\n\r\n",
+    b"3\r\nabcd\r\n0\r\n\r\n",
+    b"3\r\nab\r\n0\r\n\r\n",
+    b"-1\r\nabc\r\n0\r\n\r\n",
+    b"+3\r\nabc\r\n0\r\n\r\n",
+    b"0x3\r\nabc\r\n0\r\n\r\n",
+    b" 3\r\nabc\r\n0\r\n\r\n",
+    b"3 \r\nabc\r\n0\r\n\r\n",
+    b"3\t\r\nabc\r\n0\r\n\r\n",
+    b"3_0\r\nabc\r\n0\r\n\r\n",
+    b"g\r\nabc\r\n0\r\n\r\n",
+    b"3,a\r\nabc\r\n0\r\n\r\n",
+    b"3;a\nb\r\nabc\r\n0\r\n\r\n",
+    b"3;a\x00b\r\nabc\r\n0\r\n\r\n",
+    b"3;" + b"a" * MAX_CHUNK_LINE + b"\r\nabc\r\n0\r\n\r\n",
+    (b"1;" + b"a" * 4000 + b"\r\nx\r\n") * (MAX_EXTENSIONS // 4000 + 1),
+    b"ffffffffffffffff\r\nabc",
+    b"10000000000000003\r\nabc\r\n0\r\n\r\n",
+    b"0\r\nX-A : b\r\n\r\n",
+    b"0\r\n X-A: b\r\n\r\n",
+    b"0\r\nX-A\r\n\r\n",
+    b"0\r\nX-A: b\nContent-Length: 5\r\n\r\n",
+    b"0\r\n\n",
+    b"0\n\n",
+    b"0\r\n" + b"X-A: " + b"a" * MAX_TRAILERS + b"\r\n\r\n",
+    b"0\r\n" + b"X-A: b\r\n" * (MAX_TRAILERS // 4) + b"\r\n",
+]
+
+
+@pytest.mark.parametrize("data", MALFORMED, ids=range(len(MALFORMED)))
+@pytest.mark.parametrize("size", [1, 2, 7, 1 << 20])
+def test_a_malformed_chunk_is_refused_at_every_cut(data: bytes, size: int) -> None:
+    """Never a body that is done."""
+    reader = ChunkedReader()
+    with pytest.raises(ClientError):
+        fed(reader, cut(data, size))
+    assert not reader.done
+
+
+@pytest.mark.parametrize("data", [b"3\nabc", b"3\r\nabcx", b"z", b"3\rx", b"0\r\n\n", b"0\r\nX A", b"3;\x00"])
+def test_a_malformed_chunk_is_refused_before_its_line_ends(data: bytes) -> None:
+    """Nobody waits for a line end that may never come."""
+    with pytest.raises(ClientError):
+        ChunkedReader().feed(data)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=50), max_size=5), st.integers(1, 40))
+def test_what_h11_sends_in_chunks_is_read(pieces: list[bytes], size: int) -> None:
+    """A property: h11's chunked coding, cut anywhere."""
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method="POST", target="/", headers=[("Host", "x"), ("Transfer-Encoding", "chunked")]))
+    sent = b"".join(client.send(h11.Data(data=piece)) or b"" for piece in pieces) + (
+        client.send(h11.EndOfMessage()) or b""
+    )
+    assert fed(ChunkedReader(), cut(sent, size)) == (b"".join(pieces), b"")
+
+
+NOISE = st.lists(
+    st.sampled_from(
+        [b"0", b"1", b"3", b"a", b";", b" ", b"\r\n", b"\r", b"\n", b"abc", b":", b"\x00", b"X-A: b", b"\r\n\r\n"]
+    ),
+    max_size=12,
+).map(b"".join)
+
+
+@given(NOISE, st.integers(1, 20))
+def test_chunks_that_we_accept_h11_accepts_too(data: bytes, size: int) -> None:
+    """A property over noise: whatever is a body to us is the same body to h11, which is the judge."""
+    reader = ChunkedReader()
+    noise = b"3\r\nabc\r\n" + data
+    try:
+        body, rest = fed(reader, cut(noise, size))
+    except ClientError:
+        return
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + noise)
+    theirs = b""
+    while isinstance(event := server.next_event(), (h11.Request, h11.Data)):
+        theirs += bytes(event.data) if isinstance(event, h11.Data) else b""
+    assert theirs == body
+    assert isinstance(event, h11.EndOfMessage) == reader.done
+    assert server.trailing_data[0] == rest if reader.done else True
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_body_with_a_length_ends_there(size: int) -> None:
+    """At every cut; a length of nothing is done before a byte came."""
+    assert fed(LengthReader(5), cut(b"hello" + NEXT, size)) == (b"hello", NEXT)
+    assert LengthReader(0).done
+
+
+class Counted(ChunkedReader):
+    """Counts the bytes that are looked at."""
+
+    looked = 0
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """Its own, and those that were kept back."""
+        self.looked += len(data) + len(self._part)
+        return super().feed(data)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_reading_chunks_takes_time_in_proportion(size: int) -> None:
+    """Twice the bytes are looked at for twice the body, whatever its cuts and chunks."""
+
+    def looked(chunks: int) -> int:
+        reader = Counted()
+        fed(reader, cut(b"1;abcdefgh\r\nx\r\n" * chunks + b"0\r\n\r\n", size))
+        return reader.looked
+
+    assert looked(2000) <= 2.1 * looked(1000)
