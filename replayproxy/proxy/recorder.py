@@ -19,6 +19,7 @@ from replayproxy.core.redaction import Redactor
 from replayproxy.errors import UpstreamError, UpstreamTimeout
 from replayproxy.model import Chunk, Chunks, End, Ending, Head, Key, Leg, Request, Response
 from replayproxy.ports import Archive, Clock, Listener, Piece, Upload
+from replayproxy.proxy.starvation import Starvation
 from replayproxy.proxy.tally import Tally
 
 PIECE_BYTES = 64 * 1024
@@ -54,6 +55,7 @@ class Recorder:
         self._running: dict[Tape, int] = {}
         """When each is to let go; the next one first."""
         self.stopping = False
+        self.starvation = Starvation(clock)
 
     def tape(self, request: Request, *, scope: str = "", key: Key | None = None) -> Tape:
         """A tape for the answer to this request. Use it as a context manager."""
@@ -70,7 +72,14 @@ class Recorder:
         return True
 
     async def run(self) -> None:
-        """Let go of what streams in flight have said, until cancelled."""
+        """Let go of what streams in flight have said, until cancelled; meanwhile measure how late we are scheduled."""
+        self.starvation.start()
+        try:
+            await self._let_go_in_turns()
+        finally:
+            self.starvation.stop()
+
+    async def _let_go_in_turns(self) -> None:
         while True:
             now = self._clock.now()
             await self._clock.sleep_until(next(iter(self._running.values()), now + PIECE_NANOSECONDS))
@@ -115,16 +124,22 @@ class Tape:
         self._end: End | None = None
         self._lost = False
         self._legs: tuple[Leg, ...] = ()
+        self._client_left = False
+        self._starved = 0
         self.stalled = 0
 
     def __enter__(self) -> Self:
         self._recorder.will_let_go(self)
+        self._delay = self._recorder.starvation.begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._recorder._running.pop(self, None)
+        self._starved = self._recorder.starvation.end(self._delay)
+        # A handler is cancelled when its client leaves, and when we stop; the answer may be whole all the same.
+        self._client_left = isinstance(error, asyncio.CancelledError) and not self._recorder.stopping
         if self._end is None:
             self._end = End(self._recorder._clock.now() - self._started, self._ending_by(error))
         self._recorder._tally.endings[self._end.ending.name.lower()] += 1
@@ -262,6 +277,8 @@ class Tape:
             scope=self._scope,
             stalled=self.stalled,
             legs=self._legs,
+            starved=self._starved,
+            client_left=self._client_left,
         )
         if not self._recorder.archive.keep(piece):
             self._lose("queue full")

@@ -117,6 +117,7 @@ def test_how_a_broken_answer_ended(
     record(studio, studio.tape(path), head, chunks, last)
     (piece,) = studio.archive.pieces
     assert piece.end == End((len(chunks) + 1) * MILLISECOND, ending)
+    assert piece.client_left == (last is leave)
     assert [chunk.data for chunk in piece.chunks] == chunks
     assert piece.head == (None if head is None else Head(0, 200, head))
     assert studio.tally.endings == {ending.name.lower(): 1}
@@ -136,7 +137,7 @@ def test_who_is_cut_by_our_own_stopping(chunks: list[bytes], last: Callable[[], 
     studio = Studio()
     studio.recorder.stopping = True
     record(studio, studio.tape(), SSE, chunks, last)
-    assert [piece.end.ending for piece in studio.archive.pieces if piece.end] == [ending]
+    assert [(piece.end.ending, piece.client_left) for piece in studio.archive.pieces if piece.end] == [(ending, False)]
 
 
 @pytest.mark.parametrize("ending", list(Ending))
