@@ -18,6 +18,7 @@ from replayproxy.cli.judging.verdict import Demands
 from replayproxy.cli.matching import matching, rules_asked
 from replayproxy.cli.options import AdminPort, Duration, Size, Speed, all_of, option
 from replayproxy.cli.printing.units import plural
+from replayproxy.cli.priority import run_at
 from replayproxy.cli.redacting import redacting, rules_from
 from replayproxy.core.latency import Latency
 from replayproxy.core.pd import PROTOCOLS
@@ -109,6 +110,11 @@ pacing = all_of(
 @listening
 @upstream_timeouts
 @recording
+@option(
+    "--rt-priority",
+    type=click.IntRange(1, 99),
+    help="Run before everything ordinary (SCHED_FIFO), where permitted: an engine on the same cores starves us.",
+)
 @redacting
 @matching
 def record(cassette: Path, upstream: str | None, **options: Any) -> int:
@@ -211,6 +217,8 @@ def _serve(
     if options["log_format"] == "json":
         _log_as_json()
     settings = settings_from(mode, cassettes, options, upstream)
+    if options.get("rt_priority") is not None:
+        run_at(options["rt_priority"])
     if simulation is not None:
         settings = replace(settings, simulation=simulation)
 
