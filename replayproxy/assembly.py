@@ -124,7 +124,7 @@ class App:
             settings.mode,
             replaying.on_miss,
             clock=self.clock,
-            player=Player(self.clock, self._pace(), self.tally),
+            player=Player(self.clock, self._pace(), self.tally, stall=round(replaying.stall * 1e9)),
             tally=self.tally,
             misses=self.misses,
             matcher=matcher,
@@ -398,6 +398,7 @@ class App:
     async def stop(self, drain: float | None = None) -> None:
         """Take no more requests, let answers finish, mark those that could not, write, seal."""
         self._draining = True
+        self.proxy.player.release()
         await self.server.drain(self.settings.listen.drain if drain is None else drain)
         if self.recorder is not None:
             self.recorder.stopping = True

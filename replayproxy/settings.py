@@ -9,6 +9,7 @@ from replayproxy.core.latency import Latency
 from replayproxy.core.matching import Rules
 from replayproxy.core.policy import Mode, OnMiss, looks_for_recordings
 from replayproxy.core.sequence import AtEnd
+from replayproxy.core.timing import STALL
 from replayproxy.errors import SettingsError
 
 QUEUE_BYTES = 256 * 1024 * 1024
@@ -51,12 +52,13 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Replaying:
-    """How to replay. `speed` None: as fast as possible."""
+    """How to replay. `speed` None: as fast as possible. `stall` is in seconds, see `STALL`."""
 
     speed: float | None = None
     at_end: AtEnd = AtEnd.CYCLE
     on_miss: OnMiss = OnMiss.REFUSE
     allow_incomplete: bool = False
+    stall: float = STALL
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from replayproxy.core.latency import Latency
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
+from replayproxy.core.timing import STALL
 from replayproxy.settings import QUEUE_BYTES, Listen, Pair, Recording, Replaying, Settings, Simulation
 
 PORT = click.IntRange(0, 65535)
@@ -100,6 +101,12 @@ recording = all_of(
 pacing = all_of(
     option("--speed", type=Speed(), default="max", help="max, 1 as recorded, 2 twice as fast."),
     option("--allow-incomplete", is_flag=True, help="Also play answers that had broken; they break at the same byte."),
+    option(
+        "--stall",
+        type=Duration(),
+        default=f"{STALL:g}s",
+        help="Hold an answer whose client had left open for so long; then it ends uncleanly.",
+    ),
 )
 
 
@@ -282,6 +289,7 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
             at_end=AtEnd(options.get("at_end", "cycle")),
             on_miss=OnMiss(options.get("on_miss", "refuse")),
             allow_incomplete=options.get("allow_incomplete", False),
+            stall=options.get("stall", STALL),
         ),
     )
 
@@ -305,11 +313,12 @@ def _pair_from(options: dict[str, Any]) -> Pair | None:
 def _last_words(app: App) -> int:
     """What became of it, to stderr; and the exit code."""
     if app.writer is not None:
-        broken = sum(count for name, count in app.tally.endings.items() if name != "complete")
+        left = app.tally.endings["client_left"]
+        broken = sum(app.tally.endings.values()) - app.tally.endings["complete"] - left
         dropped = sum(app.writer.dropped.values())
         click.echo(
-            f"replayproxy: recorded {plural(app.writer.recorded, 'exchange')} ({broken} incomplete, {dropped} dropped)"
-            f" onto {', '.join(map(str, app.onto))}",
+            f"replayproxy: recorded {plural(app.writer.recorded, 'exchange')} ({left} client_left, {broken} incomplete,"
+            f" {dropped} dropped) onto {', '.join(map(str, app.onto))}",
             err=True,
         )
         if app.trouble is not None:

@@ -1,7 +1,7 @@
 """Read the dialects that vLLM speaks: chat, completions, responses (OpenAI) and messages (Anthropic).
 
-Reading only, for statistics and people and to know whether a stream had said everything; and the error envelope that
-clients expect of us. Nothing here touches what is passed on, and nothing here fails: what cannot be read is simply not
+Reading only, for statistics and people; and the error envelope that clients expect of us. Which event ends a stream is
+known to `stream_end`. Nothing here touches what is passed on, and nothing here fails: what cannot be read is simply not
 known.
 """
 
@@ -18,8 +18,11 @@ from replayproxy.core.coding import decoded, decoded_chunks
 from replayproxy.core.sse import Decoder, Event, events_of
 from replayproxy.model import Headers, Request, Response
 
-TAIL = 2 * 1024
-"""Bytes at the end of a stream in which usage and finish reason are looked for: vLLM's last four events are 1.5 KiB."""
+ENDING = 4
+"""Events at the end of a stream in which usage and finish reason are looked for: vLLM's last four have them."""
+
+SHORT = 2 * 1024
+"""Bytes from the end in which they usually stand; if not, twice as many are looked at, and so on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,33 +60,6 @@ def parsed(body: bytes) -> dict[str, Any]:
 def is_event_stream(fields: Headers) -> bool:
     """Whether an answer is a stream of server-sent events."""
     return (headers.get(fields, "content-type") or "").partition(";")[0].strip().lower() == "text/event-stream"
-
-
-def terminal(path: str) -> bytes | None:
-    """The bytes that must stand in a whole stream's last event at this endpoint; None where no rule is known.
-
-    An EOF-delimited stream cut by a reset looks complete to HTTP; only this tells.
-    """
-    if path.endswith("/completions"):
-        return b"data: [DONE]"
-    if path.endswith("/messages"):
-        return b'"message_stop"'
-    if path.endswith("/responses"):
-        return b'"response.'
-    return None
-
-
-def said_everything(path: str, tail: bytes) -> bool | None:
-    """Whether the end of a stream carries the endpoint's terminal event; None where no rule is known."""
-    mark = terminal(path)
-    if mark is None:
-        return None
-    if mark == b'"response.':
-        return any(f'"response.{end}"'.encode() in tail for end in ("completed", "failed", "incomplete"))
-    if mark.startswith(b"data:"):
-        # A line of its own: within a JSON string there is no line feed, so content that says it does not count.
-        return any(line.rstrip() == mark for line in tail.split(b"\n"))
-    return mark in tail  # within a JSON string its quotes are escaped
 
 
 # One event, one body
@@ -184,7 +160,7 @@ def facts_of(request: Request, response: Response) -> Facts:
         prompt, completion, cached = _usage(body)
         transfer = transfer_of(asked, body)
         return Facts(name, bool(asked.get("stream")), prompt, completion, cached, _finish(body), transfer=transfer)
-    ends = [_read(event) for event in events_of([_ending_of(decoded(response))])]
+    ends = _ending_of(decoded(response))
     first, first_content = _beginning_of(response)
     usage: tuple[int | None, ...] = (None, None, None)
     for value in (first, *ends):
@@ -235,12 +211,19 @@ def _beginning_of(response: Response) -> tuple[dict[str, Any], int | None]:
     return first or {}, None
 
 
-def _ending_of(body: bytes) -> bytes:
-    """The last 2 KiB, and all of the last four events: at its end `/responses` says the whole answer again."""
-    start = len(body)
-    for _ in range(5):  # one blank line after each of the four, one before
-        start = body.rfind(b"\n\n", 0, max(0, start))
-    return body[max(0, min(start, len(body) - TAIL)) :]
+def _ending_of(body: bytes) -> list[dict[str, Any]]:
+    """The last four events with JSON in them, or all there are.
+
+    Read from further and further back, in all from twice the bytes that are needed: at its end `/responses` says the
+    whole answer again, and a server may send comments for as long as the client stays.
+    """
+    size = SHORT
+    while True:
+        # The first one may be the rest of an event that began before: then it is no JSON, and does not count.
+        values = [value for event in events_of([body[-size:]]) if (value := _read(event))]
+        if len(values) >= ENDING or size >= len(body):
+            return values
+        size *= 2
 
 
 def _last(values: Iterable[str | None]) -> str | None:

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from replayproxy.model import Timeline
 
+STALL = 30.0
+"""Seconds that an answer is held open whose recorded client had left in the middle. Longer than any client needs to
+leave again where it did; shorter than the 60 s after which proxies (nginx, AWS) and tests usually give up on a silent
+stream, so that a client which does not leave sees our unclean end and not somebody's time-out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:

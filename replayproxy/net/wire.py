@@ -25,7 +25,8 @@ import httptools
 
 from replayproxy.core import headers as fields_of
 from replayproxy.core.answers import fault_in_head, has_body
-from replayproxy.core.openai import is_event_stream, said_everything
+from replayproxy.core.openai import is_event_stream
+from replayproxy.core.stream_end import StreamEnd
 from replayproxy.errors import ReplayProxyError, UpstreamError, UpstreamGarbled, UpstreamTimeout
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Request
 from replayproxy.ports import Listener
@@ -39,8 +40,6 @@ MOST_EARLY = 1024
 
 EARLY_BYTES = 256 * 1024
 """Their bytes."""
-
-_TAIL = 2048  # bytes of an EOF-delimited stream that are kept to look for its terminal event
 
 
 class State(Enum):
@@ -105,7 +104,7 @@ class Wire(asyncio.Protocol):
         self._early_bytes = 0
         self._part: bytes | None = None
         self._within_chunk = False
-        self._tail = b""
+        self._stream_end: StreamEnd | None = None
         self._end = None
         self._at = 0
         self._paused = False
@@ -204,8 +203,11 @@ class Wire(asyncio.Protocol):
         return self._now() if self._paused else self._heard
 
     def time_out(self, message: str) -> None:
-        """The server was silent for too long."""
-        self._fail(UpstreamTimeout(message), Ending.TIMEOUT)
+        """The server was silent for too long; a stream that has come to its end, and only stays open, is whole."""
+        if self._stream_end is not None and self._stream_end.ended:
+            self._finish(Ending.COMPLETE)
+        else:
+            self._fail(UpstreamTimeout(message), Ending.TIMEOUT)
         self.close()
 
     def close(self) -> None:
@@ -317,7 +319,8 @@ class Wire(asyncio.Protocol):
             self._refuse(str(fault))
         self._status = status
         self._keep_alive = self._parser.should_keep_alive()
-        self._event_stream = is_event_stream(fields)
+        if self._framing == "eof" and is_event_stream(fields):
+            self._stream_end = StreamEnd(self._path, fields)
         self.state = State.EARLY if self.state is State.SENDING else State.ANSWERING
         if not self._head.done():
             self._head.set_result(Head(self._at, status, fields))
@@ -333,8 +336,8 @@ class Wire(asyncio.Protocol):
             # Whether this read ends the HTTP chunk is known in the next callback of the parser, or not in this read.
             self._part = data
             return
-        if self._framing == "eof":
-            self._tail = (self._tail + data)[-_TAIL:]
+        if self._stream_end is not None:
+            self._stream_end.feed(data)
         self._give(Chunk(self._at, data))
 
     def on_chunk_complete(self) -> None:
@@ -387,10 +390,10 @@ class Wire(asyncio.Protocol):
             )
             return
         whole = self._framing == "eof" and not cut
-        if self._framing == "eof" and self._event_stream:
-            # A reset after an EOF-delimited stream looks like its end: only the terminal event tells.
-            said = said_everything(self._path, self._tail)
-            whole = whole if said is None else said
+        if self._stream_end is not None:
+            # Where closing is the end of the body, a server that dies looks like one that has finished (and its kernel
+            # may reset a connection that is done): only the event that ends the stream tells.
+            whole = self._stream_end.ended or (whole and not self._stream_end.must_end)
         self._keep_alive = False
         self._finish(Ending.COMPLETE if whole else Ending.UPSTREAM_CUT)
 

@@ -52,8 +52,9 @@ class Miss:
                 )
             case "incomplete_only":
                 return (
-                    f"{what} was recorded {_times(self.recorded)}, but the stream had broken: record it again, or"
-                    " replay with --allow-incomplete to get it with its break."
+                    f"{what} was recorded {_times(self.recorded)}, but no answer can be played: the upstream or the"
+                    " proxy broke it off, or the client left before it began. Record it again, or replay with"
+                    " --allow-incomplete to get what there is, with its break."
                 )
             case "unsupported":
                 return (

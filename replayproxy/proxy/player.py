@@ -1,23 +1,38 @@
-"""Play a recorded answer, on time. Deadlines are absolute; what is late goes out at once and is counted."""
+"""Play a recorded answer, on time. Deadlines are absolute; what is late goes out at once and is counted.
+
+head, chunks ──▶ the end that was recorded          complete, or broken as it was
+             ──▶ held open ──▶ the client leaves    where the recorded client had left in the middle
+                           ──▶ an unclean end       where this one does not, or the app stops
+"""
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from dataclasses import replace
 
 from replayproxy.core.timing import Pace
-from replayproxy.model import Chunk, End, Head, Response, Timeline
+from replayproxy.model import Chunk, End, Ending, Head, Response, Timeline
 from replayproxy.ports import Clock, Listener
 from replayproxy.proxy.tally import Tally
 
 
 class Player:
-    """Plays responses at one pace."""
+    """Plays responses at one pace.
 
-    def __init__(self, clock: Clock, pace: Pace, tally: Tally) -> None:
+    `stall` is how long, in ns, an answer is held open whose recorded client had left.
+    """
+
+    def __init__(self, clock: Clock, pace: Pace, tally: Tally, *, stall: int = 0) -> None:
         self._clock = clock
         self._pace = pace
         self._tally = tally
+        self._stall = stall
+        self._released = asyncio.Event()
+
+    def release(self) -> None:
+        """End what is held open, and hold nothing any more: the app stops, and must not wait for clients to leave."""
+        self._released.set()
 
     async def play(self, response: Response, listener: Listener, started: int) -> None:
         """Play the whole response; `started` is when the request was complete."""
@@ -25,7 +40,7 @@ class Player:
         if due is None:
             await listener.head(Head(0, response.status, response.headers))
             listener.burst(response)
-            await listener.end(End(0, response.ending))
+            await self._end(listener, End(0, response.ending))
             return
         await self._until(started + due.head)
         await listener.head(Head(due.head, response.status, response.headers))
@@ -54,7 +69,28 @@ class Player:
             if listener.congested:
                 await listener.ready()
         await self._until(started + due.end)
-        await listener.end(End(due.end, response.ending))
+        await self._end(listener, End(due.end, response.ending))
+
+    async def _end(self, listener: Listener, end: End) -> None:
+        if end.ending is Ending.CLIENT_LEFT:
+            await self._hold()
+        await listener.end(end)
+
+    async def _hold(self) -> None:
+        """Wait until the client leaves, which cancels this; or the patience ends, or the app stops.
+
+        What would have come next is not known: the client that was recorded did not stay for it. One that leaves at
+        the same place sees no difference; one that stays must not take for whole what is not.
+        """
+        waiting = [
+            asyncio.ensure_future(self._clock.sleep_until(self._clock.now() + self._stall)),
+            asyncio.ensure_future(self._released.wait()),
+        ]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waiting:
+                one.cancel()
 
     async def _until(self, due: int) -> None:
         now = self._clock.now()

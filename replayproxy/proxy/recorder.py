@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import Self
 
 from replayproxy.core import headers
-from replayproxy.core.openai import is_event_stream, said_everything
+from replayproxy.core.openai import is_event_stream
 from replayproxy.core.redaction import Redactor
+from replayproxy.core.stream_end import StreamEnd, end_of
 from replayproxy.errors import UpstreamError, UpstreamTimeout
 from replayproxy.model import Chunk, Chunks, End, Ending, Head, Key, Leg, Request, Response
 from replayproxy.ports import Archive, Clock, Listener, Piece, Upload
@@ -120,7 +121,7 @@ class Tape:
         self._body = bytearray()
         self._cuts: list[int] = []
         self._times: list[int] = []
-        self._said = b""
+        self._stream_end: StreamEnd | None = None
         self._end: End | None = None
         self._lost = False
         self._legs: tuple[Leg, ...] = ()
@@ -152,17 +153,12 @@ class Tape:
             return Ending.UPSTREAM_CUT
         if error is not None and not isinstance(error, asyncio.CancelledError):
             return Ending.PROXY_CRASHED  # nobody's fault but ours
-        # Some clients hang up at [DONE] and do not wait for the last-chunk: the server had said everything.
-        if self._head is not None and is_event_stream(self._head.headers) and self._has_said_everything():
-            return Ending.COMPLETE
+        # Some clients hang up at the last event and do not wait for the last-chunk: the server had said everything.
+        if self._stream_end is not None:
+            self._stream_end.feed(bytes(self._body))
+            if self._stream_end.ended:
+                return Ending.COMPLETE
         return Ending.PROXY_STOPPED if self._recorder.stopping else Ending.CLIENT_LEFT
-
-    def _has_said_everything(self) -> bool:
-        return said_everything(self._asked.path, self._said + self._last()) is True
-
-    def _last(self) -> bytes:
-        """The last four chunks, in which a stream says that it is over."""
-        return bytes(self._body[len(self._body) - sum(self._cuts[-4:]) :])
 
     # Hearing
 
@@ -188,6 +184,8 @@ class Tape:
 
     async def head(self, head: Head) -> None:
         """Keep status and the field lines that may be kept."""
+        if is_event_stream(head.headers):
+            self._stream_end = StreamEnd(self._asked.path, head.headers)
         self._head = self._veil.head(head)
 
     def chunk(self, chunk: Chunk) -> None:
@@ -209,12 +207,20 @@ class Tape:
         """Keep a leg, in the order in which they began, with the field lines that may be kept."""
         asked, said = leg.request, leg.response
         asked = replace(asked, headers=headers.stored_of_request(asked.headers, self._recorder.compared))
-        stopped = self._recorder.stopping and said.ending is Ending.CLIENT_LEFT
-        ending = Ending.PROXY_STOPPED if stopped else said.ending
+        ending = self._ending_of_leg(leg)
         said = replace(said, headers=headers.stored_of_answer(said.headers), ending=ending)
         known = self._redactor.credentials(self._asked, leg.request, answered=leg.response.headers)
         kept = replace(leg, request=self._redactor.request(asked, known), response=self._redactor.response(said, known))
         self._legs = tuple(sorted((*self._legs, kept), key=lambda one: one.started))
+
+    def _ending_of_leg(self, leg: Leg) -> Ending:
+        """As `_ending_by` says of the whole: a leg is given up where the client leaves, and where we stop."""
+        said = leg.response
+        if said.ending is not Ending.CLIENT_LEFT:
+            return said.ending
+        if is_event_stream(said.headers) and end_of(leg.request.path, said).ended:
+            return Ending.COMPLETE
+        return Ending.PROXY_STOPPED if self._recorder.stopping else Ending.CLIENT_LEFT
 
     async def end(self, end: End) -> None:
         """Keep how it ended."""
@@ -226,13 +232,14 @@ class Tape:
         """Hand over what was heard since the last time; not to an archive that is waited for."""
         if not self._cuts or self._end is not None or self.congested:
             return
-        self._said = self._last()
         if decided := self._decided(self._heard()):
             self._hand_over(self._head, decided)
 
     def _heard(self) -> Chunks:
         """What was heard since the last time."""
         heard = Chunks(bytes(self._body), self._cuts, self._times)
+        if self._stream_end is not None and self._end is None:
+            self._stream_end.feed(heard.body)
         self._body.clear()
         self._cuts, self._times = [], []
         return heard

@@ -22,7 +22,7 @@ MODES = ("none", "once", "new_episodes", "all", "rewrite")
 LAYOUTS = ("test", "module")
 UNUSED = ("ignore", "warn", "fail")
 ASKED = (
-    *("mode", "upstream", "speed", "match", "match_ignore", "match_normalise", "match_header", "redact"),
+    *("mode", "upstream", "speed", "stall", "match", "match_ignore", "match_normalise", "match_header", "redact"),
     *("at_end", "on_miss"),
 )
 """What a marker or the fixture `replayproxy_config` may say."""
@@ -36,11 +36,15 @@ class Unusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What counts for one test. `speed` None: as fast as possible. `match` None: by the cassette's own rules."""
+    """What counts for one test. `speed` None: as fast as possible. `match` None: by the cassette's own rules.
+
+    `stall` is how many seconds an answer is held open whose recorded client had left.
+    """
 
     mode: str = "none"
     upstream: str | None = None
     speed: float | None = None
+    stall: float = 30.0  # as core.timing.STALL: a run that does not use this plugin imports nothing of ours
     match: str | None = None
     match_ignore: tuple[str, ...] = ()
     match_normalise: tuple[str, ...] = ()
@@ -67,6 +71,7 @@ def add_options(parser: pytest.Parser) -> None:
     option("allow-record", "Record also where the variable CI is set.", action="store_true")
     option("layout", "A cassette for each test, or for each module.", choices=LAYOUTS)
     option("speed", "max (default), 1 as recorded, 2 twice as fast.", metavar="X")
+    option("stall", "Seconds that an answer whose client had left is held open (30).", metavar="SECONDS")
     option("unused", "What follows when recordings were asked for by nobody.", choices=UNUSED)
     option("report", "Write what became of the run here, as JSON.", metavar="FILE")
     option("block-network", "Tests reach nothing but this machine.", action="store_true", default=None)
@@ -82,6 +87,7 @@ def add_options(parser: pytest.Parser) -> None:
     twin("allow_record", "Record also where CI is set", type="bool", default=False)
     twin("layout", "test or module", default="test")
     twin("speed", "max, or a factor", default="max")
+    twin("stall", "Seconds that an answer whose client had left is held open", default="30")
     twin("unused", "ignore, warn or fail", default="warn")
     twin("report", "A file for the report", default="")
     twin("block_network", "Tests reach nothing but this machine", type="bool", default=False)
@@ -101,6 +107,7 @@ def check(config: pytest.Config) -> None:
         one_of("layout", of_run(config, "layout"), LAYOUTS)
         one_of("unused", of_run(config, "unused"), UNUSED)
         speed_of(of_run(config, "speed"))
+        seconds_of("stall", of_run(config, "stall"))
         if file := of_run(config, "report"):
             refuse_cassette(report_path(config, file), "--replayproxy-report")
     except (Unusable, SettingsError) as error:
@@ -139,6 +146,7 @@ def choose(config: pytest.Config, marker: Mapping[str, Any], fixture: Mapping[st
         mode=one_of("mode", chosen("mode"), MODES),
         upstream=chosen("upstream") or None,
         speed=speed_of(chosen("speed")),
+        stall=seconds_of("stall", chosen("stall")),
         match=match if match is None else one_of("match", match, ("default", "exact")),
         match_ignore=tuple(narrowest("match_ignore", ())),
         match_normalise=tuple(narrowest("match_normalise", ())),
@@ -167,6 +175,17 @@ def speed_of(said: object) -> float | None:
     if not 0 < speed < float("inf"):
         raise Unusable(f"speed is {said!r}: use max, 1 as recorded, 2 twice as fast")
     return speed
+
+
+def seconds_of(name: str, said: object) -> float:
+    """A number of seconds, 0 or more. Raises `Unusable`."""
+    try:
+        seconds = float(str(said).removesuffix("s"))
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise Unusable(f"{name} is {said!r}: use a number of seconds, such as 30 or 0.5")
+    return seconds
 
 
 def may_record(config: pytest.Config) -> bool:

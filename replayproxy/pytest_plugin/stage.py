@@ -46,7 +46,7 @@ def replaying(cassette: Path, choice: Choice) -> Settings:
         choice.upstream if choice.on_miss != "refuse" else None,
         match=_rules(choice),
         listen=_LISTEN,
-        replaying=Replaying(choice.speed, AtEnd(choice.at_end), OnMiss(choice.on_miss)),
+        replaying=Replaying(choice.speed, AtEnd(choice.at_end), OnMiss(choice.on_miss), stall=choice.stall),
     )
 
 
@@ -63,7 +63,7 @@ def recording(onto: Path, played: tuple[Path, ...], choice: Choice, salt: bytes 
         listen=_LISTEN,
         redact=rules_from(choice.redact) if choice.redact else None,
         recording=Recording(on_full="block", onto=onto, salt=salt),
-        replaying=Replaying(choice.speed),
+        replaying=Replaying(choice.speed, stall=choice.stall),
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openai.types import CompletionUsage
 
 from replayproxy.core import openai
-from replayproxy.core.openai import Facts, facts_of, said_everything, text_in, text_of
+from replayproxy.core.openai import Facts, facts_of, text_in, text_of
 from replayproxy.core.sse import Event
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Request, Response
 
@@ -110,9 +110,17 @@ def test_facts_of_long_streams() -> None:
 def test_facts_of_a_stream_whose_last_event_is_long(end: bytes) -> None:
     """`/responses` ends with the whole answer in one event, which may be longer than the tail that is looked at."""
     *events, last = (orjson.loads(chunk.data.split(b"data: ")[1]) for chunk in RESPONSES.chunks())
-    last["response"]["output"] = [{"content": [{"text": "x" * 3 * openai.TAIL}]}]
+    last["response"]["output"] = [{"content": [{"text": "x" * 3 * openai.SHORT}]}]
     facts = facts_of(asked(), streamed(*events, last, b"[DONE]", end=end))
     assert facts == Facts("m", True, 7, 3, 4, "completed", 2)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_facts_of_a_stream_that_goes_on_in_comments(end: bytes) -> None:
+    """Comments may follow the last event for as long as the client stays; they are no events."""
+    body = CHAT.body.replace(b"\n", end) + (b": ping" + end + end) * openai.SHORT
+    response = Response.of(Head(0, 200, STREAM), [Chunk(9, body)], End(99, Ending.COMPLETE))
+    assert facts_of(asked(), response) == Facts("m", True, 7, 3, 4, "stop", 9)
 
 
 BODIES: dict[str, tuple[dict[str, Any], str, Facts]] = {
@@ -194,26 +202,6 @@ def test_an_event_has_the_time_of_the_chunk_that_completed_it() -> None:
     ]
 
 
-ENDINGS: list[tuple[str, bytes, bool | None]] = [
-    ("/v1/chat/completions", b"data: {}\n\ndata: [DONE]\n\n", True),
-    ("/v1/completions", b"data: {}\n\n", False),
-    ("/v1/messages", b'event: message_stop\ndata: {"type":"message_stop"}\n\n', True),
-    ("/v1/messages", b'data: {"type":"message_delta"}\n\n', False),
-    ("/v1/responses", b'data: {"type":"response.completed"}\n\n', True),
-    ("/v1/responses", b'data: {"type":"response.failed"}\n\n', True),
-    ("/v1/responses", b'data: {"type":"response.incomplete"}\n\n', True),
-    ("/v1/responses", b'data: {"type":"response.created"}\n\n', False),
-    ("/v1/audio/speech", b"", None),
-]
-
-
-@pytest.mark.parametrize(("path", "tail", "whole_stream"), ENDINGS)
-def test_whether_a_stream_said_everything(path: str, tail: bytes, whole_stream: bool | None) -> None:
-    """A stream that a reset cut looks complete to HTTP; its terminal event tells. None: no rule for this path."""
-    assert said_everything(path, tail) is whole_stream
-    assert (openai.terminal(path) is None) is (whole_stream is None)
-
-
 @pytest.mark.parametrize(
     ("media", "stream"),
     [
@@ -283,11 +271,3 @@ def test_the_error_envelope_is_openai_s() -> None:
 def test_our_usage_is_theirs() -> None:
     """The usage of these tests is one that the openai package accepts."""
     assert CompletionUsage.model_validate(USAGE).total_tokens == 10
-
-
-def test_content_that_says_done_is_not_the_end() -> None:
-    """`data: [DONE]` ends a stream as a line of its own, and not within a JSON string."""
-    said = b'data: {"choices":[{"delta":{"content":"data: [DONE]"}}]}\n\n'
-    assert openai.said_everything("/v1/chat/completions", said) is False
-    assert openai.said_everything("/v1/chat/completions", said + b"data: [DONE]\n\n") is True
-    assert openai.said_everything("/v1/chat/completions", said + b"data: [DONE]\r\n\r\n") is True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from replayproxy.core.timing import STALL
+from replayproxy.pytest_plugin.options import Choice
 from tests.plugin.suites import Suite
 
 ASKS = """
@@ -299,7 +301,9 @@ def test_pytest_pays_nothing_without_it(suite: Suite) -> None:
     assert "replayproxy" not in ran.stdout.str().partition("plugins:")[2].partition("\n")[2]
 
 
-@pytest.mark.parametrize("said", ['mode="nonne"', 'spede="max"', "speed=0", 'at_end="begin"', 'match="loose"'])
+@pytest.mark.parametrize(
+    "said", ['mode="nonne"', 'spede="max"', "speed=0", "stall=-1", 'at_end="begin"', 'match="loose"']
+)
 def test_what_a_marker_says_wrong_is_told(suite: Suite, said: str) -> None:
     """A sentence, not a traceback."""
     suite.tests(test_chat=f"@pytest.mark.replayproxy({said})\ndef test_asks(replayproxy): ...")
@@ -307,3 +311,8 @@ def test_what_a_marker_says_wrong_is_told(suite: Suite, said: str) -> None:
     ran.assert_outcomes(errors=1)
     assert "Traceback" not in ran.stdout.str()
     ran.stdout.fnmatch_lines(["replayproxy: *"])
+
+
+def test_an_answer_is_held_open_for_as_long_as_elsewhere() -> None:
+    """The plugin says the default again, because it must not import it."""
+    assert Choice().stall == STALL

@@ -46,8 +46,9 @@ EXPLAINED: list[tuple[Miss, str]] = [
     ),
     (
         Miss("incomplete_only", CHAT, "rp1:00", recorded=3, asked=1),
-        "replayproxy: POST /v1/chat/completions was recorded 3 times, but the stream had broken: record it again, or"
-        " replay with --allow-incomplete to get it with its break.",
+        "replayproxy: POST /v1/chat/completions was recorded 3 times, but no answer can be played: the upstream or the"
+        " proxy broke it off, or the client left before it began. Record it again, or replay with --allow-incomplete to"
+        " get what there is, with its break.",
     ),
     (
         Miss("unsupported", CHAT, "rp1:00"),

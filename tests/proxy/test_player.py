@@ -10,7 +10,7 @@ from replayproxy.core.timing import Pace
 from replayproxy.model import Chunk, End, Ending, Head, Response
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.tally import LATENESS_BOUNDS, Tally
-from tests.fakes import MILLISECOND, SSE, HearingListener, ManualClock, answer
+from tests.fakes import MILLISECOND, SSE, HearingListener, ManualClock, answer, turns
 
 START = 100 * MILLISECOND
 BEAT = answer(
@@ -25,12 +25,20 @@ BEAT = answer(
 class Stage:
     """A player, a listener, and a clock at `START`."""
 
-    def __init__(self, speed: float | None, *, congested_after: tuple[int, ...] = (), pause: int = 0) -> None:
-        self.clock = ManualClock(START)
+    def __init__(
+        self,
+        speed: float | None,
+        *,
+        congested_after: tuple[int, ...] = (),
+        pause: int = 0,
+        stall: int = 0,
+        clock: ManualClock | None = None,
+    ) -> None:
+        self.clock = clock or ManualClock(START)
         self.tally = Tally()
         self.log: list[str] = []
         self.listener = HearingListener(self.log, self.clock, congested_after=congested_after, pause=pause)
-        self.player = Player(self.clock, Pace(speed), self.tally)
+        self.player = Player(self.clock, Pace(speed), self.tally, stall=stall)
 
     def play(self, response: Response, started: int = START) -> list[str]:
         """What the listener heard, and when (in ms)."""
@@ -164,3 +172,71 @@ def test_a_pace_is_for_all_answers_of_a_player() -> None:
     stage.play(one)
     stage.play(one, started=stage.clock.now())
     assert [line for line in stage.log if line.endswith(" a")] == ["101 client hears a", "102 client hears a"]
+
+
+# An answer whose client had left
+
+LEFT = answer((10 * MILLISECOND, b"so far"), end=15 * MILLISECOND, ending=Ending.CLIENT_LEFT)
+STALL = 30_000 * MILLISECOND
+
+
+class StandingClock(ManualClock):
+    """Time does not go on."""
+
+    async def sleep_until(self, at: int) -> None:
+        """Wait for ever, unless that has passed."""
+        if at > self.now():
+            await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(("speed", "until"), [(None, 30_100), (1, 30_115), (2, 30_107)])
+def test_an_answer_whose_client_had_left_is_held_open_and_then_ends_uncleanly(speed: float | None, until: int) -> None:
+    """From where it breaks off, for as long as `--stall` says: whoever stays must not take it for whole."""
+    stage = Stage(speed, stall=STALL)
+    log = stage.play(LEFT)
+    assert log[-1] == f"{until} client hears the end: CLIENT_LEFT"
+    assert [item.data for item in stage.listener.heard if isinstance(item, Chunk)] == [b"so far"]
+
+
+@pytest.mark.parametrize("ending", [ending for ending in Ending if ending is not Ending.CLIENT_LEFT])
+def test_nothing_else_is_held(ending: Ending) -> None:
+    """What was whole ends, and what broke off breaks off."""
+    stage = Stage(None, stall=STALL)
+    assert stage.play(answer((1, b"half"), ending=ending))[-1] == f"100 client hears the end: {ending.name}"
+
+
+@pytest.mark.parametrize("released", ["before", "while it is held"])
+@pytest.mark.parametrize("speed", [None, 1])
+def test_an_app_that_stops_does_not_wait_for_what_is_held(speed: float | None, released: str) -> None:
+    """Nor is anything held from then on."""
+    stage = Stage(speed, stall=STALL, clock=StandingClock(START + 20 * MILLISECOND))
+
+    async def play() -> None:
+        if released == "before":
+            stage.player.release()
+        playing = asyncio.create_task(stage.player.play(LEFT, stage.listener, START))
+        await turns()
+        assert playing.done() == (released == "before")
+        stage.player.release()
+        await playing
+
+    asyncio.run(play())
+    assert stage.log[-1] == "120 client hears the end: CLIENT_LEFT"
+
+
+@pytest.mark.parametrize("speed", [None, 1])
+def test_a_client_that_leaves_again_ends_it(speed: float | None) -> None:
+    """Its handler is cancelled: no end is told, and nothing goes on."""
+    stage = Stage(speed, stall=STALL, clock=StandingClock(START + 20 * MILLISECOND))
+
+    async def play() -> None:
+        playing = asyncio.create_task(stage.player.play(LEFT, stage.listener, START))
+        await turns()
+        playing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await playing
+        await turns()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(play())
+    assert stage.log[-1].endswith("so far")

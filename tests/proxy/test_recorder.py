@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import re
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
@@ -33,6 +34,7 @@ CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/respons
 DONE = b"data: [DONE]\n\n"
 STOPPED = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 COMPLETED = b'event: response.completed\ndata: {"type":"response.completed"}\n\n'
+GZIPPED: Headers = (*SSE, ("content-encoding", "gzip"))
 SALT = b"0123456789abcdef"
 
 
@@ -81,7 +83,14 @@ ENDINGS: list[tuple[str, Headers | None, list[bytes], Callable[[], None], Ending
     (MESSAGES, SSE, [STOPPED], leave, Ending.COMPLETE),
     (MESSAGES, SSE, [DONE], leave, Ending.CLIENT_LEFT),
     (RESPONSES, SSE, [COMPLETED], leave, Ending.COMPLETE),
-    ("/v1/other", SSE, [DONE], leave, Ending.CLIENT_LEFT),
+    ("/v1/other", SSE, [DONE], leave, Ending.COMPLETE),
+    ("/v1/other", SSE, [b"data: 1\n\n"], leave, Ending.CLIENT_LEFT),
+    (CHAT, SSE, [b"data: 1\n\n", b"data:[DO", b"NE]\r\r"], leave, Ending.COMPLETE),
+    (CHAT, SSE, [DONE, *[b": and so on\n\n"] * 9], leave, Ending.COMPLETE),
+    (CHAT, SSE, [b'data: {"error":{"message":"no"}}\n\n'], leave, Ending.COMPLETE),
+    (CHAT, GZIPPED, [gzip.compress(b"data: 1\n\n"), gzip.compress(DONE)], leave, Ending.COMPLETE),
+    (CHAT, GZIPPED, [gzip.compress(b"data: 1\n\n"), gzip.compress(DONE)[:-20]], leave, Ending.CLIENT_LEFT),
+    (RESPONSES, SSE, [COMPLETED.replace(b"}", b',"x":"' + b"y" * 60_000 + b'"}')], leave, Ending.COMPLETE),
     (CHAT, None, [], fail(UpstreamUnreachable("nobody")), Ending.UPSTREAM_CUT),
     (CHAT, None, [], fail(UpstreamGarbled("noise")), Ending.UPSTREAM_CUT),
     (CHAT, None, [], fail(UpstreamTimeout("silent")), Ending.TIMEOUT),

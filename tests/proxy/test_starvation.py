@@ -59,22 +59,28 @@ def test_the_largest_delay_is_kept_with_each_answer(steps: list[tuple[str, int]]
 def test_nothing_is_measured_where_nothing_runs() -> None:
     """No timer is armed before the first answer, nor after the last one, nor where recording has not begun."""
 
-    async def run() -> None:
-        clock = ManualClock()
-        starvation = Starvation(clock)
-        early = starvation.begin()
-        assert starvation._timer is None
-        starvation.start()
-        assert starvation._timer is not None
-        starvation.end(early)
-        assert starvation._timer is None
-        starvation.end(starvation.begin())
-        assert starvation._timer is None
-        starvation.begin()
-        starvation.stop()
-        assert starvation._timer is None
+    async def run() -> list[bool]:
+        starvation = Starvation(ManualClock())
+        armed = []
 
-    asyncio.run(run())
+        def note() -> None:
+            armed.append(starvation._timer is not None)
+
+        early = starvation.begin()
+        note()
+        starvation.start()
+        note()
+        starvation.end(early)
+        note()
+        starvation.end(starvation.begin())
+        note()
+        starvation.begin()
+        note()
+        starvation.stop()
+        note()
+        return armed
+
+    assert asyncio.run(run()) == [False, True, False, False, True, False]
 
 
 def test_the_timer_goes_on_while_an_answer_runs() -> None:

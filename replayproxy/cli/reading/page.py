@@ -13,8 +13,9 @@ from replayproxy.cli.printing.units import count, duration, plural, size
 from replayproxy.cli.reading import body, listing, timeline
 from replayproxy.cli.reading.closeup import Closeup
 from replayproxy.core.coding import decoded
-from replayproxy.core.openai import is_event_stream, parsed, said_everything
+from replayproxy.core.openai import is_event_stream, parsed
 from replayproxy.core.stats import percentile
+from replayproxy.core.stream_end import end_of
 from replayproxy.core.visible import visible_lines
 from replayproxy.model import Leg
 
@@ -157,23 +158,15 @@ def _response(it: Closeup) -> list[Span | str]:
         said.append(f"finish={row['finish']}")
     if is_event_stream(response.headers):
         said.append(f"usage: {'no' if row['completion_tokens'] is None else 'yes'}")
-        name, tail = _last_event(row["path"])
-        whole = said_everything(row["path"], decoded(response)[-tail:])
-        if whole is not None:
-            said.append(f"{name}: {'yes' if whole else 'missing'}")
+        end = end_of(row["path"], response)
+        if end.must_end:
+            said.append(f"{end.dialect.label}: {'yes' if end.ended else 'missing'}")
     if coding := body.content_coding(response.headers):
         said.append(f"content-encoding {coding}")
     if row["stalled"]:
         said.append(f"stalled {row['stalled']}x by a slow client: times are not the server's own")
     sizes = _sizes(len(response.body), it.stored[1] + it.stored[2])
     return [", ".join(said), *sizes]
-
-
-def _last_event(path: str) -> tuple[str, int]:
-    """What a whole stream ends with, and in how many bytes that is found; `/responses` says the whole answer again."""
-    if path.endswith("/responses"):
-        return "response.completed", 0
-    return "message_stop" if path.endswith("/messages") else "[DONE]", 4096
 
 
 # When
