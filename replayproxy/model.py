@@ -11,7 +11,7 @@ Everything here is a frozen value without an identity. Times are integer nanosec
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -43,12 +43,17 @@ def is_playable(status: int, ending: Ending) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the client asked. `target` is the raw path and query, `body` the bytes after transfer decoding."""
+    """What the client asked. `target` is the raw path and query, `body` the bytes after transfer decoding.
+
+    `undone` belongs to `core/coding`: a body, and what it reads with its content codings undone, so that this is done
+    once for a request.
+    """
 
     method: str
     target: str
     headers: Headers = ()
     body: bytes = b""
+    undone: tuple[bytes, bytes | None] | None = field(default=None, compare=False, repr=False)
 
     @property
     def path(self) -> str:

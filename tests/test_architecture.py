@@ -32,6 +32,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sqlite3": ("cassette/",),
     "sqlite_utils": ("cassette/",),
     "brotli": ("core/coding.py",),
+    "re2": ("core/patterns.py",),
+    "jsonpath": ("core/paths.py", "core/matching.py"),
     "zstandard": ("cassette/", "core/coding.py"),
     "hypercorn": ("inspector/",),
     "quart": ("inspector/",),

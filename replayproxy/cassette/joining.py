@@ -16,6 +16,7 @@ from pathlib import Path
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.core import headers
+from replayproxy.core.coding import body_of
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import transfer_of
 from replayproxy.core.pd import splits
@@ -91,7 +92,7 @@ class _Waiting:
 
 def _names(exchange: Exchange) -> list[tuple[str, str]]:
     """What joins, the strongest first."""
-    transfer = transfer_of(json_of(exchange.request.body), json_of(exchange.response.body))
+    transfer = transfer_of(json_of(body_of(exchange.request)), json_of(exchange.response.body))
     request_id = headers.get(exchange.request.headers, REQUEST_ID)
     return [(kind, name) for kind, name in (("transfer", transfer), ("id", request_id)) if name]
 

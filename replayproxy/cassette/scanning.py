@@ -17,6 +17,8 @@ from replayproxy.core.redaction import Redactor, Trace, path_to
 from replayproxy.core.redaction.credentials import NONE
 from replayproxy.model import Chunks, End, Ending, Headers, Request, Response
 
+OPAQUE = "in a content coding that cannot be looked into"
+
 
 @dataclass(frozen=True, slots=True)
 class Leak:
@@ -93,6 +95,8 @@ def _of_texts(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
 
 
 def _of_request(redactor: Redactor, request: Request, where: str, what: str) -> Iterator[Leak]:
+    if coding.is_opaque(request.headers, request.body):
+        yield Leak(where, f"{what} body", OPAQUE)
     masked = redactor.request(request)
     if masked == request:
         return
@@ -107,8 +111,8 @@ def _of_request(redactor: Redactor, request: Request, where: str, what: str) -> 
 
 
 def _of_response(redactor: Redactor, response: Response, where: str, what: str) -> Iterator[Leak]:
-    if response.body and not coding.is_readable(response.headers):
-        yield Leak(where, f"{what} body", "in a content coding that cannot be looked into")
+    if coding.is_opaque(response.headers, response.body):
+        yield Leak(where, f"{what} body", OPAQUE)
     masked, traces = redactor.traced(response, NONE)
     yield from _of_lines(redactor, response.headers, masked.headers, where, what)
     body = coding.decoded(response)

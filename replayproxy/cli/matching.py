@@ -26,7 +26,7 @@ matching = all_of(
         "--match-normalise",
         multiple=True,
         metavar="NAME|NAME=REGEX",
-        help=f"Compare as a placeholder: {', '.join(KNOWN)}, or a pattern of your own. May be repeated.",
+        help=f"Compare as a placeholder: {', '.join(KNOWN)}, or a pattern of your own (RE2). May be repeated.",
     ),
     option("--match-header", multiple=True, metavar="NAME", help="Compare this header too. May be repeated."),
     option(

@@ -20,7 +20,7 @@ redacting = option(
     "--redact",
     multiple=True,
     metavar="RULE",
-    help="Also secret: header:NAME, $.json.path or re:REGEX; @FILE has one a line. May be repeated.",
+    help="Also secret: header:NAME, $.json.path or re:REGEX (RE2); @FILE has one a line. May be repeated.",
 )
 
 

@@ -19,7 +19,7 @@ import brotli
 import zstandard
 
 from replayproxy.core import headers
-from replayproxy.model import Headers, Response
+from replayproxy.model import Headers, Request, Response
 
 LIMIT = 64 * 1024 * 1024
 """Bytes of a decoded body; a megabyte of gzip can be a gigabyte of zeros."""
@@ -371,6 +371,38 @@ def undone(fields: Headers, body: bytes, limit: int | None = None) -> tuple[byte
     read = decoder.feed(body)
     decoder.finish()
     return read, decoder.state
+
+
+def readable_body(request: Request) -> bytes | None:
+    """The body of a request with its codings undone; None where it cannot be read to its end.
+
+    Done once for a request: the matcher, the redactor, the legs of a pair and the views take it from here.
+    """
+    body = request.body
+    if not body or not is_coded(request.headers):
+        return body
+    if request.undone is None or request.undone[0] is not body:
+        read, state = undone(request.headers, body)
+        object.__setattr__(request, "undone", (body, read if state is State.WHOLE else None))
+    assert request.undone is not None
+    return request.undone[1]
+
+
+def body_of(request: Request) -> bytes:
+    """The body of a request as it reads, or as it was received where its codings cannot be undone."""
+    read = readable_body(request)
+    return request.body if read is None else read
+
+
+def is_opaque(fields: Headers, body: bytes) -> bool:
+    """Whether a body holds bytes that nobody can look into: its coding is not known, breaks, or ends before they do.
+
+    Text under the wrong name of a coding can be read.
+    """
+    if not body or not is_coded(fields):
+        return False
+    _, state = undone(fields, body)
+    return state not in READ and not is_text(body)
 
 
 def decoded_body(fields: Headers, body: bytes) -> bytes:

@@ -11,13 +11,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from email.message import Message
+from operator import itemgetter
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
-import jsonpath
+from jsonpath import JSONPathMatch
 
-from replayproxy.core import canonical, headers
+from replayproxy.core import canonical, coding, headers
 from replayproxy.core.normalising import normalisers
+from replayproxy.core.paths import Path
+from replayproxy.core.patterns import Refused
 from replayproxy.core.redaction import Redactor, credentials, masks
 from replayproxy.errors import SettingsError
 from replayproxy.model import Headers, Key, Request
@@ -41,6 +44,12 @@ DEFAULT_IGNORE = (
 
 MANY, REMEMBERED = 1024, 16 * 1024
 """So many requests of at most so many bytes are remembered with their keys: 16 MiB."""
+
+MOST_RULES = 256
+"""A cassette brings its own, and each one is applied to every request."""
+
+LONGEST_MEDIA = 1000
+"""Bytes of a Content-Type with a boundary; the boundary has 70 at most (RFC 2046 §5.1.1)."""
 
 _TOP_LEVEL = re.compile(r"\$\.([A-Za-z_][A-Za-z0-9_]*)")
 
@@ -83,7 +92,14 @@ class Rules:
         profile = document.get("profile")
         if profile not in ("default", "exact"):
             raise ValueError(f"there is no match profile {profile}")
-        return cls(profile, *(_strings(document.get(name, [])) for name in ("ignore", "normalise", "headers")))
+        rules = cls(profile, *(_strings(document.get(name, [])) for name in ("ignore", "normalise", "headers")))
+        try:
+            Matcher(
+                rules
+            )  # a rule that cannot be applied, such as a regular expression that would never come to its end
+        except SettingsError as error:
+            raise ValueError(str(error)) from error
+        return rules
 
     def __str__(self) -> str:
         """As flags."""
@@ -105,7 +121,7 @@ class Compared:
     """What is left of a request when nothing remains that does not count.
 
     `kind` says what `body` is: `json` (a value), `multipart` (a list of lists of str), `bytes`, `none`. Query and
-    headers are sorted pairs.
+    headers are pairs, sorted by name.
     """
 
     method: str
@@ -127,8 +143,10 @@ class Matcher:
         self.redactor = redactor
         if rules.profile not in ("default", "exact"):
             raise SettingsError(f"match profile {rules.profile!r} is not known: use default or exact")
+        if len(rules.ignore) + len(rules.normalise) + len(rules.headers) > MOST_RULES:
+            raise SettingsError(f"there are more than {MOST_RULES} match rules")
         self.rules = rules
-        self._known: dict[tuple[str, str, str | None, bytes, Headers], Key] = {}
+        self._known: dict[tuple[str, str, str | None, tuple[str, ...], bytes, Headers], Key] = {}
         self._normalisers = normalisers(rules.normalise)
         self.compared_headers = tuple(sorted({name.lower() for name in rules.headers}))
         for name in self.compared_headers:
@@ -137,16 +155,15 @@ class Matcher:
         nothing = Request("", "")
         self._latest = nothing, Compared("", "", (), (), "none", b"")
         self._names: list[str] = []
-        self._paths: list[jsonpath.JSONPath | jsonpath.CompoundJSONPath] = []
+        self._paths: list[Path] = []
         for path in rules.paths():
             if simple := _TOP_LEVEL.fullmatch(path):
                 self._names.append(simple[1])
                 continue
             try:
-                self._paths.append(jsonpath.compile(path, strict=True))
-            except jsonpath.JSONPathError as error:
-                reason = error.args[0]  # str(error) draws the place, and fails where that is the end
-                raise SettingsError(f"--match-ignore {path!r} is not a JSONPath (RFC 9535): {reason}") from error
+                self._paths.append(Path(path))
+            except Refused as reason:
+                raise SettingsError(f"--match-ignore {path!r} {reason}") from reason
 
     def key(self, request: Request) -> Key:
         """The digest of the form. The same bytes have the same key: the last thousand short requests are remembered."""
@@ -154,7 +171,8 @@ class Matcher:
             return canonical.digest(self.form(request))
         # What is masked as an echo depends on who asks.
         who = credentials.credential_lines(request.headers) if self.redactor is not None else ()
-        asked = (request.method, request.target, headers.get(request.headers, "content-type"), request.body, who)
+        media, codings = headers.get(request.headers, "content-type"), coding.codings(request.headers)
+        asked = (request.method, request.target, media, codings, request.body, who)
         known = self._known.get(asked)
         if known is None:
             if len(self._known) >= MANY:
@@ -181,14 +199,16 @@ class Matcher:
         """What counts of a request. The last one is remembered: whoever wants its key wants its sketch too."""
         asked, latest = self._latest
         if asked is not request:
-            latest = self._compare(self._redacted(request))
+            latest = self._compare(*self._redacted(request))
             self._latest = request, latest
         return latest
 
-    def _compare(self, request: Request) -> Compared:
+    def _compare(self, request: Request, read: bytes) -> Compared:
+        """`read` is the body with its content codings undone."""
         # As latin-1, percent-coded bytes that are not UTF-8 stay different from one another.
-        query = sorted(parse_qsl(request.query, keep_blank_values=True, encoding="latin-1"))
-        kind, body = self._body(request)
+        # Names sorted, the values of one name in their order: `loc=1&loc=2` is not `loc=2&loc=1`.
+        query = sorted(parse_qsl(request.query, keep_blank_values=True, encoding="latin-1"), key=itemgetter(0))
+        kind, body = self._body(request, read)
         path = request.path
         if self._normalisers:
             seen: dict[str, int] = {}
@@ -205,26 +225,29 @@ class Matcher:
             if name == wanted
         )
 
-    def _redacted(self, request: Request) -> Request:
-        """Without secrets, and without the lengths of their masks."""
+    def _redacted(self, request: Request) -> tuple[Request, bytes]:
+        """Without secrets, and without the lengths of their masks; and the body as it reads."""
         if self.redactor is None:
-            return request
+            return request, coding.body_of(request)
         request = self.redactor.request(request)
-        body, target = masks.level(request.body), masks.level(request.target.encode("utf-8", "surrogateescape"))
-        if body is request.body and not masks.may_hold(target):
-            return request
-        return replace(request, target=target.decode("utf-8", "surrogateescape"), body=body)
+        body, target = (
+            masks.level(coding.body_of(request)),
+            masks.level(request.target.encode("utf-8", "surrogateescape")),
+        )
+        if masks.may_hold(target):
+            request = replace(request, target=target.decode("utf-8", "surrogateescape"))
+        return request, body
 
-    def _body(self, request: Request) -> tuple[str, Any]:
-        if not request.body:
+    def _body(self, request: Request, body: bytes) -> tuple[str, Any]:
+        if not body:
             return "none", b""
         media = headers.get(request.headers, "content-type") or ""
-        if media.lower().startswith("multipart/") and (parts := _multipart(media, request.body)) is not None:
+        if media.lower().startswith("multipart/") and (parts := _multipart(media, body)) is not None:
             return "multipart", parts
         try:
-            value = canonical.loads(request.body)
+            value = canonical.loads(body)
         except ValueError:
-            return "bytes", request.body
+            return "bytes", body
         return "json", self._kept(value)
 
     def _kept(self, value: Any) -> Any:
@@ -233,7 +256,7 @@ class Matcher:
                 value.pop(name, None)
         if isinstance(value, dict | list):  # python-jsonpath takes a string for a document
             for path in self._paths:
-                for match in list(path.finditer(value)):
+                for match in list(path.matches(value)):
                     _drop(match)
         return value
 
@@ -252,7 +275,7 @@ class Matcher:
         return value
 
 
-def _drop(match: jsonpath.JSONPathMatch) -> None:
+def _drop(match: JSONPathMatch) -> None:
     """Take a matched value out of its parent. In a list a `null` stays, so that the others keep their places."""
     parent, last = match.parent, match.parts[-1] if match.parts else None
     if parent is None:
@@ -269,6 +292,9 @@ def _multipart(media: str, body: bytes) -> list[list[str]] | None:
     Cut by hand, because the standard library's e-mail parser needs 20 ms a megabyte and guesses where a part is odd:
     an odd one is compared as the bytes it is.
     """
+    # The library's reader of parameters takes the square of their number (`a=";;;;…"`).
+    if len(media) > LONGEST_MEDIA:
+        return None
     message = Message()
     message["Content-Type"] = media
     boundary = message.get_boundary()

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from replayproxy.core.patterns import Refused, TextPattern
 from replayproxy.errors import SettingsError
 
 _MONTH = (
@@ -28,7 +29,7 @@ KNOWN = {
     # Linux, macOS, Windows: the folder that is for it, and all that hangs on it.
     "tmp-path": (
         r"(?:(?<![\w/.])(?:/private)?/(?:var/)?tmp|(?:/private)?/var/folders)/[^\s\"'<>|:;,)\]}]+"
-        r"|\b[A-Za-z]:\\(?:[^\s\"'<>|\\]+\\)*Te?mp\\[^\s\"'<>|:;,)\]}]+"
+        r"|\b[A-Za-z]:\\(?:[^\s\"'<>|:\\]+\\)*Te?mp\\[^\s\"'<>|:;,)\]}]+"
     ),
     # RFC 3339 and what looks like it; seconds or milliseconds since 1970 from 2001 to 2033.
     "timestamp": (
@@ -51,11 +52,13 @@ class Normaliser:
     """One name and what it stands for."""
 
     name: str
-    pattern: re.Pattern[str]
+    pattern: re.Pattern[str] | TextPattern
     counted: bool = False
 
     def of(self, text: str, seen: dict[str, int] | None = None) -> str:
         """The text with placeholders. `seen` numbers what is counted; give one dict for one request."""
+        if isinstance(self.pattern, TextPattern):
+            return self.pattern.replaced(text, f"<{self.name}>")
         if not self.counted:
             return self.pattern.sub(f"<{self.name}>", text)
         numbers = {} if seen is None else seen
@@ -79,9 +82,9 @@ def normalisers(wanted: Sequence[str]) -> list[Normaliser]:
                 )
             continue
         try:
-            found.append(Normaliser(name, re.compile(pattern)))
-        except re.error as error:
-            raise SettingsError(f"--match-normalise {spelled!r} is not a regular expression: {error}") from error
+            found.append(Normaliser(name, TextPattern(pattern)))
+        except Refused as reason:
+            raise SettingsError(f"--match-normalise {spelled!r} {reason}") from reason
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from replayproxy.core import headers
-from replayproxy.core.coding import decoded, decoded_chunks
+from replayproxy.core.coding import body_of, decoded, decoded_chunks
 from replayproxy.core.sse import Decoder, Event, events_of
 from replayproxy.model import Headers, Request, Response
 
@@ -152,7 +152,7 @@ def events_at(response: Response) -> Iterator[tuple[int, Event]]:
 
 def facts_of(request: Request, response: Response) -> Facts:
     """Read what is worth a column. Looks at the first events (up to the first with content) and at the last ones."""
-    asked = parsed(request.body)
+    asked = parsed(body_of(request))
     model = asked.get("model")
     name = model if isinstance(model, str) else None
     if not is_event_stream(response.headers):

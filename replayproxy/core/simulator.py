@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from replayproxy.core.coding import body_of
 from replayproxy.core.latency import Latency
 from replayproxy.core.openai import error_body, parsed
 from replayproxy.core.sse import encode
@@ -111,7 +112,7 @@ class Simulator:
 
     def invent(self, request: Request) -> Response:
         """The answer to a request."""
-        asked = parsed(request.body)
+        asked = parsed(body_of(request))
         match request.method, request.path:
             case "GET", "/v1/models":
                 return _whole(200, orjson.dumps(self._models()), 0)
@@ -128,12 +129,12 @@ class Simulator:
         return {"object": "list", "data": [model]}
 
     def _generate(self, request: Request, asked: dict[str, Any], *, chat: bool) -> Response:
-        digest = hashlib.blake2b(self.seed.to_bytes(8, "big") + request.body, digest_size=16).digest()
+        digest = hashlib.blake2b(self.seed.to_bytes(8, "big") + body_of(request), digest_size=16).digest()
         draw = random.Random(digest)
         limit = asked.get("max_completion_tokens") or asked.get("max_tokens")
         tokens = limit if isinstance(limit, int) and limit > 0 else self.default_tokens
         words = [(" " if position else "") + draw.choice(_WORDS) for position in range(tokens)]
-        prompt_tokens = len(request.body) // 4
+        prompt_tokens = len(body_of(request)) // 4
         usage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens + tokens, "completion_tokens": tokens}
         moments = self.latency.moments(tokens, int.from_bytes(digest[:8], "big"))
         frames = _Frames(self.model, f"{'chatcmpl' if chat else 'cmpl'}-{digest.hex()[:16]}", chat)

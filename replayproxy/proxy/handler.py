@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from replayproxy.core import headers
+from replayproxy.core.coding import body_of
 from replayproxy.core.diff import nearest
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import parsed, transfer_of
@@ -141,7 +142,8 @@ class ReplayProxy:
         if self._recorder is not None:
             await self._recorder.archive.settled(key)
         occurrence = self.playhead.next(scope, key, self.shelf.count(key))
-        if _PRESENTS_TICKET in request.body and (transfer := transfer_of(parsed(request.body), {})) is not None:
+        body = body_of(request)
+        if _PRESENTS_TICKET in body and (transfer := transfer_of(parsed(body), {})) is not None:
             # A replayed prefill has handed out a recorded ticket: answer with what was decoded from that one.
             found = self.shelf.with_transfer(key, transfer)
             occurrence = occurrence if found is None else found

@@ -381,3 +381,25 @@ def test_rules_that_are_none_are_refused(document: Any) -> None:
     """A rule that is not understood is not left out: keys would differ silently."""
     with pytest.raises(ValueError, match=r"rules|profile"):
         Rules.of(document)
+
+
+# The query
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("loc=1&loc=2&loc=1", "loc=2&loc=1&loc=1", False),
+        ("loc=1&loc=2", "loc=2&loc=1", False),
+        ("a=1&loc=1&loc=2", "loc=1&a=1&loc=2", True),
+        ("a=1&b=2", "b=2&a=1", True),
+        ("loc=1&loc=1", "loc=1", False),
+        ("loc=%31&loc=2", "loc=1&loc=2", True),
+        ("loc=&loc=1", "loc=1&loc=", False),
+    ],
+)
+def test_values_of_one_name_keep_their_order(one: str, other: str, same: bool) -> None:
+    """Names are sorted: their order means nothing to a server."""
+    matcher = Matcher(Rules())
+    keys = {matcher.key(Request("GET", f"/v1/models?{query}")) for query in (one, other)}
+    assert (len(keys) == 1) is same

@@ -12,7 +12,7 @@ from replayproxy.cli.printing.table import Column, layout
 from replayproxy.cli.printing.units import count, duration, plural, size
 from replayproxy.cli.reading import body, listing, timeline
 from replayproxy.cli.reading.closeup import Closeup
-from replayproxy.core.coding import decoded
+from replayproxy.core.coding import body_of, decoded
 from replayproxy.core.openai import is_event_stream, parsed
 from replayproxy.core.stats import percentile
 from replayproxy.core.stream_end import end_of
@@ -89,7 +89,7 @@ def _key(it: Closeup) -> list[Span | str]:
 
 
 def _request(it: Closeup) -> list[Span | str]:
-    asked = parsed(it.exchange.request.body)
+    asked = parsed(body_of(it.exchange.request))
     said: list[str] = []
     tokens, cached = it.row["prompt_tokens"], it.row["cached_tokens"]
     if tokens is not None:
@@ -130,7 +130,7 @@ def _sizes(plain: int, stored: int) -> list[Span | str]:
 
 def _asked(it: Closeup, width: int | None) -> list[Span | str]:
     """The last thing that the client said, on one line."""
-    asked = parsed(it.exchange.request.body)
+    asked = parsed(body_of(it.exchange.request))
     for field in ("messages", "input", "prompt"):
         value = asked.get(field)
         if isinstance(value, list) and value and isinstance(value[-1], dict):

@@ -51,7 +51,7 @@ def parts(it: Closeup, letters: str, screen: Screen, *, trunc: bool) -> None:
             case "H":
                 _head(screen, f"{request.method} {request.target} HTTP/1.1", request.headers)
             case "B":
-                _body(screen, request.body)
+                _body(screen, coding.body_of(request))
             case "h":
                 _head(screen, f"HTTP/1.1 {response.status}" if response.status else "no answer", response.headers)
             case "b":

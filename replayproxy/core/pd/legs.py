@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from typing import Protocol as Shape
 
-from replayproxy.core import headers
+from replayproxy.core import coding, headers
 from replayproxy.errors import ClientError, UpstreamError
 from replayproxy.model import Request, Response
 
@@ -112,7 +112,7 @@ def opened(request: Request) -> dict[str, Any] | None:
     """The JSON object in a request that generates; None for what has no prefill, or is malformed."""
     if request.method != "POST" or request.path not in GENERATING:
         return None
-    return json_of(request.body) or None
+    return json_of(coding.body_of(request)) or None
 
 
 def splits(request: Request) -> bool:
@@ -131,7 +131,7 @@ def json_of(body: bytes) -> dict[str, Any]:
 
 def without_hand_over(request: Request) -> Request:
     """What a client asked, out of what a decode server was asked."""
-    body = {name: value for name, value in json_of(request.body).items() if name not in HAND_OVER}
+    body = {name: value for name, value in json_of(coding.body_of(request)).items() if name not in HAND_OVER}
     return with_body(request, body)
 
 
@@ -189,7 +189,7 @@ def with_body(request: Request, body: dict[str, Any]) -> Request:
 
 def with_more(asked: Asked, more: dict[str, Any]) -> Request:
     """The client's request, byte for byte, with more keys at its end; made anew where it has one of them already."""
-    body = asked.request.body.strip()
+    body = coding.body_of(asked.request).strip()
     if not asked.body or more.keys() & asked.body.keys() or body[:1] != b"{" or body[-1:] != b"}":
         return with_body(asked.request, asked.body | more)
     spelled = json.dumps(more, separators=(",", ":")).encode()
@@ -197,7 +197,9 @@ def with_more(asked: Asked, more: dict[str, Any]) -> Request:
 
 
 def _with_bytes(request: Request, body: bytes) -> Request:
-    return replace(request, body=body, headers=headers.without(request.headers, "content-length", "expect"))
+    return replace(
+        request, body=body, headers=headers.without(request.headers, "content-length", "content-encoding", "expect")
+    )
 
 
 def with_request_id(request: Request, request_id: str) -> Request:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from replayproxy.core.patterns import Pattern
 from replayproxy.core.redaction import credentials as access
 from replayproxy.core.redaction import masks, rules, shapes, spelling
 from replayproxy.core.redaction.credentials import Credentials
@@ -49,7 +50,7 @@ class Finder:
     """Looks for the credentials of one request, for known shapes, and for what rules say."""
 
     credentials: Credentials
-    patterns: Sequence[re.Pattern[bytes]]
+    patterns: Sequence[Pattern]
     salt: bytes
 
     def suspects(self, text: bytes) -> bool:
@@ -106,7 +107,7 @@ class Finder:
                     found.append(Found(begin, end, read[start:stop], kind, mask))
         return _joined([one for one in found if not json or within or self._may_stand(text, one)])
 
-    def _plain(self, text: bytes, patterns: Sequence[re.Pattern[bytes]]) -> Iterator[tuple[int, int, str, str]]:
+    def _plain(self, text: bytes, patterns: Sequence[Pattern]) -> Iterator[tuple[int, int, str, str]]:
         """What stands in a text as it is, outside masks."""
         keys = shapes.hinted(text)
         for start, stop in _between_masks(text):
@@ -119,9 +120,9 @@ class Finder:
                 for begin, end, kind in shapes.find(text, start, stop):
                     yield begin, end, kind, "hashed"
             for pattern in patterns:
-                for match in pattern.finditer(text, start, stop):
-                    if match[0] and not masks.is_mask(match[0]):
-                        yield *match.span(), BY_PATTERN, "hashed"
+                for begin, end in pattern.spans(text, start, stop):
+                    if not masks.is_mask(text[begin:end]):
+                        yield begin, end, BY_PATTERN, "hashed"
 
     def _in_strings(self, text: bytes, strings: Iterable[tuple[int, int]]) -> list[Found]:
         """What the patterns match within the strings of a JSON text."""
@@ -130,21 +131,22 @@ class Finder:
             content = spelling.of_json(text[start:stop])
             for begin, end in _between_masks(content.text):
                 for pattern in self.patterns:
-                    for match in pattern.finditer(content.text, begin, end):
-                        if match[0] and not masks.is_mask(match[0]):
-                            first, last = content.written(*match.span())
-                            found.append(Found(start + first, start + last, match[0], BY_PATTERN, "hashed"))
+                    for span in pattern.spans(content.text, begin, end):
+                        secret = content.text[slice(*span)]
+                        if not masks.is_mask(secret):
+                            first, last = content.written(*span)
+                            found.append(Found(start + first, start + last, secret, BY_PATTERN, "hashed"))
         return found
 
     def _in_prose(self, text: bytes) -> list[Found]:
         """What the patterns match in lines that are no JSON, in an answer that said it was: nothing there can break."""
         return [
-            Found(*match.span(), match[0], BY_PATTERN, "hashed")
+            Found(*span, text[slice(*span)], BY_PATTERN, "hashed")
             for line in _PROSE.finditer(text)
             for start, stop in _between_masks(text[line.start(1) : line.end(1)])
             for pattern in self.patterns
-            for match in pattern.finditer(text, line.start(1) + start, line.start(1) + stop)
-            if match[0] and not masks.is_mask(match[0])
+            for span in pattern.spans(text, line.start(1) + start, line.start(1) + stop)
+            if not masks.is_mask(text[slice(*span)])
         ]
 
     def _may_stand(self, text: bytes, one: Found) -> bool:

@@ -14,9 +14,9 @@ from replayproxy.core import coding, headers
 from replayproxy.core.redaction import credentials as access
 from replayproxy.core.redaction import masks, spelling
 from replayproxy.core.redaction.credentials import Credentials
-from replayproxy.core.redaction.finding import BY_PATH, Finder, Found, put
+from replayproxy.core.redaction.finding import BY_PATH, ROUNDS, Finder, Found, put
 from replayproxy.core.redaction.rules import Rules
-from replayproxy.core.redaction.veil import Trace, Veil, mask_of_value
+from replayproxy.core.redaction.veil import Trace, Veil, mask_of_value, opaque_masked
 from replayproxy.model import End, Head, Headers, Request, Response
 
 SALT_BYTES = 16
@@ -53,21 +53,27 @@ class Redactor:
         target = self._target(request.target, finder)
         lines = tuple(self._lines(request.headers, finder))
         body = request.body
-        if body and coding.is_coded(lines):
-            plain = coding.decoded_body(lines, body)
-            masked = self._body(plain, lines, finder)
-            if masked != plain:
-                size = str(len(plain))
-                lines = tuple(
-                    (name, size if name.lower() == "content-length" else value)
-                    for name, value in headers.without(lines, "content-encoding")
-                )
-                body = masked
+        if body and coding.is_coded(request.headers):
+            lines, body = self._coded(request, lines, finder)
         elif body:
             body = self._body(body, lines, finder)
         if target is request.target and body is request.body and lines == request.headers:
             return request
         return replace(request, target=target, headers=lines, body=body)
+
+    def _coded(self, request: Request, lines: Headers, finder: Finder) -> tuple[Headers, bytes]:
+        """A body in a content coding: as it came where nothing is hidden in it, else what it says, without the coding.
+
+        What cannot be read to its end is masked as far as it can be read, and else by its bytes.
+        """
+        plain = coding.readable_body(request)
+        read = coding.undone(request.headers, request.body)[0] if plain is None else plain
+        masked = self._body(read, lines, finder) if read else read
+        if masked != read:
+            size = str(len(masked))
+            lines = headers.without(lines, "content-encoding")
+            return tuple((n, size if n.lower() == "content-length" else v) for n, v in lines), masked
+        return lines, request.body if plain is not None else opaque_masked(request.body, finder)
 
     def _finder(self, known: Credentials) -> Finder:
         return Finder(known, self._rules.patterns, self.salt)
@@ -147,7 +153,7 @@ def _percent_masked(text: bytes, finder: Finder) -> bytes:
     masked = finder.mask(text, json=False)
     if b"%" not in masked:
         return masked
-    for _ in range(len(masked)):
+    for _ in range(ROUNDS):
         read = spelling.of_percent(masked)
         found = finder.find(read.text, json=False)
         changed = put(masked, (_written(read, one, finder) for one in found))

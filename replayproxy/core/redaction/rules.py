@@ -12,12 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jsonpath
-
 from replayproxy.core import canonical
+from replayproxy.core.paths import Path
+from replayproxy.core.patterns import Pattern, Refused
 from replayproxy.errors import SettingsError
 
 Span = tuple[int, int]
+
+MOST_RULES = 256
+"""A cassette brings its own, and each one is looked for in every body."""
 
 TOKEN = re.compile(rb'"([^"\\\r\n]*(?:\\.[^"\\\r\n]*)*)"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
@@ -37,8 +40,10 @@ class Rules:
     def __init__(self, said: Sequence[str]) -> None:
         self.said = tuple(said)
         self.headers: frozenset[str] = frozenset()
-        self.patterns: list[re.Pattern[bytes]] = []
-        self.paths: list[jsonpath.JSONPath | jsonpath.CompoundJSONPath] = []
+        self.patterns: list[Pattern] = []
+        self.paths: list[Path] = []
+        if len(self.said) > MOST_RULES:
+            raise SettingsError(f"there are {len(self.said)} rules of redaction, more than the {MOST_RULES} allowed")
         for rule in self.said:
             self._take(rule)
 
@@ -52,17 +57,17 @@ class Rules:
             self.headers |= {rule[7:].strip().lower()}
         elif rule.startswith("re:") and rule[3:]:
             try:
-                pattern = re.compile(rule[3:].encode())
-            except re.error as error:
-                raise SettingsError(f"--redact {rule!r} is not a regular expression: {error}") from error
-            if pattern.search(b""):
+                pattern = Pattern(rule[3:])
+            except Refused as reason:
+                raise SettingsError(f"--redact {rule!r} {reason}") from reason
+            if pattern.matches_nothing():
                 raise SettingsError(f"--redact {rule!r} matches where there is nothing: let it need a character")
             self.patterns.append(pattern)
         elif rule.startswith("$"):
             try:
-                self.paths.append(jsonpath.compile(rule, strict=True))
-            except jsonpath.JSONPathError as error:
-                raise SettingsError(f"--redact {rule!r} is not a JSONPath (RFC 9535): {error.args[0]}") from error
+                self.paths.append(Path(rule))
+            except Refused as reason:
+                raise SettingsError(f"--redact {rule!r} {reason}") from reason
         else:
             raise SettingsError(f"--redact {rule!r} is not a rule: write header:NAME, $.json.path or re:REGEX")
 
@@ -76,7 +81,7 @@ class Rules:
             return
         if not isinstance(value, dict | list):
             return
-        wanted = {tuple(match.parts) for path in self.paths for match in path.finditer(value)}
+        wanted = {tuple(match.parts) for path in self.paths for match in path.matches(value)}
         if not wanted:
             return
         for place, scalar in _scalars(body):

@@ -11,7 +11,7 @@ it be read; if it holds a secret it is kept without the coding, since nothing ca
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import accumulate
@@ -24,7 +24,7 @@ from replayproxy.core.redaction.credentials import Credentials
 from replayproxy.core.redaction.deltas import Channel, Pieces
 from replayproxy.core.redaction.finding import BY_PATH, ROUNDS, Finder, Found, put
 from replayproxy.core.redaction.rules import Rules
-from replayproxy.model import Chunks, End, Ending, Head, Headers, Response
+from replayproxy.model import Chunks, Head, Headers
 
 MOST_HELD = 64 * 1024 * 1024
 """Bytes of an answer that must be seen whole before anything of it may be kept."""
@@ -304,25 +304,44 @@ class Veil:
     # Content codings
 
     def _decoded(self, head: Head, coded: Chunks) -> tuple[Head, Chunks]:
-        """As it came where nothing is hidden in it, else what it says."""
-        said = list(coding.decoded_chunks(Response.of(head, coded, End(0, Ending.COMPLETE))))
-        plain = Chunks(b"".join(said), tuple(map(len, said)), coded.times)
-        if plain.body == coded.body:
-            return head, coded  # a coding that we do not know, or none
-        if len(plain.body) >= coding.LIMIT:
+        """As it came where nothing is hidden in it, else what it says, without the coding.
+
+        What cannot be read to its end is masked as far as it can be read, and else by its bytes.
+        """
+        decoder = coding.Decoder.of(head.headers)
+        said = [decoder.feed(data) for data in coded.data()]
+        decoder.finish()
+        plain = replace(coded, body=b"".join(said), cuts=tuple(map(len, said)))
+        if decoder.state is coding.State.TOO_LONG:
             self.too_long = True
             self.found.append(Trace(0, TOO_LONG))
             return head, coded
-        veil = Veil(self._credentials, self._rules, self._salt)
-        bare = veil.head(head._replace(headers=headers.without(head.headers, "content-encoding")))
-        veil.hear(plain)
-        _, masked = veil.finish(bare)
-        self.found = veil.found
-        if masked.body == plain.body:
+        if plain.body:
+            veil = Veil(self._credentials, self._rules, self._salt)
+            bare = veil.head(head._replace(headers=headers.without(head.headers, "content-encoding")))
+            veil.hear(plain)
+            _, masked = veil.finish(bare)
+            self.found = veil.found
+            if masked.body != plain.body:
+                size = str(len(plain.body))
+                lines = tuple(
+                    (name, size if name.lower() == "content-length" else value) for name, value in bare.headers
+                )
+                return bare._replace(headers=lines), masked
+        if decoder.state in coding.READ and plain.body:
             return head, coded
-        size = str(len(plain.body))
-        lines = tuple((name, size if name.lower() == "content-length" else value) for name, value in bare.headers)
-        return bare._replace(headers=lines), masked
+        return head, replace(coded, body=opaque_masked(coded.body, self._finder))
+
+
+def opaque_masked(body: bytes, finder: Finder) -> bytes:
+    """Bytes in a coding that cannot be undone, without the secrets that stand in them as they are.
+
+    Text under the wrong name of a coding is masked as text. In anything else only what cannot stand there by chance is
+    looked for: a rule such as `re:[0-9]{4}` would break what a reader who knows the coding could still read.
+    """
+    if coding.is_text(body):
+        return finder.mask(body, json=body.lstrip()[:1] in (b"{", b"[", b'"'))
+    return replace(finder, patterns=()).mask(body, json=False)
 
 
 def _parted(chunks: Chunks, safe: int) -> tuple[Chunks, Chunks]:
@@ -332,9 +351,11 @@ def _parted(chunks: Chunks, safe: int) -> tuple[Chunks, Chunks]:
     stops = list(accumulate(chunks.cuts))
     number = bisect_right(stops, safe)
     stop = stops[number - 1] if number else 0
+    kept = bisect_left(chunks.continued, number)
+    left = [index - number for index in chunks.continued[kept:]]
     return (
-        Chunks(chunks.body[:stop], chunks.cuts[:number], chunks.times[:number]),
-        Chunks(chunks.body[stop:], chunks.cuts[number:], chunks.times[number:]),
+        Chunks(chunks.body[:stop], chunks.cuts[:number], chunks.times[:number], chunks.continued[:kept]),
+        Chunks(chunks.body[stop:], chunks.cuts[number:], chunks.times[number:], left),
     )
 
 

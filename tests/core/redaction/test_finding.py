@@ -7,6 +7,7 @@ import re
 import orjson
 import pytest
 
+from replayproxy.core.patterns import Pattern
 from replayproxy.core.redaction.credentials import Credentials
 from replayproxy.core.redaction.finding import Finder
 
@@ -17,7 +18,7 @@ SHAPE = b"sk-proj-" + b"aB3" * 12
 
 def finder(*needles: bytes, patterns: tuple[bytes, ...] = ()) -> Finder:
     """That looks for these."""
-    return Finder(Credentials(needles), [re.compile(pattern) for pattern in patterns], SALT)
+    return Finder(Credentials(needles), [Pattern(pattern.decode()) for pattern in patterns], SALT)
 
 
 FOUND = [
