@@ -128,7 +128,9 @@ class App:
             tally=self.tally,
             misses=self.misses,
             matcher=matcher,
-            playhead=Playhead(AtEnd.REFUSE if settings.mode is Mode.AUTO else replaying.at_end),
+            playhead=Playhead(
+                AtEnd.REFUSE if settings.mode is Mode.AUTO else replaying.at_end, records=self.recorder is not None
+            ),
             shelf=self._library if settings.plays else None,
             upstream=self.upstream,
             recorder=self.recorder,
@@ -246,7 +248,7 @@ class App:
             name = self.misses.note(Miss("unsupported", shown, ""))
             if self.journal is not None:
                 scope, asked = split_scope(shown)
-                self.journal.calls.append(Call(asked, scope, "refuse", miss=name))
+                self.journal.add(Call(asked, scope, "refuse", miss=name))
             raise ClientError(
                 f"{shown.method} {shown.path} asks for another protocol than HTTP, which is not recorded: send it"
                 " to a live server",
@@ -306,12 +308,15 @@ class App:
             dropped=lambda: dict(writer.dropped) if writer else {},
             queue_bytes=lambda: writer.queued_bytes if writer else 0,
             degraded=lambda: self.trouble is not None,
+            state_bytes=self._state_bytes,
         )
         shown = Shown(
             ready=lambda: ["draining"] if self._draining else [],
             degraded=lambda: self.trouble,
             registry=registry(collector),
-            replay=Replayed(self._report_in_time, self._missed, self.reset) if self.settings.plays else None,
+            replay=Replayed(self._report_in_time, self._missed, self._missed_as, self.reset)
+            if self.settings.plays
+            else None,
             rotate=self.rotate if self.settings.mode is Mode.RECORD else None,
         )
         hosts = frozenset({"127.0.0.1", "localhost", "[::1]", listen.admin_host})
@@ -319,6 +324,15 @@ class App:
         serving = serve_admin(application(shown, hosts), bound.detach(), self._admin_stopped)
         self._tasks.append(asyncio.create_task(serving))
         return f"http://{host}:{port}"
+
+    def _state_bytes(self) -> dict[str, int]:
+        """What is kept of past requests and for coming ones, by kind. Each of them is bounded."""
+        return {
+            "misses": self.misses.bytes,
+            "positions": self.proxy.playhead.bytes,
+            "request_log": 0 if self.journal is None else self.journal.bytes,
+            **self._library.state_bytes(),
+        }
 
     def report(self) -> Report:
         """What has become of this run so far. After `stop`, which closes the cassettes, it is in `last_report`."""
@@ -329,8 +343,12 @@ class App:
         causes = self._causes()  # now, because the loop may add to them meanwhile
         return await self._library.aside(lambda: list(self._report(*self._playable(), causes).encoded()))
 
-    def _missed(self) -> list[dict[str, Any]]:
-        return [cause.document() for cause in self._causes()]
+    async def _missed(self) -> list[dict[str, Any]]:
+        causes = self._causes()
+        return await self._library.aside(lambda: [cause.document() for cause in causes])
+
+    def _missed_as(self, name: str) -> dict[str, Any] | None:
+        return next((cause.document() for cause in self._causes() if cause.id == name), None)
 
     def _causes(self) -> tuple[Cause, ...]:
         return tuple(Cause(name, miss, times) for name, miss, times in self.misses.causes.values())
@@ -343,7 +361,7 @@ class App:
         self.proxy.playhead.reset(scope)
         if counts:
             self.tally.reset()
-            self.misses.causes.clear()
+            self.misses.clear()
 
     async def rotate(self) -> tuple[str, str]:
         """Go on recording onto a new cassette beside the first, named after the time, and seal the one so far.
@@ -388,6 +406,7 @@ class App:
                 if recording.place not in tally.played and recording.place not in new
             ),
             lateness_max=tally.lateness_max,
+            forgotten=dict(self.misses.forgotten),
         )
 
     @property

@@ -208,6 +208,14 @@ class Cassette:
         )
         return None if row is None else typed(row, int)[0]
 
+    def state_bytes(self) -> dict[str, int]:
+        """About how much memory is kept for coming requests, by kind."""
+        return {
+            "answers": self._remembered_bytes,
+            "counts": 200 * len(self._counts),
+            "sketches": self._endpoints_bytes,
+        }
+
     async def aside(self, function: Callable[..., T], *arguments: object) -> T:
         """Call what reads for long in a thread, which gets a connection of its own."""
         return await asyncio.to_thread(function, *arguments)

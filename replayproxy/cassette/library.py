@@ -59,6 +59,13 @@ class Library:
         for cassette in self._cassettes:
             cassette.close()
 
+    def state_bytes(self) -> dict[str, int]:
+        """About how much memory is kept for coming requests, by kind."""
+        total: Counter[str] = Counter()
+        for cassette in self._cassettes:
+            total.update(cassette.state_bytes())
+        return dict(total)
+
     async def aside(self, function: Callable[..., T], *arguments: object) -> T:
         """Do what reads much, or for long, in a thread with connections of its own, so that no stream waits for it."""
         return await asyncio.get_running_loop().run_in_executor(self._looking, function, *arguments)

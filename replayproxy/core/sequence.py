@@ -6,13 +6,29 @@ and n equal requests in flight get the n recordings, each once.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from enum import StrEnum
 from urllib.parse import unquote
 
 from replayproxy.core import headers
+from replayproxy.errors import ClientError
 from replayproxy.model import Key, Request
 
 SCOPE_HEADER = "x-replayproxy-scope"
+
+LONGEST_SCOPE = 256
+"""Bytes in UTF-8."""
+
+MAX_BYTES = 64 * 1024 * 1024
+"""Of positions: when they take more, that scope is forgotten which has asked for nothing for longest."""
+
+MAX_FORGOTTEN = 100_000
+"""Scopes that are known to be forgotten, 60 bytes each. When these are so many, no new scope is followed."""
+
+MAX_MISSED = 20_000
+"""Lists without recordings whose requests are counted, 4 MB: that number is only said."""
+
+_SCOPE_BYTES, _POSITION_BYTES = 500, 250
 
 
 class AtEnd(StrEnum):
@@ -26,7 +42,8 @@ class AtEnd(StrEnum):
 def split_scope(request: Request) -> tuple[str, Request]:
     """The scope a request names, and the request without it.
 
-    `/t/<scope>/v1/…` works from any language; the header `X-Replayproxy-Scope` is for those who can set one.
+    `/t/<scope>/v1/…` works from any language; the header `X-Replayproxy-Scope` is for those who can set one. Raises
+    `ClientError` for a scope that is too long to be kept.
     """
     method, target, fields, body = request.method, request.target, request.headers, request.body
     scope = headers.get(fields, SCOPE_HEADER)
@@ -38,15 +55,30 @@ def split_scope(request: Request) -> tuple[str, Request]:
             scope, target = unquote(name), "/" + rest
     if scope is None:
         return "", request
+    if len(scope) > LONGEST_SCOPE or len(scope.encode("utf-8", "surrogatepass")) > LONGEST_SCOPE:
+        raise ClientError(
+            f"the scope of this request has more than {LONGEST_SCOPE} bytes: name it shorter, for example by a digest",
+            code="scope_too_long",
+        )
     return scope, Request(method, target, fields, body)
 
 
 class Playhead:
-    """Where each scope is in each list."""
+    """Where each scope is in each list.
 
-    def __init__(self, at_end: AtEnd) -> None:
+    Bounded in bytes (MAX_BYTES). A scope that was forgotten would begin again from the first recording: it is known,
+    and gets nothing until it is reset. `records`: what is missing is recorded, and counts as asked for from then on.
+    """
+
+    def __init__(self, at_end: AtEnd, *, records: bool = False, limit: int = MAX_BYTES) -> None:
         self.at_end = at_end
-        self._asked: dict[tuple[str, Key], int] = {}
+        self._records = records
+        self._limit = limit
+        self._positions: OrderedDict[str, dict[Key, int]] = OrderedDict()
+        """By scope; the one that has asked for nothing for longest is first."""
+        self._missed: OrderedDict[tuple[str, Key], int] = OrderedDict()
+        self._forgotten: set[int] = set()
+        self.bytes = 0
 
     def next(self, scope: str, key: Key, count: int) -> int | None:
         """The occurrence to play now out of `count`, or None. Moves on either way.
@@ -54,21 +86,67 @@ class Playhead:
         Moving on also where there is nothing makes a first `auto` run record the second equal request instead of
         playing what it recorded a moment ago.
         """
-        position = self._asked.get((scope, key), 0)
-        self._asked[scope, key] = position + 1
+        if count == 0 and not self._records:
+            self._missed[scope, key] = self._missed.get((scope, key), 0) + 1
+            if len(self._missed) > MAX_MISSED:
+                self._missed.popitem(last=False)
+            return None
+        position = self._move_on(scope, key)
         if position < count:
             return position
         if count == 0 or self.at_end is AtEnd.REFUSE:
             return None
         return position % count if self.at_end is AtEnd.CYCLE else count - 1
 
+    def _move_on(self, scope: str, key: Key) -> int:
+        positions = self._positions.get(scope)
+        if positions is None:
+            positions = self._positions[scope] = {}
+            self.bytes += _SCOPE_BYTES
+        self._positions.move_to_end(scope)
+        position = positions.get(key)
+        positions[key] = (position or 0) + 1
+        if position is None:
+            self.bytes += _POSITION_BYTES
+            self._make_room()
+        return position or 0
+
+    def undo(self, scope: str, key: Key) -> None:
+        """As if this scope had not asked the last time: what it got is not, and will not be, on the list."""
+        positions = self._positions.get(scope, {})
+        if (position := positions.get(key)) is not None:
+            positions[key] = position - 1
+            if position == 1:
+                del positions[key]
+                self.bytes -= _POSITION_BYTES
+
+    def _make_room(self) -> None:
+        # A scope alone may be larger: it has no more positions than there are recordings.
+        while self.bytes > self._limit and len(self._positions) > 1 and len(self._forgotten) < MAX_FORGOTTEN:
+            scope, positions = self._positions.popitem(last=False)
+            self.bytes -= _SCOPE_BYTES + _POSITION_BYTES * len(positions)
+            self._forgotten.add(hash(scope))
+
+    def has_forgotten(self, scope: str) -> bool:
+        """Whether nothing can be played in this scope, for where it stands is not known any more."""
+        if not self._forgotten or scope in self._positions:
+            return False
+        return hash(scope) in self._forgotten or len(self._forgotten) >= MAX_FORGOTTEN
+
     def asked(self, scope: str, key: Key) -> int:
         """How often this scope has asked for this list."""
-        return self._asked.get((scope, key), 0)
+        return self._positions.get(scope, {}).get(key, 0) or self._missed.get((scope, key), 0)
 
     def reset(self, scope: str | None = None) -> None:
         """Back to the start: one scope, or all."""
         if scope is None:
-            self._asked.clear()
-        else:
-            self._asked = {place: asked for place, asked in self._asked.items() if place[0] != scope}
+            self._positions.clear()
+            self._missed.clear()
+            self._forgotten.clear()
+            self.bytes = 0
+            return
+        if (positions := self._positions.pop(scope, None)) is not None:
+            self.bytes -= _SCOPE_BYTES + _POSITION_BYTES * len(positions)
+        self._forgotten.discard(hash(scope))
+        for place in [place for place in self._missed if place[0] == scope]:
+            del self._missed[place]

@@ -28,7 +28,8 @@ class Replayed:
     """
 
     report: Callable[[], Awaitable[list[bytes]]]
-    misses: Callable[[], list[dict[str, Any]]]
+    misses: Callable[[], Awaitable[list[dict[str, Any]]]]
+    miss: Callable[[str], dict[str, Any] | None]
     reset: Callable[[str | None, bool], None]
 
 
@@ -114,13 +115,12 @@ def _show_replay(app: Quart, replay: Replayed) -> None:
 
     @app.get("/misses")
     async def misses() -> Said:
-        return {"misses": replay.misses()}, 200
+        return {"misses": await replay.misses()}, 200
 
     @app.get("/misses/<name>")
     async def miss(name: str) -> Said:
-        for one in replay.misses():
-            if one["id"] == name:
-                return one, 200
+        if (found := replay.miss(name)) is not None:
+            return found, 200
         return {"error": f"there is no miss {name}: /misses has those that are remembered"}, 404
 
     @app.post("/reset")

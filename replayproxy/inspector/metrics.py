@@ -25,6 +25,7 @@ class ProxyCollector(Collector):
         dropped: Callable[[], dict[str, int]],
         queue_bytes: Callable[[], int],
         degraded: Callable[[], bool],
+        state_bytes: Callable[[], dict[str, int]] = dict,
     ) -> None:
         self._mode = mode
         self._tally = tally
@@ -33,6 +34,7 @@ class ProxyCollector(Collector):
         self._dropped = dropped
         self._queue_bytes = queue_bytes
         self._degraded = degraded
+        self._state_bytes = state_bytes
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
@@ -47,6 +49,10 @@ class ProxyCollector(Collector):
         yield GaugeMetricFamily(
             "replayproxy_record_degraded", "1 while the cassette cannot be written", int(self._degraded())
         )
+        state = GaugeMetricFamily("replayproxy_state_bytes", "Memory of what is kept, about", labels=["kind"])
+        for kind, size in sorted(self._state_bytes().items()):
+            state.add_metric([kind], size)
+        yield state
         yield CounterMetricFamily("replayproxy_stalled", "Times a slow client paused the upstream", tally.stalled)
         yield _labelled("replay_misses", "Requests that no recording answered", "code", tally.misses)
         total, buckets = 0, []

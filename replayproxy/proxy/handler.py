@@ -27,10 +27,11 @@ from replayproxy.core.policy import (
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.sequence import Playhead, split_scope
 from replayproxy.core.sketch import sketch
+from replayproxy.errors import CassetteError
 from replayproxy.model import Key, Place, Request, Response
 from replayproxy.ports import Clock, Listener, Shelf, Source, Upload
 from replayproxy.proxy.journal import Call, Journal
-from replayproxy.proxy.misses import Miss, Misses, probed
+from replayproxy.proxy.misses import FORGOTTEN, UNPLAYABLE, Miss, Misses, probed
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Both, Recorder
 from replayproxy.proxy.tally import Tally
@@ -48,6 +49,8 @@ class Asked:
     request: Request
     scope: str = ""
     key: Key | None = None
+    damage: CassetteError | None = None
+    """Why the cassette could not be looked into."""
 
 
 class ReplayProxy:
@@ -92,45 +95,68 @@ class ReplayProxy:
         """Answer one request, which was complete at `came`, or now. Raises `UpstreamError` if there is no answer."""
         started = self.clock.now() if came is None else came
         asked, decision = await self.decide(request)
-        self.tally.requests[type(decision).__name__.lower()] += 1
         self.tally.in_flight += 1
         try:
             match decision:
                 case Replay(place):
-                    self.tally.played[place] += 1
-                    self._note(asked, decision, place=place)
-                    await self.player.play(await self.shelf.read(place), client, started)
+                    await self._replay(asked, place, client, started)
                 case Record():
-                    self._note(asked, decision)
+                    self._count(asked, "record")
                     if await self.recorder.admit():
                         started = self.clock.now()  # our waiting is not the server's time
                     with self.recorder.tape(asked.request, scope=asked.scope, key=asked.key) as tape:
                         heard = tape.hearing(upload) if upload is not None else None
                         await self.upstream.play(asked.request, Both(client, tape, self.tally), heard, started)
                 case Forward():
-                    self._note(asked, decision)
+                    self._count(asked, "forward")
                     await self.upstream.play(asked.request, client, upload, started)
                 case Simulate():
-                    self._note(asked, decision)
+                    self._count(asked, "simulate")
                     await self.player.play(self.invent(asked.request), client, started)
                 case Probe():
+                    self.tally.requests["probe"] += 1
                     await self.player.play(probed(asked.request), client, started)
                 case Refuse():
-                    explained = self.misses.explain(await self._miss(asked))
-                    self._note(asked, decision, miss=headers.get(explained.headers, "x-replayproxy-miss"))
-                    await self.player.play(explained, client, started)
+                    await self._refuse(asked, await self._miss(asked), client, started)
         finally:
             self.tally.in_flight -= 1
 
+    async def _replay(self, asked: Asked, place: Place, client: Listener, started: int) -> None:
+        """Play a recording. It counts as played when it is there and is what was written: else the run has failed."""
+        try:
+            response = await self.shelf.read(place)
+        except CassetteError as error:
+            await self._refuse(asked, self._damaged(asked, error), client, started)
+            return
+        self.tally.played[place] += 1
+        self._count(asked, "replay", place=place)
+        await self.player.play(response, client, started)
+
+    async def _refuse(self, asked: Asked, miss: Miss, client: Listener, started: int) -> None:
+        self.tally.misses[miss.code] += 1
+        explained = self.misses.explain(miss)
+        outcome = "damaged" if miss.code == UNPLAYABLE else "refuse"
+        self._count(asked, outcome, miss=headers.get(explained.headers, "x-replayproxy-miss"))
+        await self.player.play(explained, client, started)
+
     async def decide(self, request: Request) -> tuple[Asked, Decision]:
-        """What to do with a request, by the table."""
+        """What to do with a request, by the table. Raises `ClientError` for a scope that is too long."""
         if not looks_for_recordings(self.mode):
             return Asked(request), self._by_table(request, None)
         scope, request = split_scope(request)
         if request.path in PROBES:
             return Asked(request, scope), self._by_table(request, None)
-        key = self.matcher.key(request)
-        return Asked(request, scope, key), self._by_table(request, await self._next(key, scope, request))
+        asked = Asked(request, scope, self.matcher.key(request))
+        if self.playhead.has_forgotten(scope):  # to begin again would be somebody else's answer
+            return asked, Refuse()
+        try:
+            place = await self._next(asked.key or "", scope, request)
+        except CassetteError as error:
+            return replace(asked, damage=error), Refuse()
+        decision = self._by_table(request, place)
+        if isinstance(decision, Forward):
+            self.playhead.undo(scope, asked.key or "")  # nothing will be there the next time either
+        return asked, decision
 
     def _by_table(self, request: Request, place: Place | None) -> Decision:
         probe = request.path in PROBES
@@ -149,17 +175,28 @@ class ReplayProxy:
             occurrence = occurrence if found is None else found
         return None if occurrence is None else Place(key, occurrence)
 
-    def _note(self, asked: Asked, decision: Decision, *, place: Place | None = None, miss: str | None = None) -> None:
+    def _count(self, asked: Asked, outcome: str, *, place: Place | None = None, miss: str | None = None) -> None:
+        self.tally.requests[outcome] += 1
         if self._journal is not None:
-            outcome = type(decision).__name__.lower()
-            self._journal.calls.append(Call(asked.request, asked.scope, outcome, place, miss))
+            self._journal.add(Call(asked.request, asked.scope, outcome, place, miss))
 
     async def _miss(self, asked: Asked) -> Miss:
+        """Why no recording answers."""
+        try:
+            if asked.damage is not None:
+                raise asked.damage
+            return await self._found_missing(asked)
+        except CassetteError as error:
+            return self._damaged(asked, error)
+
+    async def _found_missing(self, asked: Asked) -> Miss:
         assert asked.key is not None
+        request, scope = self._shown(asked)
+        if self.playhead.has_forgotten(asked.scope):
+            return Miss(FORGOTTEN, request, asked.key, scope=scope)
         recorded = self.shelf.count(asked.key)
         broken = self.shelf.count_broken(asked.key)
         times = self.playhead.asked(asked.scope, asked.key)
-        request, scope = self._shown(asked)
         if recorded or broken:
             code = "exhausted" if recorded else "incomplete_only"
             found = Miss(code, request, asked.key, recorded=recorded or broken)
@@ -167,8 +204,11 @@ class ReplayProxy:
             found = known
         else:  # in a thread: it takes milliseconds, and other streams have their times
             found = await self.shelf.aside(self._stranger, request, asked.key)
-        self.tally.misses[found.code] += 1
         return replace(found, scope=scope, asked=times)
+
+    def _damaged(self, asked: Asked, error: CassetteError) -> Miss:
+        request, scope = self._shown(asked)
+        return Miss(UNPLAYABLE, request, asked.key or "", scope=scope, damage=str(error))
 
     def _stranger(self, request: Request, key: Key) -> Miss:
         """A request that was never recorded, with the recording that it resembles most."""

@@ -6,8 +6,8 @@ miss would count three times. Never an empty 200, never somebody else's answer.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -15,15 +15,25 @@ from replayproxy.core.diff import Nearest
 from replayproxy.core.openai import error_body
 from replayproxy.model import Ending, Headers, Key, Request, Response, Timeline
 
-KEPT = 1000
-"""Causes that are remembered; the same request again is the same cause."""
+MAX_BYTES = 4 * 1024 * 1024
+"""Of causes that are remembered with their explanations, about two thousand; the same request again is the same one."""
+
+LONGEST_TARGET = 1024
+"""Characters of a target that are kept of it."""
+
+UNPLAYABLE = "damaged"
+"""The code of a recording that is there, but is not what was written: it fails a run in its own way."""
+
+FORGOTTEN = "scope_forgotten"
+"""The code of a request in a scope whose positions were forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Miss:
     """A request without an answer.
 
-    `code` is one of `no_match` (then `nearest` is set), `nothing_close`, `exhausted`, `incomplete_only`, `unsupported`.
+    `code` is one of `no_match` (then `nearest` is set), `nothing_close`, `exhausted`, `incomplete_only`, `unsupported`,
+    `damaged` (then `damage` says how), `scope_forgotten`.
     """
 
     code: str
@@ -38,6 +48,7 @@ class Miss:
     """Different requests on the shelf."""
     here: int = 0
     """Of these, to this endpoint."""
+    damage: str = ""
 
     @property
     def sentence(self) -> str:
@@ -59,6 +70,13 @@ class Miss:
             case "unsupported":
                 return (
                     f"{what} asks for another protocol than HTTP, which is not recorded: forward it to a live server."
+                )
+            case "damaged":
+                return f"{what} was recorded, but cannot be played: {self.damage}"
+            case "scope_forgotten":
+                return (
+                    f"how far scope {self.scope} has come is not known any more: too many other scopes were used since."
+                    " Start it again with POST /reset?scope=… on the admin port, or use fewer scopes in one run."
                 )
             case "no_match" if self.nearest is not None:
                 return (
@@ -180,11 +198,18 @@ class Miss:
 
 
 class Misses:
-    """Remembers misses by cause, numbers them, and answers."""
+    """Remembers misses by cause, numbers them, and answers.
 
-    def __init__(self) -> None:
+    Bounded in bytes: the oldest cause goes first. How many misses it had is counted on, its explanation is lost.
+    """
+
+    def __init__(self, limit: int = MAX_BYTES) -> None:
+        self._limit = limit
         self._numbers = count(1)
         self.causes: OrderedDict[tuple[str, Key], tuple[str, Miss, int]] = OrderedDict()
+        self.forgotten: Counter[str] = Counter()
+        """Misses of the causes that had to go, by their code."""
+        self.bytes = 0
 
     def known(self, code: str, key: Key) -> Miss | None:
         """What was found out about this cause before: the same request again is the same miss."""
@@ -194,24 +219,56 @@ class Misses:
     def note(self, miss: Miss) -> str:
         """Count a miss. Gives the number of its cause, which the client is told."""
         cause = (miss.code, miss.key)
-        if cause not in self.causes:
-            self.causes[cause] = (f"m-{next(self._numbers):04}", miss, 0)
-        name, _, times = self.causes[cause]
-        self.causes[cause] = (name, miss, times + 1)
-        if len(self.causes) > KEPT:
-            self.causes.popitem(last=False)
+        before = self.causes.get(cause)
+        name, times = (f"m-{next(self._numbers):04}", 0) if before is None else (before[0], before[2])
+        kept = _slim(miss)
+        self.causes[cause] = (name, kept, times + 1)
+        self.bytes += _weight(kept) - (0 if before is None else _weight(before[1]))
+        while self.bytes > self._limit and len(self.causes) > 1:
+            _, (_, oldest, missed) = self.causes.popitem(last=False)
+            self.bytes -= _weight(oldest)
+            self.forgotten[oldest.code] += missed
         return name
+
+    def clear(self) -> None:
+        """Forget all of them; their numbers are not used again."""
+        self.causes.clear()
+        self.forgotten.clear()
+        self.bytes = 0
 
     def explain(self, miss: Miss) -> Response:
         """The answer to a client whose request has none; the miss is noted."""
         name = self.note(miss)
         return own_response(
-            404,
+            500 if miss.code == UNPLAYABLE else 404,
             error_body(f"replayproxy: {miss.sentence}", type="replay_miss", code=miss.code, param=miss.param),
             ("X-Replayproxy-Miss", name),
             ("X-Replayproxy-Error", miss.code),
             ("X-Should-Retry", "false"),
         )
+
+
+def _slim(miss: Miss) -> Miss:
+    """What is needed to explain it: no bodies, and no field lines."""
+    near = miss.nearest
+    if near is not None:
+        near = replace(near, neighbour=replace(near.neighbour, request=_named(near.neighbour.request)))
+    return replace(miss, request=_named(miss.request), nearest=near)
+
+
+def _named(request: Request) -> Request:
+    target = request.target
+    return Request(request.method[:32], target if len(target) <= LONGEST_TARGET else f"{target[:LONGEST_TARGET]}…")
+
+
+def _weight(miss: Miss) -> int:
+    """About how many bytes of memory a slim one takes."""
+    texts = [miss.request.target, miss.key, miss.scope, miss.damage]
+    if miss.nearest is not None:
+        texts += [miss.nearest.neighbour.cassette, miss.nearest.neighbour.request.target]
+        for difference in miss.nearest.differences:
+            texts += [difference.path, difference.recorded, difference.received]
+    return 1000 + sum(60 + 2 * len(text) for text in texts)
 
 
 def probed(request: Request) -> Response:

@@ -6,14 +6,14 @@ served nothing has proven nothing, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from replayproxy.model import Place
-from replayproxy.proxy.misses import Miss
+from replayproxy.proxy.misses import UNPLAYABLE, Miss
 
 PART = 1000
 """Entries of a list that are turned into JSON at a time: 2 ms."""
@@ -71,11 +71,27 @@ class Report:
     causes: tuple[Cause, ...]
     unused: tuple[Recording, ...]
     lateness_max: float
+    forgotten: Mapping[str, int] = field(default_factory=dict)
+    """By code, how often requests had no answer whose causes are not among `causes`: there were too many."""
 
     @property
     def misses(self) -> int:
         """Requests that no recording answered, the equal ones counted each."""
-        return sum(cause.times for cause in self.causes)
+        return self._times() - self.damaged
+
+    @property
+    def damaged(self) -> int:
+        """Requests whose recording is there, but is not what was written."""
+        return self._times(UNPLAYABLE)
+
+    @property
+    def unexplained(self) -> int:
+        """Requests without an answer of whose causes nothing more is known."""
+        return sum(self.forgotten.values())
+
+    def _times(self, code: str | None = None) -> int:
+        known = sum(cause.times for cause in self.causes if code in (None, cause.miss.code))
+        return known + sum(times for of, times in self.forgotten.items() if code in (None, of))
 
     @property
     def vacuous(self) -> bool:
@@ -111,4 +127,6 @@ class Report:
             "dropped": self.dropped,
             "simulated": self.simulated,
             "lateness_max_s": self.lateness_max,
+            "damaged": self.damaged,
+            "misses_not_listed": self.unexplained,
         }

@@ -16,13 +16,13 @@ class Tally:
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
-        """By what became of them: replay, record, forward, simulate, probe, refuse, upgrade."""
+        """By what became of them: replay, record, forward, simulate, probe, refuse, upgrade, damaged."""
         self.endings: Counter[str] = Counter()
         """Of recorded answers, by how they ended."""
         self.misses: Counter[str] = Counter()
         """By code."""
         self.played: Counter[Place] = Counter()
-        """How often each recording was played."""
+        """How often each recording was played: was read, was what had been written, and began to be sent."""
         self.in_flight = 0
         self.stalled = 0
         self.lateness_counts = [0] * (len(LATENESS_BOUNDS) + 1)

@@ -107,12 +107,12 @@ class Proxy:
         """What a scope has asked for, with what came without a scope: tests of one process run one by one."""
 
         async def asked() -> Asked:
-            calls = [call for call in self._journal.calls if call.scope in (scope, "")]
+            calls = self._journal.of((scope, ""))
             if forget:
                 # Now and not when the scope comes again, for what is kept is looked through with every test.
                 self._app.proxy.playhead.reset(scope)
                 self._app.proxy.playhead.reset("")
-                self._journal.calls = [call for call in self._journal.calls if call.scope not in (scope, "")]
+                self._journal.forget((scope, ""))
             return Asked(tuple(calls), tuple(self._misses(calls)))
 
         return self._stage.do(asked())
@@ -136,7 +136,7 @@ class Proxy:
     async def _stop(self) -> tuple[Report, Asked]:
         await self._app.stop(DRAIN if self._app.writer is not None else 0)
         assert self._app.last_report is not None
-        late = list(self._journal.calls)
+        late = self._journal.calls
         return self._app.last_report, Asked(tuple(late), tuple(self._misses(late)))
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from replayproxy.core import sequence
 from replayproxy.core.sequence import AtEnd, Playhead, split_scope
+from replayproxy.errors import ClientError
 from replayproxy.model import Headers, Request
 
 SCOPES: list[tuple[str, Headers, str, str]] = [
@@ -36,7 +40,7 @@ def test_a_scope_stands_in_the_path_or_in_a_header(target: str, fields: Headers,
 
 def played(at_end: AtEnd, counts: list[int]) -> list[int | None]:
     """What one scope gets when the list has so many recordings at each asking."""
-    playhead = Playhead(at_end)
+    playhead = Playhead(at_end, records=True)
     return [playhead.next("", "rp1:k", count) for count in counts]
 
 
@@ -86,6 +90,61 @@ def test_a_reset_goes_back_to_the_start() -> None:
     playhead.reset()
     assert [playhead.next(scope, "rp1:k", 1) for scope in "ab"] == [0, 0]
     assert playhead.asked("c", "rp1:k") == 0
+
+
+@pytest.mark.parametrize("length", [256, 257])
+@pytest.mark.parametrize("letter", ["s", "ü", "\U0001f600", "\udcff"])
+def test_a_scope_has_at_most_256_bytes(length: int, letter: str) -> None:
+    """In UTF-8, after its escapes are undone; a longer one is refused with a sentence."""
+    size = len(letter.encode("utf-8", "surrogatepass"))
+    scope = letter * (length // size) + "s" * (length % size)
+    for request in (
+        Request("GET", f"/t/{quote(scope, errors='surrogatepass') if size > 1 and size != 3 else scope}/v1/models"),
+        Request("GET", "/v1/models", (("X-Replayproxy-Scope", scope),)),
+    ):
+        if length <= 256:
+            assert split_scope(request)[0] == scope
+        else:
+            with pytest.raises(ClientError, match="more than 256 bytes"):
+                split_scope(request)
+
+
+def test_positions_are_bounded_and_no_scope_begins_again_unnoticed() -> None:
+    """The scope that was idle for longest goes; it is known to be forgotten until it is reset."""
+    playhead = Playhead(AtEnd.CYCLE, limit=100_000)
+    for number in range(1000):
+        assert playhead.next(f"scope {number}", "rp1:k", 2) == 0
+        assert playhead.next("busy", "rp1:k", 2) == number % 2
+        assert playhead.bytes <= 100_000
+    assert not playhead.has_forgotten("busy")
+    assert not playhead.has_forgotten("scope 999")
+    assert not playhead.has_forgotten("new")
+    assert playhead.has_forgotten("scope 0")
+    playhead.reset("scope 0")
+    assert not playhead.has_forgotten("scope 0")
+    playhead.reset()
+    assert (playhead.bytes, playhead.has_forgotten("scope 1")) == (0, False)
+
+
+def test_forgotten_scopes_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When they are too many, those that are followed go on, and no new one is."""
+    monkeypatch.setattr(sequence, "MAX_FORGOTTEN", 10)
+    playhead = Playhead(AtEnd.REFUSE, limit=10_000)
+    for number in range(100):
+        if not playhead.has_forgotten(f"scope {number}"):
+            playhead.next(f"scope {number}", "rp1:k", 2)
+    followed = [number for number in range(100) if not playhead.has_forgotten(f"scope {number}")]
+    assert followed == list(range(10, 10 + len(followed)))
+    assert playhead.bytes <= 11_000
+    assert playhead.has_forgotten("yet another")
+
+
+def test_what_misses_takes_no_positions() -> None:
+    """A million different requests without a recording: how often each came is kept of the last ones only."""
+    playhead = Playhead(AtEnd.CYCLE)
+    for number in range(sequence.MAX_MISSED + 100):
+        assert playhead.next("", f"rp1:{number}", 0) is None
+    assert (playhead.bytes, playhead.asked("", "rp1:0"), playhead.asked("", f"rp1:{number}")) == (0, 0, 1)
 
 
 def test_the_words_of_the_command_line() -> None:

@@ -15,7 +15,7 @@ from replayproxy.core.redaction import Redactor
 from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead
 from replayproxy.core.timing import Pace
-from replayproxy.errors import Damaged, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from replayproxy.errors import ClientError, Damaged, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from replayproxy.model import Chunk, Ending, Headers, Place, Request, Response
 from replayproxy.proxy.handler import ReplayProxy
 from replayproxy.proxy.misses import Misses
@@ -80,7 +80,7 @@ class House:
             tally=self.tally,
             misses=self.misses,
             matcher=MATCHER,
-            playhead=Playhead(AtEnd.REFUSE if self.mode is Mode.AUTO else self.at_end),
+            playhead=Playhead(AtEnd.REFUSE if self.mode is Mode.AUTO else self.at_end, records=records),
             shelf=self.shelf if self.mode in (Mode.REPLAY, Mode.AUTO) else None,
             upstream=self.upstream if self.server else None,
             recorder=self.recorder,
@@ -409,7 +409,7 @@ def test_a_break_after_the_head_is_played_and_kept() -> None:
 
 
 def test_a_damaged_recording_is_an_error_and_not_another_answer() -> None:
-    """What the shelf cannot give is raised; nothing was played, nothing stays in flight."""
+    """What the shelf cannot give is told to the client, who is not to retry; it does not count as played."""
 
     class LosingShelf(InMemoryShelf):
         async def read(self, place: Place) -> Response:
@@ -418,9 +418,65 @@ def test_a_damaged_recording_is_an_error_and_not_another_answer() -> None:
     house = House(Mode.REPLAY)
     house.proxy._shelf = shelf = LosingShelf()
     shelf.put(MATCHER.key(A), ONE)
-    with pytest.raises(Damaged):
-        house.ask(A)
-    assert (house.log, house.tally.in_flight) == ([], 0)
+    house.ask(A, A)
+    assert [line.split(" ", 2)[2] for line in house.log if "hears 500" in line] == ["hears 500"] * 2
+    assert (house.tally.in_flight, house.tally.played) == (0, {})
+    assert (house.tally.requests, house.tally.misses) == ({"damaged": 2}, {"damaged": 2})
+    ((name, miss, times),) = house.misses.causes.values()
+    assert (name, miss.code, times) == ("m-0001", "damaged", 2)
+    assert miss.sentence.endswith("was recorded, but cannot be played: it was here a moment ago")
+
+
+@pytest.mark.parametrize("on_miss", OnMiss)
+@pytest.mark.parametrize("method", ["count", "count_broken", "near", "asked"])
+def test_a_damaged_cassette_is_no_miss(method: str, on_miss: OnMiss) -> None:
+    """Wherever it is noticed: nothing is forwarded, invented or recorded for it."""
+
+    def damaged(*_: object) -> int:
+        raise Damaged("a stored text stands where there are none")
+
+    house = House(Mode.REPLAY, on_miss, server=[ONE], invent=lambda _: ONE)
+    setattr(house.shelf, method, damaged)
+    house.ask(A)
+    if method == "count" or on_miss is OnMiss.REFUSE:
+        assert (house.tally.requests, house.tally.misses) == ({"damaged": 1}, {"damaged": 1})
+        assert "client hears 500" in " ".join(house.log)
+    else:  # nobody looks there
+        assert "damaged" not in house.tally.requests
+
+
+def test_a_scope_that_was_forgotten_gets_nothing() -> None:
+    """It would begin again from the first recording without a word; in `auto` it would be recorded a second time."""
+    for mode in (Mode.REPLAY, Mode.AUTO):
+        house = House(mode, at_end=AtEnd.REFUSE, recordings=[(A, ONE), (A, TWO)], server=[ONE])
+        house.proxy.playhead = Playhead(AtEnd.REFUSE, limit=1000)
+        scoped = [replace(A, target=f"/t/{scope}{A.target}") for scope in ("one", "two", "one", "two")]
+        house.ask(*scoped)
+        assert house.tally.requests == {"replay": 3, "refuse": 1}
+        ((_, miss, _),) = house.misses.causes.values()
+        assert (miss.code, miss.scope) == ("scope_forgotten", "one")
+        house.proxy.playhead.reset("one")
+        house.ask(scoped[0])
+        assert house.tally.requests["replay"] == 4
+
+
+def test_what_is_not_recorded_does_not_count_as_asked_for() -> None:
+    """In `auto`, what the filters leave out is forwarded as often as it comes, and no position is kept of it."""
+    house = House(Mode.AUTO, server=[ONE], wanted=lambda _: False)
+    house.ask(A, A, A)
+    assert house.tally.requests == {"forward": 3}
+    assert house.proxy.playhead.asked("", MATCHER.key(A)) == 0
+
+
+def test_a_scope_that_is_too_long_is_refused() -> None:
+    """It would be kept for as long as the proxy runs."""
+    house = House(Mode.REPLAY, recordings=[(A, ONE)])
+    house.ask(replace(A, target=f"/t/{'s' * 256}{A.target}"))
+    with pytest.raises(ClientError, match="more than 256 bytes"):
+        house.ask(replace(A, target=f"/t/{'s' * 257}{A.target}"))
+    with pytest.raises(ClientError, match="more than 256 bytes"):
+        house.ask(replace(A, headers=(*A.headers, ("X-Replayproxy-Scope", "ü" * 129))))
+    assert house.tally.requests == {"replay": 1}
 
 
 def test_requests_in_flight_are_counted_while_they_are() -> None:

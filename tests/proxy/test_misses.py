@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -108,12 +109,35 @@ def test_the_same_cause_has_one_number_and_a_count() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     """The oldest cause goes; numbers are not used again."""
-    misses = Misses()
-    for number in range(module.KEPT + 5):
-        misses.explain(Miss("no_match", CHAT, f"rp1:{number}"))
-    assert len(misses.causes) == module.KEPT
+    misses = Misses(limit=100_000)
+    long = replace(CHAT, target="/v1/" + "x" * 60_000, body=b"x" * 1_000_000)
+    for number in range(1000):
+        misses.explain(Miss("no_match", long, f"rp1:{number}", scope="s" * 256))
+        assert misses.bytes <= 100_000
+    kept = len(misses.causes)
+    assert 10 < kept < 50
+    assert misses.forgotten == {"no_match": 1000 - kept}
     again = misses.explain(Miss("no_match", CHAT, "rp1:0"))
-    assert get(again.headers, "x-replayproxy-miss") == f"m-{module.KEPT + 6}"
+    assert get(again.headers, "x-replayproxy-miss") == "m-1001"
+    misses.clear()
+    assert (misses.bytes, misses.forgotten, len(misses.causes)) == (0, {}, 0)
+
+
+def test_a_million_different_misses_take_no_more_than_was_allowed() -> None:
+    """Sizes are about what Python needs; the same cause again takes nothing."""
+    tracemalloc.start()
+    try:
+        misses = Misses()
+        for number in range(20_000):
+            misses.note(Miss("nothing_close", replace(CHAT, body=b"x" * 10_000), f"rp1:{number:032x}"))
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.2 * misses.bytes < used < 2 * misses.bytes <= 2 * module.MAX_BYTES
+    before = misses.bytes
+    for _ in range(10):
+        misses.note(Miss("nothing_close", CHAT, f"rp1:{19_999:032x}"))
+    assert misses.bytes == before
 
 
 @pytest.mark.parametrize("path", sorted(PROBES))

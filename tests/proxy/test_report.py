@@ -11,7 +11,7 @@ import pytest
 from replayproxy.model import Place, Request
 from replayproxy.proxy.journal import Call, Journal
 from replayproxy.proxy.misses import Miss
-from replayproxy.proxy.report import Cause, Recording, Report
+from replayproxy.proxy.report import PART, Cause, Recording, Report
 
 ASKED = Request("POST", "/v1/chat/completions", (), b"{}")
 RECORDING = Recording("a.cassette", "7f3a1c02", Place("rp1:00", 3), "POST", "/v1/chat/completions")
@@ -75,5 +75,37 @@ def test_a_journal_knows_whose_calls_are_whose() -> None:
     """By scope, in their order."""
     journal = Journal()
     calls = [Call(ASKED, scope, "replay") for scope in ("a", "b", "a")]
-    journal.calls += calls
-    assert (journal.of("a"), journal.of("b"), journal.of("c")) == ([calls[0], calls[2]], [calls[1]], [])
+    for call in calls:
+        journal.add(call)
+    assert (journal.of({"a"}), journal.of({"b"}), journal.of({"c"})) == ([calls[0], calls[2]], [calls[1]], [])
+    assert journal.of({"a", "b"}) == journal.calls == calls
+    journal.forget({"a"})
+    assert journal.calls == [calls[1]]
+    assert 0 < journal.bytes < 1500
+
+
+def test_a_journal_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """In bytes: the oldest calls go, which is said once; the newest stays, however long it is."""
+    journal = Journal(limit=100_000)
+    for number in range(300):
+        journal.add(Call(replace(ASKED, body=b"%05d" % number * 200), "", "replay"))
+    assert journal.calls[-1].request.body.startswith(b"00299")
+    assert (len(journal.calls) + journal.forgotten, journal.bytes <= 100_000) == (300, True)
+    journal.add(Call(replace(ASKED, body=b"x" * 200_000), "", "replay"))
+    assert len(journal.calls) == 1
+    assert len([one for one in caplog.records if "the oldest are left out" in one.getMessage()]) == 1
+
+
+def test_the_document_in_parts_is_the_document() -> None:
+    """Also where a list is longer than a part."""
+    many = tuple(replace(REPORT.unused[0], id=f"{number:08x}") for number in range(2 * PART + 1))
+    for report in (REPORT, replace(REPORT, unused=many), replace(REPORT, unused=(), causes=())):
+        assert orjson.loads(b"".join(report.encoded())) == report.document()
+
+
+def test_damage_is_counted_apart_from_misses() -> None:
+    """Also of causes that had to be forgotten."""
+    causes = (*REPORT.causes, Cause("m-0009", Miss("damaged", ASKED, "rp1:00", damage="torn"), 4))
+    report = replace(REPORT, causes=causes, forgotten={"no_match": 1000, "damaged": 2})
+    assert (report.misses, report.damaged, report.unexplained) == (REPORT.misses + 1000, 6, 1002)
+    assert (report.document()["damaged"], report.document()["misses_not_listed"]) == (6, 1002)

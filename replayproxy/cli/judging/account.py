@@ -11,7 +11,7 @@ from itertools import groupby
 from replayproxy.cli.judging.verdict import Verdict, told
 from replayproxy.cli.printing.screen import Screen, Span
 from replayproxy.cli.printing.units import duration, plural
-from replayproxy.proxy.misses import Miss
+from replayproxy.proxy.misses import UNPLAYABLE, Miss
 from replayproxy.proxy.report import Cause, Recording, Report
 
 UNUSED_SHOWN = 10
@@ -25,11 +25,16 @@ def account(report: Report, verdict: Verdict, screen: Screen) -> None:
     if screen.is_terminal:
         screen.line()  # below what the command has left there
     late = f", largest lateness {duration(report.lateness_max)}" if report.served else ""
-    screen.line(Span("replayproxy: ", "bold"), Span(f"{told(report)}, {plural(report.misses, 'miss', 'misses')}{late}"))
+    damaged = f", {plural(report.damaged, 'damaged recording')}" if report.damaged else ""
+    screen.line(
+        Span("replayproxy: ", "bold"), Span(f"{told(report)}, {plural(report.misses, 'miss', 'misses')}{damaged}{late}")
+    )
     for cause in report.causes[:CAUSES_SHOWN]:
         _miss(cause, screen)
     if len(report.causes) > CAUSES_SHOWN:
         screen.line(f"… and {len(report.causes) - CAUSES_SHOWN} more causes; --report FILE has them all")
+    if report.unexplained:
+        screen.line(f"… and {plural(report.unexplained, 'miss', 'misses')} more, too many to explain each of them")
     if report.unused and not report.vacuous:
         _unused(report, screen)
     style = "bold green" if verdict.passed else "bold red"
@@ -50,7 +55,8 @@ def headline(miss: Miss) -> str:
 
 def _miss(cause: Cause, screen: Screen) -> None:
     miss = cause.miss
-    screen.line(Span(f"MISS {cause.id}", "bold red"), f"  x{cause.times}   {miss.code}   {headline(miss)}")
+    what = "DAMAGED" if miss.code == UNPLAYABLE else "MISS"
+    screen.line(Span(f"{what} {cause.id}", "bold red"), f"  x{cause.times}   {miss.code}   {headline(miss)}")
     for line in explanation(miss).splitlines():
         screen.under(line)
 

@@ -44,7 +44,7 @@ class Demands:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`word` is one of passed, child, degraded, misses, vacuous, unused."""
+    """`word` is one of passed, child, damaged, degraded, misses, vacuous, unused."""
 
     word: str
     code: int
@@ -59,10 +59,18 @@ class Verdict:
 def judge(report: Report, demands: Demands, *, ended: Ended | None = None, trouble: str | None = None) -> Verdict:
     """The table. `trouble` is why recording was degraded when the run ended."""
     missed = f"{plural(report.misses, 'request')} had no recording"
+    damaged = f"{plural(report.damaged, 'request')} had a recording that is damaged"
     unused = f"{len(report.unused)} of {plural(report.recordings, 'recording')} were asked for by nobody"
     if ended is not None and ended.code:
         also = f", and {missed}: look at those first" if report.misses else ""
+        also = f", and {damaged}: look at those first" if report.damaged else also
         return Verdict("child", ended.code, ended.sentence + also)
+    if report.damaged:
+        return Verdict(
+            "damaged",
+            6,
+            f"{damaged}: restore the cassette from a copy, or record again what `replayproxy verify` names",
+        )
     if trouble is not None:
         return Verdict("degraded", 1, f"recording was degraded at the end: {trouble}")
     if report.misses:

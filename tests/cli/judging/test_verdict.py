@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,12 +40,17 @@ BAD = Ended(("npm", "test"), 9)
 TEST = Demands(must_serve=True)
 STRICT = Demands(fail_unused=True, must_serve=True)
 
+DAMAGED = replace(MISSED[0], miss=replace(MISSED[0].miss, code="damaged"), times=2)
+
 TABLE: list[tuple[str, Report, Demands, Ended | None, str | None, str, int]] = [
     ("all is well", reported(), STRICT, GOOD, None, "passed", 0),
     ("unused, and nobody cares", reported(unused=UNUSED), TEST, GOOD, None, "passed", 0),
     ("unused", reported(unused=UNUSED), STRICT, GOOD, None, "unused", 4),
     ("missed", reported(causes=MISSED), STRICT, GOOD, None, "misses", 3),
     ("missed before unused", reported(causes=MISSED, unused=UNUSED), STRICT, GOOD, None, "misses", 3),
+    ("a damaged recording", reported(causes=(*MISSED, DAMAGED)), STRICT, GOOD, None, "damaged", 6),
+    ("damage before a full disk", reported(served=0, causes=(DAMAGED,)), STRICT, GOOD, "no room", "damaged", 6),
+    ("the child failed before that", reported(causes=(DAMAGED,)), STRICT, BAD, None, "child", 9),
     ("nothing served", reported(served=0), TEST, GOOD, None, "vacuous", 7),
     ("nothing served before unused", reported(served=0, unused=UNUSED), STRICT, GOOD, None, "vacuous", 7),
     ("nothing served but misses", reported(served=0, causes=MISSED), TEST, GOOD, None, "misses", 3),
@@ -76,6 +82,8 @@ def test_the_table(
     [
         (reported(causes=MISSED), GOOD, "4 requests had no recording: record what is missing with --on-miss record"),
         (reported(causes=MISSED), BAD, "`npm test` ended with exit code 9, and 4 requests had no recording"),
+        (reported(causes=(DAMAGED,)), GOOD, "2 requests had a recording that is damaged: restore the cassette"),
+        (reported(causes=(DAMAGED,)), BAD, "`npm test` ended with exit code 9, and 2 requests had a recording that is"),
         (reported(unused=UNUSED), GOOD, "1 of 3 recordings were asked for by nobody: delete them with `replayproxy"),
         (reported(served=0), GOOD, "nothing was served, so nothing was tested: let the client use OPENAI_BASE_URL"),
         (reported(recorded=2), GOOD, "2 answers from recordings, 2 recorded, no misses"),
