@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import random
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -73,7 +74,10 @@ class App:
         self.last_report: Report | None = None
         """As it was when the app stopped."""
         self.onto: list[Path] = []
-        """What was recorded onto, one after the other."""
+        """What was recorded onto, one after the other; nothing after a start that failed."""
+        self._ready_file: tuple[int, int] | None = None
+        self._socket_file: tuple[int, int] | None = None
+        """What these files were when we made them."""
         self._library = Library(())
         self._draining = False
         self._admin_stopped = asyncio.Event()
@@ -91,6 +95,7 @@ class App:
         recording, replaying = settings.recording, settings.replaying
         if settings.listen.ready_file is not None:
             output_files.refuse(settings.listen.ready_file, "--ready-file", settings.shelf)
+            _remove_stale(settings.listen.ready_file)
         redactor = self._redactor()
         matcher = Matcher(self._rules(), redactor)
         if settings.records:
@@ -263,14 +268,11 @@ class App:
     # Life
 
     async def start(self) -> Addresses:
-        """Listen. Raises `SettingsError` where that cannot be."""
+        """Listen. Raises `SettingsError` where that cannot be; then `give_up`, and nothing of the start stays."""
         listen = self.settings.listen
-        if self.writer is not None and self.recorder is not None:
-            self.writer.start()
-            self._letting_go = asyncio.create_task(self.recorder.run())
-            self._tasks.append(self._letting_go)
         if listen.uds is not None:
             await self.server.listen_unix(str(listen.uds))
+            self._socket_file = _identity(listen.uds)
             url = f"unix:{listen.uds}"
         else:
             tls = tls_context(listen.ssl_certfile, listen.ssl_keyfile)
@@ -281,6 +283,12 @@ class App:
         if listen.ready_file is not None:
             said = {"url": url, "admin_url": admin_url, "pid": os.getpid()}
             output_files.write(listen.ready_file, orjson.dumps(said), "--ready-file", self.settings.shelf)
+            self._ready_file = _identity(listen.ready_file)
+        # Last, and no other task has run since we listen: whatever failed before has written nothing.
+        if self.writer is not None and self.recorder is not None:
+            self.writer.start()
+            self._letting_go = asyncio.create_task(self.recorder.run())
+            self._tasks.append(self._letting_go)
         return Addresses(url, admin_url)
 
     def _refuse_loop(self, port: int) -> None:
@@ -319,8 +327,9 @@ class App:
             else None,
             rotate=self.rotate if self.settings.mode is Mode.RECORD else None,
         )
-        hosts = frozenset({"127.0.0.1", "localhost", "[::1]", listen.admin_host})
+        hosts = frozenset(name.lower() for name in ("localhost", listen.admin_host, *listen.admin_allowed_hosts))
         host, port = bound.getsockname()[:2]
+        host = f"[{host}]" if ":" in host else host
         serving = serve_admin(application(shown, hosts), bound.detach(), self._admin_stopped)
         self._tasks.append(asyncio.create_task(serving))
         return f"http://{host}:{port}"
@@ -429,23 +438,54 @@ class App:
             self._library.close()  # a reader would keep the file from being sealed
             await self.writer.stop()
         self.last_report = self._report(*playable)
+        await self._end_tasks()
+        self._close(keeper=False)
+
+    async def _end_tasks(self) -> None:
         self._admin_stopped.set()
         if self._letting_go is not None:
             self._letting_go.cancel()
         for task in self._tasks:
             with suppress(asyncio.CancelledError):
                 await task
-        self._close(keeper=False)
 
     async def give_up(self) -> None:
-        """As `stop`, at once, however far the start has come."""
+        """As `stop`, at once, however far the start has come; a start that failed leaves no file behind."""
         if self.writer is not None and self.writer.started:
             await self.stop(drain=0)
-        else:
-            self._close()
+            return
+        await self.server.drain(0)
+        await self.server.cut()
+        if self.upstream is not None:
+            self.upstream.close()
+        await self._end_tasks()
+        self._close()
+        self.onto.clear()
 
     def _close(self, *, keeper: bool = True) -> None:
         self._library.close()
         if keeper and self.keeper is not None:
-            self.keeper.close()
+            self.keeper.discard()
         self.clock.close()
+        # What says that we are there goes with us, unless somebody else has put his own in its place.
+        listen = self.settings.listen
+        for path, ours in ((listen.ready_file, self._ready_file), (listen.uds, self._socket_file)):
+            if path is not None and ours is not None and _identity(path) == ours:
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _remove_stale(ready_file: Path) -> None:
+    """Remove what a proxy that was killed has left: whoever waits for the file would take it for ours."""
+    with suppress(OSError, orjson.JSONDecodeError):
+        if ready_file.is_file() and set(orjson.loads(ready_file.read_bytes())) == {"url", "admin_url", "pid"}:
+            ready_file.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of a file or socket of ours; None where it is not there, or is a pipe or device."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) or stat.S_ISSOCK(found.st_mode) else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from replayproxy.assembly import Addresses, App
-from replayproxy.errors import UpstreamError
+from replayproxy.errors import UpstreamError, UpstreamUnreachable
 from replayproxy.settings import Settings
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ SWITCH_INTERVAL = 0.000_5
 
 
 async def reach(app: App, patience: float) -> None:
-    """Wait until the upstream accepts a connection. Raises `UpstreamError` when patience ends."""
+    """Wait up to `patience` seconds until the upstream accepts a connection. Raises `UpstreamError`."""
     if app.upstream is None:
         return
     deadline = app.clock.now() + round(patience * 1e9)
@@ -38,9 +39,11 @@ async def reach(app: App, patience: float) -> None:
         try:
             await app.upstream.reach()
             return
-        except UpstreamError:
+        except UpstreamError as error:
             if app.clock.now() >= deadline:
-                raise
+                waited = f"it was waited for {patience:g} s; --wait-upstream gives it longer"
+                once = "or, where it is only slower to start than this, wait for it with --wait-upstream 60s"
+                raise UpstreamUnreachable(f"{error}; {waited if patience else once}") from error
             await app.clock.sleep_until(min(deadline, app.clock.now() + 500_000_000))
 
 
@@ -69,17 +72,65 @@ def on_loop(work: Coroutine[Any, Any, T]) -> T:
         return loop.run(work)
 
 
-async def run(settings: Settings, ready: Callable[[App, Addresses], None], *, wait_upstream: float = 0) -> App:
-    """Serve until SIGINT or SIGTERM; a second one ends the draining. Gives the stopped app, for its last words."""
-    app = App(settings)
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""One drains and seals, a second one ends the draining."""
+
+WITHOUT_MEANING = (signal.SIGUSR1, signal.SIGUSR2)
+"""Sent by habit (logrotate, `nginx -s reopen`); by default each would end the process with its streams unfinished."""
+
+
+def listen_for_signals(heard: Callable[[int], None]) -> None:
+    """Call `heard`, on the running loop, with each signal that is to end this process in good order.
+
+    SIGHUP is one of them where a terminal started us, for then it says that the terminal goes away. Without a terminal
+    (a service, a container, nohup) it asks a program to read its settings again; there are none to read, so it is
+    ignored. `SIGUSR1` and `SIGUSR2` are ignored too.
+    """
     loop = asyncio.get_running_loop()
-    signals: asyncio.Queue[None] = asyncio.Queue()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, signals.put_nowait, None)
+    for number in STOPPING:
+        loop.add_signal_handler(number, heard, number)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has said so
+        if has_terminal():
+            loop.add_signal_handler(signal.SIGHUP, heard, signal.SIGHUP)
+        else:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in WITHOUT_MEANING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def has_terminal() -> bool:
+    """Whether this process belongs to a terminal's session: its input and output may be elsewhere."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+class _Stops:
+    """What was asked for by signals: `first` to stop, `second` to stop at once."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+
+    def hear(self, number: int) -> None:
+        # The kernel and the shell each send SIGHUP when a terminal goes away: two of them are no haste.
+        if not self.first.is_set():
+            self.first.set()
+        elif number != signal.SIGHUP:
+            self.second.set()
+
+
+async def run(settings: Settings, ready: Callable[[App, Addresses], None], *, wait_upstream: float = 0) -> App:
+    """Serve until a signal says to stop; a second one ends the draining. Gives the stopped app, for its last words."""
+    stops = _Stops()
+    listen_for_signals(stops.hear)  # before a cassette is open: one that ends us now would leave it unsealed
+    app = App(settings)
+    first = asyncio.create_task(stops.first.wait())
     stopping: asyncio.Task[None] | None = None
     try:
         reaching = asyncio.create_task(reach(app, wait_upstream))
-        first = asyncio.create_task(signals.get())
         await asyncio.wait((reaching, first), return_when=asyncio.FIRST_COMPLETED)
         if first.done():
             reaching.cancel()
@@ -89,13 +140,14 @@ async def run(settings: Settings, ready: Callable[[App, Addresses], None], *, wa
         ready(app, await app.start())
         await first
         stopping = asyncio.create_task(app.stop())
-        second = asyncio.create_task(signals.get())
+        second = asyncio.create_task(stops.second.wait())
         await asyncio.wait((stopping, second), return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done():
             app.server.hurry()
         second.cancel()
         await stopping
     finally:
+        first.cancel()
         if stopping is None:
             await app.give_up()
     return app

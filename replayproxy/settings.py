@@ -18,18 +18,30 @@ QUEUE_BYTES = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where to listen. `admin_port` None: no admin port. Port 0: a free one."""
+    """Where to listen. `admin_port` None: no admin port. Port 0: a free one.
+
+    `admin_allowed_hosts` are names by which the admin port may be called, besides addresses and `localhost`.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8080
     uds: Path | None = None
     admin_host: str = "127.0.0.1"
     admin_port: int | None = 8081
+    admin_allowed_hosts: tuple[str, ...] = ()
     api_key_file: Path | None = None
     ssl_keyfile: Path | None = None
     ssl_certfile: Path | None = None
     ready_file: Path | None = None
     drain: float = 25.0
+
+    def __post_init__(self) -> None:
+        for name in self.admin_allowed_hosts:
+            if not name or set(name) & set(":/ \t,@*"):
+                raise SettingsError(
+                    f"--admin-allowed-host {name} is not a host's name: give it without scheme and port, such as"
+                    " replayproxy.llm.svc"
+                )
 
 
 @dataclass(frozen=True, slots=True)

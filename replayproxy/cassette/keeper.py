@@ -72,6 +72,8 @@ class Keeper:
         self._heard_bytes = 0
         self._before: tuple[dict[tuple[str, str, str | None], int], dict[int, int]] | None = None
         self._lock = connection.Lock(path)
+        self._made = not path.exists()
+        """The file was not there."""
         try:
             self._open()
         except BaseException:
@@ -443,6 +445,21 @@ class Keeper:
         with suppress(sqlite3.OperationalError):
             self._connection.execute("PRAGMA journal_mode = DELETE")
         self.close()
+
+    def discard(self) -> None:
+        """Let go of a file on which this keeper has recorded nothing: one that it has made is no more."""
+        try:
+            if self._made and self._one("SELECT count(*) FROM exchange") == 0:
+                self._connection.close()
+                for tail in ("-wal", "-shm", "-journal", ""):
+                    with suppress(OSError):
+                        Path(f"{self.path}{tail}").unlink()  # the lock is ours still: nobody else records there
+            else:
+                self._connection.execute("PRAGMA journal_mode = DELETE")  # as it was before
+        except sqlite3.Error:
+            pass  # what is left of it is whole all the same
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Let go, sealed or not."""

@@ -12,6 +12,7 @@ from replayproxy.cassette.self_matching import self_match
 from replayproxy.cassette.verifying import Problem
 from replayproxy.cassette.verifying import verify as find_problems
 from replayproxy.cli.matching import matching, rules_asked
+from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.units import plural
 from replayproxy.cli.redacting import redacting, rules_from
 from replayproxy.core.matching import Rules
@@ -20,9 +21,9 @@ from replayproxy.errors import CassetteError
 
 @click.command(short_help="Is a cassette what was written?")
 @click.argument("cassette", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--secrets", is_flag=True, help="Look for secrets too, in everything unpacked.")
+@plain_option("--secrets", is_flag=True, help="Look for secrets too, in everything unpacked.")
 @redacting
-@click.option("--self-match", is_flag=True, help="Ask for every recording, and see that it finds itself.")
+@plain_option("--self-match", is_flag=True, help="Ask for every recording, and see that it finds itself.")
 @matching
 def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], **options: Any) -> int:
     """Read everything on CASSETTE and derive it again: pages, digests, keys, columns.

@@ -17,8 +17,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from replayproxy.cli.judging.verdict import Ended, visible_command
+from replayproxy.lifetime import WITHOUT_MEANING, has_terminal
 
-PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+ONLY_THE_COMMANDS = {*WITHOUT_MEANING, signal.SIGHUP}
+"""While no command runs these say nothing to us; SIGHUP does, where a terminal has started us."""
 
 _FROM_THE_KERNEL = 0x80
 """SI_KERNEL of <asm-generic/siginfo.h>: a terminal sends to its whole foreground group."""
@@ -33,6 +37,7 @@ class Signals:
         self._heard = {number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN}
         self.mask_before = signal.pthread_sigmask(signal.SIG_BLOCK, self._heard)
         self._unclaimed = unclaimed
+        self._meaningless = ONLY_THE_COMMANDS - ({signal.SIGHUP} if has_terminal() else set())
         self._came: int | None = None
         self._pid: int | None = None
         self._lock = threading.Lock()
@@ -58,6 +63,8 @@ class Signals:
         while True:
             number, known_to_all = _next(self._heard)
             with self._lock:
+                if self._pid is None and number in self._meaningless:
+                    continue
                 if self._pid is None:
                     self._came = number
                     self._unclaimed(number)

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import click
 import orjson
 
-from replayproxy.cli.options import Duration, option
+from replayproxy.cli.options import Duration, option, plain_option
 from replayproxy.cli.printing.output import Output, output_family
 from replayproxy.cli.printing.screen import Screen, Span
 from replayproxy.cli.printing.table import Column, layout
@@ -56,8 +56,8 @@ def wait(url: str, timeout: float) -> int:
 @click.argument("action", type=click.Choice(["status", "misses", "report", "reset", "rotate"]))
 @click.argument("miss", required=False)
 @option("--admin", metavar="URL", default="http://127.0.0.1:8081", help="The proxy's admin port.")
-@click.option("--scope", metavar="NAME", help="reset: only this scope; '' is the one without a name.")
-@click.option("--counts", is_flag=True, help="reset: also forget what was counted, and the misses.")
+@plain_option("--scope", metavar="NAME", help="reset: only this scope; '' is the one without a name.")
+@plain_option("--counts", is_flag=True, help="reset: also forget what was counted, and the misses.")
 @output_family
 def ctl(action: str, miss: str | None, admin: str, *, scope: str | None, counts: bool, output: Output) -> int:
     """Ask a running proxy over its admin port.

@@ -3,25 +3,32 @@
 A simulated vLLM is recorded through the proxy and stopped; then the recording alone answers, as fast as possible and at
 its own pace; what came out is compared byte by byte, chunk by chunk and beat by beat. Each part is a process of its
 own, as it would be in earnest.
+
+What a replay says must always be right. When it says it depends on what else the machine does: being late is a warning,
+and an error with `--strict` alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import shlex
+import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import orjson
-from rich.console import Console
-from rich.table import Table
 
+from replayproxy import output_files
 from replayproxy.cassette.verifying import verify
+from replayproxy.cli.options import plain_option
+from replayproxy.cli.printing.screen import Line, Screen, Span, on_stderr, on_stdout
+from replayproxy.cli.printing.units import plural
 from replayproxy.core.stats import Summary, summarise
 from replayproxy.errors import ReplayProxyError
 from replayproxy.model import Request, Response
@@ -46,73 +53,114 @@ class Heard:
 
 
 @click.command(short_help="Record, replay and compare, here and now.")
-@click.option("--keep", type=click.Path(path_type=Path), help="Keep the cassette in this file.")
-def demo(keep: Path | None) -> int:
+@plain_option("--keep", type=click.Path(path_type=Path), help="Keep the cassette in this file, not in a temporary one.")
+@plain_option("--strict", is_flag=True, help="Fail where the replay is late: for machines that do nothing else.")
+def demo(keep: Path | None, strict: bool) -> int:
     """Record a simulated vLLM, stop it, replay the recording, and compare byte by byte and beat by beat.
 
-    Needs no GPU, no model, no network; takes some fifteen seconds.
+    Needs no GPU, no model, no network; takes some fifteen seconds. The cassette stays for a look at it.
 
     \b
     Example:
       replayproxy demo --keep demo.cassette
       replayproxy ls demo.cassette
     """
+    if keep is not None:
+        if keep.exists():
+            raise click.UsageError(f"{keep} is there already: name another file for --keep")
+        output_files.refuse(keep, "--keep")
+    cassette = keep or Path(tempfile.mkdtemp(prefix="replayproxy-demo-")) / "demo.cassette"
     with tempfile.TemporaryDirectory(prefix="replayproxy-demo-") as folder:
-        cassette = keep or Path(folder) / "demo.cassette"
-        if cassette.exists():
-            raise click.UsageError(f"{cassette} is there already: name another file for --keep")
-        return asyncio.run(_demo(Path(folder), cassette))
+        claims = asyncio.run(_demo(Path(folder), cassette))
+    _tell(claims, on_stdout())
+    on_stderr().lines(_next_steps(cassette))
+    failed = any(claim.holds is False or (claim.holds is None and strict) for claim in claims)
+    return 1 if failed else 0
 
 
 COMMANDS = (demo,)
 
 
-async def _demo(folder: Path, cassette: Path) -> int:
-    say = Console(stderr=True, highlight=False)
-    say.print(f"1/4  recording {STREAMS} streams at once from a simulated vLLM, through the proxy …")
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What was to be proven, whether it holds (None: but for the time), and what was measured."""
+
+    words: str
+    holds: bool | None
+    measured: str
+
+
+async def _demo(folder: Path, cassette: Path) -> list[Claim]:
+    say = on_stderr().line
+    say(f"1/4  recording {STREAMS} streams at once from a simulated vLLM, through the proxy …")
     latency = ("--ttft", "150ms", "--itl", "25ms", "--jitter", "0.3", "--seed", "7")
     async with (
         _process(folder, "simulate", "--model", "demo", *latency) as server,
         _process(folder, "record", str(cassette), "--upstream", server) as proxy,
     ):
         recorded = await _ask_all(proxy)
-    say.print("2/4  the server is gone; replaying as fast as possible …")
+    say("2/4  the server is gone; replaying as fast as possible …")
     async with _process(folder, "replay", str(cassette)) as proxy:
         fast = await _ask_all(proxy)
-    say.print("3/4  replaying at the recorded pace …")
+    say("3/4  replaying at the recorded pace …")
     paced, lateness = await _paced(folder, cassette, recorded)
     for _ in range(1, ATTEMPTS):
         if lateness is None or lateness.p99 <= ON_TIME:
             break
-        say.print(f"     p99 {lateness.p99:.1f} ms late: this machine is busy; once more …")
+        say(f"     p99 {lateness.p99:.1f} ms late: this machine is busy; once more …")
         paced, lateness = await _paced(folder, cassette, recorded)
-    say.print("4/4  reading the cassette again …")
+    say("4/4  reading the cassette again …")
     _, problems = verify(cassette)
-    proven = [
-        _same("status, body bytes", recorded, fast, paced, lambda answer: (answer.status, answer.body)),
-        _same("chunk boundaries", recorded, fast, paced, lambda answer: answer.cuts),
-        (
-            f"the same beat at --speed 1 (p99 within {ON_TIME:g} ms)",
-            lateness is not None and lateness.p99 <= ON_TIME,
-            "-"
-            if lateness is None
-            else f"p50 {lateness.p50:.2f} ms   p99 {lateness.p99:.2f} ms   max {lateness.max:.2f} ms",
-        ),
-        (
-            "no waiting at --speed max",
-            fast.took * 5 < recorded.took,
-            f"{recorded.took / 1e9:.2f} s live   {paced.took / 1e9:.2f} s at speed 1   {fast.took / 1e9:.3f} s at max",
-        ),
-        ("the cassette is what was written", not problems, _size(cassette, recorded)),
+    took = f"{recorded.took / 1e9:.2f} s live, {paced.took / 1e9:.2f} s at speed 1, {fast.took / 1e9:.2f} s at max"
+    return [
+        _same("same status and bytes", recorded, fast, paced, lambda answer: (answer.status, answer.body)),
+        _same("same chunk boundaries", recorded, fast, paced, lambda answer: answer.cuts),
+        _on_time(lateness),
+        Claim("no waiting at --speed max", True if fast.took * 5 < recorded.took else None, took),
+        Claim("cassette as written", not problems, _size(cassette, recorded)),
     ]
-    out = Console(highlight=False)
-    table = Table(title="what was proven", title_justify="left", box=None, pad_edge=False)
-    for heading in ("", "claim", "measured"):
-        table.add_column(heading)
-    for claim, holds, measured in proven:
-        table.add_row("[green]yes[/]" if holds else "[red]NO[/]", claim, measured)
-    out.print(table)
-    return 0 if all(holds for _, holds, _ in proven) else 1
+
+
+def _on_time(lateness: Summary | None) -> Claim:
+    words = f"same times, {ON_TIME:g} ms at p99"
+    if lateness is None:
+        return Claim(words, False, "nothing was played")
+    measured = f"p50 {lateness.p50:.2f} ms, p99 {lateness.p99:.2f} ms, max {lateness.max:.2f} ms"
+    return Claim(words, True if lateness.p99 <= ON_TIME else None, measured)
+
+
+def _tell(claims: Sequence[Claim], screen: Screen) -> None:
+    """A table that fits 80 columns, wherever it goes."""
+    marks = {True: Span("yes ", "green"), False: Span("NO  ", "bold red"), None: Span("late", "yellow")}
+    screen.line()
+    for claim in claims:
+        screen.line(marks[claim.holds], f"  {claim.words:<25}  ", claim.measured)
+    if any(claim.holds is None for claim in claims):
+        screen.line()
+        screen.line("late: this machine is busy with something else. The bytes are right; for")
+        screen.line("the times run it again when the machine is idle.")
+
+
+def _next_steps(cassette: Path) -> list[Line]:
+    """What to type now, so that it can be pasted here."""
+    program, name = _program(), shlex.quote(str(cassette))
+    return [
+        [Span("")],
+        [Span("Next:  "), Span(f"{program} ls {name}", "bold")],
+        [Span("       "), Span(f"{program} show {name}", "bold")],
+        [Span("       "), Span(f"{program} replay {name} --speed 1", "bold")],
+    ]
+
+
+def _program() -> str:
+    """How this program was called, if a shell finds it so: make calls `.venv/bin/replayproxy`."""
+    called = Path(sys.argv[0])
+    found = shutil.which("replayproxy")
+    if called.stem == "replayproxy":
+        if found is not None and Path(found).samefile(called):
+            return "replayproxy"
+        return shlex.quote(str(called))
+    return f"{shlex.quote(sys.executable)} -m replayproxy"
 
 
 async def _paced(folder: Path, cassette: Path, recorded: Heard) -> tuple[Heard, Summary | None]:
@@ -160,15 +208,14 @@ async def _ask(source: HttpUpstream, request: Request) -> Response:
 # What is compared
 
 
-def _same(claim: str, recorded: Heard, fast: Heard, paced: Heard, part: object) -> tuple[str, bool, str]:
-    assert callable(part)
+def _same(words: str, recorded: Heard, fast: Heard, paced: Heard, part: Callable[[Response], object]) -> Claim:
     wanted = [part(answer) for answer in recorded.answers]
     differ = sum(
         part(answer) != want for heard in (fast, paced) for answer, want in zip(heard.answers, wanted, strict=True)
     )
     total = sum(len(answer.cuts) for answer in recorded.answers)
-    what = f"{len(wanted)} answers, {total} chunks, replayed twice: {differ or 'no'} difference{'s' * (differ > 1)}"
-    return claim, differ == 0, what
+    what = f"{plural(differ, 'difference')}" if differ else "no difference"
+    return Claim(words, differ == 0, f"{len(wanted)} answers, {total} chunks, twice: {what}")
 
 
 def _lateness(recorded: Heard, paced: Heard) -> Summary | None:
@@ -182,7 +229,7 @@ def _lateness(recorded: Heard, paced: Heard) -> Summary | None:
 
 def _size(cassette: Path, recorded: Heard) -> str:
     bodies = sum(len(answer.body) for answer in recorded.answers)
-    return f"{bodies / 1024:.0f} KiB of answers in a file of {cassette.stat().st_size / 1024:.0f} KiB"
+    return f"{bodies / 1024:.0f} KiB of answers in {cassette.stat().st_size / 1024:.0f} KiB"
 
 
 # The processes
@@ -193,7 +240,7 @@ async def _process(folder: Path, verb: str, *arguments: str) -> AsyncIterator[st
     """Run a verb on a free port; gives its URL, and ends it with SIGTERM."""
     ready = folder / f"{verb}.ready"
     ready.unlink(missing_ok=True)
-    serving = ("--port", "0", "--admin-port", "off", "--ready-file", str(ready))
+    serving = ("--host", "127.0.0.1", "--port", "0", "--admin-port", "off", "--ready-file", str(ready))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "replayproxy", verb, *arguments, *serving), stderr=asyncio.subprocess.PIPE
     )

@@ -101,7 +101,7 @@ def exec_(
             raise click.UsageError("--auto is --on-miss record: give one or the other")
         options["on_miss"] = "record"
     options |= {"host": LOCAL[0], "uds": None, "admin_host": LOCAL[0], "api_key_file": None, "drain": DRAIN}
-    options |= {"ssl_keyfile": None, "ssl_certfile": None, "ready_file": None}
+    options |= {"ssl_keyfile": None, "ssl_certfile": None, "ready_file": None, "admin_allowed_host": ()}
     settings = settings_from(Mode.REPLAY, cassette, options, upstream)
     demands = Demands(options["fail_unused"], must_serve=not options["allow_empty"])
     wanted = ending.Wanted(demands, options["report"], options["junit"])

@@ -9,6 +9,7 @@ import click
 from replayproxy import output_files
 from replayproxy.cassette.joining import join as join_cassettes
 from replayproxy.cassette.merging import merge as merge_cassettes
+from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.units import plural
 
 FILE = click.Path(path_type=Path)
@@ -19,8 +20,8 @@ SHOWN = 10
 
 @click.command(short_help="Join the cassettes of a prefill and a decode server.")
 @click.argument("out", type=FILE)
-@click.option("--prefill", type=FILE, required=True, help="Recorded in front of the prefill server.")
-@click.option("--decode", type=FILE, required=True, help="Recorded in front of the decode server.")
+@plain_option("--prefill", type=FILE, required=True, help="Recorded in front of the prefill server.")
+@plain_option("--decode", type=FILE, required=True, help="Recorded in front of the decode server.")
 def join(out: Path, prefill: Path, decode: Path) -> int:
     """Write OUT, with one exchange of two legs for each prefill and its decode.
 

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import click
 
 from replayproxy import __version__
-from replayproxy.cli.options import load_config, refuse_unknown_variables, suggestion
+from replayproxy.cli.options import load_config, plain_option, refuse_unknown_variables, suggestion
 from replayproxy.errors import CassetteError, ReplayProxyError, SettingsError
 
 
@@ -31,7 +31,7 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
+@plain_option(
     "-c", "--config", type=click.Path(path_type=Path), envvar="REPLAYPROXY_CONFIG", help="YAML, one section a verb."
 )
 @click.version_option(__version__, "-V", "--version", prog_name="replayproxy")

@@ -6,6 +6,7 @@ worse than none.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -78,12 +79,53 @@ class AdminPort(click.ParamType[int]):
         return click.IntRange(0, 65535).convert(value, param, ctx)
 
 
+class Option(click.Option):
+    """An option that can be told two things at once only where it can hold them.
+
+    `--upstream A --upstream B` would silently use B, where its siblings `--prefill` and `--decode` take both.
+    """
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it holds one value, and is no switch."""
+        return not (self.multiple or self.is_flag or self.count)
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """All the values that are given, so that they can be compared."""
+        if self.is_single:
+            parser.add_option(obj=self, opts=self.opts, dest=self.name, action="append", nargs=self.nargs)
+        else:
+            super().add_to_parser(parser, ctx)
+
+    def handle_parse_result(self, ctx: click.Context, opts: Any, args: list[str]) -> Any:
+        """The one value. Raises `click.UsageError` where there are several different ones."""
+        given = opts.get(self.name or "")
+        if self.is_single and isinstance(given, list):
+            if any(value != given[0] for value in given):
+                values = ", ".join(dict.fromkeys(map(str, given)))
+                raise click.UsageError(f"{self.opts[0]} takes one value and is given several ({values}): choose", ctx)
+            opts = {**opts, self.name or "": given[0]}
+        return super().handle_parse_result(ctx, opts, args)
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """What the environment says, unless Kubernetes says it."""
+        value = super().resolve_envvar_value(ctx)
+        if value is not None and isinstance(self.envvar, str) and is_service_link(self.envvar, value):
+            return None
+        return value
+
+
+def plain_option(*declarations: str, **attributes: Any) -> Callable[[F], F]:
+    """`click.option` that is an `Option`, for the command line alone."""
+    return click.option(*declarations, cls=Option, **attributes)
+
+
 def option(*declarations: str, **attributes: Any) -> Callable[[F], F]:
-    """`click.option` that may also come from `REPLAYPROXY_<OPTION>`."""
+    """The same that may also come from `REPLAYPROXY_<OPTION>`."""
     name = next(part for part in declarations if part.startswith("--")).partition("/")[0]
     variable = PREFIX + name.removeprefix("--").replace("-", "_").upper()
     attributes.setdefault("show_default", True)
-    return click.option(*declarations, envvar=variable, show_envvar=False, **attributes)
+    return plain_option(*declarations, envvar=variable, show_envvar=False, **attributes)
 
 
 def all_of(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -116,11 +158,43 @@ def known_variables(group: click.Group) -> set[str]:
     return known
 
 
+_LINK = re.compile(
+    r"REPLAYPROXY(?:_[A-Z0-9_]+?)??_(?:"
+    r"(?P<host>SERVICE_HOST)|(?P<number>SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)_PORT)"
+    r"|(?P<url>PORT|PORT_\d+_(?:TCP|UDP|SCTP))|(?P<protocol>PORT_\d+_(?:TCP|UDP|SCTP)_PROTO)"
+    r"|(?P<address>PORT_\d+_(?:TCP|UDP|SCTP)_ADDR))"
+)
+
+
+def is_service_link(variable: str, value: str) -> bool:
+    """Whether Kubernetes has set this for a Service called `replayproxy` or `replayproxy-…`.
+
+    It puts seven variables for each Service of a namespace into each of its pods, as Docker's links did
+    (kubernetes.io/docs/concepts/services-networking/service, "Environment variables"). Only names and values of this
+    shape are meant: `REPLAYPROXY_PORT=9000` is the option, `REPLAYPROXY_PORT=tcp://10.0.0.5:8080` is a link.
+    """
+    found = _LINK.fullmatch(variable)
+    match found.lastgroup if found else None:
+        case "host" | "address":
+            try:
+                ipaddress.ip_address(value)
+            except ValueError:
+                return False
+            return True
+        case "number":
+            return value.isdecimal()
+        case "url":
+            return re.match(r"(tcp|udp|sctp)://", value) is not None
+        case "protocol":
+            return value in ("tcp", "udp", "sctp")
+    return False
+
+
 def refuse_unknown_variables(group: click.Group) -> None:
-    """A `REPLAYPROXY_*` that nobody reads is a mistake."""
+    """A `REPLAYPROXY_*` that nobody reads is a mistake, unless Kubernetes has made it."""
     known = known_variables(group)
-    for variable in sorted(os.environ):
-        if variable.startswith(PREFIX) and variable not in known:
+    for variable, value in sorted(os.environ.items()):
+        if variable.startswith(PREFIX) and variable not in known and not is_service_link(variable, value):
             raise click.UsageError(
                 f"environment variable {variable} is not known{suggestion(variable, known)}: unset it"
             )
@@ -129,12 +203,29 @@ def refuse_unknown_variables(group: click.Group) -> None:
 # Config file
 
 
+class _OnceEach(yaml.SafeLoader):
+    """YAML in which no key stands twice: the second one would silently count."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """As a `SafeLoader` does. Raises `yaml.YAMLError`."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value} stands there twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return super().construct_mapping(node, deep)
+
+
 def load_config(group: click.Group, path: Path) -> Mapping[str, Any]:
     """A `default_map` from YAML: one section a verb, keys are the long flags. Raises `click.UsageError`."""
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml.load(path.read_text(), _OnceEach)  # noqa: S506  it is a SafeLoader
     except OSError as error:
         raise click.UsageError(f"--config {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"--config {path} is not YAML: it is not UTF-8") from error
     except yaml.YAMLError as error:
         raise click.UsageError(f"--config {path} is not YAML: {error}") from error
     if document is None:
@@ -162,5 +253,7 @@ def _section(group: click.Group, path: Path, verb: str, section: Any) -> dict[st
         if parameter is None:
             raise click.UsageError(f"--config {path}: {verb} has no option {key!r}{suggestion(str(key), flags)}")
         several = parameter.multiple if isinstance(parameter, click.Option) else parameter.nargs == -1
+        if isinstance(value, list | dict) and not (several and isinstance(value, list)):
+            raise click.UsageError(f"--config {path}: {verb}: {key} takes one value")
         defaults[parameter.name or ""] = [value] if several and not isinstance(value, list) else value
     return defaults

@@ -18,6 +18,7 @@ from replayproxy import output_files
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.pruning import prune as delete
 from replayproxy.cli.judging.receipt import digest_of
+from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.screen import Screen, on_stderr
 from replayproxy.cli.printing.units import plural, size
 from replayproxy.cli.reading.choice import Choice, choosing
@@ -32,11 +33,11 @@ Row = Mapping[str, Any]
 
 @click.command(short_help="Delete recordings.")
 @click.argument("cassette", type=FILE)
-@click.option("--unused", type=FILE, metavar="REPORT", help="What this report of a run names as unused.")
+@plain_option("--unused", type=FILE, metavar="REPORT", help="What this report of a run names as unused.")
 @choosing
-@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("-o", "--output", type=FILE, help="Write what is left there, and leave CASSETTE as it is.")
+@plain_option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@plain_option("--yes", is_flag=True, help="Do not ask.")
+@plain_option("-o", "--output", type=FILE, help="Write what is left there, and leave CASSETTE as it is.")
 def prune(cassette: Path, unused: Path | None, *, choice: Choice, dry_run: bool, yes: bool, output: Path | None) -> int:
     """Delete recordings from CASSETTE: those that nobody asked for in the run of REPORT, or those that --where chooses.
 

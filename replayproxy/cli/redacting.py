@@ -10,7 +10,7 @@ import click
 
 from replayproxy import output_files
 from replayproxy.cassette.rewriting import redact as rewrite
-from replayproxy.cli.options import option
+from replayproxy.cli.options import option, plain_option
 from replayproxy.cli.printing.units import plural
 from replayproxy.errors import SettingsError
 
@@ -42,7 +42,7 @@ def rules_from(said: Sequence[str]) -> tuple[str, ...]:
 @click.command(short_help="Take secrets out of a cassette.")
 @click.argument("cassette", type=FILE)
 @redacting
-@click.option("-o", "--output", type=FILE, help="Write there, and leave CASSETTE as it is.")
+@plain_option("-o", "--output", type=FILE, help="Write there, and leave CASSETTE as it is.")
 def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
     """Rewrite CASSETTE without the keys that are known by their shape and without what the rules say.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from replayproxy.assembly import Addresses, App
 from replayproxy.cli.judging import ending
 from replayproxy.cli.judging.verdict import Demands
 from replayproxy.cli.matching import matching, rules_asked
-from replayproxy.cli.options import AdminPort, Duration, Size, Speed, all_of, option
+from replayproxy.cli.options import AdminPort, Duration, F, Size, Speed, all_of, option
 from replayproxy.cli.printing.units import plural
 from replayproxy.cli.priority import run_at
 from replayproxy.cli.redacting import redacting, rules_from
@@ -31,19 +33,28 @@ PORT = click.IntRange(0, 65535)
 FILE = click.Path(path_type=Path)
 
 
-listening = all_of(
-    option("--host", default="127.0.0.1", help="Address to listen on."),
-    option("-p", "--port", type=PORT, default=8080, help="Port to listen on; 0 takes a free one."),
-    option("--uds", type=FILE, help="Listen on a Unix domain socket instead."),
-    option("--admin-host", default="127.0.0.1", help="Address of the admin port."),
-    option("--admin-port", type=AdminPort(), default=8081, help="Port of /health, /ready and /metrics, or off."),
-    option("--api-key-file", type=FILE, help="Clients must send the key in this file as a bearer token."),
-    option("--ssl-keyfile", type=FILE, help="Serve HTTPS with this key."),
-    option("--ssl-certfile", type=FILE, help="Serve HTTPS with this certificate."),
-    option("--drain", type=Duration(), default="25s", help="On SIGTERM, let answers finish for so long."),
-    option("--ready-file", type=FILE, help="Write {url, admin_url, pid} here when ready."),
-    option("--log-format", type=click.Choice(["text", "json"]), default="text", help="How to log to stderr."),
-)
+def listening(*, port: int = 8080, admin_port: int | str = 8081) -> Callable[[F], F]:
+    """Where to listen, and what a supervisor needs. The defaults differ so that verbs can run side by side."""
+    return all_of(
+        option("--host", default="127.0.0.1", help="Address to listen on."),
+        option("-p", "--port", type=PORT, default=port, help="Port to listen on; 0 takes a free one."),
+        option("--uds", type=FILE, help="Listen on a Unix domain socket instead."),
+        option("--admin-host", default="127.0.0.1", help="Address of the admin port."),
+        option("--admin-port", type=AdminPort(), default=admin_port, help="Port of /health, /ready and /metrics; off."),
+        option(
+            "--admin-allowed-host",
+            multiple=True,
+            metavar="NAME",
+            help="The admin port may be called by this name too; by an address it always may. May be repeated.",
+        ),
+        option("--api-key-file", type=FILE, help="Clients must send the key in this file as a bearer token."),
+        option("--ssl-keyfile", type=FILE, help="Serve HTTPS with this key."),
+        option("--ssl-certfile", type=FILE, help="Serve HTTPS with this certificate."),
+        option("--drain", type=Duration(), default="25s", help="On SIGTERM, let answers finish for so long."),
+        option("--ready-file", type=FILE, help="Write {url, admin_url, pid} here when ready; removed at the end."),
+        option("--log-format", type=click.Choice(["text", "json"]), default="text", help="How to log to stderr."),
+    )
+
 
 pair = all_of(
     option("--prefill", multiple=True, metavar="URL", help="A prefill server of a pair. May be repeated."),
@@ -114,7 +125,7 @@ pacing = all_of(
 @click.argument("cassette", type=FILE)
 @option("--upstream", metavar="URL", help="The live server, without /v1.")
 @pair
-@listening
+@listening()
 @upstream_timeouts
 @recording
 @option(
@@ -158,7 +169,7 @@ def record(cassette: Path, upstream: str | None, **options: Any) -> int:
 @redacting
 @matching
 @ending.judging
-@listening
+@listening()
 @upstream_timeouts
 def replay(cassette: tuple[Path, ...], upstream: str | None, **options: Any) -> int:
     """Answer from the recordings on CASSETTE, byte for byte, chunk for chunk, and if wished on time.
@@ -177,7 +188,7 @@ def replay(cassette: tuple[Path, ...], upstream: str | None, **options: Any) -> 
 @option("--upstream", metavar="URL", help="The live server, without /v1.")
 @pair
 @pacing
-@listening
+@listening()
 @upstream_timeouts
 @recording
 @redacting
@@ -198,7 +209,7 @@ def auto(cassette: Path, upstream: str | None, **options: Any) -> int:
 @option("--itl", type=Duration(), default="0ms", help="Inter-token latency.")
 @option("--jitter", type=float, default=0.0, help="Standard deviation as a share of each latency.")
 @option("--seed", type=click.IntRange(min=0), default=0, help="The same request and seed give the same answer.")
-@listening
+@listening(port=8000, admin_port="off")
 def simulate(model: str, ttft: float, itl: float, jitter: float, seed: int, **options: Any) -> int:
     """Answer chat and completions as a vLLM would, with words that mean nothing, on time.
 
@@ -248,7 +259,9 @@ def _serve(
     app = lifetime.serve(settings, ready, wait_upstream=options.get("wait_upstream", 0.0))
     if settings.plays and app.last_report is not None:
         return ending.conclude(app, wanted, before)
-    return _last_words(app)
+    with suppress(OSError):  # the terminal went away
+        _last_words(app)
+    return 1 if app.trouble is not None else 0
 
 
 def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any], upstream: str | None) -> Settings:
@@ -270,6 +283,7 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
             uds=options["uds"],
             admin_host=options["admin_host"],
             admin_port=None if admin_port < 0 else admin_port,
+            admin_allowed_hosts=tuple(options["admin_allowed_host"]),
             api_key_file=options["api_key_file"],
             ssl_keyfile=options["ssl_keyfile"],
             ssl_certfile=options["ssl_certfile"],
@@ -310,9 +324,11 @@ def _pair_from(options: dict[str, Any]) -> Pair | None:
     )
 
 
-def _last_words(app: App) -> int:
-    """What became of it, to stderr; and the exit code."""
-    if app.writer is not None:
+def _last_words(app: App) -> None:
+    """What became of it, to stderr."""
+    if app.writer is not None and not app.onto:
+        click.echo("replayproxy: stopped before the upstream was there: nothing was recorded", err=True)
+    elif app.writer is not None:
         left = app.tally.endings["client_left"]
         broken = sum(app.tally.endings.values()) - app.tally.endings["complete"] - left
         dropped = sum(app.writer.dropped.values())
@@ -323,8 +339,6 @@ def _last_words(app: App) -> int:
         )
         if app.trouble is not None:
             click.echo(f"replayproxy: recording was degraded at the end: {app.trouble}", err=True)
-            return 1
-    return 0
 
 
 def _log_as_json() -> None:

@@ -2,11 +2,17 @@
 
 What changes something is a POST, and none that a page of another origin sends: a browser on this machine may have any
 page open. Nothing here touches a recording.
+
+By DNS rebinding such a page makes its own name lead to this port, and then it is of the same origin; but the browser
+still sends that name as `Host`. So what shows or changes traffic is answered under an address or a known name alone. An
+address cannot be rebound: a browser sends it only to itself. Probes and metrics show no traffic; whoever calls them
+(kubelet, Prometheus, a load balancer) uses whatever name it has.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -52,15 +58,24 @@ class Shown:
     """Where is nothing but recording."""
 
 
+PROBES = frozenset({"/health", "/ready", "/metrics"})
+"""Answered under any name."""
+
+
 def application(shown: Shown, hosts: frozenset[str]) -> Quart:
-    """The admin port's pages. `hosts` are the names it may be called by: another one is DNS rebinding."""
+    """The admin port's pages. `hosts` are the names, lower case, by which it may be called."""
     app = Quart(__name__, static_folder=None)
 
     @app.before_request
     async def refuse_strangers() -> Said | None:
-        name = (request.host or "").rpartition(":")[0] or request.host
-        if name not in hosts:
-            return {"error": f"the admin port is not called {name!r}: use one of {', '.join(sorted(hosts))}"}, 403
+        if request.method in ("GET", "HEAD") and request.path in PROBES:
+            return None
+        name = called(request.host or "")
+        if not (is_address(name) or name in hosts):
+            return {
+                "error": f"the admin port is not called {name!r}: use its address, or start the proxy with"
+                f" --admin-allowed-host {name or 'NAME'}"
+            }, 403
         origin = request.headers.get("Origin")
         if request.method == "POST" and origin is not None and urlsplit(origin).netloc != request.host:
             return {"error": f"a page of {origin} may change nothing here: ask without an Origin"}, 403
@@ -88,6 +103,22 @@ def application(shown: Shown, hosts: frozenset[str]) -> Quart:
     if shown.rotate is not None:
         _offer_rotation(app, shown.rotate)
     return app
+
+
+def called(host: str) -> str:
+    """The name in a `Host` field: without the port, in lower case, without the dot that ends a full name."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower().removesuffix(".")
+
+
+def is_address(name: str) -> bool:
+    """Whether it is an IP address as a browser writes it."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _offer_rotation(app: Quart, turn: Rotate) -> None:

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 import pytest
 
 from replayproxy.errors import SettingsError
-from replayproxy.output_files import refuse_cassette
 
 MODES = ("none", "once", "new_episodes", "all", "rewrite")
 LAYOUTS = ("test", "module")
@@ -109,6 +108,8 @@ def check(config: pytest.Config) -> None:
         speed_of(of_run(config, "speed"))
         seconds_of("stall", of_run(config, "stall"))
         if file := of_run(config, "report"):
+            from replayproxy.output_files import refuse_cassette  # every run of pytest pays for what is imported above
+
             refuse_cassette(report_path(config, file), "--replayproxy-report")
     except (Unusable, SettingsError) as error:
         raise pytest.UsageError(f"replayproxy: {error}") from error

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from replayproxy import output_files
 from replayproxy.errors import ReplayProxyError
 from replayproxy.pytest_plugin import ledger as telling
 from replayproxy.pytest_plugin import options
@@ -341,6 +340,8 @@ class Session:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _write_report(self, file: str, account: Account) -> None:
+        from replayproxy import output_files
+
         path = options.report_path(self.config, file)
         document = json.dumps(account.document(), indent=2) + "\n"
         try:

@@ -189,7 +189,7 @@ class Stage:
         try:
             addresses = await app.start()
         except BaseException:
-            await app.stop(0)
+            await app.give_up()
             raise
         return Proxy(self, app, journal, addresses.url)
 

@@ -79,6 +79,45 @@ def port_in_use(folder: Path) -> list[str]:
     return ["replay", str(a_cassette(folder / "a.cassette")), "--port", str(busy.getsockname()[1])]
 
 
+def busy_port() -> str:
+    """A port that somebody else has."""
+    busy = socket.create_server(("127.0.0.1", 0))
+    _kept.append(busy)
+    return str(busy.getsockname()[1])
+
+
+def record_on_a_port_in_use(folder: Path) -> list[str]:
+    """The same while recording: the upstream is there."""
+    server = f"http://127.0.0.1:{busy_port()}"
+    ready = str(folder / "ready.json")
+    return ["record", str(folder / "a.cassette"), "--upstream", server, "--port", busy_port(), "--ready-file", ready]
+
+
+def admin_port_in_use(folder: Path) -> list[str]:
+    """The data port is free, the admin port is not; a Unix socket was made before."""
+    server, uds, ready = f"http://127.0.0.1:{busy_port()}", str(folder / "a.sock"), str(folder / "ready.json")
+    flags = ["--uds", uds, "--admin-port", busy_port(), "--ready-file", ready]
+    return ["auto", str(folder / "a.cassette"), "--upstream", server, *flags]
+
+
+def bad_tls(folder: Path) -> list[str]:
+    """A certificate that is none."""
+    (folder / "a.pem").write_text("no certificate")
+    tls = ["--ssl-certfile", str(folder / "a.pem"), "--ssl-keyfile", str(folder / "a.pem")]
+    return ["record", str(folder / "a.cassette"), "--upstream", f"http://127.0.0.1:{busy_port()}", "--port", "0", *tls]
+
+
+def no_key(folder: Path) -> list[str]:
+    """A file for the API key that is not there."""
+    server = f"http://127.0.0.1:{busy_port()}"
+    return ["record", str(folder / "a.cassette"), "--upstream", server, "--api-key-file", str(folder / "no.key")]
+
+
+def two_upstreams(folder: Path) -> list[str]:
+    """The first one would be left out without a word."""
+    return ["record", str(folder / "a.cassette"), "--upstream", "http://a.test", "--upstream", "http://b.test"]
+
+
 def nobody_listens(folder: Path) -> list[str]:
     """An upstream that is not up."""
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -154,7 +193,12 @@ MISTAKES: list[tuple[Callable[[Path], list[str]], int, str]] = [
     (truncated, 6, "Restore it from a copy"),
     (replay_truncated, 6, "Restore it from a copy"),
     (port_in_use, 2, "choose another --port, or 0 for a free one"),
-    (nobody_listens, 1, "start it, or give another --upstream"),
+    (record_on_a_port_in_use, 2, "choose another --port, or 0 for a free one"),
+    (admin_port_in_use, 2, "choose another --admin-port, or 0 for a free one, or off"),
+    (bad_tls, 2, "--ssl-certfile"),
+    (no_key, 2, "no.key cannot be read"),
+    (two_upstreams, 2, "--upstream takes one value and is given several (http://a.test, http://b.test): choose"),
+    (nobody_listens, 1, "start it, or give another --upstream; or, where it is only slower to start than this, wait"),
     (ends_in_v1, 2, "write http://127.0.0.1:8000"),
     (no_url, 2, "write http://HOST:PORT"),
     (unknown_flag, 2, "--speed"),
@@ -173,8 +217,11 @@ MISTAKES: list[tuple[Callable[[Path], list[str]], int, str]] = [
 def test_a_mistake_gets_a_sentence_and_an_exit_code(
     tmp_path: Path, mistake: Callable[[Path], list[str]], code: int, sentence: str
 ) -> None:
-    """What happened, with which thing, what to do now; on one screen, without a traceback."""
-    done = replayproxy(*mistake(tmp_path))
+    """What happened, with which thing, what to do now; on one screen, without a traceback. Nothing stays behind."""
+    arguments = mistake(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    done = replayproxy(*arguments)
+    assert sorted(tmp_path.iterdir()) == before
     said = " ".join((done.stderr + done.stdout).split())
     assert sentence in said
     assert "Traceback" not in said

@@ -9,8 +9,9 @@ import orjson
 import pytest
 
 from replayproxy.core.sequence import AtEnd
+from replayproxy.errors import SettingsError
 from replayproxy.model import Request
-from replayproxy.settings import Replaying
+from replayproxy.settings import Listen, Replaying
 from tests import wire
 from tests.apps import Running, recording, replaying, run, running
 from tests.cli.commands import tape
@@ -119,3 +120,63 @@ def test_a_recorder_has_no_run_to_show(tmp_path: Path) -> None:
             assert [answer.status for answer in answers] == [404, 404]
 
     run(dialogue())
+
+
+# By which name it is called
+
+NAMES = [
+    ("127.0.0.1", True),
+    ("10.1.2.3:18081", True),  # a pod's address, as kubelet and Prometheus say it
+    ("[::1]:8081", True),
+    ("[fd00::5]", True),
+    ("localhost", True),
+    ("LOCALHOST.:8081", True),
+    ("replayproxy.llm.svc:8081", True),
+    ("ReplayProxy.llm.svc.", True),
+    ("evil.example", False),
+    ("127.0.0.1.evil.example", False),  # leads to 127.0.0.1, and is a name
+    ("10.1.2.3.nip.io:8081", False),
+    ("replayproxy.llm.svc.evil.example", False),
+    ("evil.example:127.0.0.1", False),
+    ("[evil.example]", False),
+    ("2130706433", False),  # no browser sends an address so
+    ("localhost evil", False),
+    ("", False),
+]
+
+
+@pytest.mark.parametrize(("host", "welcome"), NAMES)
+def test_traffic_is_shown_under_addresses_and_known_names(cassette: Path, host: str, welcome: bool) -> None:
+    """A page whose name was rebound to this port sends that name. Probes and metrics never need a known one."""
+
+    async def dialogue() -> None:
+        settings = replaying(cassette, replaying=ONCE, listen=Listen(admin_allowed_hosts=("replayproxy.llm.svc",)))
+        async with running(settings, admin=True) as proxy:
+            assert proxy.admin_url is not None
+            for method, path in (("GET", "/report"), ("GET", "/misses"), ("POST", "/reset"), ("POST", "/health")):
+                answer = await wire.ask(proxy.admin_url, Request(method, path, (("Host", host),)))
+                expected = (200 if path != "/health" else 405) if welcome else 403
+                assert answer.status == expected, (method, path)
+            for path in ("/health", "/ready", "/metrics"):
+                answer = await wire.ask(proxy.admin_url, Request("GET", path, (("Host", host),)))
+                assert answer.status == 200, path
+
+    run(dialogue())
+
+
+def test_a_refusal_names_the_flag(cassette: Path) -> None:
+    """With the name that was called, to paste."""
+
+    async def dialogue() -> None:
+        async with running(replaying(cassette), admin=True) as proxy:
+            _, said = await admin(proxy, "GET", "/report", ("Host", "replayproxy:8081"))
+            assert "--admin-allowed-host replayproxy" in said["error"]
+
+    run(dialogue())
+
+
+@pytest.mark.parametrize("name", ["", "http://replayproxy", "replayproxy:8081", "*.svc", "a b"])
+def test_an_allowed_host_is_a_name(name: str) -> None:
+    """Without scheme, port or pattern: what cannot be meant is refused, and not ignored."""
+    with pytest.raises(SettingsError, match="--admin-allowed-host"):
+        Listen(admin_allowed_hosts=(name,))

@@ -22,7 +22,7 @@ import click
 import orjson
 
 from replayproxy import output_files
-from replayproxy.cli.options import F
+from replayproxy.cli.options import F, plain_option
 from replayproxy.cli.printing.screen import Screen, on_stdout
 from replayproxy.core.visible import visible, visible_json
 
@@ -178,14 +178,14 @@ def output_family(function: F) -> F:
         return function(*arguments, output=Output(form, not no_headers, not no_trunc, path), **others)
 
     options: tuple[Callable[[Any], Any], ...] = (
-        click.option("--json", "as_json", is_flag=True, help="JSON; seconds as floats."),
-        click.option("--nl", "as_nl", is_flag=True, help="JSON, one row a line."),
-        click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values."),
-        click.option("--tsv", "as_tsv", is_flag=True, help="Tab-separated values."),
-        click.option("-t", "--table", "as_table", is_flag=True, help="For people; this is the default."),
-        click.option("--no-headers", is_flag=True, help="Leave the line of headings out."),
-        click.option("--no-trunc", is_flag=True, help="Cut nothing to the width of the terminal."),
-        click.option(
+        plain_option("--json", "as_json", is_flag=True, help="JSON; seconds as floats."),
+        plain_option("--nl", "as_nl", is_flag=True, help="JSON, one row a line."),
+        plain_option("--csv", "as_csv", is_flag=True, help="Comma-separated values."),
+        plain_option("--tsv", "as_tsv", is_flag=True, help="Tab-separated values."),
+        plain_option("-t", "--table", "as_table", is_flag=True, help="For people; this is the default."),
+        plain_option("--no-headers", is_flag=True, help="Leave the line of headings out."),
+        plain_option("--no-trunc", is_flag=True, help="Cut nothing to the width of the terminal."),
+        plain_option(
             "-o", "--output", "output_path", type=click.Path(path_type=Path), help="Write there instead of stdout."
         ),
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from replayproxy.cli.options import F
+from replayproxy.cli.options import F, plain_option
 from replayproxy.net.clock import SystemClock
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
@@ -103,10 +103,10 @@ def choosing(function: F) -> F:
         return function(*arguments, choice=Choice(where, values, since, until), **others)
 
     options: tuple[Callable[[Any], Any], ...] = (
-        click.option(
+        plain_option(
             "--where", metavar="SQL", help="A condition on v_exchange, such as 'ttft_s > :x AND status = 200'."
         ),
-        click.option(
+        plain_option(
             "-p",
             "--param",
             "values",
@@ -115,10 +115,10 @@ def choosing(function: F) -> F:
             metavar="NAME VALUE",
             help="Bind :NAME in --where.",
         ),
-        click.option(
+        plain_option(
             "--since", type=Moment(), help="Asked at or after: 2026-11-18T09:14 (UTC), or 10m for so long ago."
         ),
-        click.option("--until", type=Moment(), help="Asked before."),
+        plain_option("--until", type=Moment(), help="Asked before."),
     )
     for option in reversed(options):
         chosen = option(chosen)

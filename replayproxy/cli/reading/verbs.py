@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from replayproxy.cassette.cassette import Cassette
+from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing import table
 from replayproxy.cli.printing.output import Form, Output, output_family
 from replayproxy.cli.printing.screen import on_stderr
@@ -24,10 +25,10 @@ FILE = click.Path(path_type=Path)
 
 @click.command(short_help="List recordings, the newest last.")
 @click.argument("cassette", type=FILE, nargs=-1, required=True)
-@click.option(
+@plain_option(
     "-n", "--limit", type=click.IntRange(0), help="The newest so many, or the first so many of --sort; 0: all."
 )
-@click.option("--sort", metavar="COLUMN", help="By this column instead of time; -COLUMN has the largest first.")
+@plain_option("--sort", metavar="COLUMN", help="By this column instead of time; -COLUMN has the largest first.")
 @choosing
 @output_family
 def ls(cassette: tuple[Path, ...], limit: int | None, sort: str | None, choice: Choice, output: Output) -> None:
@@ -85,13 +86,13 @@ def _print_list(
 @click.command(short_help="One exchange, near, with its timeline.")
 @click.argument("cassette", type=FILE)
 @click.argument("id", required=False)
-@click.option(
+@plain_option(
     "--print",
     "letters",
     metavar="LETTERS",
     help="Parts: H h heads, B b bodies, t every chunk with its time, m all fields.",
 )
-@click.option("--raw", is_flag=True, help="With --print into a pipe or file: the bytes as they were.")
+@plain_option("--raw", is_flag=True, help="With --print into a pipe or file: the bytes as they were.")
 @output_family
 def show(cassette: Path, id: str | None, letters: str | None, raw: bool, output: Output) -> None:
     """Show one exchange of CASSETTE: what was asked, what was answered, when each chunk came.
@@ -141,13 +142,13 @@ def _check_letters(letters: str | None, raw: bool, output: Output) -> None:
 
 @click.command(short_help="TTFT, chunk gap, TPOT, total: percentiles.")
 @click.argument("cassette", type=FILE, nargs=-1)
-@click.option(
+@plain_option(
     "--by", type=click.Choice(list(measures.GROUPINGS)), default="model", show_default=True, help="One group each."
 )
-@click.option(
+@plain_option(
     "--exact", is_flag=True, help=f"Read the gaps of every stream, however many there are above {measures.ENOUGH:,}."
 )
-@click.option("--explain", is_flag=True, help="Say what each number means.")
+@plain_option("--explain", is_flag=True, help="Say what each number means.")
 @choosing
 @output_family
 def stats(cassette: tuple[Path, ...], *, by: str, exact: bool, explain: bool, choice: Choice, output: Output) -> None:
