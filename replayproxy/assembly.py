@@ -142,12 +142,14 @@ class App:
             invent=Simulator(simulation.model, simulation.latency, simulation.seed).invent,
             wanted=Selection(include=recording.include, exclude=recording.exclude, sample=recording.sample),
             journal=self.journal,
+            tls=settings.listen.ssl_certfile is not None,
         )
         self.server = DataPort(
             self.proxy.answer,
             self._upgrade,
             now=self.clock.now,
             needs_body=settings.wants_whole_requests,
+            answers_unsent=self.proxy.answers_unsent if settings.plays else None,
             api_key=self._api_key(),
         )
 
@@ -182,9 +184,14 @@ class App:
             parties = [party(url, kv) for url, kv in zip_longest(urls, addresses, fillvalue="")]
             return Servers(role, [Server(self._server(party.url), party) for party in parties], self.clock)
 
+        prefill = servers("prefill", pair.prefill, pair.prefill_kv)
+        decode = servers("decode", pair.decode, pair.decode_kv)
+        sources = [server.source for server in (*prefill.servers, *decode.servers)]
+        for source in sources:  # a URL of any of them leads back to us
+            source.own = (source.address.origin, *(other.address.origin for other in sources if other is not source))
         return PairUpstream(
-            servers("prefill", pair.prefill, pair.prefill_kv),
-            servers("decode", pair.decode, pair.decode_kv),
+            prefill,
+            decode,
             protocol(pair.protocol, Knobs(pair.params, pair.remote_host)),
             self.clock,
             draw=random.Random(int.from_bytes(os.urandom(16))),
@@ -317,6 +324,7 @@ class App:
             queue_bytes=lambda: writer.queued_bytes if writer else 0,
             degraded=lambda: self.trouble is not None,
             state_bytes=self._state_bytes,
+            upstream=lambda: self.upstream.counts if self.upstream is not None else {},
         )
         shown = Shown(
             ready=lambda: ["draining"] if self._draining else [],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -26,6 +26,7 @@ class ProxyCollector(Collector):
         queue_bytes: Callable[[], int],
         degraded: Callable[[], bool],
         state_bytes: Callable[[], dict[str, int]] = dict,
+        upstream: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._mode = mode
         self._tally = tally
@@ -35,6 +36,7 @@ class ProxyCollector(Collector):
         self._queue_bytes = queue_bytes
         self._degraded = degraded
         self._state_bytes = state_bytes
+        self._upstream = upstream
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
@@ -53,6 +55,7 @@ class ProxyCollector(Collector):
         for kind, size in sorted(self._state_bytes().items()):
             state.add_metric([kind], size)
         yield state
+        yield from _of_upstream(self._upstream())
         yield CounterMetricFamily("replayproxy_stalled", "Times a slow client paused the upstream", tally.stalled)
         yield _labelled("replay_misses", "Requests that no recording answered", "code", tally.misses)
         total, buckets = 0, []
@@ -65,6 +68,23 @@ class ProxyCollector(Collector):
         about = GaugeMetricFamily("replayproxy_build_info", "Version and mode", labels=["version", "mode"])
         about.add_metric([__version__, self._mode], 1)
         yield about
+
+
+_OF_UPSTREAM = {
+    "repeated": "Safe requests that an idle connection did not answer, sent once more on a new one",
+    "urls_in_bodies": "Answers whose body holds a URL of the server, which leads a client past the proxy",
+    "unsplit": "Requests that look like generation, and went to a decode server alone",
+}
+
+
+def _of_upstream(counts: Mapping[str, int]) -> Iterator[Metric]:
+    if "idle" in counts:
+        yield GaugeMetricFamily(
+            "replayproxy_upstream_idle_connections", "Connections kept for the next request", counts["idle"]
+        )
+    for name, meaning in _OF_UPSTREAM.items():
+        if name in counts:
+            yield CounterMetricFamily(f"replayproxy_upstream_{name}", meaning, counts[name])
 
 
 def _labelled(name: str, help: str, label: str, counts: dict[str, int]) -> CounterMetricFamily:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Coroutine
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -108,6 +109,7 @@ class PairUpstream:
         self._draw = draw
         self._decode_alone = decode_alone
         self._alone = 0
+        self._unsplit = 0
         asked = prefill.servers if protocol.needs_bootstrap else ()
         self._bootstraps = {server: Bootstrap(server.party.bootstrap, clock) for server in asked}
         self._probing: asyncio.Task[None] | None = None
@@ -137,6 +139,14 @@ class PairUpstream:
         """Try whether both kinds of server are there. Raises `UpstreamError`."""
         await self._prefill.reach()
         await self._decode.reach()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What metrics show, of all servers together; `unsplit`: requests that look like generation and were not."""
+        counts = Counter(idle=0, repeated=0, urls_in_bodies=0, unsplit=self._unsplit)
+        for server in (*self._prefill.servers, *self._decode.servers):
+            counts.update(server.source.counts)
+        return counts
 
     def close(self) -> None:
         """Close what is idle."""

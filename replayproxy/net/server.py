@@ -236,6 +236,8 @@ class Server:
     async def _answer_whole_or_streaming(self, connection: HttpConnection, incoming: Incoming, client: Client) -> None:
         request, upload = incoming.head.request, None
         if incoming.whole:
+            if headers.get(request.headers, "expect") is not None:  # nothing is to come that could be asked for
+                request = Request(request.method, request.target, headers.without(request.headers, "expect"))
             if incoming.waiting:
                 request = _with_body(request, incoming.take())
         elif not self._needs_body:

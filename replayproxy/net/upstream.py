@@ -7,13 +7,16 @@ without a byte of an answer, is sent once more on a new connection. Nothing else
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from replayproxy.core import headers
+from replayproxy.core.origins import Origin, UrlSearch, neutral
 from replayproxy.errors import SettingsError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
 from replayproxy.model import Request
 from replayproxy.net.framing import request_head
@@ -23,6 +26,8 @@ from replayproxy.net.wire import Wire
 from replayproxy.ports import Clock, Listener, Upload
 
 P = TypeVar("P", bound=asyncio.Protocol)
+
+log = logging.getLogger("replayproxy.upstream")
 
 CONNECT_PATIENCE = 5.0
 
@@ -61,6 +66,11 @@ class Address:
         return cls(parts.hostname, port or (443 if parts.scheme == "https" else 80), parts.scheme == "https", prefix)
 
     @property
+    def origin(self) -> Origin:
+        """What URLs of this server begin with."""
+        return Origin("https" if self.tls else "http", self.host.lower().rstrip("."), self.port, self.prefix)
+
+    @property
     def authority(self) -> str:
         """For the Host field."""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -81,6 +91,10 @@ class HttpUpstream:
         self._stall = stall
         self._tls = ssl.create_default_context() if self.address.tls else None
         self._pool = Pool(clock.now)
+        self.own: tuple[Origin, ...] = (self.address.origin,)
+        """Origins whose URLs lead a client back to the proxy: this server's, and those of the others of its pair."""
+        self.urls_in_bodies = 0
+        """Answers that named this server in their body, where a URL is not changed."""
         self.repeated = 0
         """Requests that were sent once more."""
 
@@ -88,6 +102,11 @@ class HttpUpstream:
     def idle(self) -> int:
         """Connections that are kept for the next request."""
         return len(self._pool)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What metrics show: `idle` connections, `repeated` requests, `urls_in_bodies`."""
+        return Counter(idle=self.idle, repeated=self.repeated, urls_in_bodies=self.urls_in_bodies)
 
     async def play(
         self, request: Request, listener: Listener, upload: Upload | None = None, came: int | None = None
@@ -110,16 +129,18 @@ class HttpUpstream:
     ) -> None:
         """Play the answer that comes over this connection."""
         watch = _Watch(wire, self._clock, self.url, self._first_byte, self._stall)
+        urls = UrlSearch(self.address.authority)
         sending = Sending(wire, request, upload, self._clock) if upload is not None else None
         try:
-            wire.ask(request, started)
+            wire.ask(request, started, urls)
             watch.start()
             wire.write(self._head_of(request, uploading=upload is not None) + request.body)
             if sending is None:
                 wire.sent()
             else:
                 sending.start()
-            await listener.head(await wire.head())
+            head = await wire.head()
+            await listener.head(head._replace(headers=neutral(head.headers, self.own)))
             await listener.end(await wire.play(listener))
             watch.stop()
             if sending is not None:
@@ -131,7 +152,18 @@ class HttpUpstream:
             watch.stop()
             if sending is not None:
                 await sending.stop()
+            if urls.found:
+                self._note_url_in_body()
             self._pool.give_back(wire)
+
+    def _note_url_in_body(self) -> None:
+        self.urls_in_bodies += 1
+        if self.urls_in_bodies == 1:
+            log.warning(
+                "an answer holds a URL of %s in its body, which is passed on and recorded as it is: who follows it"
+                " leaves the proxy (counted in metrics from here on)",
+                self.url,
+            )
 
     async def prepare(self) -> None:
         """Have a connection, so that the next `play` sends at once. Raises `UpstreamError`: nothing has been asked."""

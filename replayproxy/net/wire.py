@@ -26,6 +26,7 @@ import httptools
 from replayproxy.core import headers as fields_of
 from replayproxy.core.answers import fault_in_head, has_body
 from replayproxy.core.openai import is_event_stream
+from replayproxy.core.origins import UrlSearch
 from replayproxy.core.stream_end import StreamEnd
 from replayproxy.errors import ReplayProxyError, UpstreamError, UpstreamGarbled, UpstreamTimeout
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Request
@@ -82,8 +83,11 @@ class Wire(asyncio.Protocol):
 
     # Asking
 
-    def ask(self, request: Request, started: int) -> None:
-        """Get ready for the answer to this request; times count from `started`. Only IDLE connections take one."""
+    def ask(self, request: Request, started: int, urls: UrlSearch | None = None) -> None:
+        """Get ready for the answer to this request; times count from `started`. Only IDLE connections take one.
+
+        `urls` gets the body too.
+        """
         assert self.state in (State.IDLE, State.CLOSED), self
         if self.state is State.IDLE:
             self.state = State.SENDING
@@ -102,6 +106,7 @@ class Wire(asyncio.Protocol):
         self._listener: Listener | None = None
         self._early: list[Chunk] = []
         self._early_bytes = 0
+        self._urls = urls
         self._part: bytes | None = None
         self._within_chunk = False
         self._stream_end: StreamEnd | None = None
@@ -364,6 +369,8 @@ class Wire(asyncio.Protocol):
         self._give(Chunk(self._at, data, continued))
 
     def _give(self, chunk: Chunk) -> None:
+        if self._urls is not None:
+            self._urls.feed(chunk.data)
         if self._listener is not None:
             self._listener.chunk(chunk)
             return

@@ -30,6 +30,7 @@ from replayproxy.core.sketch import sketch
 from replayproxy.errors import CassetteError
 from replayproxy.model import Key, Place, Request, Response
 from replayproxy.ports import Clock, Listener, Shelf, Source, Upload
+from replayproxy.proxy.client_origin import ClientOrigin
 from replayproxy.proxy.journal import Call, Journal
 from replayproxy.proxy.misses import FORGOTTEN, UNPLAYABLE, Miss, Misses, probed
 from replayproxy.proxy.player import Player
@@ -73,7 +74,9 @@ class ReplayProxy:
         invent: Callable[[Request], Response] | None = None,
         wanted: Callable[[Request], bool] = lambda _: True,
         journal: Journal | None = None,
+        tls: bool = False,
     ) -> None:
+        """`tls`: clients reach the proxy by https."""
         self.mode = mode
         self.on_miss = on_miss
         self.clock = clock
@@ -88,6 +91,7 @@ class ReplayProxy:
         self._invent = invent
         self._wanted = wanted
         self._journal = journal
+        self._tls = tls
 
     async def answer(
         self, request: Request, client: Listener, upload: Upload | None = None, came: int | None = None
@@ -95,6 +99,7 @@ class ReplayProxy:
         """Answer one request, which was complete at `came`, or now. Raises `UpstreamError` if there is no answer."""
         started = self.clock.now() if came is None else came
         asked, decision = await self.decide(request)
+        client = ClientOrigin(client, request, asked.request.target, tls=self._tls)
         self.tally.in_flight += 1
         try:
             match decision:
@@ -157,6 +162,24 @@ class ReplayProxy:
         if isinstance(decision, Forward):
             self.playhead.undo(scope, asked.key or "")  # nothing will be there the next time either
         return asked, decision
+
+    async def answers_unsent(self, request: Request) -> bool:
+        """Whether a recording answers this request before its client has sent the body that it announces.
+
+        That is so where the server did the same (`matching.is_unsent`). When all such recordings have been played, the
+        body may tell another one; where the endpoint has no other, they are played again as any other list.
+        """
+        if not looks_for_recordings(self.mode):
+            return False
+        scope, request = split_scope(request)
+        key = self.matcher.key(request)
+        try:
+            count = self.shelf.count(key)
+            if self.playhead.asked(scope, key) < count:
+                return True
+            return bool(count) and self.mode is Mode.REPLAY and self.shelf.asked(request.method, request.path)[1] == 1
+        except CassetteError:  # it will be told with the answer
+            return False
 
     def _by_table(self, request: Request, place: Place | None) -> Decision:
         probe = request.path in PROBES
