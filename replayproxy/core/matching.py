@@ -120,8 +120,8 @@ def _strings(value: object) -> tuple[str, ...]:
 class Compared:
     """What is left of a request when nothing remains that does not count.
 
-    `kind` says what `body` is: `json` (a value), `multipart` (a list of lists of str), `bytes`, `none`. Query and
-    headers are pairs, sorted by name.
+    `kind` says what `body` is: `json` (a value), `multipart` (a list of lists of str), `bytes`, `none`, `unsent` (the
+    client kept it: `is_unsent`). Query and headers are pairs, sorted by name.
     """
 
     method: str
@@ -130,6 +130,17 @@ class Compared:
     headers: tuple[tuple[str, str], ...]
     kind: str
     body: Any
+
+
+def is_unsent(request: Request) -> bool:
+    """Whether a request has a body that its client kept back, because it was answered instead of told to go on.
+
+    Such a request still has its Expect field (RFC 9110 section 10.1.1), and no body; where a body was read, whoever
+    read it has taken the field away. It is another request than one without a body, and than one with any.
+    """
+    fields = request.headers
+    expects = not request.body and (headers.get(fields, "expect") or "").lower() == "100-continue"
+    return expects and headers.get(fields, "content-length") != "0"
 
 
 class Matcher:
@@ -146,7 +157,7 @@ class Matcher:
         if len(rules.ignore) + len(rules.normalise) + len(rules.headers) > MOST_RULES:
             raise SettingsError(f"there are more than {MOST_RULES} match rules")
         self.rules = rules
-        self._known: dict[tuple[str, str, str | None, tuple[str, ...], bytes, Headers], Key] = {}
+        self._known: dict[tuple[str, str, str | None, tuple[str, ...], bytes, bool, Headers], Key] = {}
         self._normalisers = normalisers(rules.normalise)
         self.compared_headers = tuple(sorted({name.lower() for name in rules.headers}))
         for name in self.compared_headers:
@@ -172,7 +183,7 @@ class Matcher:
         # What is masked as an echo depends on who asks.
         who = credentials.credential_lines(request.headers) if self.redactor is not None else ()
         media, codings = headers.get(request.headers, "content-type"), coding.codings(request.headers)
-        asked = (request.method, request.target, media, codings, request.body, who)
+        asked = (request.method, request.target, media, codings, request.body, is_unsent(request), who)
         known = self._known.get(asked)
         if known is None:
             if len(self._known) >= MANY:
@@ -183,7 +194,7 @@ class Matcher:
     def form(self, request: Request) -> bytes:
         """What is compared, in its one spelling. Equal forms are the same request, and only they."""
         compared = self.compared(request)
-        body = compared.body if compared.kind in ("none", "bytes") else canonical.dumps(compared.body)
+        body = compared.body if compared.kind in ("none", "unsent", "bytes") else canonical.dumps(compared.body)
         parts = [
             compared.method.encode(),
             compared.path.encode("latin-1", "backslashreplace"),
@@ -240,7 +251,7 @@ class Matcher:
 
     def _body(self, request: Request, body: bytes) -> tuple[str, Any]:
         if not body:
-            return "none", b""
+            return "unsent" if is_unsent(request) else "none", b""
         media = headers.get(request.headers, "content-type") or ""
         if media.lower().startswith("multipart/") and (parts := _multipart(media, body)) is not None:
             return "multipart", parts

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
+from enum import Enum, auto
 from itertools import count
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,7 @@ from replayproxy.core import headers
 from replayproxy.core.openai import is_event_stream
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.stream_end import StreamEnd, end_of
-from replayproxy.errors import UpstreamError, UpstreamTimeout
+from replayproxy.errors import ClientError, UpstreamError, UpstreamTimeout
 from replayproxy.model import Chunk, Chunks, End, Ending, Head, Key, Leg, Request, Response
 from replayproxy.ports import Archive, Clock, Listener, Piece, Upload
 from replayproxy.proxy.starvation import Starvation
@@ -100,6 +101,14 @@ class Recorder:
         self._running[tape] = (self._clock.now() + PIECE_NANOSECONDS) // turn * turn
 
 
+class _Uploaded(Enum):
+    """How much of a request's body has been read."""
+
+    NOT_BEGUN = auto()
+    IN_PART = auto()
+    WHOLE = auto()
+
+
 class Tape:
     """A `Listener`. What it has heard when its `with` block ends is kept, however that ends."""
 
@@ -115,7 +124,7 @@ class Tape:
         self._recorded_at = recorder._clock.today()
         self._started = recorder._clock.now()
         self._uploaded: list[bytes] = []
-        self._uploading = False
+        self._upload = _Uploaded.WHOLE
         self._stored: Request | None = None
         self._head: Head | None = None
         self._body = bytearray()
@@ -151,7 +160,7 @@ class Tape:
             return Ending.TIMEOUT
         if isinstance(error, UpstreamError):
             return Ending.UPSTREAM_CUT
-        if error is not None and not isinstance(error, asyncio.CancelledError):
+        if error is not None and not isinstance(error, asyncio.CancelledError | ClientError):
             return Ending.PROXY_CRASHED  # nobody's fault but ours
         # Some clients hang up at the last event and do not wait for the last-chunk: the server had said everything.
         if self._stream_end is not None:
@@ -162,13 +171,17 @@ class Tape:
 
     # Hearing
 
-    async def hearing(self, upload: Upload) -> AsyncIterator[bytes]:
-        """Pass an upload on, and keep it as the request's body, as far as the server took it."""
-        self._uploading = True
+    def hearing(self, upload: Upload) -> AsyncIterator[bytes]:
+        """Pass an upload on, and keep it as the request's body, as far as it was read."""
+        self._upload = _Uploaded.NOT_BEGUN
+        return self._hearing(upload)
+
+    async def _hearing(self, upload: Upload) -> AsyncIterator[bytes]:
+        self._upload = _Uploaded.IN_PART
         async for piece in upload:
             self._uploaded.append(piece)
             yield piece
-        self._uploading = False
+        self._upload = _Uploaded.WHOLE
         self._recorded_at = self._recorder._clock.today()
         if self._head is None:
             self._started = self._recorder._clock.now()
@@ -249,7 +262,7 @@ class Tape:
         if self._lost:
             return Chunks()
         self._veil.hear(heard)
-        if self._uploading:  # the request that stands before them may have been cut within a secret
+        if self._upload is _Uploaded.IN_PART:  # the request that stands before them may have been cut within a secret
             return Chunks()
         decided = self._veil.decide()
         if self._veil.too_long:
@@ -286,6 +299,7 @@ class Tape:
             legs=self._legs,
             starved=self._starved,
             client_left=self._client_left,
+            request_cut=self._end is not None and self._upload is not _Uploaded.WHOLE and not self._unsent,
         )
         if not self._recorder.archive.keep(piece):
             self._lose("queue full")
@@ -293,7 +307,16 @@ class Tape:
     def _without_secrets(self, request: Request) -> Request:
         """As a cassette may hold it."""
         request = self._redactor.request(request)
-        return replace(request, headers=headers.stored_of_request(request.headers, self._recorder.compared))
+        stored = headers.stored_of_request(request.headers, self._recorder.compared)
+        if self._unsent:  # the field is what tells such a request from one that has no body
+            stored = (*headers.without(stored, "expect"), ("Expect", "100-continue"))
+        return replace(request, headers=stored)
+
+    @property
+    def _unsent(self) -> bool:
+        """Whether the client kept its body, because the server answered instead of asking for it."""
+        expects = headers.get(self._asked.headers, "expect") is not None
+        return self._upload is _Uploaded.NOT_BEGUN and expects and self._head is not None
 
     def _lose(self, reason: str) -> None:
         self._lost = True

@@ -537,10 +537,44 @@ def test_an_upload_that_nobody_finishes_is_kept_as_far_as_it_came() -> None:
     asyncio.run(answered_early())
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(gone())
-    assert [(p.request.body, p.end and p.end.ending) for p in studio.archive.pieces] == [
-        (b"ab", Ending.COMPLETE),
-        (b"d", Ending.CLIENT_LEFT),
+    assert [(p.request.body, p.end and p.end.ending, p.request_cut) for p in studio.archive.pieces] == [
+        (b"ab", Ending.COMPLETE, True),
+        (b"d", Ending.CLIENT_LEFT, True),
     ]
+
+
+EXPECT: Headers = (("Content-Length", "3"), ("Expect", "100-continue"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "reads", "head", "cut", "stored"),
+    [
+        (EXPECT, 0, True, False, EXPECT),  # kept back by the client: that is what it was asked
+        (EXPECT, 0, False, True, EXPECT[:1]),  # no answer: nobody knows what it would have been
+        (EXPECT, 1, True, True, EXPECT[:1]),
+        (EXPECT, 9, True, False, EXPECT[:1]),
+        (EXPECT[:1], 0, True, True, EXPECT[:1]),  # it did not wait: more of it may have been on its way
+        (EXPECT[:1], 9, True, False, EXPECT[:1]),
+    ],
+)
+def test_a_request_that_was_not_read_to_its_end_says_so(
+    fields: Headers, reads: int, head: bool, cut: bool, stored: Headers
+) -> None:
+    """Except one whose body the client kept back, because it was answered instead of asked for it."""
+    studio = Studio()
+
+    async def hear() -> None:
+        with studio.tape(headers=fields, body=b"") as tape:
+            heard = tape.hearing(uploading(studio.clock, b"a", b"b", b"c"))
+            for _ in range(reads):
+                await anext(heard, None)
+            if head:
+                await tape.head(Head(0, 401, JSON))
+                await tape.end(End(1, Ending.COMPLETE))
+
+    asyncio.run(hear())
+    (piece,) = studio.archive.pieces
+    assert (piece.request_cut, piece.request.headers) == (cut, stored)
 
 
 def test_an_answer_that_begins_before_the_upload_ends_waits_for_it() -> None:
