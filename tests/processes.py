@@ -76,7 +76,7 @@ class Proxy:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self._words.append(line)
-            if line.startswith(("replayproxy: http", "replayproxy: unix:")):
+            if line.startswith(("replayproxy: http", "replayproxy: unix:")) or '"admin_url":' in line:
                 self._ready.set()
         self._ready.set()
 

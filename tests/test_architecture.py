@@ -38,6 +38,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "hypercorn": ("inspector/",),
     "quart": ("inspector/",),
     "click": ("cli/",),
+    "pythonjsonlogger": ("cli/",),
     "rich": ("cli/",),
     "pytest": ("pytest_plugin/",),
     # Nobody's: a cassette comes from strangers
@@ -167,6 +168,28 @@ def test_names_are_nouns_of_the_field(path: Path) -> None:
     assert path.stem not in {"utils", "util", "helpers", "helper", "manager", "data", "info", "common", "misc"}
 
 
+SPEAKERS = ("cli/printing/",)
+"""Who may write to a terminal: everybody else gives its text to these, who make control characters visible."""
+
+
+def speaks(tree: ast.AST) -> list[str]:
+    """Where a file writes to stdout or stderr by itself."""
+    mute = {"print", "click.echo", "click.secho", "click.style", "logging.basicConfig", "traceback.print_exc"}
+    mute |= {f"sys.{stream}.{verb}" for stream in ("stdout", "stderr") for verb in ("write", "buffer.write")}
+    return [
+        f"line {node.lineno}: {ast.unparse(node.func)}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and (ast.unparse(node.func) in mute or (isinstance(node.func, ast.Attribute) and node.func.attr == "show"))
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=where)
+def test_one_place_speaks(path: Path) -> None:
+    """No text of a stranger reaches a terminal as it is (row 15 of issue 9)."""
+    assert lives(where(path), SPEAKERS) or speaks(ast.parse(path.read_text())) == []
+
+
 EXCEPTION = re.compile(r"#\s*(?:noqa: [A-Z0-9, ]+?|type: ignore\[[a-z0-9, -]+\]|pragma: no cover)(?P<reason>\s.*)?$")
 SILENCED = re.compile(r"#\s*(noqa|type: ignore|pragma: no cover)")
 
@@ -254,6 +277,7 @@ def test_the_other_readers_see_too() -> None:
         "line 3: datetime.date.today",
     ]
     assert clocks(ast.parse("clock.now()")) == []
+    assert len(speaks(ast.parse("print(1)\nclick.echo(a, err=True)\nsys.stderr.write(a)\nerror.show()"))) == 4
     assert waits(ast.parse("async def f():\n    await g()")) == ["line 1: AsyncFunctionDef", "line 2: Await"]
     silenced = "a = 1  # no{0}\nb = 2  # no{0}: E501\nc = 3  # no{0}: E501  because\nd = 4  # type: ignore[misc]\n"
     assert [line.partition(":")[0] for line in unreasoned(silenced.format("qa"))] == ["line 1", "line 2", "line 4"]

@@ -123,7 +123,7 @@ class Cassette:
     @property
     def meta(self) -> Mapping[str, Any]:
         """Who made it, by which rules."""
-        rows = self._rows("SELECT name, value FROM meta")
+        rows = self.all("SELECT name, value FROM meta")
         try:
             return {name: orjson.loads(value) for name, value in (typed(row, str, str) for row in rows)}
         except orjson.JSONDecodeError as error:

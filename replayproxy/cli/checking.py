@@ -13,6 +13,7 @@ from replayproxy.cassette.verifying import Problem
 from replayproxy.cassette.verifying import verify as find_problems
 from replayproxy.cli.matching import matching, rules_asked
 from replayproxy.cli.options import plain_option
+from replayproxy.cli.printing.screen import on_stdout
 from replayproxy.cli.printing.units import plural
 from replayproxy.cli.redacting import redacting, rules_from
 from replayproxy.core.matching import Rules
@@ -43,16 +44,16 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
             exchanges, problems = find_problems(path)
         except CassetteError as error:
             said = str(error)
-            click.echo(said if said.startswith(str(path)) else f"{path}: {said}")
+            on_stdout().line(said if said.startswith(str(path)) else f"{path}: {said}")
             worst = max(worst, error.exit_code)
             continue
         problems += _leaks(path, rules_from(redact)) if secrets and not problems else []
         for problem in problems:
-            click.echo(f"{path}: {problem.where + ': ' if problem.where else ''}{problem.what}")
+            on_stdout().line(f"{path}: {problem.where + ': ' if problem.where else ''}{problem.what}")
         if problems:
             worst = 6
         else:
-            click.echo(
+            on_stdout().line(
                 f"{path}: {plural(exchanges, 'exchange')}, all as they were written"
                 f"{', no secret found' if secrets else ''}"
             )
@@ -65,14 +66,14 @@ def _finds_itself(path: Path, rules: Rules | None) -> bool:
     """Say what does not, and what collides."""
     found = self_match(path, rules)
     for short_id in found.lost:
-        click.echo(f"{path}: {short_id}: asked for again, it does not find itself; please report this")
+        on_stdout().line(f"{path}: {short_id}: asked for again, it does not find itself; please report this")
     for collision in found.collisions:
         where = " ".join(collision.places)
-        click.echo(f"{path}: {' '.join(collision.ids)}: different at {where}, and answer for one another")
+        on_stdout().line(f"{path}: {' '.join(collision.ids)}: different at {where}, and answer for one another")
     count = len(found.collisions)
     told = f", {plural(count, 'group')} of different requests with one key" if count else ""
     if not found.lost:
-        click.echo(f"{path}: {plural(found.recordings, 'recording')}, each of which finds itself{told}")
+        on_stdout().line(f"{path}: {plural(found.recordings, 'recording')}, each of which finds itself{told}")
     return not found.lost
 
 

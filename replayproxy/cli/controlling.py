@@ -10,6 +10,7 @@ import click
 import orjson
 
 from replayproxy.cli.options import Duration, option, plain_option
+from replayproxy.cli.printing import messages
 from replayproxy.cli.printing.output import Output, output_family
 from replayproxy.cli.printing.screen import Screen, Span
 from replayproxy.cli.printing.table import Column, layout
@@ -48,7 +49,7 @@ def wait(url: str, timeout: float) -> int:
     seen = on_loop(waited())
     if seen is None:
         return 0
-    click.echo(f"replayproxy: {url} was not ready within {duration(timeout)}; seen last: {seen}", err=True)
+    messages.error(f"{url} was not ready within {duration(timeout)}; seen last: {seen}")
     return TIMED_OUT
 
 

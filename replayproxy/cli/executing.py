@@ -18,8 +18,9 @@ from replayproxy.cli.judging import ending
 from replayproxy.cli.judging.verdict import Demands, Ended
 from replayproxy.cli.matching import matching
 from replayproxy.cli.options import AdminPort, option
+from replayproxy.cli.printing import messages
 from replayproxy.cli.redacting import redacting
-from replayproxy.cli.serving import pacing, settings_from, upstream_timeouts
+from replayproxy.cli.serving import log_format, pacing, settings_from, upstream_timeouts
 from replayproxy.core.policy import Mode
 from replayproxy.settings import Settings
 
@@ -80,6 +81,7 @@ class Wrapping(click.Command):
     help="Port of /report, /misses and /metrics, for COMMAND's ctl to find in REPLAYPROXY_ADMIN; or off.",
 )
 @upstream_timeouts
+@log_format
 def exec_(
     cassette: tuple[Path, ...], command: tuple[str, ...], upstream: str | None, auto: bool, **options: Any
 ) -> int:
@@ -100,6 +102,7 @@ def exec_(
         if options["on_miss"] == "forward":
             raise click.UsageError("--auto is --on-miss record: give one or the other")
         options["on_miss"] = "record"
+    messages.use(options["log_format"])
     options |= {"host": LOCAL[0], "uds": None, "admin_host": LOCAL[0], "api_key_file": None, "drain": DRAIN}
     options |= {"ssl_keyfile": None, "ssl_certfile": None, "ready_file": None, "admin_allowed_host": ()}
     settings = settings_from(Mode.REPLAY, cassette, options, upstream)
@@ -108,7 +111,7 @@ def exec_(
     before = ending.begin(settings, wanted)
     app, ended = _Run(settings, command, options["wait_upstream"]).to_its_end()
     if app is None:
-        click.echo(f"replayproxy: {ended.sentence}", err=True)
+        messages.error(ended.sentence, exit_code=ended.code)
         return ended.code
     return ending.conclude(app, wanted, before, ended)
 

@@ -10,6 +10,7 @@ from replayproxy import output_files
 from replayproxy.cassette.joining import join as join_cassettes
 from replayproxy.cassette.merging import merge as merge_cassettes
 from replayproxy.cli.options import plain_option
+from replayproxy.cli.printing.screen import on_stderr
 from replayproxy.cli.printing.units import plural
 
 FILE = click.Path(path_type=Path)
@@ -34,10 +35,9 @@ def join(out: Path, prefill: Path, decode: Path) -> int:
     """
     output_files.refuse(out, "OUT", (prefill, decode))
     joined = join_cassettes(out, prefill, decode)
-    click.echo(
+    on_stderr().line(
         f"{out}: {joined.pairs} pairs; {joined.alone} decodes without a prefill, kept;"
-        f" {joined.left} prefills without a decode, left out",
-        err=True,
+        f" {joined.left} prefills without a decode, left out"
     )
     return 0
 
@@ -59,12 +59,12 @@ def merge(out: Path, cassette: tuple[Path, ...]) -> int:
         output_files.refuse(out, "OUT", cassette)
     merged = merge_cassettes(out, cassette)
     again = f"; {merged.again} were on several and are there once" if merged.again else ""
-    click.echo(f"{out}: {plural(merged.exchanges, 'exchange')} of {plural(len(cassette), 'cassette')}{again}", err=True)
+    on_stderr().line(f"{out}: {plural(merged.exchanges, 'exchange')} of {plural(len(cassette), 'cassette')}{again}")
     for conflict in merged.conflicts[:SHOWN]:
         answers = ", ".join(f"{short_id} ({part})" for part, short_id in conflict.answers)
-        click.echo(f"  answered differently: {conflict.method} {conflict.path}: {answers}", err=True)
+        on_stderr().line(f"  answered differently: {conflict.method} {conflict.path}: {answers}")
     if len(merged.conflicts) > SHOWN:
-        click.echo(f"  and {len(merged.conflicts) - SHOWN} more requests that were answered differently", err=True)
+        on_stderr().line(f"  and {len(merged.conflicts) - SHOWN} more requests that were answered differently")
     return 0
 
 

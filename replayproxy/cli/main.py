@@ -6,18 +6,37 @@ import inspect
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
 from replayproxy import __version__
-from replayproxy.cli.options import load_config, plain_option, refuse_unknown_variables, suggestion
+from replayproxy.cli.options import PREFIX, load_config, plain_option, refuse_unknown_variables, suggestion
+from replayproxy.cli.printing import messages
+from replayproxy.core.visible import visible_lines
 from replayproxy.errors import CassetteError, ReplayProxyError, SettingsError
+
+LOG_FORMAT = PREFIX + "LOG_FORMAT"
+
+
+class Context(click.Context):
+    """click's, whose help and usage show no control character: a default may come from somebody's config file."""
+
+    def get_help(self) -> str:
+        """What --help prints."""
+        return visible_lines(super().get_help())
+
+    def get_usage(self) -> str:
+        """The line above an error."""
+        return visible_lines(super().get_usage())
 
 
 class Verbs(click.Group):
     """Lists verbs in the order of a user's life, and suggests the nearest for an unknown one."""
+
+    context_class = Context
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -50,6 +69,9 @@ def replayproxy(ctx: click.Context, config: Path | None) -> None:
     refuse_unknown_variables(group)
     if config is not None:
         ctx.default_map = dict(load_config(group, config))
+        section = ctx.default_map.get(ctx.invoked_subcommand or "", {})
+        if LOG_FORMAT not in os.environ and section.get("log_format") in messages.FORMATS:
+            messages.use(section["log_format"])
 
 
 def commands() -> list[click.Command]:
@@ -73,6 +95,7 @@ def commands() -> list[click.Command]:
 
 def _with_example_last(verb: click.Command) -> click.Command:
     """A docstring's example, below the options: the last thing one reads is what one pastes."""
+    verb.context_class = Context
     text, mark, example = inspect.cleandoc(verb.help or "").partition("\b\nExample")
     if mark:
         verb.help, verb.epilog = text.rstrip(), mark + example
@@ -81,10 +104,10 @@ def _with_example_last(verb: click.Command) -> click.Command:
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script."""
-    logging.basicConfig(level=logging.WARNING, format="replayproxy: %(message)s", stream=sys.stderr)
     for command in commands():
         replayproxy.add_command(command)
-    code = _run(arguments)
+    with messages.speaking(_form(sys.argv[1:] if arguments is None else arguments)):
+        code = _run(arguments)
     for stream in (sys.stdout, sys.stderr):
         _let_go(stream)
     sys.exit(code)
@@ -98,6 +121,14 @@ def _let_go(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def _form(words: Sequence[str]) -> str:
+    """How to speak before it is known whether the words make sense: as they ask for, where their verb has formats."""
+    verb = next((replayproxy.commands[word] for word in words if word in replayproxy.commands), None)
+    if verb is None or all(parameter.name != "log_format" for parameter in verb.params):
+        return "text"
+    return messages.form_asked_for(words, os.environ.get(LOG_FORMAT))
+
+
 def _run(arguments: list[str] | None) -> int:
     try:
         code: Any = replayproxy.main(args=arguments, prog_name="replayproxy", standalone_mode=False)
@@ -107,7 +138,7 @@ def _run(arguments: list[str] | None) -> int:
     except click.Abort:
         return 130
     except click.ClickException as error:
-        error.show()
+        messages.usage_error(error)
         return error.exit_code
     except CassetteError as error:
         return _say(error, error.exit_code)
@@ -115,8 +146,11 @@ def _run(arguments: list[str] | None) -> int:
         return _say(error, 2)
     except ReplayProxyError as error:
         return _say(error, 1)
+    except Exception:
+        logging.getLogger(messages.NAME).critical("an internal error: please report this", exc_info=True)
+        return 1
 
 
 def _say(error: ReplayProxyError, code: int) -> int:
-    click.echo(f"replayproxy: {error}", err=True)
+    messages.error(str(error), exit_code=code)
     return code

@@ -22,6 +22,7 @@ from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.screen import Screen, on_stderr
 from replayproxy.cli.printing.units import plural, size
 from replayproxy.cli.reading.choice import Choice, choosing
+from replayproxy.core.visible import visible
 from replayproxy.errors import ReplayProxyError
 
 FILE = click.Path(path_type=Path)
@@ -96,7 +97,7 @@ def _ask(question: str, rows: Sequence[Row], screen: Screen) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Nobody is here to ask: say --yes, or look first with --dry-run")
     _tell(rows, screen)
-    click.confirm(question, abort=True, err=True)
+    click.confirm(visible(question), abort=True, err=True)
 
 
 # The report

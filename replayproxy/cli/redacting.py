@@ -11,6 +11,7 @@ import click
 from replayproxy import output_files
 from replayproxy.cassette.rewriting import redact as rewrite
 from replayproxy.cli.options import option, plain_option
+from replayproxy.cli.printing.screen import on_stderr
 from replayproxy.cli.printing.units import plural
 from replayproxy.errors import SettingsError
 
@@ -57,10 +58,9 @@ def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
     if output is not None:
         output_files.refuse(output, "-o")
     redacted = rewrite(cassette, rules_from(redact), output)
-    click.echo(
+    on_stderr().line(
         f"{output or cassette}: {plural(redacted.exchanges, 'exchange')} written anew, {_said(redacted.masked)};"
-        " searched again: no secret found",
-        err=True,
+        " searched again: no secret found"
     )
     return 0
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import sys
+import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
 from replayproxy import lifetime
 from replayproxy.assembly import Addresses, App
@@ -19,6 +16,7 @@ from replayproxy.cli.judging import ending
 from replayproxy.cli.judging.verdict import Demands
 from replayproxy.cli.matching import matching, rules_asked
 from replayproxy.cli.options import AdminPort, Duration, F, Size, Speed, all_of, option
+from replayproxy.cli.printing import messages
 from replayproxy.cli.printing.units import plural
 from replayproxy.cli.priority import run_at
 from replayproxy.cli.redacting import redacting, rules_from
@@ -31,6 +29,14 @@ from replayproxy.settings import QUEUE_BYTES, Listen, Pair, Recording, Replaying
 
 PORT = click.IntRange(0, 65535)
 FILE = click.Path(path_type=Path)
+
+
+log_format = option(
+    "--log-format",
+    type=click.Choice(messages.FORMATS),
+    default="text",
+    help="What goes to stderr: text, or one JSON object per line with time and level.",
+)
 
 
 def listening(*, port: int = 8080, admin_port: int | str = 8081) -> Callable[[F], F]:
@@ -52,7 +58,7 @@ def listening(*, port: int = 8080, admin_port: int | str = 8081) -> Callable[[F]
         option("--ssl-certfile", type=FILE, help="Serve HTTPS with this certificate."),
         option("--drain", type=Duration(), default="25s", help="On SIGTERM, let answers finish for so long."),
         option("--ready-file", type=FILE, help="Write {url, admin_url, pid} here when ready; removed at the end."),
-        option("--log-format", type=click.Choice(["text", "json"]), default="text", help="How to log to stderr."),
+        log_format,
     )
 
 
@@ -232,8 +238,7 @@ def _serve(
     upstream: str | None = None,
     simulation: Simulation | None = None,
 ) -> int:
-    if options["log_format"] == "json":
-        _log_as_json()
+    messages.use(options["log_format"])
     settings = settings_from(mode, cassettes, options, upstream)
     if options.get("rt_priority") is not None:
         run_at(options["rt_priority"])
@@ -251,7 +256,12 @@ def _serve(
             Mode.SIMULATE: f"simulating {settings.simulation.model}",
         }[mode]
         admin = f"; admin {addresses.admin_url}" if addresses.admin_url else ""
-        click.echo(f"replayproxy: {addresses.url} {' '.join((what, *map(str, cassettes)))}{admin}", err=True)
+        messages.info(
+            f"{addresses.url} {' '.join((what, *map(str, cassettes)))}{admin}",
+            url=addresses.url,
+            admin_url=addresses.admin_url,
+            pid=os.getpid(),
+        )
 
     demands = Demands(fail_unused=options.get("fail_unused", False))
     wanted = ending.Wanted(demands, options.get("report"), options.get("junit"))
@@ -259,8 +269,7 @@ def _serve(
     app = lifetime.serve(settings, ready, wait_upstream=options.get("wait_upstream", 0.0))
     if settings.plays and app.last_report is not None:
         return ending.conclude(app, wanted, before)
-    with suppress(OSError):  # the terminal went away
-        _last_words(app)
+    _last_words(app)
     return 1 if app.trouble is not None else 0
 
 
@@ -326,29 +335,23 @@ def _pair_from(options: dict[str, Any]) -> Pair | None:
 
 def _last_words(app: App) -> None:
     """What became of it, to stderr."""
-    if app.writer is not None and not app.onto:
-        click.echo("replayproxy: stopped before the upstream was there: nothing was recorded", err=True)
-    elif app.writer is not None:
-        left = app.tally.endings["client_left"]
-        broken = sum(app.tally.endings.values()) - app.tally.endings["complete"] - left
-        dropped = sum(app.writer.dropped.values())
-        click.echo(
-            f"replayproxy: recorded {plural(app.writer.recorded, 'exchange')} ({left} client_left, {broken} incomplete,"
-            f" {dropped} dropped) onto {', '.join(map(str, app.onto))}",
-            err=True,
-        )
-        if app.trouble is not None:
-            click.echo(f"replayproxy: recording was degraded at the end: {app.trouble}", err=True)
-
-
-def _log_as_json() -> None:
-    class Json(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            said = {"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
-            if record.exc_info:
-                said["exception"] = self.formatException(record.exc_info)
-            return orjson.dumps(said).decode()
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Json())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    if app.writer is None:
+        messages.info("stopped")
+        return
+    if not app.onto:
+        messages.info("stopped before the upstream was there: nothing was recorded")
+        return
+    left = app.tally.endings["client_left"]
+    broken = sum(app.tally.endings.values()) - app.tally.endings["complete"] - left
+    dropped = sum(app.writer.dropped.values())
+    messages.info(
+        f"recorded {plural(app.writer.recorded, 'exchange')} ({left} client_left, {broken} incomplete,"
+        f" {dropped} dropped) onto {', '.join(map(str, app.onto))}",
+        recorded=app.writer.recorded,
+        client_left=left,
+        incomplete=broken,
+        dropped=dropped,
+        cassettes=[str(path) for path in app.onto],
+    )
+    if app.trouble is not None:
+        messages.error(f"recording was degraded at the end: {app.trouble}")

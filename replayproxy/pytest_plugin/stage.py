@@ -20,6 +20,7 @@ from replayproxy.core.headers import stored_of_request
 from replayproxy.core.matching import Rules
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
+from replayproxy.core.visible import visible_lines
 from replayproxy.lifetime import on_loop
 from replayproxy.model import Place, Response
 from replayproxy.proxy.journal import Call, Journal
@@ -85,7 +86,7 @@ class Asked:
 
 def explained(miss: Miss) -> str:
     """What a person is told of a miss. All that the plugin says of misses goes through here."""
-    return miss.explanation
+    return visible_lines(miss.explanation)
 
 
 class Proxy:

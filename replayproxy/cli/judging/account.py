@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from replayproxy.cli.judging.verdict import Verdict, told
+from replayproxy.cli.printing import messages
 from replayproxy.cli.printing.screen import Screen, Span
 from replayproxy.cli.printing.units import duration, plural
 from replayproxy.proxy.misses import UNPLAYABLE, Miss
@@ -40,6 +41,34 @@ def account(report: Report, verdict: Verdict, screen: Screen) -> None:
     style = "bold green" if verdict.passed else "bold red"
     how = "passed" if verdict.passed else f"failed, exit code {verdict.code}"
     screen.prose(Span(f"replayproxy {how}", style), f": {verdict.sentence}")
+
+
+def account_as_records(report: Report, verdict: Verdict) -> None:
+    """The same for a program that reads `--log-format json`: one record for each cause, one for the end."""
+    for cause in report.causes[:CAUSES_SHOWN]:
+        messages.warning(
+            f"MISS {cause.id} x{cause.times} {cause.miss.code} {headline(cause.miss)}",
+            miss=cause.id,
+            times=cause.times,
+            code=cause.miss.code,
+            explanation=explanation(cause.miss),
+        )
+    if report.unused and not report.vacuous:
+        messages.warning(
+            f"{len(report.unused)} of {plural(report.recordings, 'recording')} were not used",
+            unused=[recording.id for recording in report.unused[:UNUSED_SHOWN]],
+        )
+    say = messages.info if verdict.passed else messages.error
+    say(
+        verdict.sentence,
+        verdict=verdict.word,
+        exit_code=verdict.code,
+        served=report.served,
+        misses=report.misses,
+        recorded=report.recorded,
+        forwarded=report.forwarded,
+        lateness_max_s=report.lateness_max,
+    )
 
 
 def explanation(miss: Miss) -> str:

@@ -18,11 +18,12 @@ import click
 from replayproxy import output_files
 from replayproxy.assembly import App
 from replayproxy.cli.judging import actions, receipt
-from replayproxy.cli.judging.account import account
+from replayproxy.cli.judging.account import account, account_as_records
 from replayproxy.cli.judging.junit import junit
 from replayproxy.cli.judging.receipt import Circumstances
 from replayproxy.cli.judging.verdict import Demands, Ended, Verdict, judge
 from replayproxy.cli.options import F, option
+from replayproxy.cli.printing import messages
 from replayproxy.cli.printing.screen import on_stderr
 from replayproxy.errors import ReplayProxyError
 from replayproxy.net.clock import SystemClock
@@ -88,12 +89,15 @@ def conclude(app: App, wanted: Wanted, before: Before, ended: Ended | None = Non
         document = junit(report, verdict, wanted.demands, seconds=seconds, ended=ended)
         unwritten += _written(wanted.junit, document, "--junit", app)
     with suppress(OSError):  # nobody reads stderr any more: the files and the exit code say it all
-        if on_github():
+        if on_github() and not messages.is_json():
             _tell_github(report, verdict)
-        account(report, verdict, on_stderr())
+        if messages.is_json():
+            account_as_records(report, verdict)
+        else:
+            account(report, verdict, on_stderr())
+            sys.stderr.flush()
         for error in unwritten:
-            click.echo(f"replayproxy: {error}", err=True)
-        sys.stderr.flush()
+            messages.error(str(error))
     return verdict.code or (1 if unwritten else 0)
 
 
@@ -113,11 +117,11 @@ def on_github() -> bool:
 
 def _tell_github(report: Report, verdict: Verdict) -> None:
     for line in actions.error_lines(report, verdict):
-        click.echo(line, err=True)
+        on_stderr().line(line)
     try:
         actions.append_summary(os.environ, actions.summary(report, verdict))
     except ReplayProxyError as error:
-        click.echo(f"replayproxy: {error}", err=True)
+        messages.error(str(error))
 
 
 def _today() -> int:

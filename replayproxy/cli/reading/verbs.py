@@ -12,7 +12,7 @@ import click
 
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cli.options import plain_option
-from replayproxy.cli.printing import table
+from replayproxy.cli.printing import messages, table
 from replayproxy.cli.printing.output import Form, Output, output_family
 from replayproxy.cli.printing.screen import on_stderr
 from replayproxy.cli.printing.units import count, plural
@@ -183,7 +183,7 @@ def stats(cassette: tuple[Path, ...], *, by: str, exact: bool, explain: bool, ch
 def _say_how_long(streams: int) -> None:
     """A silence of more than a second is announced to those who watch."""
     if streams > 5000 and sys.stderr.isatty():
-        click.echo(f"replayproxy: reading the times of {count(streams)} streams, about {streams // 5000} s …", err=True)
+        messages.info(f"reading the times of {count(streams)} streams, about {streams // 5000} s …")
 
 
 @click.command(short_help="What a cassette is and holds.")
