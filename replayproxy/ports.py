@@ -21,6 +21,11 @@ class Listener(Protocol):
     """Hears one answer: `head`, any number of `chunk` and `burst`, `end`."""
 
     @property
+    def wants_whole(self) -> bool:
+        """A short answer is to be read to its end for this listener, although the client has left."""
+        ...
+
+    @property
     def congested(self) -> bool:
         """More is waiting here than should be; a live source then pauses its socket and awaits `ready`."""
         ...

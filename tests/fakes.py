@@ -107,6 +107,8 @@ class HearingListener:
         self._chunks = 0
         self.heard: list[Head | Chunk | End] = []
 
+    wants_whole = False
+
     @property
     def congested(self) -> bool:
         """Whether the last chunk was too much."""

@@ -21,7 +21,7 @@ import orjson
 
 from tests.pair_blocks import Bell, Counts, Lost, Table
 from tests.pair_connectors import AddrId, Connector, Crashed, Nixl, Nothing, Room, TransferId, params_of
-from tests.pair_faults import Close, Fault, Hang, Reset, Say, Tamper
+from tests.pair_faults import Close, Fault, Hang, Reset, Say, SayLater, Tamper
 from tests.pair_http import House, Visit
 from tests.pair_model import DONE, MODEL, Answer, Ask, Invalid, error, read
 
@@ -123,6 +123,11 @@ class Server:
         match self.fault:
             case Say(status, body, fields):
                 visit.whole(status, body, fields)
+                return "failed"
+            case SayLater(seconds, status, body):
+                visit.head(status, (("content-type", "application/json"),), length=len(body))
+                await asyncio.sleep(seconds)
+                visit.write(body)
                 return "failed"
             case Hang(None) | Reset(None) | Close(None) as fault:
                 return await self._break(visit, fault)

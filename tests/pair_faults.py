@@ -17,6 +17,15 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
+class SayLater:
+    """The head at once, and the body so many seconds later."""
+
+    seconds: float
+    status: int = 403
+    body: bytes = b'{"error":{"message":"no","type":"Test","param":null,"code":0}}'
+
+
+@dataclass(frozen=True, slots=True)
 class Hang:
     """Answer nothing; after the head and so many chunks, nothing more."""
 
@@ -44,4 +53,4 @@ class Tamper:
     change: Callable[[dict[str, Any]], Any]
 
 
-Fault = Say | Hang | Reset | Close | Tamper
+Fault = Say | SayLater | Hang | Reset | Close | Tamper

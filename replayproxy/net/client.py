@@ -64,6 +64,8 @@ class Client:
 
     # Back pressure
 
+    wants_whole = False
+
     @property
     def congested(self) -> bool:
         """The client takes less than it is sent."""

@@ -9,6 +9,7 @@ class Ear:
     """A `Listener` that keeps what it hears."""
 
     congested = False
+    wants_whole = False
 
     def __init__(self) -> None:
         self._head: Head | None = None

@@ -12,8 +12,8 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Coroutine
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -212,7 +212,8 @@ class PairUpstream:
             with ExitStack() as decoding:
                 server = await self._reachable_decode(decoding)
                 hearing = Relay(call.listener)
-                await self._leg(self._decode, server, call, with_request_id(call.request, call.request_id), hearing)
+                async with self._finishing(call, hearing):
+                    await self._leg(self._decode, server, call, with_request_id(call.request, call.request_id), hearing)
                 await self._finish(call, hearing)
         elif isinstance(prefill.failure, Response):
             await self._play_failure(call, prefill.failure)
@@ -247,7 +248,8 @@ class PairUpstream:
         request = self._protocol.decode_request(turn.asked, ticket)
         hearing = Relay(turn.call.listener)
         try:
-            await self._ask_decode(turn, request, hearing)
+            async with self._finishing(turn.call, hearing):
+                await self._ask_decode(turn, request, hearing)
         except asyncio.CancelledError:
             if not hearing.asked and (ticket is not None or self._protocol.binds_decode):
                 self._give_back(turn, ticket)
@@ -270,6 +272,11 @@ class PairUpstream:
             await self._finish(turn.call, hearing)
             if hearing.ear.status < 400:
                 await asyncio.wait((prefilling,), timeout=AFTERWARDS)
+        except asyncio.CancelledError:
+            prefilling.cancel()
+            async with self._finishing(turn.call, hearing):
+                await _ended(decoding)
+                raise
         finally:
             await _ended(decoding)
             await _ended(prefilling)
@@ -307,6 +314,16 @@ class PairUpstream:
                 self._decode.leave_out(turn.decode, refusal.error)
                 turn.decoding.close()
                 turn.decode = await self._reachable_decode(turn.decoding)
+
+    @asynccontextmanager
+    async def _finishing(self, call: _Call, hearing: Relay) -> AsyncIterator[None]:
+        """Where the client leaves, and a short answer was read to its end all the same, that end is told too."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            if hearing.is_over:
+                await self._finish(call, hearing)
+            raise
 
     async def _finish(self, call: _Call, hearing: Relay) -> None:
         """Tell the end, and before it the legs."""

@@ -25,6 +25,7 @@ class Relay:
         self._passing = False
         self._door = asyncio.Lock()
         self._end: End | None = None
+        self._told = False
         self.ear = Ear()
         self.asked = False
         """Whether a request has been sent, whose answer this hears."""
@@ -46,6 +47,7 @@ class Relay:
         """Tell the end."""
         await self.let_go()
         if self._end is not None:
+            self._told = True
             await self._listener.end(self._end._replace(at=self._end.at + self._offset))
 
     @property
@@ -67,6 +69,16 @@ class Relay:
             self._passing = True
 
     # Hearing
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the answer has come to an end that has not been told."""
+        return self._end is not None and not self._told
+
+    @property
+    def wants_whole(self) -> bool:
+        """As the client's listener."""
+        return self._listener.wants_whole
 
     @property
     def congested(self) -> bool:

@@ -19,6 +19,7 @@ from replayproxy.core import headers
 from replayproxy.core.origins import Origin, UrlSearch, neutral
 from replayproxy.errors import SettingsError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
 from replayproxy.model import Request
+from replayproxy.net import lingering
 from replayproxy.net.framing import request_head
 from replayproxy.net.pool import Pool
 from replayproxy.net.sending import Sending
@@ -131,6 +132,7 @@ class HttpUpstream:
         watch = _Watch(wire, self._clock, self.url, self._first_byte, self._stall)
         urls = UrlSearch(self.address.authority)
         sending = Sending(wire, request, upload, self._clock) if upload is not None else None
+        left: asyncio.CancelledError | None = None
         try:
             wire.ask(request, started, urls)
             watch.start()
@@ -140,10 +142,20 @@ class HttpUpstream:
             else:
                 sending.start()
             head = await wire.head()
+            headed = self._clock.now()
             await listener.head(head._replace(headers=neutral(head.headers, self.own)))
-            await listener.end(await wire.play(listener))
+            try:
+                end = await wire.play(listener)
+            except asyncio.CancelledError as error:
+                patience = lingering.SOON - (self._clock.now() - headed) / 1e9
+                sent = sending is None or sending.whole
+                rest = await lingering.rest_of(wire, head, listener, patience) if sent else None
+                if rest is None:
+                    raise
+                end, left = rest, error
+            await listener.end(end)
             watch.stop()
-            if sending is not None:
+            if sending is not None and left is None:
                 await sending.read_rest()
         except BaseException:
             wire.close()
@@ -155,6 +167,8 @@ class HttpUpstream:
             if urls.found:
                 self._note_url_in_body()
             self._pool.give_back(wire)
+        if left is not None:
+            raise left
 
     def _note_url_in_body(self) -> None:
         self.urls_in_bodies += 1

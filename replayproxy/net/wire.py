@@ -185,6 +185,11 @@ class Wire(asyncio.Protocol):
         return self._end
 
     @property
+    def answered_bytes(self) -> int:
+        """Bytes of this answer that have come, its head and framing included."""
+        return self._answered_bytes
+
+    @property
     def died_unanswered(self) -> bool:
         """Whether the server ended the connection before it sent a single byte of this answer."""
         return self._left_by_server and not self._answered_bytes

@@ -112,6 +112,8 @@ class _Uploaded(Enum):
 class Tape:
     """A `Listener`. What it has heard when its `with` block ends is kept, however that ends."""
 
+    wants_whole = True
+
     def __init__(self, recorder: Recorder, number: int, request: Request, scope: str, key: Key | None) -> None:
         self._recorder = recorder
         self._number = number
@@ -325,6 +327,8 @@ class Tape:
 
 class Both:
     """A `Listener` that is two: the client, who comes first, and the tape."""
+
+    wants_whole = True
 
     def __init__(self, client: Listener, tape: Tape, tally: Tally) -> None:
         self._client = client

@@ -13,8 +13,8 @@ import pytest
 
 from replayproxy.model import Ending, Request
 from tests import wire
-from tests.apps import endings, exchanges, recording, replaying, run, running
-from tests.upstreams import DONE, Close, Hang, Reset, Send, Step, chunk, event, scripted
+from tests.apps import Running, endings, exchanges, recording, replaying, run, running
+from tests.upstreams import DONE, Close, Hang, Reset, Scripted, Send, Step, Wait, chunk, event, scripted
 
 CHAT, RESPONSES, MESSAGES, OTHER = "/v1/chat/completions", "/v1/responses", "/v1/messages", "/generate"
 ERROR = b'data: {"error":{"message":"out of memory","code":500}}\n\n'
@@ -143,3 +143,98 @@ def test_a_stream_that_has_ended_and_stays_open_is_whole_when_patience_ends(tmp_
 
     run(dialogue())
     assert endings(cassette) == [Ending.COMPLETE]
+
+
+# A client that takes the head of an error and hangs up
+
+REFUSED = b'{"error":{"message":"no such model"}}'
+KEPT_OPEN = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n"
+LENGTH = KEPT_OPEN + b"Content-Length: %d\r\n\r\n"
+CHUNKED = KEPT_OPEN + b"Transfer-Encoding: chunked\r\n\r\n"
+TO_EOF = KEPT_OPEN + b"Connection: close\r\n\r\n"
+
+SHORT: list[tuple[str, tuple[Step, ...]]] = [
+    ("with a length", (Send(LENGTH % len(REFUSED)), Wait(0.1), Send(REFUSED))),
+    ("in chunks", (Send(CHUNKED), Wait(0.05), Send(chunk(REFUSED)), Wait(0.05), Send(b"0\r\n\r\n"))),
+    ("to the end of the connection", (Send(TO_EOF), Wait(0.1), Send(REFUSED), Close())),
+    ("without a body", (Send(b"HTTP/1.1 204 No Content\r\n\r\n"), Wait(0.1))),
+    ("of 900 kB", (Send(LENGTH % 900_000), Wait(0.05), Send(b"x" * 900_000))),
+]
+
+
+async def leave_at_the_head(proxy: Running, server: Scripted, request: Request, how: str) -> float:
+    """Hang up when the head is there. Gives the ms until the server sees that its client has left."""
+    async with wire.connect(proxy.url) as connection:
+        connection.send(request)
+        await connection.head()
+        left_at = proxy.app.clock.now()
+        connection.close() if how == "closes" else connection.reset()
+        while proxy.app.tally.in_flight:
+            await asyncio.sleep(0.005)
+    freed = server.visits[0].left
+    return (freed.result() - left_at) / 1e6 if freed.done() else 0.0
+
+
+@pytest.mark.parametrize("how", ["closes", "resets"])
+@pytest.mark.parametrize("script", [row[1] for row in SHORT], ids=[row[0] for row in SHORT])
+def test_a_short_answer_whose_client_leaves_at_its_head_is_read_to_its_end(
+    tmp_path: Path, script: tuple[Step, ...], how: str
+) -> None:
+    """vllm-router hangs up at each 403. The answer is whole; that its client had left is a fact of its own."""
+    cassette = tmp_path / "left.cassette"
+
+    async def dialogue() -> None:
+        async with scripted(*script, again=True) as server, running(recording(cassette, server.url)) as proxy:
+            await leave_at_the_head(proxy, server, asked(CHAT), how)
+        async with running(replaying(cassette)) as proxy:
+            again = await wire.ask(proxy.url, asked(CHAT))
+        assert again.whole
+
+    run(dialogue())
+    [exchange] = exchanges(cassette)
+    assert exchange.response.ending is Ending.COMPLETE
+    body = b"".join(step.data for step in script[1:] if isinstance(step, Send))
+    assert exchange.response.body in (body, REFUSED, b"")
+    assert len(exchange.response.body) >= min(len(body), len(REFUSED))
+
+
+def test_the_connection_of_such_an_answer_is_used_again(tmp_path: Path) -> None:
+    """It was read to its end, so nothing is left on it."""
+    script = (Send(LENGTH % len(REFUSED)), Wait(0.05), Send(REFUSED))
+
+    async def dialogue() -> None:
+        async with (
+            scripted(*script, again=True) as server,
+            running(recording(tmp_path / "left.cassette", server.url)) as proxy,
+        ):
+            for _ in range(3):
+                await leave_at_the_head(proxy, server, asked(CHAT), "closes")
+            assert len(server.visits) == 1
+
+    run(dialogue())
+
+
+EVENT_STREAM = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+LONG: list[tuple[str, tuple[Step, ...]]] = [
+    ("a stream", (Send(EVENT_STREAM + chunk(event(1))), Hang())),
+    ("what does not end", (Send(CHUNKED + chunk(REFUSED)), Hang())),
+    ("what ends too late", (Send(CHUNKED), Wait(0.6), Send(chunk(REFUSED) + b"0\r\n\r\n"))),
+    ("what says that it is long", (Send(LENGTH % 2_000_000), Hang())),
+    ("what turns out to be long", (Send(CHUNKED), *[Send(chunk(b"x" * 60_000))] * 40, Hang())),
+]
+
+
+@pytest.mark.parametrize("how", ["closes", "resets"])
+@pytest.mark.parametrize("script", [row[1] for row in LONG], ids=[row[0] for row in LONG])
+def test_anything_else_frees_the_server_at_once(tmp_path: Path, script: tuple[Step, ...], how: str) -> None:
+    """A stream, and whatever has not ended within 250 ms of its head, or 1 MB."""
+    cassette = tmp_path / "left.cassette"
+
+    async def dialogue() -> None:
+        async with scripted(*script) as server, running(recording(cassette, server.url)) as proxy:
+            took = await leave_at_the_head(proxy, server, asked(CHAT), how)
+            await asyncio.wait_for(server.visits[0].left, 5)
+            assert took < 350
+
+    run(dialogue())
+    assert endings(cassette) == [Ending.CLIENT_LEFT]

@@ -17,6 +17,7 @@ from replayproxy.net.upstream import HttpUpstream
 from tests import wire
 from tests.apps import Running, exchanges, pairing, run, running
 from tests.pair_double import Hang, Pair, pair
+from tests.pair_faults import SayLater
 from tests.pair_model import CHAT
 from tests.pair_questions import ask
 
@@ -223,3 +224,31 @@ def test_a_prefill_that_outlasts_its_decode_keeps_nobody_waiting(
         "decode": Ending.COMPLETE,
     }
     assert {leg.response.ending for leg in second.legs} == {Ending.COMPLETE}
+
+
+@pytest.mark.parametrize("how", ["closes", "resets"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_short_answer_of_decode_is_read_to_its_end_though_the_client_leaves_at_its_head(
+    tmp_path: Path, protocol: str, how: str
+) -> None:
+    """A router that hangs up at each 403: what decode said is whole, and so is its leg."""
+    cassette = tmp_path / "left.cassette"
+    fault = SayLater(0.1)
+
+    async def dialogue() -> None:
+        async with pair(protocol) as double, running(pairing(cassette, double)) as proxy:
+            double.decode.fault = fault
+            async with wire.connect(proxy.url) as client:
+                client.send(ask(CHAT, "may I?"))
+                assert (await client.head()).status == 403
+                client.close() if how == "closes" else client.reset()
+                while proxy.app.tally.in_flight:
+                    await asyncio.sleep(0.005)
+
+    run(dialogue())
+    [exchange] = exchanges(cassette)
+    response = exchange.response
+    assert (response.status, response.body, response.ending) == (403, fault.body, Ending.COMPLETE)
+    legs = {leg.role: leg.response.ending for leg in exchange.legs}
+    assert legs["decode"] is Ending.COMPLETE
+    assert legs["prefill"] is Ending.COMPLETE or protocol in CONCURRENT  # there it may still be under way

@@ -59,6 +59,8 @@ class Transport:
 class Heard:
     """A listener whose client may be slow."""
 
+    wants_whole = False
+
     def __init__(self) -> None:
         self.body = b""
         self.ended: End | None = None
