@@ -28,6 +28,11 @@ class ClientOrigin:
         self.ready = client.ready
 
     @property
+    def wants_whole(self) -> bool:
+        """As the client."""
+        return self._client.wants_whole
+
+    @property
     def congested(self) -> bool:
         """The client takes less than it is sent."""
         return self._client.congested
