@@ -61,6 +61,7 @@ class _Expects(Enum):
     DATA = "data"
     DATA_END = "data end"
     TRAILER = "trailer"
+    NOTHING = "nothing: it is malformed"
 
 
 class ChunkedReader:
@@ -79,6 +80,8 @@ class ChunkedReader:
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """The payload of the chunks in it, joined."""
+        if self._expects is _Expects.NOTHING:  # what is behind a mistake must not be taken for the end of the body
+            raise self._malformed()
         pieces: list[bytes] = []
         data, self._part = self._part + data, b""
         at = 0
@@ -132,8 +135,11 @@ class ChunkedReader:
 
     def _malformed(self) -> ClientError:
         where = {
+            _Expects.NOTHING: "a malformed chunk",
             _Expects.SIZE: "a chunk whose size is not a hexadecimal number and CRLF, or is too long",
             _Expects.DATA_END: "a chunk that is longer than its size",
             _Expects.TRAILER: "a malformed trailer, or too many",
         }
-        return ClientError(f"the request has {where[self._expects]}", code="malformed_request")
+        what = where[self._expects]
+        self._expects = _Expects.NOTHING
+        return ClientError(f"the request has {what}", code="malformed_request")

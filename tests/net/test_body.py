@@ -93,6 +93,9 @@ def test_a_malformed_chunk_is_refused_at_every_cut(data: bytes, size: int) -> No
     reader = ChunkedReader()
     with pytest.raises(ClientError):
         fed(reader, cut(data, size))
+    for more in (b"0\r\n\r\n", b"\r\n0\r\n\r\n"):
+        with pytest.raises(ClientError):
+            reader.feed(more)
     assert not reader.done
 
 
