@@ -151,6 +151,8 @@ class App:
             needs_body=settings.wants_whole_requests,
             answers_unsent=self.proxy.answers_unsent if settings.plays else None,
             api_key=self._api_key(),
+            limits=settings.listen.limits,
+            host=settings.listen.host,
         )
 
     def _use_rules(self, cassette: Cassette, matcher: Matcher) -> None:
@@ -318,7 +320,7 @@ class App:
         collector = ProxyCollector(
             self.settings.mode.value,
             self.tally,
-            connections=lambda: self.server.connections,
+            server=self.server,
             recorded=lambda: writer.recorded if writer else 0,
             dropped=lambda: dict(writer.dropped) if writer else {},
             queue_bytes=lambda: writer.queued_bytes if writer else 0,

@@ -11,6 +11,7 @@ from replayproxy.core.policy import Mode, OnMiss, looks_for_recordings
 from replayproxy.core.sequence import AtEnd
 from replayproxy.core.timing import STALL
 from replayproxy.errors import SettingsError
+from replayproxy.net.limits import Limits
 
 QUEUE_BYTES = 256 * 1024 * 1024
 """What may wait to be written."""
@@ -34,6 +35,7 @@ class Listen:
     ssl_certfile: Path | None = None
     ready_file: Path | None = None
     drain: float = 25.0
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         for name in self.admin_allowed_hosts:
@@ -162,6 +164,8 @@ class Settings:
             raise SettingsError("recording goes onto one cassette: name exactly one")
         if not 0 < self.recording.sample <= 1:
             raise SettingsError(f"--sample is a share between 0 and 1, not {self.recording.sample:g}")
+        if self.listen.limits.shortest <= 0:
+            raise SettingsError("a time-out of 0 s closes every connection at once: give --…-timeout more")
         if (self.listen.ssl_keyfile is None) != (self.listen.ssl_certfile is None):
             raise SettingsError("--ssl-keyfile and --ssl-certfile go together: give both")
 

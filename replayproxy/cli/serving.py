@@ -25,6 +25,7 @@ from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
 from replayproxy.core.timing import STALL
+from replayproxy.net.limits import Limits
 from replayproxy.settings import QUEUE_BYTES, Listen, Pair, Recording, Replaying, Settings, Simulation
 
 PORT = click.IntRange(0, 65535)
@@ -36,6 +37,22 @@ log_format = option(
     type=click.Choice(messages.FORMATS),
     default="text",
     help="What goes to stderr: text, or one JSON object per line with time and level.",
+)
+
+client_limits = all_of(
+    option(
+        "--header-timeout", type=Duration(), default="30s", help="Longest time for the head of a request; then 408."
+    ),
+    option("--body-timeout", type=Duration(), default="60s", help="Longest silence within a request's body; then 408."),
+    option("--idle-timeout", type=Duration(), default="75s", help="Close a connection without a request after this."),
+    option("--send-timeout", type=Duration(), default="60s", help="Cut a client that takes nothing for so long."),
+    option(
+        "--max-connections",
+        type=click.IntRange(min=0),
+        default=4096,
+        help="Client connections at once; 0: no bound. Beyond it the one longest idle is closed, else 503.",
+    ),
+    option("--max-body", type=Size(), default="128MiB", help="Bytes of a request body that are kept and compared."),
 )
 
 
@@ -57,6 +74,7 @@ def listening(*, port: int = 8080, admin_port: int | str = 8081) -> Callable[[F]
         option("--ssl-keyfile", type=FILE, help="Serve HTTPS with this key."),
         option("--ssl-certfile", type=FILE, help="Serve HTTPS with this certificate."),
         option("--drain", type=Duration(), default="25s", help="On SIGTERM, let answers finish for so long."),
+        client_limits,
         option("--ready-file", type=FILE, help="Write {url, admin_url, pid} here when ready; removed at the end."),
         log_format,
     )
@@ -298,6 +316,7 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
             ssl_certfile=options["ssl_certfile"],
             ready_file=options["ready_file"],
             drain=options["drain"],
+            limits=_limits_from(options),
         ),
         recording=Recording(
             on_full=options.get("on_full", "drop"),
@@ -314,6 +333,18 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
             allow_incomplete=options.get("allow_incomplete", False),
             stall=options.get("stall", STALL),
         ),
+    )
+
+
+def _limits_from(options: dict[str, Any]) -> Limits:
+    own = Limits()
+    return Limits(
+        header_timeout=options.get("header_timeout", own.header_timeout),
+        body_timeout=options.get("body_timeout", own.body_timeout),
+        idle_timeout=options.get("idle_timeout", own.idle_timeout),
+        send_timeout=options.get("send_timeout", own.send_timeout),
+        connections=options.get("max_connections", own.connections),
+        body=options.get("max_body", own.body),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -10,6 +12,23 @@ from prometheus_client.registry import Collector
 
 from replayproxy import __version__
 from replayproxy.proxy.tally import LATENESS_BOUNDS, Tally
+
+
+class DataPort(Protocol):
+    """What is counted of the data port."""
+
+    refusals: Counter[str]
+    closings: Counter[str]
+
+    @property
+    def connections(self) -> int:
+        """Open client connections."""
+        ...
+
+    @property
+    def resting(self) -> int:
+        """Those of them that have nothing to do."""
+        ...
 
 
 class ProxyCollector(Collector):
@@ -20,7 +39,7 @@ class ProxyCollector(Collector):
         mode: str,
         tally: Tally,
         *,
-        connections: Callable[[], int],
+        server: DataPort,
         recorded: Callable[[], int],
         dropped: Callable[[], dict[str, int]],
         queue_bytes: Callable[[], int],
@@ -30,7 +49,7 @@ class ProxyCollector(Collector):
     ) -> None:
         self._mode = mode
         self._tally = tally
-        self._connections = connections
+        self._server = server
         self._recorded = recorded
         self._dropped = dropped
         self._queue_bytes = queue_bytes
@@ -43,7 +62,11 @@ class ProxyCollector(Collector):
         tally = self._tally
         yield _labelled("requests", "Requests by what became of them", "outcome", tally.requests)
         yield GaugeMetricFamily("replayproxy_streams_in_flight", "Answers under way", tally.in_flight)
-        yield GaugeMetricFamily("replayproxy_connections", "Open client connections", self._connections())
+        server = self._server
+        yield GaugeMetricFamily("replayproxy_connections", "Open client connections", server.connections)
+        yield GaugeMetricFamily("replayproxy_connections_idle", "Those of them without a request", server.resting)
+        yield _labelled("connections_closed", "Client connections closed because of a limit", "limit", server.closings)
+        yield _labelled("refused", "Requests refused by the data port, by error code", "code", server.refusals)
         yield CounterMetricFamily("replayproxy_recorded", "Exchanges on the cassette", self._recorded())
         yield _labelled("recorded_endings", "Taped answers by how they ended", "ending", tally.endings)
         yield _labelled("record_dropped", "Exchanges that were not recorded", "reason", self._dropped())
