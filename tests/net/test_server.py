@@ -163,7 +163,7 @@ def test_replay_answers_probes_for_the_server_that_is_not_there(
 
 
 def test_the_admin_port_answers_by_its_own_names_only(tmp_path: Path) -> None:
-    """/health, /ready, /metrics; another Host is DNS rebinding and gets 403; the data port has none of it."""
+    """Another Host is DNS rebinding and gets 403, but for probes and metrics; the data port has none of it."""
 
     async def dialogue() -> None:
         async with scripted(Send(OK)) as server:
@@ -173,7 +173,7 @@ def test_the_admin_port_answers_by_its_own_names_only(tmp_path: Path) -> None:
                 assert orjson.loads((await wire.ask(proxy.admin_url, wire.get("/health"))).body) == {"status": "ok"}
                 metrics = (await wire.ask(proxy.admin_url, wire.get("/metrics"))).body.decode()
                 assert 'replayproxy_requests_total{outcome="record"} 1.0' in metrics
-                stranger = await wire.ask(proxy.admin_url, wire.get("/metrics", ("Host", "evil.example")))
+                stranger = await wire.ask(proxy.admin_url, wire.get("/rotate", ("Host", "evil.example")))
                 assert stranger.status == 403
 
     run(dialogue())
