@@ -2,16 +2,29 @@
 #
 #   make demo    record, replay and compare on this machine, without a model
 #   make test    what must always hold; minutes at most
+#   make lowest  the same with the lowest versions that pyproject.toml admits
+#   make pythons the same on every other Python of this machine, from 3.11 on
 #   make live    the same claims against a real vLLM, which it installs and starts itself
 #   make lint    ruff, mypy --strict, import-linter
 #   make bench   how fast, how small
+#
+# Each of them takes PYTHON=python3.13 (a name or a path), which gets an environment of its own, .venv-3.13.
+# TESTS="tests/core -x" passes arguments to pytest.
 
 PYTHON ?= python3
+ifeq ($(PYTHON),python3)
 VENV := .venv
+else
+VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+ifeq ($(VENV),.venv-)
+$(error PYTHON=$(PYTHON) cannot be run: name a Python from 3.11 on, or give its path)
+endif
+endif
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+TESTS ?=
 
-.PHONY: help demo test live lint bench
+.PHONY: help demo test lowest pythons live lint bench
 .DELETE_ON_ERROR:
 
 help:
@@ -21,7 +34,14 @@ demo: $(VENV)/runs
 	$(BIN)/replayproxy demo
 
 test: $(VENV)/tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
+
+lowest: .venv-lowest/tests
+	.venv-lowest/bin/python -m pytest $(TESTS)
+
+pythons:
+	@.ci/pythons "$(PYTHON)" | while read -r python; do \
+	  $(MAKE) --no-print-directory test PYTHON="$$python" TESTS="$(TESTS)" < /dev/null || exit 1; done
 
 live: $(VENV)/tests
 	$(BIN)/python -m pytest tests/live -m live --timeout=3600
@@ -37,7 +57,7 @@ bench: $(VENV)/tests
 
 # What runs replayproxy. The lock holds the build backend too, so that nothing is resolved behind its back.
 $(VENV)/runs: pyproject.toml requirements.lock
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch $@
@@ -45,4 +65,13 @@ $(VENV)/runs: pyproject.toml requirements.lock
 # What tests and checks it.
 $(VENV)/tests: $(VENV)/runs requirements-dev.lock
 	$(PIP) install -r requirements-dev.lock
+	touch $@
+
+# The lower bound of each direct requirement, and the newest of what these require in turn. New each time, because pip
+# leaves what is installed. The editable installation resolves the bounds of pyproject.toml against what is there.
+.venv-lowest/tests: pyproject.toml tests/lowest.py
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python tests/lowest.py > .venv-lowest/requirements.txt
+	.venv-lowest/bin/python -m pip --quiet --disable-pip-version-check install -r .venv-lowest/requirements.txt
+	.venv-lowest/bin/python -m pip --quiet --disable-pip-version-check install --no-build-isolation --editable '.[test]'
 	touch $@
