@@ -112,6 +112,7 @@ class App:
                 redactor,
                 block=block,
                 compared=matcher.compared_headers,
+                fields=recording.fields,
             )
         timed = self._pace().speed is not None
         if settings.plays:

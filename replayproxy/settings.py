@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from replayproxy.core.headers import STORED, StoredFields
 from replayproxy.core.latency import Latency
 from replayproxy.core.matching import Rules
 from replayproxy.core.policy import Mode, OnMiss, looks_for_recordings
@@ -62,6 +63,8 @@ class Recording:
     queue_bytes: int = QUEUE_BYTES
     onto: Path | None = None
     salt: bytes | None = None
+    fields: StoredFields = STORED
+    """Which header fields are stored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,14 @@ def _birds() -> dict[str, Bird]:
                 b"Set-Cookie: s=" + canary("set-cookie").encode() + b"; Path=/",
             ),
         ),
+        "kept field": Bird(
+            chat("kept field"),
+            answer(ok, b"{}", b"X-Inference-Pod: pod-" + canary("kept field").encode()),
+            heard=False,
+        ),
+        "csrf": Bird(
+            chat("csrf", headers=()), answer(ok, b"{}", b"X-Csrf-Token: " + canary("csrf").encode()), heard=False
+        ),
         "error": Bird(
             chat("error"),
             answer("401 Unauthorized", orjson.dumps({"error": {"message": f"Incorrect API key: {canary('error')}"}})),

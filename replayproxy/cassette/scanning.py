@@ -13,8 +13,9 @@ from pathlib import Path
 from replayproxy.cassette.cassette import Cassette, typed
 from replayproxy.cassette.codec import Codec
 from replayproxy.core import coding
+from replayproxy.core.headers import hands_out_credentials
 from replayproxy.core.redaction import Redactor, Trace, path_to
-from replayproxy.core.redaction.credentials import NONE
+from replayproxy.core.redaction.credentials import NONE, names_credential
 from replayproxy.model import Chunks, End, Ending, Headers, Request, Response
 
 OPAQUE = "in a content coding that cannot be looked into"
@@ -123,7 +124,11 @@ def _of_lines(redactor: Redactor, lines: Headers, masked: Headers, where: str, w
     for name, value in lines:
         if (name, value) not in masked and name.lower() not in ("content-encoding", "content-length"):
             kinds = {trace.kind for trace in redactor.traces(value.encode("latin-1", "replace"))}
-            yield from (Leak(where, f"{what} header {name}", kind) for kind in sorted(kinds) or ["--redact header"])
+            yield from (Leak(where, f"{what} header {name}", kind) for kind in sorted(kinds) or [_kind_by_name(name)])
+
+
+def _kind_by_name(name: str) -> str:
+    return "a credential" if names_credential(name) or hands_out_credentials(name) else "--redact header"
 
 
 def _of_text(redactor: Redactor, text: str, where: str, field: str) -> Iterator[Leak]:

@@ -19,7 +19,7 @@ from replayproxy.cli.judging.verdict import Demands, Ended
 from replayproxy.cli.matching import matching
 from replayproxy.cli.options import AdminPort, option
 from replayproxy.cli.printing import messages
-from replayproxy.cli.redacting import redacting
+from replayproxy.cli.redacting import redacting, stored_fields
 from replayproxy.cli.serving import log_format, pacing, settings_from, upstream_timeouts
 from replayproxy.core.policy import Mode
 from replayproxy.settings import Settings
@@ -72,6 +72,7 @@ class Wrapping(click.Command):
 )
 @pacing
 @redacting
+@stored_fields
 @matching
 @option("-p", "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; 0 takes a free one.")
 @option(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from replayproxy import output_files
 from replayproxy.cassette.rewriting import redact as rewrite
-from replayproxy.cli.options import option, plain_option
+from replayproxy.cli.options import all_of, option, plain_option
 from replayproxy.cli.printing.screen import on_stderr
 from replayproxy.cli.printing.units import plural
+from replayproxy.core.headers import NOT_STORED_IN_WORDS, StoredFields
 from replayproxy.errors import SettingsError
 
 FILE = click.Path(path_type=Path)
@@ -23,6 +25,22 @@ redacting = option(
     metavar="RULE",
     help="Also secret: header:NAME, $.json.path or re:REGEX (RE2); @FILE has one a line. May be repeated.",
 )
+
+stored_fields = all_of(
+    option(
+        "--keep-header",
+        multiple=True,
+        metavar="NAME",
+        help="Also store this header field, of requests and of answers; credentials in it are masked. Of answers all"
+        f" fields are stored but {NOT_STORED_IN_WORDS}. May be repeated.",
+    ),
+    option("--drop-header", multiple=True, metavar="NAME", help="Do not store this header field. May be repeated."),
+)
+
+
+def fields_from(options: Mapping[str, Any]) -> StoredFields:
+    """What `stored_fields` say. Raises `SettingsError`."""
+    return StoredFields.of(options.get("keep_header", ()), options.get("drop_header", ()))
 
 
 def rules_from(said: Sequence[str]) -> tuple[str, ...]:

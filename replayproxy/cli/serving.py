@@ -19,7 +19,7 @@ from replayproxy.cli.options import AdminPort, Duration, F, Size, Speed, all_of,
 from replayproxy.cli.printing import messages
 from replayproxy.cli.printing.units import plural
 from replayproxy.cli.priority import run_at
-from replayproxy.cli.redacting import redacting, rules_from
+from replayproxy.cli.redacting import fields_from, redacting, rules_from, stored_fields
 from replayproxy.core.latency import Latency
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode, OnMiss
@@ -131,6 +131,7 @@ recording = all_of(
         default="normal",
         help="full: a power cut loses nothing that was committed.",
     ),
+    stored_fields,
 )
 
 pacing = all_of(
@@ -325,6 +326,7 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
             include=tuple(options.get("include", ())),
             exclude=tuple(options.get("exclude", ())),
             queue_bytes=options.get("queue_bytes", QUEUE_BYTES),
+            fields=fields_from(options),
         ),
         replaying=Replaying(
             speed=None if options.get("speed", "max") == "max" else options["speed"],

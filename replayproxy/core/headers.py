@@ -1,13 +1,19 @@
 """Which field lines go through us, and which of them a cassette may hold.
 
-End-to-end fields pass unchanged; hop-by-hop ones belong to one connection and stop here (RFC 9110 §7.6.1). A cassette
-holds an allow-list: a deny-list misses the next vendor's `Api-Key`.
+End-to-end fields pass unchanged; hop-by-hop ones belong to one connection and stop here (RFC 9110 §7.6.1). Of requests
+a cassette holds an allow-list: a deny-list misses the next vendor's `Api-Key`. Of answers it holds all but a deny-list:
+a client may need any of them (`WWW-Authenticate`, `Link`, `Mcp-Session-Id`), and servers rarely hand out credentials.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
 
+from replayproxy.errors import SettingsError
 from replayproxy.model import Headers
 
 HOP_BY_HOP = frozenset(
@@ -28,6 +34,8 @@ NEVER_NOMINATED = frozenset({"connection", "content-length", "expect", "host", "
 """Fields that `Connection` cannot make hop-by-hop: they say where a message ends, or to whom it goes. A request that
 tries is refused; in an answer the option is ignored."""
 
+_FRAMING = frozenset({"content-encoding", "content-length", "content-type"})
+
 STORED_OF_REQUESTS = frozenset(
     {
         "accept",
@@ -43,34 +51,32 @@ STORED_OF_REQUESTS = frozenset(
     }
 )
 
-STORED_OF_ANSWERS = frozenset(
+NOT_STORED_OF_ANSWERS = frozenset(
     {
-        "accept-ranges",
-        "allow",
-        "cache-control",
-        "content-disposition",
-        "content-encoding",
-        "content-language",
-        "content-length",
-        "content-range",
-        "content-type",
-        "etag",
-        "last-modified",
-        "location",
-        "openai-model",
-        "openai-processing-ms",
-        "openai-version",
-        "request-id",
-        "retry-after",
-        "retry-after-ms",
-        "server",
-        "vary",
-        "x-accel-buffering",
-        "x-request-id",
-        "x-should-retry",
+        "alt-svc",  # leads clients from the replay to another port of the recorded server
+        "authentication-info",  # RFC 7615: holds the nonce that lets the next request in
+        "date",  # of this answer, not of the recorded one
+        "proxy-authentication-info",
     }
 )
-STORED_PREFIXES_OF_ANSWERS = ("access-control-", "x-ratelimit-", "anthropic-ratelimit-")
+"""Fields of answers that are not stored, besides the hop-by-hop ones and those that hand out credentials by name."""
+
+# Not `session` in Mcp-Session-Id: without it no client of MCP can be replayed, and MCP forbids to authenticate by it.
+# Not `token` in names that count tokens (X-Prompt-Token-Count), nor `key` alone (Surrogate-Key).
+_HANDS_OUT_CREDENTIALS = re.compile(
+    r"(?:^|[-_])(?:"
+    r"[a-z]*(?:api|access|secret|private|subscription|auth|session|account|license|functions)[-_]?key"
+    r"|(?:[a-z]*)token(?![-_]?(?:s|count|counts|limit|limits|usage|used|budget|rate|latency|time)(?:$|[-_]))"
+    r"|authorization|auth|secret|password|passwd|pwd|passphrase|credentials?|cookie2?|csrf|xsrf|jwt|assertion|otp"
+    r"|(?<!mcp-)session(?:[-_]?id)?"
+    r")(?:$|[-_])"
+)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+NOT_STORED_IN_WORDS = (
+    "Set-Cookie, Authentication-Info, Proxy-Authentication-Info, Date, Alt-Svc, hop-by-hop fields, and whatever is"
+    " called an API key, token, secret, password, credential, cookie, session, JWT or authorization"
+)
+"""What people read in the documentation and in `record --help`."""
 
 
 def get(headers: Headers, name: str) -> str | None:
@@ -96,15 +102,70 @@ def end_to_end(headers: Headers) -> Headers:
     return tuple(line for line in headers if line[0].lower() not in stop)
 
 
-def stored_of_request(headers: Headers, also: Collection[str] = ()) -> Headers:
-    """The field lines of a request that a cassette may hold. `also` names those that its match rules compare."""
-    return tuple(line for line in headers if (name := line[0].lower()) in STORED_OF_REQUESTS or name in also)
+@lru_cache(1024)
+def hands_out_credentials(name: str) -> bool:
+    """Whether an answer's field of this name, in any case, may hold what lets a later request in."""
+    return _HANDS_OUT_CREDENTIALS.search(name.lower()) is not None
 
 
-def stored_of_answer(headers: Headers) -> Headers:
-    """The field lines of an answer that a cassette may hold, and that a replay gives back."""
-    return tuple(
-        line
-        for line in headers
-        if line[0].lower() in STORED_OF_ANSWERS or line[0].lower().startswith(STORED_PREFIXES_OF_ANSWERS)
-    )
+@dataclass(frozen=True, slots=True)
+class StoredFields:
+    """Which fields a cassette may hold: the built-in lists, and what `--keep-header` and `--drop-header` change.
+
+    Raises `SettingsError` for a name that is not one, or that can be neither kept nor dropped.
+    """
+
+    keep: frozenset[str] = frozenset()
+    """Lower case. Also stored, of requests and of answers; their credentials are masked."""
+    drop: frozenset[str] = frozenset()
+    """Lower case. Not stored, neither of requests nor of answers."""
+
+    @classmethod
+    def of(cls, keep: Collection[str] = (), drop: Collection[str] = ()) -> Self:
+        """From what the options say."""
+        return cls(*(frozenset(name.strip().lower() for name in names) for names in (keep, drop)))
+
+    def __post_init__(self) -> None:
+        for flag, names in (("--keep-header", self.keep), ("--drop-header", self.drop)):
+            for name in names:
+                if not _TOKEN.fullmatch(name):
+                    raise SettingsError(
+                        f"{flag} {name!r} is not the name of a header field: write {flag} Mcp-Session-Id"
+                    )
+        if both := sorted(self.keep & self.drop):
+            raise SettingsError(f"--keep-header and --drop-header both name {', '.join(both)}: give one of them")
+        if never := sorted(self.keep & HOP_BY_HOP):
+            raise SettingsError(
+                f"--keep-header {never[0]}: the field belongs to one connection and is neither passed on nor replayed"
+            )
+        if framing := sorted(self.drop & _FRAMING):
+            raise SettingsError(
+                f"--drop-header {framing[0]}: without the field nobody can tell how to read the body; leave it stored"
+            )
+
+    def of_request(self, headers: Headers, also: Collection[str] = ()) -> Headers:
+        """The field lines of a request that a cassette may hold. `also` names those that its match rules compare."""
+        return tuple(
+            line
+            for line in headers
+            if (name := line[0].lower()) not in self.drop
+            and (name in STORED_OF_REQUESTS or name in self.keep or name in also)
+        )
+
+    def of_answer(self, headers: Headers) -> Headers:
+        """The field lines of an answer that a cassette may hold, and that a replay gives back."""
+        return tuple(line for line in headers if self._stores(line[0].lower()))
+
+    def left_out(self, headers: Headers) -> tuple[str, ...]:
+        """The names, in lower case, of the end-to-end fields of an answer that a cassette may not hold, each once."""
+        names = dict.fromkeys(line[0].lower() for line in headers)
+        return tuple(name for name in names if name not in HOP_BY_HOP and not self._stores(name))
+
+    def _stores(self, name: str) -> bool:
+        if name in HOP_BY_HOP or name in self.drop:
+            return False
+        return name in self.keep or (name not in NOT_STORED_OF_ANSWERS and not hands_out_credentials(name))
+
+
+STORED = StoredFields()
+"""As nobody said otherwise."""

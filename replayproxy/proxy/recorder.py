@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from replayproxy.core import headers
+from replayproxy.core.headers import StoredFields
 from replayproxy.core.openai import is_event_stream
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.stream_end import StreamEnd, end_of
@@ -45,10 +46,12 @@ class Recorder:
         *,
         block: bool = False,
         compared: Collection[str] = (),
+        fields: StoredFields = headers.STORED,
     ) -> None:
         """`compared` names the headers, in lower case, that the match rules need."""
         self.archive = archive
         self.compared = frozenset(compared)
+        self.fields = fields
         self._redactor = redactor
         self._clock = clock
         self._tally = tally
@@ -129,6 +132,7 @@ class Tape:
         self._upload = _Uploaded.WHOLE
         self._stored: Request | None = None
         self._head: Head | None = None
+        self._left_out: tuple[str, ...] = ()
         self._body = bytearray()
         self._cuts: list[int] = []
         self._times: list[int] = []
@@ -201,7 +205,10 @@ class Tape:
         """Keep status and the field lines that may be kept."""
         if is_event_stream(head.headers):
             self._stream_end = StreamEnd(self._asked.path, head.headers)
-        self._head = self._veil.head(head)
+        fields = self._recorder.fields
+        self._left_out = fields.left_out(head.headers)
+        masked = self._veil.head(head)
+        self._head = masked._replace(headers=fields.of_answer(masked.headers))
 
     def chunk(self, chunk: Chunk) -> None:
         """Keep a chunk."""
@@ -221,9 +228,10 @@ class Tape:
     def leg(self, leg: Leg) -> None:
         """Keep a leg, in the order in which they began, with the field lines that may be kept."""
         asked, said = leg.request, leg.response
-        asked = replace(asked, headers=headers.stored_of_request(asked.headers, self._recorder.compared))
+        fields = self._recorder.fields
+        asked = replace(asked, headers=fields.of_request(asked.headers, self._recorder.compared))
         ending = self._ending_of_leg(leg)
-        said = replace(said, headers=headers.stored_of_answer(said.headers), ending=ending)
+        said = replace(said, headers=fields.of_answer(said.headers), ending=ending)
         known = self._redactor.credentials(self._asked, leg.request, answered=leg.response.headers)
         kept = replace(leg, request=self._redactor.request(asked, known), response=self._redactor.response(said, known))
         self._legs = tuple(sorted((*self._legs, kept), key=lambda one: one.started))
@@ -309,7 +317,7 @@ class Tape:
     def _without_secrets(self, request: Request) -> Request:
         """As a cassette may hold it."""
         request = self._redactor.request(request)
-        stored = headers.stored_of_request(request.headers, self._recorder.compared)
+        stored = self._recorder.fields.of_request(request.headers, self._recorder.compared)
         if self._unsent:  # the field is what tells such a request from one that has no body
             stored = (*headers.without(stored, "expect"), ("Expect", "100-continue"))
         return replace(request, headers=stored)

@@ -22,7 +22,7 @@ LAYOUTS = ("test", "module")
 UNUSED = ("ignore", "warn", "fail")
 ASKED = (
     *("mode", "upstream", "speed", "stall", "match", "match_ignore", "match_normalise", "match_header", "redact"),
-    *("at_end", "on_miss"),
+    *("keep_header", "drop_header", "at_end", "on_miss"),
 )
 """What a marker or the fixture `replayproxy_config` may say."""
 
@@ -49,6 +49,8 @@ class Choice:
     match_normalise: tuple[str, ...] = ()
     match_header: tuple[str, ...] = ()
     redact: tuple[str, ...] = ()
+    keep_header: tuple[str, ...] = ()
+    drop_header: tuple[str, ...] = ()
     at_end: str = "refuse"
     on_miss: str = "refuse"
 
@@ -153,6 +155,8 @@ def choose(config: pytest.Config, marker: Mapping[str, Any], fixture: Mapping[st
         match_normalise=tuple(narrowest("match_normalise", ())),
         match_header=tuple(narrowest("match_header", ())),
         redact=tuple(narrowest("redact", ())),
+        keep_header=tuple(narrowest("keep_header", ())),
+        drop_header=tuple(narrowest("drop_header", ())),
         at_end=one_of("at_end", narrowest("at_end", "refuse"), ("refuse", "cycle", "last")),
         on_miss=one_of("on_miss", narrowest("on_miss", "refuse"), ("refuse", "forward")),
     )

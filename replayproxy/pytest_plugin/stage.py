@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from replayproxy.assembly import App
 from replayproxy.cli.redacting import rules_from
-from replayproxy.core.headers import stored_of_request
+from replayproxy.core.headers import STORED, StoredFields
 from replayproxy.core.matching import Rules
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
@@ -63,7 +63,12 @@ def recording(onto: Path, played: tuple[Path, ...], choice: Choice, salt: bytes 
         match=_rules(choice),
         listen=_LISTEN,
         redact=rules_from(choice.redact) if choice.redact else None,
-        recording=Recording(on_full="block", onto=onto, salt=salt),
+        recording=Recording(
+            on_full="block",
+            onto=onto,
+            salt=salt,
+            fields=StoredFields.of(choice.keep_header, choice.drop_header),
+        ),
         replaying=Replaying(choice.speed, stall=choice.stall),
     )
 
@@ -214,4 +219,4 @@ def _in_the_way(running: Settings, starting: Settings) -> bool:
 
 def stored_headers(call: Call) -> dict[str, str]:
     """The field lines of a request that a cassette may hold, names in lower case: no key shows up in a test's log."""
-    return {name.lower(): value for name, value in stored_of_request(call.request.headers)}
+    return {name.lower(): value for name, value in STORED.of_request(call.request.headers)}

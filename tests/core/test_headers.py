@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from replayproxy.core import headers
+from replayproxy.errors import SettingsError
 from replayproxy.model import Headers
 
 SECRETS = [
@@ -59,19 +60,19 @@ def test_end_to_end_fields_pass_unchanged() -> None:
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_is_never_stored(name: str) -> None:
-    """What is stored is an allow-list: a vendor's new secret is not on it."""
-    assert headers.stored_of_request(((name, "hush"),)) == ()
-    assert headers.stored_of_answer(((name, "hush"),)) == ()
+    """Of requests an allow-list is stored; of answers, what no name calls a credential."""
+    assert headers.STORED.of_request(((name, "hush"),)) == ()
+    assert headers.STORED.of_answer(((name, "hush"),)) == ()
 
 
 def test_what_a_request_keeps() -> None:
     """What tells how to read the body, and who asked with which program."""
     lines: Headers = (("Content-Type", "application/json"), ("USER-AGENT", "x"), ("Host", "secret.internal"))
-    assert headers.stored_of_request(lines) == lines[:2]
+    assert headers.STORED.of_request(lines) == lines[:2]
 
 
 def test_what_an_answer_keeps() -> None:
-    """What a client may look at: type, coding, request id, rate limits, retry hints; by name or by family."""
+    """Every end-to-end field that a client may look at, in its order and case; repeated ones and empty ones too."""
     lines: Headers = (
         ("Content-Type", "text/event-stream"),
         ("X-RateLimit-Remaining-Tokens", "9"),
@@ -79,13 +80,73 @@ def test_what_an_answer_keeps() -> None:
         ("Access-Control-Allow-Origin", "*"),
         ("Retry-After", "2"),
         ("x-ratelimit-", ""),
+        ("WWW-Authenticate", 'Bearer realm="x", error="invalid_token"'),
+        ("WWW-Authenticate", "Basic"),
+        ("Link", "</v1/next>; rel=next"),
+        ("Link", "</v1/last>; rel=last"),
+        ("Mcp-Session-Id", "0b1c"),
+        ("Operation-Location", "/v1/operations/7"),
+        ("x-inference-pod", "gpu7"),
+        ("X-Prompt-Token-Count", "12"),
+        ("x-prompt-tokens", "12"),
+        ("Surrogate-Key", "a b"),
+        ("Proxy-Status", "r34; error=http_request_error"),
+        ("X-Empty", ""),
+        ("X-Author", "x"),
     )
-    assert headers.stored_of_answer((*lines, ("X-Internal-Node", "gpu7"))) == lines
+    assert headers.STORED.of_answer(lines) == lines
+    assert headers.STORED.left_out(lines) == ()
+
+
+HANDED_OUT = (
+    *("Set-Cookie", "set-cookie2", "Authentication-Info", "Proxy-Authentication-Info", "X-Csrf-Token", "X-XSRF-TOKEN"),
+    *("X-Amz-Security-Token", "Ocp-Apim-Subscription-Key", "x-vault-token", "AccessToken", "refresh_token_v2"),
+    *(
+        "X-Client-Secret",
+        "X-Password",
+        "X-Session-Id",
+        "X-Auth",
+        "secret-key",
+        "X-AccessKey",
+        "X-JWT",
+        "Date",
+        "Alt-Svc",
+    ),
+)
+
+
+@pytest.mark.parametrize("name", HANDED_OUT)
+def test_what_an_answer_hands_out_is_left_out_and_named(name: str) -> None:
+    """What lets a later request in is not stored; `info` can tell which fields were left out."""
+    lines: Headers = (("Via", "1.1 x"), (name, "hush"), (name.upper(), "again"))
+    assert headers.STORED.of_answer(lines) == lines[:1]
+    assert headers.STORED.left_out(lines) == (name.lower(),)
+
+
+def test_users_keep_and_drop_fields() -> None:
+    """Of requests and of answers, whatever the case; nothing hop-by-hop can be kept."""
+    fields = headers.StoredFields.of(keep=["X-Tenant", "set-cookie"], drop=[" Server", "User-Agent"])
+    lines: Headers = (("x-tenant", "a"), ("Set-Cookie", "s=1"), ("Server", "uvicorn"), ("User-Agent", "x"))
+    assert fields.of_answer(lines) == lines[:2]
+    assert fields.of_request(lines) == lines[:2]
+    assert fields.left_out(lines) == ("server", "user-agent")
+
+
+@pytest.mark.parametrize(
+    ("keep", "drop"),
+    [(["a b"], []), ([""], []), ([], ["x:"]), (["Server"], ["server"]), (["Connection"], []), ([], ["Content-Type"])],
+)
+def test_fields_that_make_no_sense_are_refused(keep: list[str], drop: list[str]) -> None:
+    """At the start, with the flag and the name."""
+    with pytest.raises(SettingsError, match=r"--(keep|drop)-header"):
+        headers.StoredFields.of(keep, drop)
 
 
 def test_nothing_hop_by_hop_is_stored() -> None:
     """What must not be passed on must not be replayed either."""
-    assert not headers.HOP_BY_HOP & (headers.STORED_OF_ANSWERS | headers.STORED_OF_REQUESTS)
+    lines = tuple((name, "x") for name in headers.HOP_BY_HOP)
+    assert headers.STORED.of_answer(lines) == headers.STORED.of_request(lines) == ()
+    assert headers.STORED.left_out(lines) == ()
 
 
 def test_get_and_without() -> None:

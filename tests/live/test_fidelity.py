@@ -38,7 +38,7 @@ def test_a_replay_cannot_be_told_from_vllm(row: str, recorded: Recorded, replaye
     """The same status line, the same allow-listed headers in their order, the same bytes in the same HTTP chunks."""
     first, again = recorded.answers[row], replayed[row]
     assert (again.status, again.head.reason) == (first.status, first.head.reason)
-    assert headers.end_to_end(again.headers) == headers.stored_of_answer(first.headers)
+    assert headers.end_to_end(again.headers) == headers.STORED.of_answer(first.headers)
     assert again.body == first.body
     assert (again.framing, again.cuts, again.whole) == (first.framing, first.cuts, True)
 

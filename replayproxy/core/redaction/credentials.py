@@ -15,6 +15,7 @@ from functools import lru_cache
 from itertools import chain
 from urllib.parse import quote, unquote_to_bytes
 
+from replayproxy.core.headers import hands_out_credentials
 from replayproxy.core.redaction import masks
 from replayproxy.model import Headers, Request
 
@@ -114,6 +115,23 @@ def of_answer(headers: Headers) -> Credentials:
     """The cookies that an answer sets: they will let the next request in."""
     lines = tuple(line for line in headers if line[0].lower() in ("set-cookie", "set-cookie2"))
     return _of(lines, ()) if lines else NONE
+
+
+def masked_in_answer(name: str, value: bytes) -> str:
+    """The value of an answer's field with what lets a later request in masked, whatever its length.
+
+    Of a cookie that is its value alone, so that a replayed client has a cookie of that name and scope.
+    """
+    text = value.decode("latin-1")
+    if name.lower() in ("set-cookie", "set-cookie2"):
+        cookie, mark, attributes = text.partition(";")
+        key, equals, secret = cookie.partition("=")
+        return f"{key}{equals}{_starred(secret)}{mark}{attributes}" if equals else _starred(cookie) + mark + attributes
+    return _starred(text) if hands_out_credentials(name) else text
+
+
+def _starred(secret: str) -> str:
+    return secret if masks.is_mask(secret.encode("latin-1", "replace")) else "*" * len(secret)
 
 
 def secret_parameters(query: str) -> Iterator[str]:

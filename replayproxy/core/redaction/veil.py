@@ -90,12 +90,12 @@ class Veil:
         self._is_coded = coding.is_coded(head.headers)
         # Where a string begins is known from the beginning alone, and these may stand nowhere else.
         self._must_be_whole = not self._is_stream and not all(map(access.is_simple, self._credentials.needles))
-        return head._replace(headers=self.lines(headers.stored_of_answer(head.headers)))
+        return head._replace(headers=self.lines(head.headers))
 
     def lines(self, lines: Headers) -> Headers:
-        """Field lines without those that are not to be stored, and without secrets."""
+        """The field lines of an answer without secrets, and without those that a rule forbids to store."""
         return tuple(
-            (name, self._finder.mask(value.encode("latin-1", "replace"), json=False).decode("latin-1"))
+            (name, access.masked_in_answer(name, self._finder.mask(value.encode("latin-1", "replace"), json=False)))
             for name, value in lines
             if name.lower() not in self._rules.headers
         )

@@ -36,7 +36,7 @@ def asked(
 def stored(request: Request, redactor: Redactor) -> Request:
     """As a cassette holds it."""
     masked = redactor.request(request)
-    return replace(masked, headers=headers.stored_of_request(masked.headers))
+    return replace(masked, headers=headers.STORED.of_request(masked.headers))
 
 
 REQUESTS = {
