@@ -77,6 +77,10 @@ class NewerFormat(CassetteError):
     """Written by a later version."""
 
 
+class OlderFormat(CassetteError):
+    """Written by an earlier version: it can be read, but not written to."""
+
+
 class Locked(CassetteError):
     """Another process records on it."""
 

@@ -158,6 +158,8 @@ class Piece:
     starved: int = 0
     request_cut: bool = False
     client_left: bool = False
+    left_out: tuple[str, ...] = ()
+    """Names, in lower case, of the answer's fields that a cassette may not hold; with the last piece."""
     size: int = field(init=False, compare=False)
     """About how many bytes of memory wait with this piece."""
 

@@ -75,7 +75,7 @@ def replaying(*cassettes: Path, **more: Any) -> Settings:
 def exchanges(cassette: Path) -> list[Exchange]:
     """Everything on a sealed cassette, oldest first."""
     with Cassette(cassette) as opened:
-        return [opened.exchange(row["id"]) for row in opened.rows("state = 'done'")]
+        return [opened.exchange(row["number"]) for row in opened.rows("state = 'done'")]
 
 
 def endings(cassette: Path) -> list[Ending]:

@@ -112,7 +112,7 @@ def table(path: Path) -> list[tuple[object, ...]]:
     with Cassette(path) as cassette:
         return cassette.all(
             "SELECT method, path, v.status, v.ending, v.occurrence, v.chunks, v.request_size, v.response_size,"
-            " lower(hex(digest)) FROM v_exchange AS v JOIN exchange USING (id) ORDER BY id"
+            " lower(hex(digest)) FROM v_exchange AS v JOIN exchange ON exchange.id = number ORDER BY number"
         )
 
 
@@ -124,7 +124,7 @@ def main(path: Path, upstream: str) -> None:
     endings = [row[3] for row in table(path)]
     with Cassette(path) as cassette:
         kinds = {kind for (kind,) in cassette.all("SELECT kind FROM dictionary")}
-    if endings != ["complete"] * len(REQUESTS) + ["client gone", "proxy stopped"] or len(kinds) != 3:
+    if endings != ["complete"] * len(REQUESTS) + ["client_left", "proxy_stopped"] or len(kinds) != 3:
         path.unlink()
         sys.exit(f"it has {kinds} and ends with {endings[-2:]}: once more, on a machine that idles")
     with Cassette(path) as cassette:

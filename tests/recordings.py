@@ -200,8 +200,8 @@ def as_stored(exchange: Exchange) -> Exchange:
 
 def stored(cassette: Cassette) -> Iterator[tuple[int, Exchange]]:
     """All ended exchanges with their numbers, in the order they were written."""
-    for row in cassette.rows("state = 'done'", order="id"):
-        yield row["id"], cassette.exchange(row["id"])
+    for row in cassette.rows("state = 'done'", order="number"):
+        yield row["number"], cassette.exchange(row["number"])
 
 
 def read(path: Path) -> list[Exchange]:

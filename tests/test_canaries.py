@@ -271,7 +271,7 @@ def raw(folder: Path) -> bytes:
 def looked_at(cassette: Path) -> list[str]:
     """What the reading verbs print."""
     with Cassette(cassette) as opened:
-        names = [row["short_id"] for row in opened.rows("state = 'done'")]
+        names = [row["id"] for row in opened.rows("state = 'done'")]
     verbs: list[Sequence[str | Path]] = [
         ("ls", cassette, "--no-trunc"),
         ("ls", cassette, "--json"),

@@ -13,15 +13,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self, TypeVar
 
 import orjson
 
-from replayproxy.cassette import codec, connection
+from replayproxy.cassette import codec, connection, schema
 from replayproxy.cassette.codec import Codec
 from replayproxy.cassette.readers import Reader, Readers
+from replayproxy.cassette.recovering import cut_at_last, joined
 from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.cassette.times import timeline_of, unpack_times
 from replayproxy.core.answers import check_answer
@@ -30,7 +32,7 @@ from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.sketch import SIZE, alike
 from replayproxy.errors import CassetteError, Damaged, SettingsError
-from replayproxy.model import Ending, Exchange, Key, Leg, Place, Request, Response, Timeline
+from replayproxy.model import Ending, Exchange, Key, Leg, Place, Request, Response, Timeline, is_playable
 from replayproxy.ports import Neighbour
 
 T = TypeVar("T")
@@ -56,17 +58,16 @@ def key_bytes(key: Key) -> bytes:
     return bytes.fromhex(key.partition(":")[2])
 
 
-def payload_id(exchange: int, leg: int = 0) -> int:
-    """Where the payload of an exchange, or of one of its legs, is stored."""
-    return 16 * exchange + leg
-
+_ENDINGS = frozenset(Ending)
 
 _KINDS: Mapping[str, type | UnionType] = {
-    **dict.fromkeys(("id", "stream", "status", "request_size", "response_size", "chunks", "stalled", "legs"), int),
-    **dict.fromkeys(("key", "recorded_at", "method", "path", "state", "scope"), str),
-    **dict.fromkeys(("short_id", "model", "ending", "finish", "transfer"), str | None),
+    **dict.fromkeys(("number", "stream", "status", "request_size", "response_size", "chunks", "stalled", "legs"), int),
+    **dict.fromkeys(("id", "key", "recorded_at", "method", "path", "state", "scope"), str),
+    **dict.fromkeys(("client_left", "request_cut", "opaque"), int),
+    **dict.fromkeys(("model", "ending", "finish", "transfer"), str | None),
     **dict.fromkeys(("occurrence", "prompt_tokens", "completion_tokens", "cached_tokens"), int | None),
     **dict.fromkeys(("ttft_s", "total_s", "tpot_s"), float | None),
+    "starved_s": float,
 }
 """Of the columns of `v_exchange`."""
 
@@ -84,11 +85,14 @@ class _Endpoint:
 class Cassette:
     """One cassette, open for reading; a `Shelf`. Use it as a context manager, or `close` it."""
 
-    def __init__(self, path: Path, *, allow_incomplete: bool = False, spares: int = 0) -> None:
-        """`spares`: connections that are opened now for threads that read later (`readers`)."""
+    def __init__(
+        self, path: Path, *, allow_incomplete: bool = False, spares: int = 0, abandoned: bool | None = None
+    ) -> None:
+        """`spares`: connections that are opened now for threads that read later (`readers`). `abandoned`: nobody
+        records on it, though somebody may hold its lock; None: find out."""
         self.path = path
         self._name = str(path)
-        self._readers = Readers(path, self._dictionary, spares=spares)
+        self._readers = Readers(path, self._dictionary, spares=spares, abandoned=abandoned)
         self._remembered: OrderedDict[Place, Response] = OrderedDict()
         self._remembered_bytes = 0
         self._places = "exchange"
@@ -102,8 +106,8 @@ class Cassette:
         self._allow_incomplete = allow_incomplete
         try:
             (self._newest,) = typed(self._must("SELECT coalesce(max(id), 0) FROM exchange"), int)
-            if allow_incomplete:
-                self._number_places(lambda _, key: key, order="occurrence, recorded_at, id")
+            if allow_incomplete or self._places_are_missing():
+                self._number_places(lambda _, key: key)
         except BaseException:
             self.close()
             raise
@@ -155,18 +159,45 @@ class Cassette:
 
     def use_rules(self, matcher: Matcher) -> None:
         """Find recordings by other rules than their own: derives every key again, in memory."""
-        self._number_places(lambda number, _: key_bytes(matcher.key(self.request(number))), order="recorded_at, id")
+        self._number_places(lambda number, _: key_bytes(matcher.key(self.request(number))))
 
-    def _number_places(self, key_of: Callable[[int, bytes], bytes], order: str) -> None:
-        """Places of our own, in memory. What may not be played has a key there too, and no occurrence."""
+    @cached_property
+    def _checked(self) -> schema.Checked:
+        with connection.translated(self._name):
+            return schema.check(self._readers.mine(), self._name)
+
+    @property
+    def stored(self) -> schema.Format:
+        """The format in which it was written."""
+        return schema.format_of(self._readers.mine())
+
+    @property
+    def foreign(self) -> tuple[tuple[str, str], ...]:
+        """Kind and name of what somebody else has added to the file, which nothing here looks at."""
+        return self._checked.foreign
+
+    def _places_are_missing(self) -> bool:
+        """Format 1 gave none to an answer whose client had left."""
+        left = f"SELECT count(*) FROM exchange WHERE ending = {int(Ending.CLIENT_LEFT)} AND status > 0"
+        return self.stored.number == 1 and typed(self._must(left), int)[0] > 0
+
+    def _number_places(self, key_of: Callable[[int, bytes], bytes]) -> None:
+        """Places of our own, in memory, by the time of asking. What may not be played has a key there too, and no
+        occurrence."""
         seen = Counter[bytes]()
         rows = []
         for row in self._rows(
-            f"SELECT id, key, occurrence, status FROM exchange WHERE state = 1 ORDER BY occurrence IS NULL, {order}"
+            "SELECT id, key, occurrence, status, ending, request_cut FROM exchange WHERE state = 1"
+            " ORDER BY recorded_at, id"
         ):
-            number, stored, occurrence, status = typed(row, int, bytes, int | None, int)
+            number, stored, occurrence, status, ending, request_cut = typed(
+                row, int, bytes, int | None, int, int, int | None
+            )
             key = key_of(number, stored)
-            playable = occurrence is not None or (self._allow_incomplete and status > 0)
+            allowed = (
+                status > 0 if self._allow_incomplete else ending in _ENDINGS and is_playable(status, Ending(ending))
+            )
+            playable = occurrence is not None or (allowed and not request_cut)
             rows.append((number, key, seen[key] if playable else None))
             seen[key] += playable
         self._readers.share(
@@ -318,7 +349,7 @@ class Cassette:
         """The client's request."""
         row = self._must(
             "SELECT method, path, payload.request FROM exchange JOIN endpoint ON endpoint.id = exchange.endpoint"
-            " JOIN payload ON payload.id = 16 * exchange.id WHERE exchange.id = ?",
+            " JOIN payload ON payload.exchange = exchange.id WHERE exchange.id = ?",
             number,
         )
         method, path, asked = typed(row, str, str, bytes)
@@ -330,13 +361,16 @@ class Cassette:
 
     def _whole(self, number: int) -> tuple[Request, Response]:
         row = self._must(
-            "SELECT key, method, path, status, ending, response_size, digest, request, answer, times FROM exchange"
-            " JOIN endpoint ON endpoint.id = exchange.endpoint JOIN payload ON payload.id = 16 * exchange.id"
-            " JOIN answer ON answer.id = payload.id WHERE exchange.id = ? AND state = 1",
+            "SELECT key, method, path, status, ending, response_size, digest, request, answer, times, state"
+            " FROM exchange JOIN endpoint ON endpoint.id = exchange.endpoint"
+            " JOIN payload ON payload.exchange = exchange.id"
+            " LEFT JOIN answer ON answer.exchange = exchange.id WHERE exchange.id = ?",
             number,
         )
+        if row[8:10] == (None, b"") and (row[10] == 0 or row[4] == Ending.PROXY_CRASHED):
+            return self.request(number), self._so_far(number)
         key, method, path, status, ending, size, written, asked, answer, times = typed(
-            row, bytes, str, str, int, int, int, bytes, bytes, bytes, bytes
+            row[:10], bytes, str, str, int, int, int, bytes, bytes, bytes, bytes
         )
         unpacker = self._readers.mine().codec
         request = unpacker.unpack_request(asked, method, path)
@@ -345,10 +379,22 @@ class Cassette:
             raise Damaged(f"recording {number} in {self._name} is not what was written (its digest differs)")
         return request, response
 
+    def _so_far(self, number: int) -> Response:
+        """A stream in flight, as far as it was written: all that its recorder has left of it, if that has died."""
+        stored = self.all("SELECT heard FROM segment WHERE exchange = ? ORDER BY position", number)
+        if not stored:
+            raise Damaged(f"recording {number} in {self._name} has lost its answer: restore it from a copy")
+        return cut_at_last(*joined(self._readers.mine().codec, stored))
+
     def exchange(self, number: int) -> Exchange:
         """Everything about one exchange."""
-        row = self._must("SELECT recorded_at, scope, stalled FROM exchange WHERE id = ?", number)
-        recorded_at, scope, stalled = typed(row, int, str | None, int | None)
+        row = self._must(
+            "SELECT recorded_at, scope, stalled, request_cut, client_left, starved_us FROM exchange WHERE id = ?",
+            number,
+        )
+        recorded_at, scope, stalled, request_cut, client_left, starved = typed(
+            row, int, str | None, int | None, int | None, int | None, int | None
+        )
         request, response = self._whole(number)
         return Exchange(
             request=request,
@@ -357,21 +403,15 @@ class Cassette:
             legs=tuple(self._legs(number)),
             scope=scope or "",
             stalled=stalled or 0,
+            starved=1000 * (starved or 0),
+            request_cut=bool(request_cut),
+            client_left=bool(client_left),
         )
 
     def _legs(self, number: int) -> Iterator[Leg]:
-        count, payloads = self._must(
-            "SELECT (SELECT count(*) FROM leg WHERE exchange = ?),"
-            " (SELECT count(*) FROM payload WHERE id BETWEEN 16 * ? + 1 AND 16 * ? + 15)",
-            *(number, number, number),
-        )
-        if count != payloads:
-            raise Damaged(f"recording {number} in {self._name} has {count} legs, but payloads of {payloads}")
         rows = self._rows(
             "SELECT role, upstream, method, path, leg.status, leg.ending, started_us, leg.digest, key, request, answer,"
-            " times FROM leg JOIN exchange ON exchange.id = leg.exchange"
-            " LEFT JOIN payload ON payload.id = 16 * exchange.id + leg LEFT JOIN answer ON answer.id = payload.id"
-            " WHERE exchange.id = ? ORDER BY leg",
+            " times FROM leg JOIN exchange ON exchange.id = leg.exchange WHERE exchange.id = ? ORDER BY leg",
             number,
         )
         for row in rows:
@@ -439,7 +479,7 @@ class Cassette:
         parameters: Mapping[str, Any] | None = None,
         *,
         columns: str = "*",
-        order: str = "recorded_at, id",
+        order: str = "recorded_at, number",
         limit: int = -1,
     ) -> Iterator[dict[str, Any]]:
         """Rows of `v_exchange`. `where`, `columns` and `order` are SQL of whoever sits at the keyboard; the file is
@@ -463,13 +503,16 @@ class Cassette:
         with self._asked():
             reader = self._readers.mine()
             packed = reader.execute(
-                "SELECT id, (SELECT times FROM payload WHERE payload.id = 16 * v_exchange.id) FROM v_exchange"
+                "SELECT number, (SELECT times FROM payload WHERE payload.exchange = v_exchange.number) FROM v_exchange"
                 f" WHERE state = 'done' AND ({where})",
                 parameters or {},
             )
             while some := reader.some(packed):
                 for row in some:
                     number, times = typed(row, int, bytes)
+                    if not times:
+                        yield number, self._so_far(number).timeline
+                        continue
                     ticks = unpack_times(times)
                     if len(ticks) < 2:
                         raise Damaged(f"recording {number} in {self._name} has no times")
@@ -531,9 +574,9 @@ def typed(row: Sequence[Any], *kinds: type | UnionType) -> Sequence[Any]:
 
 def unpack_response(unpacker: Codec, status: int, answer: bytes, times: bytes, *, size: int, ending: int) -> Response:
     """A response from its frames. Raises `Damaged`."""
-    fields, chunks = unpacker.unpack_answer(answer, size)
+    unpacked = unpacker.unpack_answer(answer, size)
     try:
         ended = Ending(ending)
     except ValueError as error:
         raise Damaged(f"a stored answer ended in a way that does not exist ({ending})") from error
-    return codec.response_of(status, fields, chunks, unpack_times(times), ended)
+    return codec.response_of(status, unpacked, unpack_times(times), ended)

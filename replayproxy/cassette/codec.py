@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 import msgpack
 import zstandard
@@ -26,6 +27,15 @@ from replayproxy.model import Chunks, Ending, Head, Headers, Key, Leg, Request, 
 
 Kind = Literal["request", "answer", "vocabulary"]
 PlainAnswer = tuple[bytes, bytes]
+
+
+class Answer(NamedTuple):
+    """What is packed of an answer beside its times: `continued` as in `model.Chunks`."""
+
+    headers: Headers
+    chunks: list[bytes]
+    continued: tuple[int, ...] = ()
+
 
 MIN_DICTIONARY, MAX_DICTIONARY = 2048, 64 * 1024
 """Bytes. Stored as a frame, a dictionary takes a third of that."""
@@ -99,18 +109,18 @@ class Codec:
 
     # Answer
 
-    def pack_answer(self, fields: Headers, chunks: Sequence[bytes]) -> bytes:
+    def pack_answer(self, fields: Headers, chunks: Sequence[bytes], continued: Sequence[int] = ()) -> bytes:
         """Field lines and body. Raises ValueError over MAX_BODY or MAX_CHUNKS."""
-        return self.squeeze_answer(self.plain_answer(fields, chunks))
+        return self.squeeze_answer(self.plain_answer(fields, chunks, continued))
 
     def squeeze_answer(self, plain: PlainAnswer) -> bytes:
         """What is stored of an answer: how many bytes of codes, these, and a zstd frame."""
         codes, rest = plain
         return _behind(codes, self.squeeze("answer", rest))
 
-    def plain_answer(self, fields: Headers, chunks: Sequence[bytes]) -> PlainAnswer:
+    def plain_answer(self, fields: Headers, chunks: Sequence[bytes], continued: Sequence[int] = ()) -> PlainAnswer:
         """Codes in bits, which nothing makes smaller, and what is compressed: `[headers, coding, shape, content]` in
-        msgpack.
+        msgpack; a fifth element, where there are any, has the distances between the reads that ended no HTTP chunk.
 
         coding 0   cuts, body                     where a middle holds a NUL
         coding 1   runs, middles                  with NUL between them
@@ -122,38 +132,41 @@ class Codec:
             raise ValueError(f"an answer of {size} bytes in {len(chunks)} chunks is too long for a cassette")
         runs, middles = runs_of(chunks)
         if b"\0" in b"".join(middles):
-            return b"", msgpack.packb([fields, 0, [len(chunk) for chunk in chunks], b"".join(chunks)])
+            return b"", _plain(continued, fields, 0, [len(chunk) for chunk in chunks], b"".join(chunks))
         number = self._latest.get("vocabulary")
         if number is None:
-            return b"", msgpack.packb([fields, 1, runs, b"\0".join(middles)])
+            return b"", _plain(continued, fields, 1, runs, b"\0".join(middles))
         vocabulary = self._vocabularies[number]
         codes, others = vocabulary.spell(middles)
         if vocabulary.has_bits:
-            return codes, msgpack.packb([fields, 3, runs, [number, others]])
-        return b"", msgpack.packb([fields, 2, runs, [number, others, codes]])
+            return codes, _plain(continued, fields, 3, runs, [number, others])
+        return b"", _plain(continued, fields, 2, runs, [number, others, codes])
 
-    def unpack_answer(self, stored: bytes, size: int) -> tuple[Headers, list[bytes]]:
-        """Field lines and chunks. `size` is what the row says the body has; more is damage."""
+    def unpack_answer(self, stored: bytes, size: int) -> Answer:
+        """Field lines, chunks, and which of these did not end an HTTP chunk. `size` is what the row says the body has;
+        more is damage."""
         length, start = varint.read(stored, 0)
         if length > min(len(stored) - start, 2 * MAX_CHUNKS):
             raise Damaged("a stored answer ends within its codes")
         codes, frame = stored[start : start + length], stored[start + length :]
-        fields, coding, shape, content = shapes.array(self.expand(frame), 4)
+        fields, coding, shape, content, *steps = shapes.array(self.expand(frame), 4, 5)
         if not shapes.are_counts(shape):
             raise Damaged("a stored answer has the wrong shape")
         if codes and coding != 3:
             raise Damaged("a stored answer has codes that it does not use")
+        chunks = self._chunks(coding, shape, content, codes, size)
+        return Answer(shapes.headers(fields), chunks, shapes.indexes(steps[0], len(chunks)) if steps else ())
+
+    def _chunks(self, coding: object, shape: list[int], content: object, codes: bytes, size: int) -> list[bytes]:
         if coding == 0 and isinstance(content, bytes):
-            return shapes.headers(fields), cut(content, shape, size)
+            return cut(content, shape, size)
         if coding == 1 and isinstance(content, bytes):
-            return shapes.headers(fields), chunks_of(shape, content.split(b"\0", MAX_CHUNKS) if shape else [], size)
-        kinds = list(map(type, content)) if isinstance(content, list) else []
-        if coding == 2 and kinds == [int, bytes, bytes]:
-            middles = self._spoken(content[0], content[1], content[2], shape, in_bits=False)
-            return shapes.headers(fields), chunks_of(shape, middles, size)
-        if coding == 3 and kinds == [int, bytes]:
-            middles = self._spoken(content[0], content[1], codes, shape, in_bits=True)
-            return shapes.headers(fields), chunks_of(shape, middles, size)
+            return chunks_of(shape, content.split(b"\0", MAX_CHUNKS) if shape else [], size)
+        match coding, content:
+            case 2, [int(number), bytes(others), bytes(ranks)]:
+                return chunks_of(shape, self._spoken(number, others, ranks, shape, in_bits=False), size)
+            case 3, [int(number), bytes(others)]:
+                return chunks_of(shape, self._spoken(number, others, codes, shape, in_bits=True), size)
         raise Damaged("a stored answer has a coding that does not exist")
 
     def _spoken(self, number: int, others: bytes, codes: bytes, runs: list[int], *, in_bits: bool) -> list[bytes]:
@@ -179,16 +192,18 @@ class Codec:
         if ticks and ticks[-1] > MAX_TICK:
             raise ValueError(f"an answer of {ticks[-1]} ticks is too long for a cassette")
         began = None if head is None else [*grained([head.at]), head.status, head.headers]
-        return _bare(self._quick.compress(msgpack.packb([began, chunks.cuts, ticks, chunks.body])))
+        content = [began, chunks.cuts, ticks, chunks.body, steps_of(chunks.continued)]
+        return _bare(self._quick.compress(msgpack.packb(content)))
 
     def unpack_segment(self, frame: bytes) -> tuple[Head | None, Chunks]:
         """The head, if it is there, and the chunks again. Raises `Damaged`."""
-        began, cuts, ticks, body = shapes.array(self.expand(frame), 4)
+        began, cuts, ticks, body, *steps = shapes.array(self.expand(frame), 4, 5)
         if not shapes.are_counts(cuts) or not isinstance(body, bytes) or sum(cuts) != len(body):
             raise Damaged("a stored segment has cuts that do not cover what it holds")
         if not shapes.are_times(ticks) or len(ticks) != len(cuts):
             raise Damaged("a stored segment has other times than chunks")
-        chunks = Chunks(body, tuple(cuts), tuple(tick * TICK for tick in ticks))
+        continued = shapes.indexes(steps[0], len(cuts)) if steps else ()
+        chunks = Chunks(body, tuple(cuts), tuple(tick * TICK for tick in ticks), continued)
         if began is None:
             return None, chunks
         if not isinstance(began, list) or len(began) != 3 or not shapes.are_times(began[:2]):
@@ -252,6 +267,15 @@ def _parameters(frame: bytes) -> zstandard.FrameParameters:
 # What is compressed, in plain
 
 
+def _plain(continued: Sequence[int], *parts: object) -> bytes:
+    return bytes(msgpack.packb([*parts, steps_of(continued)] if continued else parts))
+
+
+def steps_of(indexes: Sequence[int]) -> list[int]:
+    """Ascending indexes by their distances: those of a server whose every chunk takes two reads are all 2."""
+    return [index - before for before, index in pairwise((-1, *indexes))]
+
+
 def plain_request(request: Request) -> bytes:
     """`[query or nil, [[name, value], …], body]` in msgpack."""
     if len(request.body) > MAX_BODY:
@@ -284,6 +308,8 @@ def digest(key: Key, request: Request, response: Response, ticks: Sequence[int] 
     head, *chunks, end = ticks_of(response.timeline) if ticks is None else ticks
     asked = [key, request.method, request.target, request.headers, request.body]
     said = [response.status, response.headers, response.cuts, head, chunks, end, int(response.ending), response.body]
+    if response.continued:  # format 1 knew of none
+        said.append(response.continued)
     return hashlib.blake2b(msgpack.packb([asked, said]), digest_size=8).digest()
 
 
@@ -292,17 +318,16 @@ def digest_of_leg(key: Key, leg: Leg) -> bytes:
     return digest(f"{key} {leg.role} {leg.upstream} {leg.started // 1000}", leg.request, leg.response)
 
 
-def response_of(
-    status: int, fields: Headers, chunks: Sequence[bytes], ticks: Sequence[int], ending: Ending
-) -> Response:
+def response_of(status: int, answer: Answer, ticks: Sequence[int], ending: Ending) -> Response:
     """A response from what was unpacked. Raises `Damaged` where the parts do not fit."""
-    if len(ticks) != len(chunks) + 2:
+    if len(ticks) != len(answer.chunks) + 2:
         raise Damaged("a stored answer has another number of chunks than of times")
     return Response(
         status=status,
-        headers=fields,
-        body=b"".join(chunks),
-        cuts=tuple(map(len, chunks)),
+        headers=answer.headers,
+        body=b"".join(answer.chunks),
+        cuts=tuple(map(len, answer.chunks)),
         timeline=timeline_of(ticks),
         ending=ending,
+        continued=answer.continued,
     )

@@ -10,12 +10,12 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from replayproxy.cassette import schema
-from replayproxy.errors import CassetteError, Damaged, Locked, NotACassette
+from replayproxy.cassette import packing, recovering, schema
+from replayproxy.errors import CassetteError, Damaged, Locked, NotACassette, OlderFormat
 
 _DEFENCES = (
     "PRAGMA trusted_schema = OFF",
@@ -45,9 +45,10 @@ def translated(name: str) -> Iterator[None]:
         raise Damaged(f"{name} is damaged: {error}. Restore it from a copy.") from error
 
 
-def read(path: Path, *, checked: bool = False) -> sqlite3.Connection:
+def read(path: Path, *, checked: bool = False, abandoned: bool | None = None) -> sqlite3.Connection:
     """A connection that cannot write. `checked`: this file's tables have been looked at before.
 
+    `abandoned`: nobody records on it; None: find out. Then streams in flight are exchanges that a crash cut.
     Raises `NotACassette`, `NewerFormat`, `Damaged`, `CassetteError`.
     """
     name = str(path)
@@ -63,10 +64,16 @@ def read(path: Path, *, checked: bool = False) -> sqlite3.Connection:
             check_same_thread=False,
         )
         try:
-            for pragma in (*_DEFENCES, "PRAGMA query_only = ON", "PRAGMA busy_timeout = 5000"):
+            for pragma in (*_DEFENCES, "PRAGMA busy_timeout = 5000"):
                 connection.execute(pragma)
+            found = schema.format_of(connection) if checked else schema.check(connection, name).format
+            schema.prepare(connection, found)
+            if connection.execute("SELECT 1 FROM segment LIMIT 1").fetchone() and (
+                not is_recorded(path) if abandoned is None else abandoned
+            ):
+                recovering.install(connection, found)
+            connection.execute("PRAGMA query_only = ON")
             if not checked:
-                schema.check(connection, name)
                 _refuse_truncated(connection, path)
         except BaseException:
             connection.close()
@@ -94,7 +101,14 @@ def write(path: Path, *, full: bool) -> sqlite3.Connection:
                 connection.execute(pragma)
             if new or path.stat().st_size == 0:
                 schema.create(connection)
-            schema.check(connection, name)
+            found = schema.check(connection, name).format
+            if found.number < schema.FORMAT:
+                raise OlderFormat(
+                    f"{name} has cassette format {found.number}, which can be read and replayed, but not recorded on:"
+                    f" run `replayproxy migrate {name}` first, or record to another file"
+                )
+            with suppress(sqlite3.OperationalError):  # somebody reads it: then its pages stay small
+                packing.unpack(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
             connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer makes its own
@@ -103,6 +117,20 @@ def write(path: Path, *, full: bool) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def fold(path: Path) -> None:
+    """Move what is in the log into the file, and leave WAL mode. Raises as `Lock` and `write` do."""
+    lock = Lock(path)
+    try:
+        with translated(str(path)), closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            for pragma in (*_DEFENCES, "PRAGMA busy_timeout = 5000"):
+                connection.execute(pragma)
+            schema.check(connection, str(path))
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("PRAGMA journal_mode = DELETE")
+    finally:
+        lock.release()
 
 
 def _refuse_truncated(connection: sqlite3.Connection, path: Path) -> None:
@@ -115,6 +143,21 @@ def _refuse_truncated(connection: sqlite3.Connection, path: Path) -> None:
         raise Damaged(
             f"{path} is cut off: {path.stat().st_size} of {pages * size} bytes are there. Restore it from a copy."
         )
+
+
+def is_recorded(path: Path) -> bool:
+    """Whether a recorder that is alive has this file. Asks for its lock for a moment, and creates nothing."""
+    try:
+        file = os.open(f"{path.resolve()}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 class Lock:

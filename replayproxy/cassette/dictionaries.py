@@ -13,16 +13,15 @@ from collections.abc import Sequence
 
 from replayproxy.cassette import codec
 from replayproxy.cassette.cassette import typed
-from replayproxy.cassette.codec import Codec, Kind
+from replayproxy.cassette.codec import Answer, Codec, Kind
 from replayproxy.cassette.runs import runs_of
 from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.cassette.vocabulary import with_bits, with_bytes
-from replayproxy.model import Headers
 
 TRIED = 256
 """Answers that are packed with either kind of vocabulary, to see which makes them smaller: 30 ms for each kind."""
 
-Answers = Sequence[tuple[Headers, list[bytes]]]
+Answers = Sequence[Answer]
 
 
 class Dictionaries:
@@ -48,19 +47,25 @@ class Dictionaries:
         rollback.
         """
         rows = self._connection.execute(
-            "SELECT payload.id, request, answer FROM payload JOIN answer USING (id)"
-            f" JOIN exchange ON exchange.id = payload.id / 16 AND state = 1 {which}"
+            "SELECT payload.exchange, 0, request, answer FROM payload JOIN answer USING (exchange)"
+            f" JOIN exchange ON exchange.id = payload.exchange AND state = 1 {which}"
+            " UNION ALL SELECT leg.exchange, leg, request, answer FROM leg"
+            f" JOIN exchange ON exchange.id = leg.exchange AND state = 1 {which} ORDER BY 1, 2"
         ).fetchall()
-        requests = [self.codec.expand(row[1]) for row in rows]
-        answers = [self.codec.unpack_answer(row[2], MAX_BODY) for row in rows]
+        requests = [self.codec.expand(row[2]) for row in rows]
+        answers = [self.codec.unpack_answer(row[3], MAX_BODY) for row in rows]
         self._learn("vocabulary", _vocabulary(answers))
-        said = [self.codec.plain_answer(fields, chunks) for fields, chunks in answers]
+        plain = [self.codec.plain_answer(*answer) for answer in answers]
         self._learn("request", codec.train(requests, self.next))
-        self._learn("answer", codec.train([plain for _, plain in said], self.next))
-        asked = ((self.codec.squeeze("request", plain), row[0]) for plain, row in zip(requests, rows, strict=True))
-        self._connection.executemany("UPDATE payload SET request = ? WHERE id = ?", asked)
-        heard = ((self.codec.squeeze_answer(plain), row[0]) for plain, row in zip(said, rows, strict=True))
-        self._connection.executemany("UPDATE answer SET answer = ? WHERE id = ?", heard)
+        self._learn("answer", codec.train([rest for _, rest in plain], self.next))
+        for (number, leg, *_), request, answer in zip(rows, requests, plain, strict=True):
+            packed = self.codec.squeeze("request", request), self.codec.squeeze_answer(answer)
+            if leg:
+                change = "UPDATE leg SET request = ?, answer = ? WHERE exchange = ? AND leg = ?"
+                self._connection.execute(change, (*packed, number, leg))
+            else:
+                self._connection.execute("UPDATE payload SET request = ? WHERE exchange = ?", (packed[0], number))
+                self._connection.execute("UPDATE answer SET answer = ? WHERE exchange = ?", (packed[1], number))
         return len(rows)
 
     def _learn(self, kind: Kind, content: bytes | None) -> None:
@@ -93,7 +98,7 @@ class Dictionaries:
 
 def _vocabulary(answers: Answers) -> bytes | None:
     """The one that makes these answers smallest."""
-    said = Counter(middle for _, chunks in answers for middle in runs_of(chunks)[1])
+    said = Counter(middle for answer in answers for middle in runs_of(answer.chunks)[1])
     found = [codec.squeezed(plain) for plain in (with_bytes(said), with_bits(said)) if plain is not None]
     some = answers[:: 1 + len(answers) // TRIED]
     return min(found, key=lambda content: _size(content, some), default=None)
@@ -103,7 +108,7 @@ def _size(vocabulary: bytes, answers: Answers) -> int:
     """Bytes of it and of these answers, packed with it."""
     trial = Codec()
     trial.learn(1, "vocabulary", vocabulary)
-    said = [trial.plain_answer(fields, chunks) for fields, chunks in answers]
+    said = [trial.plain_answer(*answer) for answer in answers]
     trained = codec.train([plain for _, plain in said], 2)
     if trained is not None:
         trial.learn(2, "answer", trained)

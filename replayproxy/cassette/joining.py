@@ -59,7 +59,7 @@ def join(out: Path, prefill: Path, decode: Path) -> Joined:
 
 
 def _done(cassette: Cassette) -> Iterable[Exchange]:
-    return (cassette.exchange(row["id"]) for row in cassette.rows("state = 'done'"))
+    return (cassette.exchange(row["number"]) for row in cassette.rows("state = 'done'"))
 
 
 class _Waiting:

@@ -8,6 +8,7 @@ dictionaries; those before are then packed again.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,16 +17,19 @@ from pathlib import Path
 import orjson
 
 import replayproxy
-from replayproxy.cassette import codec, connection
-from replayproxy.cassette.cassette import key_bytes, payload_id, typed
+from replayproxy.cassette import codec, connection, packing, recovering
+from replayproxy.cassette.cassette import key_bytes, typed
+from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.dictionaries import Dictionaries
+from replayproxy.cassette.numbering import make_room
+from replayproxy.cassette.schema import provisional_digest
 from replayproxy.cassette.times import as_read, pack_times, ticks_of
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
-from replayproxy.core.openai import Facts, facts_of
+from replayproxy.core.openai import facts_of
 from replayproxy.core.sketch import Sketch, sketch
 from replayproxy.errors import Damaged, SettingsError
-from replayproxy.model import Chunks, End, Ending, Head, Request, Response
+from replayproxy.model import Chunks, End, Ending, Head, Request, Response, is_playable
 from replayproxy.ports import Piece
 
 TRAINED_AFTER = 256
@@ -41,7 +45,7 @@ SMALL = 256 * 1024 * 1024
 """Bytes of bodies: a larger cassette is not rewritten at sealing (this takes about 3 s)."""
 
 
-_NEXT = "SELECT coalesce(max(occurrence) + 1, 0) FROM exchange WHERE key = ?"
+_FIRST = "SELECT count(*) FROM exchange WHERE key = ? AND occurrence = 0"
 
 GONE = 0
 """No exchange has this number: a foreign key refuses what is to be added to it."""
@@ -70,6 +74,8 @@ class Keeper:
         self._flights: dict[int, _Flight] = {}
         """By their tapes."""
         self._heard_bytes = 0
+        self._left_out: Counter[str] = Counter()
+        """Fields that this batch's answers had and that are not on the cassette."""
         self._before: tuple[dict[tuple[str, str, str | None], int], dict[int, int]] | None = None
         self._lock = connection.Lock(path)
         self._made = not path.exists()
@@ -165,7 +171,10 @@ class Keeper:
 
     def commit(self) -> None:
         """Make the batch durable as far as promised."""
+        if self._left_out:
+            self._say("left_out", self._left_out_so_far() + self._left_out)
         self._connection.execute("COMMIT")
+        self._left_out.clear()
         self._before = None
 
     def rollback(self) -> None:
@@ -176,8 +185,14 @@ class Keeper:
             # What was remembered may not have been written; the segments know.
             self._flights = {tape: _Flight(row) for tape, row in rows.items()}
             self._heard_bytes = 0
+        self._left_out.clear()
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+    def _left_out_so_far(self) -> Counter[str]:
+        """In how many answers on this cassette which fields were left out."""
+        stored = self._connection.execute("SELECT value FROM meta WHERE name = 'left_out'").fetchone()
+        return Counter() if stored is None else left_out(orjson.loads(typed(stored, str)[0]))
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file, as far as readers let it, and sync."""
@@ -218,7 +233,6 @@ class Keeper:
         flight = self._flights.pop(tape, None)
         if flight is not None:
             self._forget(flight)
-            self._connection.execute("DELETE FROM payload WHERE id = ?", (payload_id(flight.row),))
             self._connection.execute("DELETE FROM exchange WHERE id = ?", (flight.row,))
 
     def note(self, name: str, value: object) -> None:
@@ -232,23 +246,25 @@ class Keeper:
     def _begin(self, piece: Piece) -> _Flight:
         key = piece.key or self.matcher.key(piece.request)
         # Its form is at hand now, and will not be when it ends.
-        drawn = None if self._one(_NEXT, key_bytes(key)) else sketch(self.matcher.compared(piece.request))
+        drawn = None if self._one(_FIRST, key_bytes(key)) else sketch(self.matcher.compared(piece.request))
+        number = self._one("SELECT coalesce(max(id), 0) + 1 FROM exchange")
         cursor = self._connection.execute(
-            "INSERT INTO exchange (key, recorded_at, endpoint, stream, state, status, request_size, response_size,"
-            " chunks, scope) VALUES (?, ?, ?, 1, 0, ?, ?, 0, 0, ?)",
+            "INSERT INTO exchange (id, key, recorded_at, endpoint, stream, state, status, request_size, response_size,"
+            " chunks, scope, digest) VALUES (?, ?, ?, ?, 1, 0, ?, ?, 0, 0, ?, ?)",
             (
+                number,
                 key_bytes(key),
                 piece.recorded_at,
                 self._endpoint(piece.request, None),
                 piece.head.status if piece.head else 0,
                 len(piece.request.body),
                 piece.scope or None,
+                provisional_digest(key_bytes(key), piece.recorded_at, number),
             ),
         )
         row = int(cursor.lastrowid or 0)
         self._connection.execute(
-            "INSERT INTO payload VALUES (?, ?, x'')",
-            (payload_id(row), self._dictionaries.codec.pack_request(piece.request)),
+            "INSERT INTO payload VALUES (?, ?, x'')", (row, self._dictionaries.codec.pack_request(piece.request))
         )
         return _Flight(row, piece.request, drawn, segments=0, heard=[])
 
@@ -267,9 +283,7 @@ class Keeper:
 
     def _segments(self, row: int) -> tuple[Head | None, Chunks]:
         """A stream in flight, as far as it was written."""
-        stored = self._connection.execute("SELECT heard FROM segment WHERE exchange = ? ORDER BY position", (row,))
-        heard = [self._dictionaries.codec.unpack_segment(*typed(one, bytes)) for one in stored]
-        return heard[0][0] if heard else None, Chunks.joined([chunks for _, chunks in heard])
+        return recovering.segments(self._dictionaries.codec, self._connection, row)
 
     def _finish(self, flight: _Flight | None, piece: Piece) -> None:
         """Write a whole exchange, in the place of its stream in flight if there was one."""
@@ -280,8 +294,13 @@ class Keeper:
         request = piece.request
         begun = flight is not None and flight.request == request  # an upload may have been completed since
         key = piece.key or self.matcher.key(request)
-        occurrence = self._one(_NEXT, key_bytes(key)) if response.ending is Ending.COMPLETE else None
-        drawn = flight.sketch if flight is not None and begun else None
+        occurrence, drawn = None, None
+        # A request that was not read to its end has a key that no other request would have, or the wrong one's.
+        if is_playable(response.status, response.ending) and not piece.request_cut:
+            row_of = None if flight is None else flight.row
+            occurrence, drawn = make_room(self._connection, key_bytes(key), piece.recorded_at, row_of)
+        if drawn is None and flight is not None and begun:
+            drawn = flight.sketch
         facts = facts_of(request, response)
         columns = {
             "id": None if flight is None else flight.row,
@@ -293,6 +312,9 @@ class Keeper:
             "state": 1,
             "scope": piece.scope or None,
             "stalled": piece.stalled or None,
+            "request_cut": piece.request_cut or None,
+            "client_left": piece.client_left or None,
+            "starved_us": piece.starved // 1000 or None,
             "digest": codec.digest(key, request, response, ticks),
             **derived_columns(request, response, facts),
         }
@@ -305,32 +327,37 @@ class Keeper:
             names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
             inserted = self._connection.execute(f"INSERT INTO exchange ({names}) VALUES ({marks})", columns)
             row = int(inserted.lastrowid or 0)
-        self._store(payload_id(row), None if begun else request, response, ticks)
+        self._store(row, None if begun else request, response, ticks)
+        self._left_out.update(piece.left_out)
         for position, leg in enumerate(piece.legs, 1):
             ticks = ticks_of(leg.response.timeline)
             heard = as_read(leg.response, ticks)
             self._connection.execute(
-                "INSERT INTO leg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO leg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(row, position, leg.role, leg.upstream, leg.request.method, leg.request.path),
                     *(heard.status, int(heard.ending), leg.started // 1000),
                     *(heard.timeline.head // 1000, heard.timeline.end // 1000),
                     codec.digest_of_leg(key, leg),
+                    self._dictionaries.codec.pack_request(leg.request),
+                    pack_times(ticks),
+                    self._packed(heard),
                 ),
             )
-            self._store(payload_id(row, position), leg.request, heard, ticks)
 
     def _store(self, number: int, request: Request | None, response: Response, ticks: Sequence[int]) -> None:
         """Write a payload; without a request where that stands already."""
-        packer = self._dictionaries.codec
         times = pack_times(ticks)
         if request is None:
-            self._connection.execute("UPDATE payload SET times = ? WHERE id = ?", (times, number))
+            self._connection.execute("UPDATE payload SET times = ? WHERE exchange = ?", (times, number))
         else:
-            asked = packer.pack_request(request)
-            self._connection.execute("INSERT OR REPLACE INTO payload VALUES (?, ?, ?)", (number, asked, times))
-        answer = packer.pack_answer(response.headers, response.chunks().data())
-        self._connection.execute("INSERT INTO answer VALUES (?, ?)", (number, answer))
+            packed = self._dictionaries.codec.pack_request(request)
+            self._connection.execute("INSERT OR REPLACE INTO payload VALUES (?, ?, ?)", (number, packed, times))
+        self._connection.execute("INSERT INTO answer VALUES (?, ?)", (number, self._packed(response)))
+
+    def _packed(self, response: Response) -> bytes:
+        chunks = response.chunks()
+        return self._dictionaries.codec.pack_answer(response.headers, chunks.data(), chunks.continued)
 
     def _endpoint(self, request: Request, model: str | None) -> int:
         """The number of an endpoint and a model; a new one for new ones."""
@@ -382,7 +409,7 @@ class Keeper:
         """What was written of a stream in flight, as one piece without an end."""
         found = self._connection.execute(
             "SELECT key, recorded_at, scope, method, path, request FROM exchange"
-            " JOIN endpoint ON endpoint.id = endpoint JOIN payload ON payload.id = 16 * exchange.id"
+            " JOIN endpoint ON endpoint.id = endpoint JOIN payload ON payload.exchange = exchange.id"
             " WHERE exchange.id = ?",
             (row,),
         ).fetchone()
@@ -431,19 +458,16 @@ class Keeper:
         self._finish_open(Ending.PROXY_STOPPED)
         exchanges = self._one("SELECT count(*) FROM exchange WHERE state = 1")
         small = self._one("SELECT coalesce(sum(request_size + response_size), 0) FROM exchange") < SMALL
-        loose = self._trained > 0
         if small and exchanges >= max(TRAINED_AT_SEAL, 2 * self._trained):
             before = self._dictionaries.next
             self._train()
             self._dictionaries.forget_before(before)
-            loose = True
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        if loose and small:
-            self._connection.execute("VACUUM")
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         # A reader may hold the log open: then the file stays in WAL mode, whole all the same.
         with suppress(sqlite3.OperationalError):
             self._connection.execute("PRAGMA journal_mode = DELETE")
+            if small:
+                packing.pack(self._connection)
         self.close()
 
     def discard(self) -> None:
@@ -476,30 +500,12 @@ class Keeper:
         return int(number)
 
 
+def left_out(stored: object) -> Counter[str]:
+    """What a cassette says of fields that it left out; nothing where it says something else."""
+    named = stored.items() if isinstance(stored, dict) else ()
+    return Counter({str(name): count for name, count in named if type(count) is int and 0 < count < 2**53})
+
+
 def _weight(chunks: Chunks) -> int:
     """About how many bytes of memory they take."""
     return 50 * len(chunks) + len(chunks.body)
-
-
-def model_of(facts: Facts) -> str | None:
-    """The model's name, as a row has it."""
-    return None if facts.model is None else facts.model[:200]
-
-
-def derived_columns(request: Request, response: Response, facts: Facts) -> dict[str, int | str | None]:
-    """What a row repeats of its payload, for those who do not want to unpack it. The response is as it will be read."""
-    return {
-        "stream": int(facts.stream),
-        "status": response.status,
-        "ending": int(response.ending),
-        "request_size": len(request.body),
-        "response_size": len(response.body),
-        "chunks": len(response.cuts),
-        "ttft_us": None if facts.first_content is None else facts.first_content // 1000,
-        "total_us": response.timeline.end // 1000,
-        "prompt_tokens": facts.prompt_tokens,
-        "completion_tokens": facts.completion_tokens,
-        "cached_tokens": facts.cached_tokens,
-        "finish": None if facts.finish is None else facts.finish[:40],
-        "transfer": facts.transfer,
-    }

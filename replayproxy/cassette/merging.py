@@ -1,7 +1,7 @@
 """Several cassettes as one: shards of a parallel run, replicas of a proxy, what two people recorded.
 
-Equal requests walk through the first part's answers, then the next one's, as a replay of all of them would. What is on
-two parts because one began as a copy of the other is kept once. Different answers to equal requests are kept and told:
+Equal requests are played in the order in which they were asked, whatever part they are on. What is on two parts because
+one began as a copy of the other is kept once. Different answers to equal requests are kept and told:
 which of them is right is for people to say.
 
     parts ──▶ each exchange, redacted as the whole shall be ──▶ a new file beside it ──▶ in its place
@@ -10,14 +10,14 @@ which of them is right is for people to say.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette.cassette import Cassette, typed
-from replayproxy.cassette.keeper import Keeper
+from replayproxy.cassette.keeper import Keeper, left_out
 from replayproxy.cassette.replacing import replacing
 from replayproxy.cassette.rewriting import without_secrets
 from replayproxy.core.matching import Matcher
@@ -38,11 +38,13 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What became of it. `again`: exchanges that stood on an earlier part already."""
+    """What became of it. `again`: exchanges that stood on an earlier part already. `left`: kind and name of what is not
+    ours on the parts, and stays there."""
 
     exchanges: int
     again: int
     conflicts: tuple[Conflict, ...]
+    left: tuple[tuple[str, str], ...] = ()
 
 
 def merge(out: Path, parts: Sequence[Path]) -> Merged:
@@ -102,8 +104,11 @@ class _Merging:
             self._keeper.begin()
             self._part(cassette)
             self._keeper.commit()
+        if fields := sum((left_out(cassette.meta.get("left_out")) for cassette in self._cassettes), Counter()):
+            self._keeper.note("left_out", fields)
         self._keeper.note("merged", [self._provenance(cassette) for cassette in self._cassettes])
-        return Merged(self._exchanges, self._again, tuple(self._conflicts()))
+        left = dict.fromkeys(thing for cassette in self._cassettes for thing in cassette.foreign)
+        return Merged(self._exchanges, self._again, tuple(self._conflicts()), tuple(left))
 
     def _part(self, cassette: Cassette) -> None:
         redactor = self._matcher.redactor
@@ -112,8 +117,7 @@ class _Merging:
             and (cassette.redactor.salt, cassette.redactor.rules) == (redactor.salt, redactor.rules)
         )
         for row in cassette.all(
-            "SELECT id, digest, recorded_at FROM exchange WHERE state = 1"
-            " ORDER BY occurrence IS NULL, occurrence, recorded_at, id"
+            "SELECT id, digest, recorded_at FROM exchange WHERE state = 1 ORDER BY recorded_at, id"
         ):
             number, digest, recorded_at = typed(row, int, bytes, int)
             if (digest, recorded_at) in self._seen:

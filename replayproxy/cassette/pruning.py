@@ -13,20 +13,24 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from replayproxy.cassette import connection
-from replayproxy.cassette.cassette import payload_id
+from replayproxy.cassette import connection, packing
+from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.numbering import number_anew
 from replayproxy.cassette.replacing import fold, replacing
-from replayproxy.errors import CassetteError
+from replayproxy.cassette.schema import FORMAT
+from replayproxy.errors import CassetteError, OlderFormat
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What became of it. `before` and `after` are sizes in bytes."""
+    """What became of it. `before` and `after` are sizes in bytes; `foreign`: kind and name of what is not ours, which
+    stays as it is."""
 
     deleted: int
     kept: int
     before: int
     after: int
+    foreign: tuple[tuple[str, str], ...] = ()
 
 
 def prune(path: Path, numbers: Iterable[int], out: Path | None = None) -> Pruned:
@@ -36,6 +40,13 @@ def prune(path: Path, numbers: Iterable[int], out: Path | None = None) -> Pruned
     """
     if out is not None and out.exists():
         raise CassetteError(f"{out} is there already: name another file, or remove it")
+    with Cassette(path) as cassette:
+        if cassette.stored.number < FORMAT:
+            raise OlderFormat(
+                f"{path} has cassette format {cassette.stored.number}, which can only be read: run"
+                f" `replayproxy migrate {path}` first"
+            )
+        foreign = cassette.foreign
     fold(path)
     target = path if out is None else out
     lock = connection.Lock(path)
@@ -45,7 +56,7 @@ def prune(path: Path, numbers: Iterable[int], out: Path | None = None) -> Pruned
             deleted, kept = _write_without(set(numbers), source, fresh, path.stat().st_mode & 0o777)
     finally:
         lock.release()
-    return Pruned(deleted, kept, before, target.stat().st_size)
+    return Pruned(deleted, kept, before, target.stat().st_size, foreign)
 
 
 def _write_without(gone: set[int], source: sqlite3.Connection, part: Path, mode: int) -> tuple[int, int]:
@@ -62,27 +73,12 @@ def _write_without(gone: set[int], source: sqlite3.Connection, part: Path, mode:
             for key in keys
             for (sketch,) in copy.execute("SELECT sketch FROM exchange WHERE key = ? AND occurrence = 0", (key,))
         }
-        payloads = ((payload_id(number), payload_id(number, 15)) for number in gone)
-        copy.executemany("DELETE FROM payload WHERE id BETWEEN ? AND ?", payloads)
         deleted = copy.executemany("DELETE FROM exchange WHERE id = ?", ((number,) for number in gone)).rowcount
         for key in keys:
-            _number_anew(copy, key, sketches.get(key))
+            # Equal requests look alike: who is the first of them now looks as the one did who was it.
+            number_anew(copy, key, lambda _: sketches[key])  # noqa: B023  it is called before the next key
         copy.execute("DELETE FROM endpoint WHERE id NOT IN (SELECT endpoint FROM exchange)")
         copy.execute("COMMIT")
-        copy.execute("VACUUM")
+        packing.pack(copy)
         (kept,) = copy.execute("SELECT count(*) FROM exchange").fetchone()
     return max(0, deleted), int(kept)
-
-
-def _number_anew(copy: sqlite3.Connection, key: bytes, sketch: bytes | None) -> None:
-    """In their order, from 0. Each goes down or stays, so no two are ever in one place.
-
-    Equal requests look alike: who is the first of them now looks as the one did who was it.
-    """
-    rows = copy.execute(
-        "SELECT id FROM exchange WHERE key = ? AND occurrence IS NOT NULL ORDER BY occurrence", (key,)
-    ).fetchall()
-    copy.executemany(
-        "UPDATE exchange SET occurrence = ?, sketch = ? WHERE id = ?",
-        [(place, None if place else sketch, number) for place, (number,) in enumerate(rows)],
-    )

@@ -84,7 +84,7 @@ class Reader:
 class Readers:
     """Those of one cassette. Raises as `connection.read` does."""
 
-    def __init__(self, path: Path, fetch: Fetch, *, spares: int = 0) -> None:
+    def __init__(self, path: Path, fetch: Fetch, *, spares: int = 0, abandoned: bool | None = None) -> None:
         self._path = path
         self._name = str(path)
         self._fetch = fetch
@@ -92,6 +92,7 @@ class Readers:
         self._closed = False
         self._identity = _identity(path)
         self._places: tuple[str, sqlite3.Connection] | None = None
+        self._abandoned = not connection.is_recorded(path) if abandoned is None else abandoned
         self._spares: list[Reader] = []
         self._of: dict[int, tuple[threading.Thread, Reader]] = {}
         """By the number of the thread."""
@@ -157,7 +158,7 @@ class Readers:
             return reader
 
     def _open(self, *, checked: bool = False) -> Reader:
-        return Reader(self._name, connection.read(self._path, checked=checked), self._fetch)
+        return Reader(self._name, connection.read(self._path, checked=checked, abandoned=self._abandoned), self._fetch)
 
     def _open_again(self) -> Reader:
         """Another one, of the same file: one that has taken its name since has other recordings by the same numbers."""

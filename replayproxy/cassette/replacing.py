@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from replayproxy.cassette import connection
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.keeper import Keeper
+from replayproxy.cassette.schema import FORMAT
 from replayproxy.core.matching import Matcher
 from replayproxy.errors import CassetteError
 
@@ -48,10 +50,14 @@ def fold(path: Path) -> None:
     log = Path(f"{path}-wal")
     with Cassette(path) as cassette:
         matcher = Matcher(cassette.rules, cassette.redactor)
+        old = cassette.stored.number < FORMAT
         (mode,) = cassette.one("PRAGMA journal_mode")
-        (open_rows,) = cassette.one("SELECT count(*) FROM exchange WHERE state = 0")
+        (open_rows,) = cassette.one("SELECT count(*) FROM segment")
     if mode == "wal" or open_rows or log.exists():
-        Keeper(path, matcher).seal()
+        if old:
+            connection.fold(path)
+        else:
+            Keeper(path, matcher).seal()
     if log.exists():
         raise CassetteError(f"{path} is open elsewhere, and its log {log} cannot be folded in: close it there first")
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from replayproxy.cassette import connection
-from replayproxy.cassette.cassette import Cassette, key_bytes, typed
-from replayproxy.cassette.codec import Codec
+from replayproxy.cassette import connection, packing
+from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.cassette.replacing import fold, replacing
 from replayproxy.cassette.scanning import scan
@@ -35,10 +34,12 @@ OWN = ("match", "redaction", "creator")
 
 @dataclass(frozen=True, slots=True)
 class Redacted:
-    """What became of it. `masked`: how often what was masked, by kind."""
+    """What became of it. `masked`: how often what was masked, by kind. `left`: kind and name of what is not ours, which
+    nobody can look into and which the new file does not have."""
 
     exchanges: int
     masked: Counter[str]
+    left: tuple[tuple[str, str], ...] = ()
 
 
 def redact(path: Path, rules: Sequence[str] = (), out: Path | None = None) -> Redacted:
@@ -61,7 +62,7 @@ def redact(path: Path, rules: Sequence[str] = (), out: Path | None = None) -> Re
 
 def _write(path: Path, fresh: Path, rules: Sequence[str]) -> Redacted:
     masked: Counter[str] = Counter()
-    with Cassette(path) as cassette:
+    with Cassette(path, abandoned=True) as cassette:  # the lock is ours
         own = cassette.redactor
         known = own.rules if own is not None else ()
         salt = own.salt if own is not None else secrets.token_bytes(SALT_BYTES)
@@ -69,24 +70,22 @@ def _write(path: Path, fresh: Path, rules: Sequence[str]) -> Redacted:
         masked.update(leak.kind for leak in scan(path, rules))
         matcher = Matcher(cassette.rules, redactor)
         keeper = Keeper(fresh, matcher)
-        numbers: dict[int, int] = {}
+        exchanges = 0
         try:
-            # Equal requests stay in their order, also those that become equal now.
-            rows = cassette.all(
-                "SELECT id FROM exchange WHERE state = 1 ORDER BY occurrence IS NULL, occurrence, recorded_at, id"
-            )
+            rows = cassette.all("SELECT id FROM exchange WHERE state = 1 ORDER BY recorded_at, id")
             for tape, (number,) in enumerate(rows, 1):
                 keeper.begin()
                 keeper.keep(Piece.of(tape, without_secrets(cassette.exchange(number), redactor)))
                 keeper.commit()
                 keeper.train_when_due()
-                numbers[number] = tape
+                exchanges = tape
             keeper.seal()
         except BaseException:
             keeper.close()
             raise
-        _copy_rest(cassette, fresh, redactor, matcher, numbers)
-    return Redacted(len(numbers), masked)
+        _copy_rest(cassette, fresh, redactor)
+        foreign = cassette.foreign
+    return Redacted(exchanges, masked, foreign)
 
 
 def without_secrets(exchange: Exchange, redactor: Redactor) -> Exchange:
@@ -109,8 +108,8 @@ def _leg(leg: Leg, redactor: Redactor) -> Leg:
     )
 
 
-def _copy_rest(cassette: Cassette, fresh: Path, redactor: Redactor, matcher: Matcher, numbers: dict[int, int]) -> None:
-    """What is not an exchange: provenance, what was dropped, what was asked in vain."""
+def _copy_rest(cassette: Cassette, fresh: Path, redactor: Redactor) -> None:
+    """What is not an exchange: provenance, and what was dropped."""
     with connection.translated(str(fresh)), closing(connection.write(fresh, full=True)) as writing:
         writing.execute("BEGIN IMMEDIATE")
         for name, value in cassette.all("SELECT name, value FROM meta"):
@@ -118,28 +117,10 @@ def _copy_rest(cassette: Cassette, fresh: Path, redactor: Redactor, matcher: Mat
                 writing.execute("INSERT INTO meta VALUES (?, ?)", (name, redactor.text(value, NONE)))
         for at, reason, exchanges in cassette.all("SELECT dropped_at, reason, exchanges FROM dropped"):
             writing.execute("INSERT INTO dropped VALUES (?, ?, ?)", (at, redactor.text(reason, NONE), exchanges))
-        writing.executemany(
-            "INSERT INTO miss VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _misses(cassette, redactor, matcher, numbers)
-        )
         writing.execute("COMMIT")
-        writing.execute("VACUUM")
         writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         writing.execute("PRAGMA journal_mode = DELETE")
-
-
-def _misses(
-    cassette: Cassette, redactor: Redactor, matcher: Matcher, numbers: dict[int, int]
-) -> Iterator[tuple[object, ...]]:
-    unpacker, packer = Codec(cassette.dictionary), Codec()
-    for row in cassette.all("SELECT id, asked_at, code, scope, key, method, path, nearest, request FROM miss"):
-        number, at, code, scope, key, method, path, nearest, packed = typed(
-            row, int, int, str, str | None, bytes, str, str, int | None, bytes | None
-        )
-        if packed is not None:
-            request = redactor.request(unpacker.unpack_request(packed, method, path))
-            key, path, packed = key_bytes(matcher.key(request)), request.path, packer.pack_request(request)
-        scope = None if scope is None else redactor.text(scope, NONE)
-        yield number, at, code, scope, key, method, redactor.text(path, NONE), numbers.get(nearest or 0), packed
+        packing.pack(writing)
 
 
 def _prove(fresh: Path, expected: int) -> None:

@@ -39,7 +39,7 @@ def scan(path: Path, rules: Sequence[str] = ()) -> Iterator[Leak]:
         redactor = Redactor(
             own.salt if own is not None else b"", (*known, *(rule for rule in rules if rule not in known))
         )
-        for number, name in cassette.all("SELECT id, short_id FROM v_exchange WHERE state = 'done' ORDER BY id"):
+        for number, name in cassette.all("SELECT number, id FROM v_exchange WHERE state = 'done' ORDER BY number"):
             yield from _of_exchange(cassette, redactor, number, name)
         yield from _of_open(cassette, redactor)
         yield from _of_texts(cassette, redactor)
@@ -57,17 +57,18 @@ def _of_exchange(cassette: Cassette, redactor: Redactor, number: int, name: str)
 
 
 def _of_open(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
-    """Streams in flight, and what was asked in vain."""
+    """Streams in flight."""
     unpacker = Codec(cassette.dictionary)
     rows = cassette.all(
         "SELECT 'stream in flight ' || exchange.id, method, path, request FROM exchange"
-        " JOIN endpoint ON endpoint.id = endpoint JOIN payload ON payload.id = 16 * exchange.id WHERE state = 0"
-        " UNION ALL SELECT 'miss ' || id, method, path, request FROM miss WHERE request IS NOT NULL"
+        " JOIN endpoint ON endpoint.id = endpoint JOIN payload ON payload.exchange = exchange.id WHERE state = 0"
     )
     for row in rows:
         name, method, path, asked = typed(row, str, str, str, bytes)
         yield from _of_request(redactor, unpacker.unpack_request(asked, method, path), name, "request")
-    streams = cassette.all("SELECT DISTINCT exchange FROM segment ORDER BY exchange")
+    streams = cassette.all(
+        "SELECT DISTINCT segment.exchange FROM segment JOIN exchange ON exchange.id = segment.exchange WHERE state = 0"
+    )
     for (number,) in streams:
         stored = cassette.all("SELECT heard FROM segment WHERE exchange = ? ORDER BY position", number)
         heard = [unpacker.unpack_segment(*typed(one, bytes)) for one in stored]
@@ -83,7 +84,6 @@ def _of_texts(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
         "model": "SELECT coalesce(model, '') FROM endpoint",
         "meta": "SELECT value FROM meta",
         "dropped": "SELECT reason FROM dropped",
-        "miss": "SELECT coalesce(scope, '') FROM miss",
     }
     for table, sql in texts.items():
         for (text,) in cassette.all(sql):

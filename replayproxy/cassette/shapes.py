@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import accumulate
+from typing import Any, TypeGuard
 
 import msgpack
 
@@ -24,13 +25,13 @@ _LIMITS: dict[str, Any] = {
 }
 
 
-def array(data: bytes, length: int) -> list[Any]:
-    """A list of so many things."""
+def array(data: bytes, *lengths: int) -> list[Any]:
+    """A list of so many things; where several numbers are given, of any of these."""
     try:
         value = msgpack.unpackb(data, **_LIMITS)
     except (ValueError, msgpack.exceptions.UnpackException, MemoryError) as error:
         raise Damaged(f"stored msgpack cannot be read: {error}") from error
-    if not isinstance(value, list) or len(value) != length:
+    if not isinstance(value, list) or len(value) not in lengths:
         raise Damaged("stored msgpack has the wrong shape")
     return value
 
@@ -49,12 +50,22 @@ def headers(value: object) -> Headers:
     return tuple(lines)
 
 
+def indexes(steps: object, length: int) -> tuple[int, ...]:
+    """Ascending indexes below `length`, stored by their distances."""
+    if not are_counts(steps):
+        raise Damaged("stored indexes have the wrong shape")
+    found = tuple(accumulate(steps, initial=-1))[1:]
+    if 0 in steps or (found and found[-1] >= length):
+        raise Damaged("stored indexes do not ascend, or lie beyond what they count")
+    return found
+
+
 def is_count(number: object) -> bool:
     """Whether it can be a length or a number of things."""
     return type(number) is int and 0 <= number <= MAX_BODY
 
 
-def are_counts(numbers: object) -> bool:
+def are_counts(numbers: object) -> TypeGuard[list[int]]:
     """Whether it is a list of lengths."""
     return isinstance(numbers, list) and all(map(is_count, numbers))
 

@@ -1,4 +1,4 @@
-"""`join` and `merge`: make one cassette of several."""
+"""`join` and `merge`: make one cassette of several; `migrate`: bring one to the newest format."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import click
 from replayproxy import output_files
 from replayproxy.cassette.joining import join as join_cassettes
 from replayproxy.cassette.merging import merge as merge_cassettes
+from replayproxy.cassette.migrating import migrate as migrate_cassette
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.screen import on_stderr
-from replayproxy.cli.printing.units import plural
+from replayproxy.cli.printing.units import plural, size
+from replayproxy.cli.redacting import in_words
 
 FILE = click.Path(path_type=Path)
 
@@ -60,6 +62,8 @@ def merge(out: Path, cassette: tuple[Path, ...]) -> int:
     merged = merge_cassettes(out, cassette)
     again = f"; {merged.again} were on several and are there once" if merged.again else ""
     on_stderr().line(f"{out}: {plural(merged.exchanges, 'exchange')} of {plural(len(cassette), 'cassette')}{again}")
+    if merged.left:
+        on_stderr().line(f"  left out, for it is not ours: {in_words(merged.left)}")
     for conflict in merged.conflicts[:SHOWN]:
         answers = ", ".join(f"{short_id} ({part})" for part, short_id in conflict.answers)
         on_stderr().line(f"  answered differently: {conflict.method} {conflict.path}: {answers}")
@@ -68,4 +72,34 @@ def merge(out: Path, cassette: tuple[Path, ...]) -> int:
     return 0
 
 
-COMMANDS = (join, merge)
+@click.command(short_help="Bring a cassette to the newest format.")
+@click.argument("cassette", type=FILE)
+@plain_option("-o", "--output", type=FILE, help="Write there, and leave CASSETTE as it is.")
+def migrate(cassette: Path, output: Path | None) -> int:
+    """Rewrite CASSETTE in the newest format, with every exchange, id and time that it has.
+
+    Cassettes of older formats can be read and replayed as they are; to record on one, or to prune it, migrate it. The
+    new file is verified and compared with the old one before it takes its place.
+
+    \b
+    Example:
+      replayproxy migrate chat.cassette
+    """
+    if output is not None:
+        output_files.refuse(output, "-o")
+    migrated = migrate_cassette(cassette, output)
+    if migrated.old == migrated.new:
+        on_stderr().line(f"{output or cassette}: has format {migrated.new} already")
+        return 0
+    on_stderr().line(
+        f"{output or cassette}: format {migrated.old} -> {migrated.new}, {plural(migrated.exchanges, 'exchange')}"
+        f" verified, {size(migrated.before)} -> {size(migrated.after)}"
+    )
+    if migrated.kept:
+        on_stderr().line(f"  kept as it is, for it is not ours: {in_words(migrated.kept)}")
+    if migrated.left:
+        on_stderr().line(f"  left out: {in_words(migrated.left)}")
+    return 0
+
+
+COMMANDS = (join, merge, migrate)

@@ -22,6 +22,7 @@ from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.screen import Screen, on_stderr
 from replayproxy.cli.printing.units import plural, size
 from replayproxy.cli.reading.choice import Choice, choosing
+from replayproxy.cli.redacting import in_words
 from replayproxy.core.visible import visible
 from replayproxy.errors import ReplayProxyError
 
@@ -56,13 +57,13 @@ def prune(cassette: Path, unused: Path | None, *, choice: Choice, dry_run: bool,
     if output is not None:
         output_files.refuse(output, "-o")
     with Cassette(cassette) as opened:
-        columns = "id, short_id, key, occurrence, method, path"
+        columns = "number, id, key, occurrence, method, path"
         condition = f"state = 'done' AND ({choice.condition})"
-        rows = list(opened.rows(condition, choice.parameters, columns=columns, order="id"))
+        rows = list(opened.rows(condition, choice.parameters, columns=columns, order="number"))
         if unused is not None:
             everything = rows if choice.is_everything else list(opened.rows("state = 'done'", columns=columns))
             named = set(_named(unused, cassette, everything))
-            rows = [row for row in rows if row["id"] in named]
+            rows = [row for row in rows if row["number"] in named]
         (there,) = opened.one("SELECT count(*) FROM exchange")
     screen = on_stderr()
     if not rows:
@@ -75,10 +76,12 @@ def prune(cassette: Path, unused: Path | None, *, choice: Choice, dry_run: bool,
         return 0
     if output is None and not yes:
         _ask(f"{cassette}: delete {of}?", rows, screen)
-    done = delete(cassette, [row["id"] for row in rows], output)
+    done = delete(cassette, [row["number"] for row in rows], output)
     screen.prose(
         f"{output or cassette}: {done.deleted} deleted, {done.kept} kept, {size(done.before)} -> {size(done.after)}"
     )
+    if done.foreign:
+        screen.prose(f"  kept as it is, for it is not ours: {in_words(done.foreign)}")
     return 0
 
 
@@ -87,7 +90,7 @@ COMMANDS = (prune,)
 
 def _tell(rows: Sequence[Row], screen: Screen) -> None:
     for row in rows[:SHOWN]:
-        screen.line(f"  {row['short_id']}  {row['method']} {row['path']}")
+        screen.line(f"  {row['id']}  {row['method']} {row['path']}")
     if len(rows) > SHOWN:
         screen.line(f"  … and {len(rows) - SHOWN} more")
 
@@ -108,7 +111,7 @@ def _named(path: Path, cassette: Path, rows: Sequence[Row]) -> Iterator[int]:
     report = _read(path)
     _refuse_unproven(path, report)
     digest = digest_of(cassette)
-    names = {name for name, said in report["sha256"].items() if said == digest}
+    names = {played for played, said in report["sha256"].items() if said == digest}
     if not names:
         raise ReplayProxyError(
             f"{path} is not about {cassette} as it is now (its SHA-256 differs): make the run again with --report, or"
@@ -120,19 +123,18 @@ def _named(path: Path, cassette: Path, rows: Sequence[Row]) -> Iterator[int]:
             wanted.setdefault((one["id"], one["key"]), set()).add(one["occurrence"])
     by_id: dict[str, list[Row]] = {}
     for row in rows:
-        by_id.setdefault(row["short_id"], []).append(row)
-    for (short_id, key), places in wanted.items():
-        found = by_id.get(short_id, [])
-        if len(found) > 1:  # one answer to one request, recorded twice; or, by chance, two short ids alike
+        by_id.setdefault(row["id"], []).append(row)
+    for (name, key), places in wanted.items():
+        found = by_id.get(name, [])
+        if len(found) > 1:  # one answer to one request, recorded twice; or, by chance, two ids alike
             found = [row for row in found if row["key"] == key]
         if len(found) < len(places):
             raise ReplayProxyError(
-                f"{path} names {short_id}, which is not a recording of {cassette} that can be told apart: choose by"
-                " --where"
+                f"{path} names {name}, which is not a recording of {cassette} that can be told apart: choose by --where"
             )
         # Between equal recordings the place decides, which several cassettes in one run may have moved.
-        found.sort(key=lambda row: (row["occurrence"] not in places, -row["id"]))
-        yield from (row["id"] for row in found[: len(places)])
+        found.sort(key=lambda row: (row["occurrence"] not in places, -row["number"]))
+        yield from (row["number"] for row in found[: len(places)])
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -80,7 +80,14 @@ def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
         f"{output or cassette}: {plural(redacted.exchanges, 'exchange')} written anew, {_said(redacted.masked)};"
         " searched again: no secret found"
     )
+    if redacted.left:
+        on_stderr().line(f"  left out, for it cannot be searched: {in_words(redacted.left)}")
     return 0
+
+
+def in_words(foreign: Sequence[tuple[str, str]]) -> str:
+    """What is not ours on a cassette, in words."""
+    return ", ".join(f"{kind} {name}" for kind, name in foreign)
 
 
 def _said(masked: Counter[str]) -> str:

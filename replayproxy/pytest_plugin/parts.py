@@ -37,8 +37,8 @@ def _again(parts: Sequence[Path]) -> list[tuple[Path, list[int]]]:
     for part in parts:
         with Cassette(part) as cassette:
             where = "state = 'done' AND occurrence IS NOT NULL"
-            rows = list(cassette.rows(where, columns="id, key, occurrence", order="occurrence"))
-        found.append((part, [row["id"] for row in rows if row["occurrence"] < longest[row["key"]]]))
+            rows = list(cassette.rows(where, columns="number, key, occurrence", order="occurrence"))
+        found.append((part, [row["number"] for row in rows if row["occurrence"] < longest[row["key"]]]))
         longest |= Counter(
             {row["key"]: row["occurrence"] + 1 for row in sorted(rows, key=lambda row: row["occurrence"])}
         )

@@ -1,4 +1,5 @@
-"""How small a cassette is: 600 streamed chats of a real vLLM, recorded through the proxy, beside what compresses them.
+"""How small a cassette is: three mixes of streamed chats of a real vLLM (`questions`), recorded through the proxy,
+beside what compresses them.
 
 The upstream is a vLLM with a model named `tiny`: the one at REPLAYPROXY_LIVE_UPSTREAM, or the one that
 `examples/real-vllm` installs and serves.
@@ -24,7 +25,7 @@ from tests.bench.report import Verdict, table
 from tests.live.server import EXAMPLE, RealVllm, install
 from tests.processes import recording
 
-CHATS, STREAMS = 600, 16
+STREAMS = 16
 BOUND = 2.5
 """Per cent of the raw SSE bytes."""
 
@@ -36,7 +37,7 @@ PARTS = {
     "times": "SELECT sum(length(times)) FROM payload",
     "their pages: row heads, unused": (
         "SELECT (SELECT sum(pgsize) FROM dbstat WHERE name IN ('payload', 'answer'))"
-        " - (SELECT sum(length(request) + length(answer) + length(times)) FROM payload JOIN answer USING (id))"
+        " - (SELECT sum(length(request) + length(answer) + length(times)) FROM payload JOIN answer USING (exchange))"
     ),
     "dictionaries": "SELECT sum(length(content)) FROM dictionary WHERE kind <> 'vocabulary'",
     "vocabulary": "SELECT sum(length(content)) FROM dictionary WHERE kind = 'vocabulary'",
@@ -46,15 +47,18 @@ PARTS = {
 
 
 def measure(folder: Path) -> list[Verdict]:
-    """Print the table."""
-    cassette = folder / "size.cassette"
-    cassette.unlink(missing_ok=True)
+    """Print a table for each mix of chats."""
     with ExitStack() as running:
         vllm = _vllm(folder)
         running.callback(vllm.stop)
-        # On any core: this measures bytes, and vLLM wants both.
-        proxy = running.enter_context(recording(cassette, vllm.url))
-        bodies = [body.decode() for body in questions.bodies(CHATS)]
+        return [_measure(folder / f"{mix.name}.cassette", vllm.url, mix) for mix in questions.MIXES]
+
+
+def _measure(cassette: Path, upstream: str, mix: questions.Mix) -> Verdict:
+    cassette.unlink(missing_ok=True)
+    # On any core: this measures bytes, and vLLM wants both.
+    with recording(cassette, upstream) as proxy:
+        bodies = [body.decode() for body in questions.bodies(mix)]
         plan = Plan(port_of(proxy.url), PATH, bodies, STREAMS, keep_bodies=True)
         started = time.monotonic()
         answers = crowd(plan).answers
@@ -72,11 +76,15 @@ def measure(folder: Path) -> list[Verdict]:
     parts = _parts(cassette)
     rows += [(f"    {name}", size) for name, size in parts]
     rows.append(("    the rest (schema, other tables)", whole - sum(size for _, size in parts)))
-    title = f"Size: {len(answers)} streamed chats of a real vLLM, {chunks} chunks, {STREAMS} at a time, in {took:.0f} s"
+    title = (
+        f"Size, {mix.name}: {len(answers)} streamed chats of a real vLLM, questions of {mix.words[0]} to"
+        f" {mix.words[1]} words, answers of {mix.tokens[0]} to {mix.tokens[1]} tokens; {chunks} chunks,"
+        f" {STREAMS} at a time, {took:.0f} s"
+    )
     print(
         table(title, ("what", "bytes", "% of raw"), [(name, f"{size:,}", f"{size / raw:.2%}") for name, size in rows])
     )
-    return [Verdict("whole cassette / raw SSE bytes", whole / raw * 100, BOUND, unit="%")]
+    return Verdict(f"whole cassette / raw SSE bytes, {mix.name} chats", whole / raw * 100, BOUND, unit="%")
 
 
 def _body(answer: Answer) -> bytes:

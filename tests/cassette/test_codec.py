@@ -113,7 +113,7 @@ TOKENS = st.sampled_from([b"", b"\n", b"\0", b"a", b"ab", b"data: ", b"\n\n", b"
 def test_any_chunks_come_back(packer: Codec, chunks: list[bytes]) -> None:
     """Any bytes at any cuts: line feeds, NULs, empty chunks, none at all."""
     size = sum(map(len, chunks))
-    assert packer.unpack_answer(packer.pack_answer(FIELDS, chunks), size) == (FIELDS, chunks)
+    assert packer.unpack_answer(packer.pack_answer(FIELDS, chunks), size) == (FIELDS, chunks, ())
 
 
 @EVERY_CODEC
@@ -122,7 +122,7 @@ def test_streams_come_back_at_any_cut(packer: Codec, words: list[str], places: l
     """An event a chunk, as a server sends it, or cut by a network that knows no events."""
     chunks = chat(words) if as_sent else cut(b"".join(chat(words)), places)
     size = sum(map(len, chunks))
-    assert packer.unpack_answer(packer.pack_answer((), chunks), size) == ((), chunks)
+    assert packer.unpack_answer(packer.pack_answer((), chunks), size) == ((), chunks, ())
 
 
 @EVERY_CODEC
@@ -144,9 +144,9 @@ def test_a_whole_response_comes_back() -> None:
     response = Response(
         207, FIELDS, b"".join(chunks), tuple(map(len, chunks)), Timeline(0, times, times[-1]), Ending.TIMEOUT
     )
-    fields, back = TAUGHT.unpack_answer(TAUGHT.pack_answer(FIELDS, chunks), len(response.body))
+    answer = TAUGHT.unpack_answer(TAUGHT.pack_answer(FIELDS, chunks), len(response.body))
     ticks = unpack_times(pack_times(ticks_of(response.timeline)))
-    assert codec.response_of(207, fields, back, ticks, Ending.TIMEOUT) == response
+    assert codec.response_of(207, answer, ticks, Ending.TIMEOUT) == response
 
 
 # Small
@@ -185,7 +185,7 @@ def test_a_reader_fetches_what_a_frame_needs() -> None:
     reader, chunks = Codec(fetch), chat(story(20, 3))
     frame = TAUGHT.pack_answer(FIELDS, chunks)
     for _ in range(2):
-        assert reader.unpack_answer(frame, MAX_BODY) == (FIELDS, chunks)
+        assert reader.unpack_answer(frame, MAX_BODY) == (FIELDS, chunks, ())
     assert asked == [2, 1]
 
 
@@ -199,7 +199,7 @@ def test_what_was_fetched_for_reading_is_not_written_with() -> None:
     writer.learn(12, "answer", trained)
     before = writer.pack_answer(FIELDS, chunks)
     assert zstandard.get_frame_parameters(MAGIC + before[1 + before[0] :]).dict_id == 12
-    assert writer.unpack_answer(TAUGHT.pack_answer(FIELDS, chunks), MAX_BODY) == (FIELDS, chunks)
+    assert writer.unpack_answer(TAUGHT.pack_answer(FIELDS, chunks), MAX_BODY) == (FIELDS, chunks, ())
     assert writer.pack_answer(FIELDS, chunks) == before
 
 
@@ -209,7 +209,7 @@ def test_frames_from_before_a_dictionary_can_still_be_read() -> None:
     frame = learner.pack_answer(FIELDS, chunks)
     for number, (kind, content) in SHELF.items():
         learner.learn(number, kind, content)
-    assert learner.unpack_answer(frame, MAX_BODY) == (FIELDS, chunks)
+    assert learner.unpack_answer(frame, MAX_BODY) == (FIELDS, chunks, ())
 
 
 def test_too_few_samples_make_no_dictionary() -> None:
@@ -309,8 +309,8 @@ def rows(packer: Codec) -> tuple[bytes, bytes, bytes]:
 def emitted(packer: Codec, asked: bytes, said: bytes, times: bytes) -> tuple[Request, Response]:
     """What a reader makes of the rows, checked against the digest as the cassette checks it."""
     request = packer.unpack_request(asked, "POST", "/v1/x")
-    fields, chunks = packer.unpack_answer(said, len(RESPONSE.body))
-    response = codec.response_of(200, fields, chunks, unpack_times(times), Ending.COMPLETE)
+    answer = packer.unpack_answer(said, len(RESPONSE.body))
+    response = codec.response_of(200, answer, unpack_times(times), Ending.COMPLETE)
     if codec.digest(KEY, request, response) != codec.digest(KEY, ASKED, RESPONSE):
         raise Damaged("the digest differs")
     return request, response
@@ -558,9 +558,9 @@ def test_long_headers_can_be_read_again() -> None:
 def test_parts_that_do_not_fit_are_damage() -> None:
     """One time for the head, one a chunk, one for the end."""
     with pytest.raises(Damaged):
-        codec.response_of(200, (), [b"a"], [1, 2], Ending.COMPLETE)
+        codec.response_of(200, codec.Answer((), [b"a"]), [1, 2], Ending.COMPLETE)
     with pytest.raises(Damaged):
-        codec.response_of(200, (), [], [], Ending.COMPLETE)
+        codec.response_of(200, codec.Answer((), []), [], Ending.COMPLETE)
 
 
 OTHERS: dict[str, Response] = {

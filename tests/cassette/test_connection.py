@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,9 @@ def test_a_new_cassette_is_its_owners(tmp_path: Path) -> None:
 def test_tables_are_made_at_once_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A recorder that dies while it makes a cassette leaves an empty file, which the next one takes."""
     path = tmp_path / "a.cassette"
-    monkeypatch.setattr(schema, "SCHEMA", schema.SCHEMA + "CREATE TABLE nonsense (")
+    newest = schema.FORMATS[schema.FORMAT]
+    wrong = replace(newest, schema=newest.schema + "CREATE TABLE nonsense (")
+    monkeypatch.setitem(schema.FORMATS, schema.FORMAT, wrong)
     with pytest.raises(CassetteError):
         connection.write(path, full=False)
     monkeypatch.undo()

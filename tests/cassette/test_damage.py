@@ -50,7 +50,7 @@ def truth() -> Iterator[Truth]:
         numbered = {number: bare(as_stored(item)) for number, item in enumerate(exchanges, 1)}
         with Cassette(file) as cassette:
             assert cassette.one("SELECT count(*) FROM dictionary")[0] > 0
-            rows = cassette.all("SELECT id, key, occurrence FROM v_exchange WHERE occurrence IS NOT NULL")
+            rows = cassette.all("SELECT number, key, occurrence FROM v_exchange WHERE occurrence IS NOT NULL")
         answers = {Place(key, occurrence): numbered[number].response for number, key, occurrence in rows}
         yield Truth(file.read_bytes(), numbered, answers, file)
 
@@ -73,7 +73,7 @@ def told(cassette: Cassette, places: Iterable[Place]) -> Told:
     """Ask for everything, in every way."""
     all_of_it = Told({}, {})
     try:
-        listed = [row["id"] for row in cassette.rows("state = 'done'")]
+        listed = [row["number"] for row in cassette.rows("state = 'done'")]
         list(cassette.timelines())
     except CassetteError:
         all_of_it.refused, listed = True, list(range(1, 30))
@@ -225,7 +225,9 @@ def test_a_damaged_log_changes_no_answer(tmp_path: Path) -> None:
         try:
             Keeper(left, MATCHER).seal()
             with Cassette(left) as cassette:
-                found = [bare(cassette.exchange(row["id"])) for row in cassette.rows("state = 'done'", order="id")]
+                found = [
+                    bare(cassette.exchange(row["number"])) for row in cassette.rows("state = 'done'", order="number")
+                ]
         except CassetteError:
             continue
         assert found == expected[: len(found)], name

@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 def sizes(opened: sqlite3.Connection) -> int:
     """Bytes of what is packed."""
-    sql = "SELECT sum(length(request) + length(answer)) FROM payload JOIN answer USING (id)"
+    sql = "SELECT sum(length(request) + length(answer)) FROM payload JOIN answer USING (exchange)"
     return int(opened.execute(sql).fetchone()[0])
 
 

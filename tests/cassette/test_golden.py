@@ -57,8 +57,8 @@ EXCHANGES: list[tuple[object, ...]] = [
     ("POST", "/v1/chat/completions", 400, "complete", 0, 1, 31, 234, "d9e17d9f18e8d3b1"),
     ("POST", "/v1/chat/completions", 400, "complete", 0, 1, 104, 216, "305716972fd94953"),
     ("DELETE", "/v1/models", 405, "complete", 0, 1, 0, 31, "781a35f73540c71c"),
-    ("POST", "/v1/chat/completions", 200, "client gone", None, 9, 145, 1998, "8526958c82fead42"),
-    ("POST", "/v1/chat/completions", 200, "proxy stopped", None, 9, 143, 1988, "19796d3411a454f5"),
+    ("POST", "/v1/chat/completions", 200, "client_left", None, 9, 145, 1998, "8526958c82fead42"),
+    ("POST", "/v1/chat/completions", 200, "proxy_stopped", None, 9, 143, 1988, "19796d3411a454f5"),
 ]
 
 TEXTS: dict[int, str] = {
@@ -98,7 +98,7 @@ def test_it_says_what_it_is() -> None:
 
 
 def test_every_recording_can_be_played() -> None:
-    """By the key of its request, as a replay finds it; what had broken cannot."""
+    """By the key of its request, as a replay finds it, also one whose client had left; what had broken cannot."""
     matcher = Matcher(Rules())
     with Cassette(FILE) as cassette:
         for number, row in enumerate(EXCHANGES, 1):
@@ -106,7 +106,8 @@ def test_every_recording_can_be_played() -> None:
             key, occurrence = matcher.key(exchange.request), row[4]
             if occurrence is None:
                 assert exchange.response.ending is not Ending.COMPLETE
-                assert cassette.count_broken(key) == 1
+                left = exchange.response.ending is Ending.CLIENT_LEFT
+                assert (cassette.count(key), cassette.count_broken(key)) == (left, not left)
                 continue
             assert isinstance(occurrence, int)
             assert asyncio.run(cassette.read(Place(key, occurrence))) == exchange.response

@@ -169,22 +169,26 @@ KEYS = [
 
 
 @settings(max_examples=40)
-@given(st.lists(st.tuples(st.sampled_from(range(3)), st.sampled_from(Ending)), max_size=12))
-def test_occurrences_are_dense(kept: list[tuple[int, Ending]]) -> None:
-    """Complete answers to equal requests are numbered from 0 as they end; a broken one has no number and takes none."""
+@given(st.lists(st.tuples(st.sampled_from(range(3)), st.sampled_from(Ending), st.integers(0, 9)), max_size=12))
+def test_occurrences_are_dense_and_in_the_order_of_asking(kept: list[tuple[int, Ending, int]]) -> None:
+    """However they end: playable answers to equal requests are numbered from 0 by when they were asked, and those that
+    were asked at one time by their rows; a broken one has no number and takes none."""
     with folder() as here:
         path = here / "a.cassette"
-        record(path, [exchange(KEYS[key], said([b"x"], ending=ending), n) for n, (key, ending) in enumerate(kept)])
+        items = [exchange(KEYS[key], said([b"x"], ending=ending), asked_at) for key, ending, asked_at in kept]
+        record(path, items)
         seen = Counter[str]()
-        expected: list[tuple[str, int | None]] = []
-        for key, ending in kept:
-            name = MATCHER.key(KEYS[key])
-            whole = ending is Ending.COMPLETE
-            expected.append((name, seen[name] if whole else None))
+        expected: list[tuple[str, int | None]] = [("", None)] * len(kept)
+        for number in sorted(range(len(kept)), key=lambda number: (kept[number][2], number)):
+            name = MATCHER.key(KEYS[kept[number][0]])
+            whole = kept[number][1] in (Ending.COMPLETE, Ending.CLIENT_LEFT)
+            expected[number] = name, seen[name] if whole else None
             seen[name] += whole
         with Cassette(path) as cassette:
-            assert cassette.all("SELECT key, occurrence FROM v_exchange ORDER BY id") == expected
+            assert cassette.all("SELECT key, occurrence FROM v_exchange ORDER BY number") == expected
             assert {name: cassette.count(name) for name in seen} == seen
+            assert cassette.one("SELECT count(*) FROM exchange WHERE sketch IS NOT NULL")[0] == len(+seen)
+        assert verify(path) == (len(kept), [])
 
 
 def test_equal_requests_share_a_key_also_where_the_archive_derives_it(tmp_path: Path) -> None:
@@ -409,14 +413,19 @@ def test_after_a_crash_everything_committed_is_there(tmp_path: Path) -> None:
 
 
 def test_a_reader_opens_what_a_crash_left(tmp_path: Path) -> None:
-    """Without repairing it: what ended is played, what flew is not."""
+    """Without repairing it: what ended is played; what flew is there as far as it came, marked as cut by the crash."""
     path = tmp_path / "a.cassette"
     keeper = Keeper(path, MATCHER)
     keep(keeper, pieces(chats(1)[0], 1))
     keep(keeper, pieces(samples()[0], 2, [4])[:1])
     left = crash(keeper, path)
-    assert read(left) == [as_stored(chats(1)[0])]
-    assert verify(left) == (1, [])
+    before = {file.name: file.read_bytes() for file in tmp_path.glob("left*") if not file.name.endswith("-shm")}
+    whole, cut = read(left)
+    assert whole == as_stored(chats(1)[0])
+    assert cut.response.ending is Ending.PROXY_CRASHED
+    assert list(cut.response.chunks()) == list(as_stored(samples()[0]).response.chunks())[:4]
+    assert verify(left) == (2, [])
+    assert before == {name: (tmp_path / name).read_bytes() for name in before}
 
 
 def test_a_log_cut_anywhere_gives_whole_exchanges(tmp_path: Path) -> None:
@@ -501,13 +510,13 @@ def test_training_packs_again_and_everything_is_still_there(tmp_path: Path) -> N
                 keeper.train_when_due()
                 assert reader.all("SELECT kind FROM dictionary") == []
             if tape == TRAINED_AFTER - 1:
-                before = reader.one("SELECT sum(length(request) + length(answer)) FROM payload JOIN answer USING (id)")[
-                    0
-                ]
+                before = reader.one(
+                    "SELECT sum(length(request) + length(answer)) FROM payload JOIN answer USING (exchange)"
+                )[0]
                 keeper.train_when_due()
-                after = reader.one("SELECT sum(length(request) + length(answer)) FROM payload JOIN answer USING (id)")[
-                    0
-                ]
+                after = reader.one(
+                    "SELECT sum(length(request) + length(answer)) FROM payload JOIN answer USING (exchange)"
+                )[0]
                 assert after < 0.5 * before
                 assert reader.all("SELECT id, kind FROM dictionary ORDER BY id") == [
                     (1, "vocabulary"),

@@ -39,7 +39,7 @@ def played(shelf: Shelf, request: Request) -> list[bytes]:
 
 
 def test_it_plays_what_all_of_them_would_play(tmp_path: Path) -> None:
-    """Equal requests in the order of the parts, and within a part in their own."""
+    """Equal requests in the order in which they were asked, whatever part they are on and whichever is named first."""
     one = tape(tmp_path / "one", (SEA, b"1"), (SUN, b"2"), (SEA, b"3"))
     two = tape(tmp_path / "two", (SEA, b"4"), (asked("moon"), b"5"), at=10)
     merged = merge(tmp_path / "all", [two, one])
@@ -47,7 +47,8 @@ def test_it_plays_what_all_of_them_would_play(tmp_path: Path) -> None:
     assert verify(tmp_path / "all") == (5, [])
     with Cassette(two) as first, Cassette(one) as second, Cassette(tmp_path / "all") as whole:
         for request in (SEA, SUN, asked("moon")):
-            assert played(whole, request) == played(Library([first, second]), request)
+            assert sorted(played(whole, request)) == sorted(played(Library([first, second]), request))
+        assert played(whole, SEA) == [b"1", b"3", b"4"]
         assert [part["cassette"] for part in whole.meta["merged"]] == ["two", "one"]
 
 
@@ -61,7 +62,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
         found = []
         for path in paths:
             with Cassette(path) as cassette:
-                found += [cassette.exchange(row["id"]) for row in cassette.rows("state = 'done'")]
+                found += [cassette.exchange(row["number"]) for row in cassette.rows("state = 'done'")]
         return sorted(found, key=lambda item: (item.recorded_at, item.request.body, item.response.body))
 
     assert everything(tmp_path / "all") == everything(one, two)
@@ -112,7 +113,7 @@ def test_what_one_part_masks_is_masked_on_all(tmp_path: Path) -> None:
     assert verify(tmp_path / "all") == (2, [])
     with Cassette(tmp_path / "all") as whole:
         for row in whole.rows():
-            kept = whole.exchange(row["id"])
+            kept = whole.exchange(row["number"])
             assert b"Wolpertinger" not in kept.request.body + kept.response.body
 
 

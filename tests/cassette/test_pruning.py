@@ -31,8 +31,8 @@ def recorded(path: Path) -> Path:
 def exchanges(path: Path) -> list[tuple[str, int | None, Exchange]]:
     """Short id, occurrence, and all there is."""
     with Cassette(path) as opened:
-        rows = list(opened.rows(order="id"))
-        return [(row["short_id"], row["occurrence"], opened.exchange(row["id"])) for row in rows]
+        rows = list(opened.rows(order="number"))
+        return [(row["id"], row["occurrence"], opened.exchange(row["number"])) for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_is_left_is_as_it_was_and_numbered_from_0(tmp_path: Path, gone: lis
     done = prune(path, gone)
     left = [one for number, one in enumerate(before, 1) if number not in gone]
     after = exchanges(path)
-    assert [(short_id, exchange) for short_id, _, exchange in after] == [(name, whole) for name, _, whole in left]
+    assert [(shown, exchange) for shown, _, exchange in after] == [(name, whole) for name, _, whole in left]
     assert [occurrence for _, occurrence, _ in after] == places
     assert (done.deleted, done.kept) == (6 - len(left), len(left))
     assert verify(path) == (len(left), [])

@@ -35,7 +35,7 @@ def test_times_are_kept_to_a_tick(head: int, gaps: list[int], rest: int) -> None
     heard = list(accumulate(gaps, initial=head))
     timeline = Timeline(head, tuple(heard[1:]), heard[-1] + rest)
     ticks = ticks_of(timeline)
-    back = codec.response_of(200, (), [b""] * len(gaps), unpack_times(pack_times(ticks)), Ending.COMPLETE)
+    back = codec.response_of(200, codec.Answer((), [b""] * len(gaps)), unpack_times(pack_times(ticks)), Ending.COMPLETE)
     for now, then in zip(flat(back.timeline), flat(timeline), strict=True):
         assert 0 <= then - now < TICK
     assert ticks_of(back.timeline) == ticks
@@ -69,7 +69,7 @@ def test_any_times_are_read_or_damage(tail: bytes, count: int, first: int, k: in
         assert ticks == sorted(ticks)
         assert len(ticks) == count
         if len(ticks) > 1:
-            said = codec.response_of(200, (), [b""] * (count - 2), ticks, Ending.COMPLETE)
+            said = codec.response_of(200, codec.Answer((), [b""] * (count - 2)), ticks, Ending.COMPLETE)
             codec.digest("rp1:00", Request("GET", "/"), said)
 
 

@@ -64,9 +64,9 @@ def test_a_column_that_does_not_say_what_the_payload_says(
     """Each that is repeated for those who do not unpack is derived again; the recording is named."""
     path = record(tmp_path / "a", samples())
     with Cassette(path) as cassette:
-        (short_id,) = cassette.one("SELECT short_id FROM v_exchange WHERE id = 1")
+        (name,) = cassette.one("SELECT id FROM v_exchange WHERE number = 1")
     changed(path, f"UPDATE exchange SET {change} WHERE id = 1")  # noqa: S608  from the table above
-    assert verify(path) == (len(samples()), [Problem(short_id, f"its row says {said_so}, its payload {is_so}")])
+    assert verify(path) == (len(samples()), [Problem(name, f"its row says {said_so}, its payload {is_so}")])
 
 
 DAMAGES: dict[str, tuple[str, str]] = {
@@ -80,33 +80,37 @@ DAMAGES: dict[str, tuple[str, str]] = {
     "another key": ("UPDATE exchange SET key = zeroblob(16) WHERE id = 7", "its digest differs"),
     "an answer too long": ("UPDATE exchange SET response_size = 3 WHERE id = 1", "is longer than its row says"),
     "another's answer": (
-        "UPDATE answer SET answer = (SELECT answer FROM answer WHERE id = 16) WHERE id = 32",
+        "UPDATE answer SET answer = (SELECT answer FROM answer WHERE exchange = 1) WHERE exchange = 2",
         "its digest differs",
     ),
-    "another's times": ("UPDATE payload SET times = (SELECT times FROM payload WHERE id = 32) WHERE id = 16", "digest"),
-    "no times": ("UPDATE payload SET times = x'00' WHERE id = 16", "another number of chunks than of times"),
+    "another's times": (
+        "UPDATE payload SET times = (SELECT times FROM payload WHERE exchange = 2) WHERE exchange = 1",
+        "digest",
+    ),
+    "no times": ("UPDATE payload SET times = x'00' WHERE exchange = 1", "another number of chunks than of times"),
     "another's request": (
-        "UPDATE payload SET request = (SELECT request FROM payload WHERE id = 48) WHERE id = 16",
+        "UPDATE payload SET request = (SELECT request FROM payload WHERE exchange = 3) WHERE exchange = 1",
         "its digest differs",
     ),
-    "noise for an answer": ("UPDATE answer SET answer = x'0123456789' WHERE id = 16", "cannot be read"),
-    "no payload": ("DELETE FROM payload WHERE id = 16", "a row of answer refers to a row of payload"),
+    "noise for an answer": ("UPDATE answer SET answer = x'0123456789' WHERE exchange = 1", "cannot be read"),
+    "no payload": ("DELETE FROM payload WHERE exchange = 1", "a row of answer refers to a row of payload"),
     "no payload and no answer": (
-        "DELETE FROM payload WHERE id = 16; DELETE FROM answer WHERE id = 16",
+        "DELETE FROM payload WHERE exchange = 1; DELETE FROM answer WHERE exchange = 1",
         "has no such recording",
     ),
-    "no answer": ("DELETE FROM answer WHERE id = 16", "has no such recording"),
+    "no answer": ("DELETE FROM answer WHERE exchange = 1", "a stored NoneType stands where there are none"),
     "an answer of nobody": ("INSERT INTO answer VALUES (99999, x'')", "a row of answer refers to a row of payload"),
     "a payload of nobody": (
         "INSERT INTO payload VALUES (99999, x'', x'')",
-        "payload 99999 belongs to no exchange",
+        "a row of payload refers to a row of exchange",
     ),
-    "a payload of no leg": ("INSERT INTO payload VALUES (17, x'', x'')", "has 0 legs, but payloads of 1"),
-    "a leg without payload": (
-        "DELETE FROM payload WHERE id = 81; DELETE FROM answer WHERE id = 81",
-        "has 2 legs, but payloads of 1",
+    "a leg without answer": ("UPDATE leg SET answer = x'' WHERE leg = 1", "a stored number does not end"),
+    "a leg with another's answer": (
+        "UPDATE leg SET answer = (SELECT answer FROM leg WHERE leg = 2), times = (SELECT times FROM leg WHERE leg = 2)"
+        " WHERE leg = 1",
+        "the prefill leg of recording 5",
     ),
-    "a leg without answer": ("DELETE FROM answer WHERE id = 81", "a stored NoneType stands where there are none"),
+    "a leg of nobody": ("UPDATE leg SET exchange = 777", "a row of leg refers to a row of exchange"),
     "a leg with another role": ("UPDATE leg SET role = 'decode'", "the decode leg of recording 5"),
     "a leg of another server": ("UPDATE leg SET upstream = 'x' WHERE leg = 2", "the decode leg of recording 5"),
     "a leg at another time": ("UPDATE leg SET started_us = 7 WHERE leg = 1", "the prefill leg of recording 5"),
@@ -121,9 +125,14 @@ DAMAGES: dict[str, tuple[str, str]] = {
         "has 3 recordings, but they are numbered from 0 to 7",
     ),
     "recordings not from 0": ("UPDATE exchange SET occurrence = -1 WHERE id = 1", "are numbered from -1 to 2"),
+    "recordings not in the order of asking": (
+        "UPDATE exchange SET recorded_at = 0 WHERE id = 5",
+        "exchange 5 was asked before the one that is played before it",
+    ),
     "a recording without a place": ("UPDATE exchange SET occurrence = NULL WHERE id = 5", "but has no place among"),
     "a broken one with a place": ("UPDATE exchange SET occurrence = 3 WHERE id = 4", "exchange 4 contradicts itself"),
-    "an open one with a digest": ("UPDATE exchange SET state = 0 WHERE id = 4", "exchange 4 contradicts itself"),
+    "a cut request with a place": ("UPDATE exchange SET request_cut = 1 WHERE id = 1", "exchange 1 contradicts itself"),
+    "an open one with an ending": ("UPDATE exchange SET state = 0 WHERE id = 4", "exchange 4 contradicts itself"),
     "a key too short": ("UPDATE exchange SET key = x'00' WHERE id = 4", "its digest differs"),
     "a dangling endpoint": ("DELETE FROM endpoint", "refers to a row of endpoint that is not there"),
     "segments of an answer that ended": (
@@ -176,10 +185,11 @@ def test_a_broken_file_is_not_compared(tmp_path: Path) -> None:
     """What SQLite itself finds wrong is all that is said: nothing else of such a file can be trusted."""
     path = record(tmp_path / "a", samples())
     with sqlite3.connect(path) as connection:
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
         page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'exchange_place'").fetchone()[0]
     content = bytearray(path.read_bytes())
-    content[(page - 1) * 4096 + 8 :][:1] = b"\xff"
-    path.write_bytes(content[: (page - 1) * 4096 + 8] + b"\xff\xff" + content[(page - 1) * 4096 + 10 :])
+    content[(page - 1) * size + 8 :][:1] = b"\xff"
+    path.write_bytes(content[: (page - 1) * size + 8] + b"\xff\xff" + content[(page - 1) * size + 10 :])
     count, problems = verify(path)
     assert count == 0
     assert problems

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from replayproxy.cassette.connection import Lock
 from replayproxy.model import Ending, Request
 from tests.cli.tapes import Read, Watch, answer, asked, chat, in_flight, pair, reader, watcher, writing
 
@@ -23,7 +25,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
 
 
 @pytest.fixture
-def mixed(tmp_path: Path) -> Path:
+def mixed(tmp_path: Path) -> Iterator[Path]:
     """One exchange of every sort, a second apart, as a recorder at work leaves them."""
     path = tmp_path / "mixed.cassette"
     with writing(path, sealed=False) as keep:
@@ -37,7 +39,9 @@ def mixed(tmp_path: Path) -> Path:
             pair(chat("pair", words=["word "] * 20, usage=(1842, 21), started=6000)),
             in_flight(chat("still", started=7000)),
         )
-    return path
+    lock = Lock(path)
+    yield path
+    lock.release()
 
 
 @pytest.fixture

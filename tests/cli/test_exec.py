@@ -422,7 +422,7 @@ def test_what_is_recorded_is_redacted_as_asked(tmp_path: Path) -> None:
 
 def _ids(cassette: Path) -> list[str]:
     with Cassette(cassette) as opened:
-        return [row["short_id"] for row in opened.rows(order="id")]
+        return [row["id"] for row in opened.rows(order="number")]
 
 
 # Nothing goes out

@@ -24,10 +24,10 @@ def cassette(tmp_path: Path) -> Path:
 def rows(cassette: Path) -> list[dict[str, Any]]:
     """In the order of recording."""
     with Cassette(cassette) as opened:
-        return list(opened.rows(order="id"))
+        return list(opened.rows(order="number"))
 
 
-NAMES = {"id": "short_id", "key": "key", "occurrence": "occurrence"}
+NAMES = {"id": "id", "key": "key", "occurrence": "occurrence"}
 
 
 def report(cassette: Path, *unused: int, **other: Any) -> Path:
@@ -64,9 +64,9 @@ def test_unused_and_where_choose(read: Read, cassette: Path) -> None:
     flags = ("--unused", run, "--where", "id > :id", "-p", "id", "2")
     assert "would delete 1 of 4 recordings" in read("prune", cassette, *flags, "--dry-run").err
     assert read("prune", cassette, *flags, "--yes").code == 0
-    assert [row["id"] for row in rows(cassette)] == [1, 2, 4]
+    assert [row["number"] for row in rows(cassette)] == [1, 2, 4]
     assert read("prune", cassette, "--where", "occurrence = 1", "--yes").code == 0
-    assert [row["id"] for row in rows(cassette)] == [1, 2]
+    assert [row["number"] for row in rows(cassette)] == [1, 2]
     assert "nothing to delete" in read("prune", cassette, "--where", "status = 500", "--yes").err
 
 
@@ -75,7 +75,7 @@ def test_a_dry_run_and_an_other_file_change_nothing(read: Read, cassette: Path, 
     before = cassette.read_bytes()
     ran = read("prune", cassette, "--unused", report(cassette, 1), "--dry-run")
     assert (ran.code, ran.out) == (0, "")
-    assert f"  {rows(cassette)[1]['short_id']}  POST /v1/chat/completions" in ran.err
+    assert f"  {rows(cassette)[1]['id']}  POST /v1/chat/completions" in ran.err
     assert read("prune", cassette, "--unused", report(cassette, 1), "-o", tmp_path / "less.cassette").code == 0
     assert cassette.read_bytes() == before
     assert len(rows(tmp_path / "less.cassette")) == 3
@@ -116,9 +116,9 @@ def test_a_report_that_is_none_is_refused(read: Read, cassette: Path, tmp_path: 
 def test_of_equal_recordings_the_unused_one_goes(read: Read, cassette: Path) -> None:
     """One answer recorded twice has one id; the place tells which."""
     first, *_, second = rows(cassette)
-    assert first["short_id"] == second["short_id"]
+    assert first["id"] == second["id"]
     assert read("prune", cassette, "--unused", report(cassette, 3), "--yes").code == 0
-    assert [row["id"] for row in rows(cassette)] == [1, 2, 3]
+    assert [row["number"] for row in rows(cassette)] == [1, 2, 3]
 
 
 def test_a_name_that_nobody_has_deletes_nothing(read: Read, cassette: Path) -> None:

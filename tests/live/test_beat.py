@@ -136,7 +136,7 @@ def measured(upstream: str, cassette: Path) -> Beat:
 def timelines(cassette: Path) -> dict[str, Timeline]:
     """The times on a cassette, by key."""
     with Cassette(cassette) as opened:
-        return {row["key"]: opened.response(row["id"]).timeline for row in opened.rows()}
+        return {row["key"]: opened.response(row["number"]).timeline for row in opened.rows()}
 
 
 @pytest.fixture(scope="module")

@@ -172,7 +172,8 @@ def by_key(cassette: Path) -> dict[str, tuple[dict[str, Any], Response | None]]:
     with Cassette(cassette) as opened:
         assert opened.one("PRAGMA integrity_check")[0] == "ok"
         return {
-            row["key"]: (row, opened.response(row["id"]) if row["state"] == "done" else None) for row in opened.rows()
+            row["key"]: (row, opened.response(row["number"]) if row["state"] == "done" else None)
+            for row in opened.rows()
         }
 
 

@@ -54,7 +54,7 @@ def on(cassette: Path) -> Said:
     said: Said = defaultdict(Counter)
     with Cassette(cassette) as opened:
         for row in opened.rows():
-            response = opened.response(row["id"])
+            response = opened.response(row["number"])
             cuts = response.cuts if row["stream"] else (len(response.body),)
             said[row["key"]][response.body, cuts] += 1
     return said

@@ -124,7 +124,7 @@ def test_a_pair_says_what_one_server_says_and_hands_every_cache_over(
     assert handed_over == len(QUESTIONS)
     with Cassette(cassette) as opened:
         for row in opened.rows():
-            exchange = opened.exchange(row["id"])
+            exchange = opened.exchange(row["number"])
             assert [leg.role for leg in exchange.legs] == ["prefill", "decode"]
             first, second = exchange.legs
             assert orjson.loads(first.request.body)["max_tokens"] == 1
@@ -175,7 +175,7 @@ def test_a_client_that_leaves_in_mid_decode_frees_both(pair: Pair, tmp_path: Pat
     assert idle_after < 1
     with Cassette(cassette) as opened:
         (row,) = opened.rows()
-        assert opened.exchange(row["id"]).response.ending is Ending.CLIENT_LEFT
+        assert opened.exchange(row["number"]).response.ending is Ending.CLIENT_LEFT
     figures.append(f"pair: both servers idle {idle_after * 1000:.0f} ms after the client left")
 
 

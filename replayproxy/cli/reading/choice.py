@@ -65,9 +65,9 @@ class Choice:
         parts = [f"({self.where}\n)"] if self.where is not None else []
         # Text in the view, a number in the table; the number is exact.
         if self.since is not None:
-            parts.append("id IN (SELECT id FROM exchange WHERE recorded_at >= :replayproxy_since)")
+            parts.append("number IN (SELECT id FROM exchange WHERE recorded_at >= :replayproxy_since)")
         if self.until is not None:
-            parts.append("id IN (SELECT id FROM exchange WHERE recorded_at < :replayproxy_until)")
+            parts.append("number IN (SELECT id FROM exchange WHERE recorded_at < :replayproxy_until)")
         return " AND ".join(parts) or "1"
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from replayproxy.cassette.cassette import Cassette, payload_id
+from replayproxy.cassette.cassette import Cassette
 from replayproxy.cli.reading import body
 from replayproxy.core import coding
 from replayproxy.core.matching import Rules
@@ -30,10 +30,11 @@ class Closeup:
     @classmethod
     def of(cls, cassette: Cassette, number: int) -> Closeup:
         """Read it. Raises `Damaged` unless it is what was written."""
-        row = next(cassette.rows("id = :id", {"id": number}))
+        row = next(cassette.rows("number = :number", {"number": number}))
         asked, answer, times = cassette.one(
-            "SELECT length(request), length(answer), length(times) FROM payload JOIN answer USING (id) WHERE id = ?",
-            payload_id(number),
+            "SELECT length(request), coalesce(length(answer), 0), length(times) FROM payload"
+            " LEFT JOIN answer USING (exchange) WHERE exchange = ?",
+            number,
         )
         return cls(
             path=str(cassette.path),
@@ -111,7 +112,7 @@ def _response_data(response: Response) -> dict[str, Any]:
         "status": response.status,
         "headers": response.headers,
         **_body_data(response.body),
-        "ending": response.ending.name.lower().replace("_", " "),
+        "ending": response.ending.name.lower(),
         "head_s": response.timeline.head / 1e9,
         "end_s": response.timeline.end / 1e9,
         "chunks": [

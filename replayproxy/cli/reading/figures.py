@@ -11,7 +11,6 @@ from replayproxy.cli.printing.screen import Line, Screen, Span
 from replayproxy.cli.printing.table import Column, layout
 from replayproxy.cli.printing.units import count, duration, moment, plural
 from replayproxy.cli.reading import measures, timeline
-from replayproxy.cli.reading.listing import CUT
 from replayproxy.cli.reading.measures import Group, Load
 
 NAMES = {
@@ -90,7 +89,7 @@ def _summary(groups: Sequence[Group], names: str) -> list[Span | str]:
         if ending != "complete":
             line += [
                 ", ",
-                Span(f"{count(times)} {CUT.get(ending, ending)}", "yellow" if ending == "in flight" else "red"),
+                Span(f"{count(times)} {ending}", "yellow" if ending == "in flight" else "red"),
             ]
     return line
 

@@ -50,7 +50,7 @@ def inventory(cassette: Cassette) -> dict[str, Any]:
         "dropped": dict(
             cassette.all("SELECT CAST(reason AS TEXT), sum(exchanges) FROM dropped GROUP BY reason ORDER BY 2 DESC, 1")
         ),
-        "misses": dict(cassette.all("SELECT CAST(code AS TEXT), count(*) FROM miss GROUP BY code ORDER BY 2 DESC, 1")),
+        "foreign": [{"kind": kind, "name": name} for kind, name in cassette.foreign],
     }
 
 
@@ -68,19 +68,13 @@ def _bytes(cassette: Cassette, file: int) -> dict[str, int]:
     requests, answers = cassette.one(
         "SELECT coalesce(sum(request_size), 0), coalesce(sum(response_size), 0) FROM exchange"
     )
-    parts = dict(
-        zip(
-            ("requests", "answers", "times", "legs"),
-            cassette.one(
-                "SELECT coalesce(sum(length(request)) FILTER (WHERE id % 16 = 0), 0),"
-                " coalesce(sum(length(answer)) FILTER (WHERE id % 16 = 0), 0),"
-                " coalesce(sum(length(times)) FILTER (WHERE id % 16 = 0), 0),"
-                " coalesce(sum(length(request) + length(answer) + length(times)) FILTER (WHERE id % 16 > 0), 0)"
-                " FROM payload LEFT JOIN answer USING (id)"
-            ),
-            strict=True,
-        )
-    )
+    sums = {
+        "requests": "SELECT sum(length(request)) FROM payload",
+        "answers": "SELECT sum(length(answer)) FROM answer",
+        "times": "SELECT sum(length(times)) FROM payload",
+        "legs": "SELECT sum(length(request) + length(answer) + length(times)) FROM leg",
+    }
+    parts = {name: int(cassette.one(sql)[0] or 0) for name, sql in sums.items()}
     parts["in_flight"] = cassette.one("SELECT coalesce(sum(length(heard)), 0) FROM segment")[0]
     parts["dictionaries"] = cassette.one("SELECT coalesce(sum(length(content)), 0) FROM dictionary")[0]
     parts["rows_and_free_space"] = max(0, file - sum(parts.values()))
@@ -146,8 +140,8 @@ def _facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield head, _several(known[head]), ""
     if known["dropped"]:
         yield "dropped", _several(known["dropped"]), "bold red"
-    if known["misses"]:
-        yield "misses", _several(known["misses"]), "yellow"
+    if known["foreign"]:
+        yield "not ours", ", ".join(f"{one['kind']} {one['name']}" for one in known["foreign"]), "yellow"
     if known["dictionaries"]:
         kinds = (f"{one['kind']} #{one['id']} {size(one['bytes'])}" for one in known["dictionaries"])
         yield "trained", ", ".join(kinds), ""

@@ -25,14 +25,6 @@ from replayproxy.core.stats import percentile
 NEWEST = 50
 """Rows on a terminal unless told; a pipe gets all."""
 
-CUT = {
-    "upstream cut": "cut: upstream",
-    "client gone": "cut: client gone",
-    "timeout": "cut: timeout",
-    "proxy stopped": "cut: proxy stopped",
-    "proxy crashed": "cut: proxy crashed",
-}
-
 FEW = 1000
 """Rows for which CHUNK p50 is worth 0.2 ms each; a longer list has no such column."""
 
@@ -76,7 +68,7 @@ def ending(row: Row) -> str:
     """How it ended, in the field's words where it ended well."""
     if row["state"] == "open":
         return "in flight"
-    return str(row["finish"] or "") if row["ending"] == "complete" else CUT.get(row["ending"], "cut")
+    return str(row["finish"] or "") if row["ending"] == "complete" else str(row["ending"])
 
 
 def _finish(row: Row) -> str:
@@ -104,7 +96,7 @@ def columns(*, several: bool, gaps: bool, start: Callable[[Row], str] = whole_st
     """The columns of the list: which cassette only where there are several, CHUNK p50 only where rows are few."""
     return [
         *([Column("CASSETTE", lambda row: row["cassette"], left=True, spare=5, flexible=8)] if several else ()),
-        Column("ID", lambda row: row["short_id"] or "", style=lambda _: "bold", left=True),
+        Column("ID", lambda row: row["id"], style=lambda _: "bold", left=True),
         Column("START (UTC)", start, left=True),
         Column("ENDPOINT", _endpoint, left=True, flexible=12),
         Column("MODEL", lambda row: row["model"] or "", left=True, spare=3, flexible=12, tail=True),
@@ -120,7 +112,7 @@ def columns(*, several: bool, gaps: bool, start: Callable[[Row], str] = whole_st
 
 
 HEADINGS = {
-    "ID": "short_id",
+    "ID": "id",
     "START": "recorded_at",
     "ENDPOINT": "path",
     "CODE": "status",
@@ -157,7 +149,7 @@ class Order:
     @property
     def sql(self) -> str:
         """ORDER BY."""
-        return f"{self.field} {'DESC' if self.descending else 'ASC'} NULLS LAST, id"
+        return f"{self.field} {'DESC' if self.descending else 'ASC'} NULLS LAST, number"
 
     def place(self, row: Row) -> tuple[bool, Any]:
         """For merging rows of several cassettes, each in this order already."""
@@ -192,13 +184,15 @@ def rows(
             heapq.merge(*(_of(cassette, choice, order.sql, limit) for cassette in cassettes), key=order.place), limit
         )
     if limit is None:
-        return heapq.merge(*(_of(cassette, choice, "recorded_at, id", None) for cassette in cassettes), key=_by_time)
-    newest = [row for cassette in cassettes for row in _of(cassette, choice, "id DESC", limit)]
+        return heapq.merge(
+            *(_of(cassette, choice, "recorded_at, number", None) for cassette in cassettes), key=_by_time
+        )
+    newest = [row for cassette in cassettes for row in _of(cassette, choice, "number DESC", limit)]
     return iter(sorted(newest, key=_by_time)[max(0, len(newest) - limit) :])
 
 
 def _by_time(row: Row) -> Any:
-    return row["recorded_at"], row["id"]
+    return row["recorded_at"], row["number"]
 
 
 def _of(cassette: Cassette, choice: Choice, order: str, limit: int | None) -> Iterator[dict[str, Any]]:
@@ -218,7 +212,7 @@ def with_gaps(rows: Iterable[dict[str, Any]], cassettes: Sequence[Cassette]) -> 
     by_path = {str(cassette.path): cassette for cassette in cassettes}
     for row in rows:
         if row["stream"] and row["state"] == "done" and row["chunks"] > 1:
-            for _, timeline in by_path[row["cassette"]].timelines("id = :id", {"id": row["id"]}):
+            for _, timeline in by_path[row["cassette"]].timelines("number = :number", {"number": row["number"]}):
                 yield row | {"chunk_gap_p50_s": percentile(sorted(timeline.gaps()), 50) / 1e9}
         else:
             yield row
@@ -235,16 +229,14 @@ class Seen:
     bundled: bool = False
     first: Row | None = None
     last: Row | None = None
-    """Of those that have an id."""
 
     def watch(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """The same rows."""
         for row in rows:
             self.rows += 1
             self.bundled = self.bundled or is_bundled(row)
-            if row["short_id"]:
-                self.first = self.first or row
-                self.last = row
+            self.first = self.first or row
+            self.last = row
             yield row
 
 
@@ -296,7 +288,7 @@ def footer(seen: Seen, tally: Tally, names: str, *, order: Order | None, day: st
     if nearest is not None:
         step = [
             Span("Next:  ", "dim"),
-            Span(f"replayproxy show {shlex.quote(nearest['cassette'])} {nearest['short_id']}"),
+            Span(f"replayproxy show {shlex.quote(nearest['cassette'])} {nearest['id']}"),
         ]
         if cut:
             step += [Span("    more:  ", "dim"), Span(f"-n {4 * seen.rows}"), Span("    all:  ", "dim"), Span("-n 0")]

@@ -51,12 +51,12 @@ GROUPINGS: Mapping[str, By] = {
 }
 
 # The last leg of a role: a server that was out may have had one before.
-_LEG = "(SELECT ({}) / 1e6 FROM leg WHERE leg.exchange = v_exchange.id AND role = '{}' ORDER BY leg DESC LIMIT 1)"
+_LEG = "(SELECT ({}) / 1e6 FROM leg WHERE leg.exchange = v_exchange.number AND role = '{}' ORDER BY leg DESC LIMIT 1)"
 
 _COLUMNS = (
-    "id, model, method, path, stream, status, state, ending, ttft_s, tpot_s, total_s,"
+    "number, model, method, path, stream, status, state, ending, ttft_s, tpot_s, total_s,"
     " CAST(completion_tokens AS INTEGER) AS output_tokens,"
-    " (SELECT CAST(recorded_at AS INTEGER) FROM exchange WHERE exchange.id = v_exchange.id) AS at,"
+    " (SELECT CAST(recorded_at AS INTEGER) FROM exchange WHERE exchange.id = v_exchange.number) AS at,"
     f" {_LEG.format('total_us', 'prefill')} AS prefill_s,"
     f" {_LEG.format('started_us', 'decode')} - {_LEG.format('started_us + total_us', 'prefill')} AS handover_s,"
     f" ttft_s - {_LEG.format('started_us', 'decode')} AS decode_ttft_s"
@@ -160,7 +160,7 @@ def gather(
             group = groups.setdefault(name, Group(name))
             group.add(row)
             if row["measured"] and row["stream"]:
-                of_stream[row["id"]] = group
+                of_stream[row["number"]] = group
         streams.append((cassette, of_stream))
     total = sum(len(of_stream) for _, of_stream in streams)
     step = 1 if exact else -(-total // ENOUGH) or 1
@@ -176,7 +176,7 @@ def gather(
 def _gaps(cassette: Cassette, numbers: Sequence[int]) -> Iterator[tuple[int, Iterable[int]]]:
     for start in range(0, len(numbers), 500):
         some = ",".join(map(str, numbers[start : start + 500]))  # integers of ours: nothing to bind
-        for number, timeline in cassette.timelines(f"id IN ({some})"):
+        for number, timeline in cassette.timelines(f"number IN ({some})"):
             yield number, timeline.gaps()
 
 

@@ -38,7 +38,7 @@ PARAMETERS = (
 
 def page(it: Closeup, screen: Screen, *, trunc: bool) -> None:
     """The whole page."""
-    screen.entry(it.row["short_id"], *_title(it), style="bold")
+    screen.entry(it.row["id"], *_title(it), style="bold")
     for head, line in (
         ("key", _key(it)),
         ("request", _request(it)),
@@ -268,7 +268,7 @@ def _legs(legs: tuple[Leg, ...], width: int | None) -> list[Line]:
             "head": duration((leg.started + leg.response.timeline.head) / 1e9),
             "end": duration((leg.started + leg.response.timeline.end) / 1e9),
             "bytes": size(len(leg.response.body)),
-            "ending": leg.response.ending.name.lower().replace("_", " "),
+            "ending": leg.response.ending.name.lower(),
         }
         for leg in legs
     ]

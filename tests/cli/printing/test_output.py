@@ -66,7 +66,7 @@ def test_an_empty_result_is_still_in_its_format(read: Read, empty: Path) -> None
     """An empty array, a heading without rows."""
     assert read("ls", empty, "--json").out == "[]\n"
     assert read("ls", empty, "--nl").out == ""
-    assert read("ls", empty, "--csv").out.startswith("id,short_id,")
+    assert read("ls", empty, "--csv").out.startswith("number,id,")
     assert read("stats", empty, "--json").out == "[]\n"
 
 

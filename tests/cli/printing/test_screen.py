@@ -57,7 +57,7 @@ def test_colours_can_be_refused(watch: Watch, mixed: Path, verb: str, variables:
 def test_what_broke_is_red_and_what_is_not_over_yellow(watch: Watch, mixed: Path) -> None:
     """Beside its words, for colour alone says nothing to some."""
     said = watch(160, "ls", mixed)[1]
-    assert "\x1b[1;31mcut: client gone" in said
+    assert "\x1b[1;31mclient_left" in said
     assert "\x1b[33min flight" in said
     assert "\x1b[31m400" in said
 

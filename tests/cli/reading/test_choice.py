@@ -56,7 +56,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 def test_a_condition_is_closed_whatever_was_left_open() -> None:
     """A comment at the end of --where comments nothing else out."""
     choice = Choice("status = 200 -- fine", since=5)
-    assert choice.condition.splitlines()[1].startswith(") AND id IN (SELECT")
+    assert choice.condition.splitlines()[1].startswith(") AND number IN (SELECT")
     assert Choice().condition == "1"
     assert Choice().is_everything
     assert not choice.is_everything
@@ -75,7 +75,7 @@ def chosen(read: Read, path: Path, *flags: str) -> list[str]:
     """The prompt tokens of the rows that were chosen."""
     ran = read("ls", path, "--tsv", "--no-headers", *flags)
     assert (ran.code, ran.err) == (0, "")
-    return [line.split("\t")[19] for line in ran.out.splitlines()]
+    return [line.split("\t")[22] for line in ran.out.splitlines()]
 
 
 CHOICES: list[tuple[tuple[str, ...], list[str]]] = [
@@ -105,14 +105,14 @@ def test_values_are_bound_and_not_pasted(read: Read, three: Path) -> None:
 
 
 MISTAKES = [
-    (("--where", "modle = 1"), "no such column: modle. The columns are id, short_id, key"),
+    (("--where", "modle = 1"), "no such column: modle. The columns are number, id, key"),
     (("--where", "status = "), "this SQL cannot be run"),
     (("--where", "status = :s"), "this SQL cannot be run"),
     (("--where", "1); DELETE FROM exchange; SELECT (1"), "this SQL cannot be run"),
     (("--where", "abs(-9223372036854775808)"), "integer overflow"),
     (("--since", "soon"), "'soon' is no time"),
     (("--sort", "tft"), "there is no column 'tft' (did you mean ttft?)"),
-    (("--sort", "zzzzz"), "choose from id, short_id"),
+    (("--sort", "zzzzz"), "choose from number, id"),
     (("--json", "--csv"), "choose one of"),
     (("-n", "-1"), "-1 is not in the range"),
     (("--where", "model = '\udcff'"), "is not UTF-8"),

@@ -19,7 +19,7 @@ def test_everything_as_data(read: Read, mixed: Path) -> None:
     sizes = known.pop("bytes")
     assert known == {
         "cassette": str(mixed),
-        "format": 1,
+        "format": 2,
         "creator": f"replayproxy {replayproxy.__version__}",
         "sealed": False,
         "match": {"profile": "default", "ignore": list(DEFAULT_IGNORE), "normalise": [], "headers": []},
@@ -28,13 +28,13 @@ def test_everything_as_data(read: Read, mixed: Path) -> None:
         "exchanges": 8,
         "first_recorded_at": "2026-11-18T11:06:40.000Z",
         "last_recorded_at": "2026-11-18T11:06:47.000Z",
-        "endings": {"complete": 5, "client gone": 1, "in flight": 1, "upstream cut": 1},
+        "endings": {"complete": 5, "client_left": 1, "in flight": 1, "upstream_cut": 1},
         "statuses": {"200": 6, "400": 1},
         "models": {"tiny": 5, "qwen": 1},
         "endpoints": {"POST /v1/chat/completions": 7, "GET /v1/models": 1},
         "dictionaries": [],
         "dropped": {},
-        "misses": {},
+        "foreign": [],
     }
     parts = ("requests", "answers", "times", "legs", "in_flight", "dictionaries", "rows_and_free_space")
     assert sum(sizes[part] for part in parts) == sizes["file"]
@@ -61,7 +61,7 @@ def test_a_page_for_people(read: Read, tmp_path: Path) -> None:
     lines = read("info", path).out.splitlines()
     assert lines[:8] == [
         str(path),
-        f"format     cassette format 1, by replayproxy {replayproxy.__version__}, sealed",
+        f"format     cassette format 2, by replayproxy {replayproxy.__version__}, sealed",
         f"match      default   ignores {' '.join(DEFAULT_IGNORE)} $.seed",
         "redaction  none: recorded before secrets were masked",
         "recorded   40 exchanges, 2026-11-18 11:06:40.000Z to 2026-11-18 11:06:40.039Z",
@@ -93,19 +93,18 @@ def test_an_empty_cassette(read: Read, empty: Path) -> None:
     assert "%" not in ran.out
 
 
-def test_misses_are_counted(read: Read, tmp_path: Path) -> None:
-    """By cause."""
+def test_what_is_not_ours_is_named(read: Read, tmp_path: Path) -> None:
+    """Views, indexes and tables of the user's own."""
     path = tmp_path / "a.cassette"
     with writing(path) as keep:
         keep(chat())
     with sqlite3.connect(path) as connection:
-        for code in ("no_match", "no_match", "exhausted"):
-            connection.execute(
-                "INSERT INTO miss (asked_at, code, key, method, path) VALUES (1, ?, x'00', 'POST', '/')", (code,)
-            )
+        connection.execute("CREATE VIEW chats AS SELECT * FROM v_exchange")
+        connection.execute("CREATE TABLE [my notes] (a)")
     connection.close()
-    assert json.loads(read("info", path, "--json").out)["misses"] == {"no_match": 2, "exhausted": 1}
-    assert "misses     no_match 2, exhausted 1" in read("info", path).out
+    named = [{"kind": "table", "name": "my notes"}, {"kind": "view", "name": "chats"}]
+    assert json.loads(read("info", path, "--json").out)["foreign"] == named
+    assert "not ours   table my notes, view chats" in read("info", path).out
 
 
 def test_as_rows(read: Read, mixed: Path) -> None:
@@ -113,7 +112,7 @@ def test_as_rows(read: Read, mixed: Path) -> None:
     rows = dict(line.split(",", 1) for line in read("info", mixed, "--csv").out.splitlines())
     assert (rows["name"], rows["format"], rows["match.ignore.0"], rows["endings.complete"]) == (
         "value",
-        "1",
+        "2",
         "$.user",
         "5",
     )

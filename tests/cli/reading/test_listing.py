@@ -39,9 +39,9 @@ def test_the_whole_list(read: Read, mixed: Path) -> None:
                         "100 ms",
                         "20.0 ms",
                         "140 ms",
-                        "cut: client gone",
+                        "client_left",
                     ],
-                    ["/v1/chat/completions", "tiny", "-", "-", "-", "0", "-", "-", "0 ms", "cut: upstream"],
+                    ["/v1/chat/completions", "tiny", "-", "-", "-", "0", "-", "-", "0 ms", "upstream_cut"],
                     [
                         "/v1/chat/completions",
                         "qwen",
@@ -79,7 +79,7 @@ def test_the_whole_list(read: Read, mixed: Path) -> None:
 
 def test_the_footer_counts_and_says_what_is_next(read: Read, mixed: Path) -> None:
     """On stderr, for it is no data."""
-    newest = json.loads(read("ls", mixed, "--json").out)[-2]["short_id"]
+    newest = json.loads(read("ls", mixed, "--json").out)[-1]["id"]
     assert read("ls", mixed).err.splitlines() == [
         f"8 exchanges in {mixed}.  * several tokens per chunk: CHUNK is not ITL.",
         f"Next:  replayproxy show {mixed} {newest}",

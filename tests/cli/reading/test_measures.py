@@ -7,6 +7,7 @@ import random
 import re
 import statistics
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.connection import Lock
 from replayproxy.cli.reading import measures
 from replayproxy.cli.reading.choice import Choice
 from replayproxy.cli.reading.measures import gather, summarise_counted
@@ -23,7 +25,7 @@ from tests.cli.tapes import Read, Watch, answer, asked, chat, in_flight, writing
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> Path:
+def two(tmp_path: Path) -> Iterator[Path]:
     """Two models; what broke, failed or runs still is beside."""
     path = tmp_path / "two.cassette"
     with writing(path, sealed=False) as keep:
@@ -34,7 +36,9 @@ def two(tmp_path: Path) -> Path:
             answer(asked("d"), b"{}", status=500, took=9000, started=0),
             in_flight(chat("e", started=0)),
         )
-    return path
+    recorder = Lock(path)
+    yield path
+    recorder.release()
 
 
 @given(st.lists(st.integers(0, 50), max_size=200))

@@ -86,13 +86,13 @@ def test_the_whole_page(read: Read, one: Path) -> None:
 def test_a_cut_stream_says_so(read: Read, watch: Watch, one: Path) -> None:
     """In red, and that it does not replay."""
     with writing(one) as keep:
-        keep(chat(ending=Ending.CLIENT_LEFT))
+        keep(chat(ending=Ending.UPSTREAM_CUT))
     page = "\n".join(shown(read, one))
-    assert "200   cut: client gone   2026" in page
+    assert "200   upstream_cut   2026" in page
     assert "does not replay, unless with --allow-incomplete" in page
     assert "3 chunks, usage: no, [DONE]: missing" in page
-    assert "140 ms   cut: client gone" in page
-    assert "\x1b[1;31mcut: client gone" in watch(160, "show", one)[1]
+    assert "140 ms   upstream_cut" in page
+    assert "\x1b[1;31mupstream_cut" in watch(160, "show", one)[1]
 
 
 def test_an_answer_that_never_came(read: Read, one: Path) -> None:
@@ -100,11 +100,11 @@ def test_an_answer_that_never_came(read: Read, one: Path) -> None:
     with writing(one) as keep:
         keep(piece(asked("x"), None, [], 2000 * MS, ending=Ending.TIMEOUT))
     page = shown(read, one)
-    assert page[0] == "ID   POST /v1/chat/completions   tiny   cut: timeout   2026-11-18 11:06:40.000Z"
+    assert page[0] == "ID   POST /v1/chat/completions   tiny   timeout   2026-11-18 11:06:40.000Z"
     assert page[5:9] == [
         "",
         "timing         0 ms   request complete",
-        "             2.00 s   cut: timeout",
+        "             2.00 s   timeout",
         f"timeline   |{'waiting'.center(87, '.')}|",
     ]
     assert page[-1] == "no body"
@@ -161,7 +161,7 @@ def test_long_texts_are_cut_and_say_so(read: Read, watch: Watch, one: Path) -> N
     """Twelve lines; a long line counts as many as a terminal makes of it."""
     with writing(one) as keep:
         keep(chat(words=[f"line {number}\n" for number in range(20)]), chat(words=["word " * 400], started=1000))
-    first = json.loads(read("ls", one, "--json").out)[0]["short_id"]
+    first = json.loads(read("ls", one, "--json").out)[0]["id"]
     page = shown(read, one, first)
     assert page[-2:] == ["  line 11", "  … 8 more lines: --no-trunc"]
     assert shown(read, one, first, "--no-trunc")[-1] == "  line 19"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from replayproxy.cassette.connection import Lock
 from tests.cli.tapes import Read, chat, in_flight, writing
 
 
@@ -30,10 +31,10 @@ def ids(tmp_path: Path) -> Path:
 def test_any_unique_prefix_will_do(read: Read, mixed: Path) -> None:
     """In either case; all sixteen digits too."""
     for row in json.loads(read("ls", mixed, "--json", "--where", "state = 'done'").out):
-        whole = row["short_id"]
+        whole = row["id"]
         for prefix in (whole, whole[:6], whole.upper()):
             ran = read("show", mixed, prefix, "--json")
-            assert (ran.code, json.loads(ran.out)["short_id"]) == (0, whole)
+            assert (ran.code, json.loads(ran.out)["id"]) == (0, whole)
 
 
 def test_without_a_prefix_the_newest_that_is_over(read: Read, mixed: Path) -> None:
@@ -83,8 +84,8 @@ def test_equal_recordings_are_one(read: Read, tmp_path: Path) -> None:
     with writing(path) as keep:
         keep(chat(), chat(started=5))
     first, second = json.loads(read("ls", path, "--json").out)
-    if first["short_id"] == second["short_id"]:
-        assert read("show", path, first["short_id"]).code == 0
+    if first["id"] == second["id"]:
+        assert read("show", path, first["id"]).code == 0
 
 
 def test_nothing_to_show(read: Read, empty: Path, tmp_path: Path) -> None:
@@ -92,6 +93,8 @@ def test_nothing_to_show(read: Read, empty: Path, tmp_path: Path) -> None:
     open_only = tmp_path / "open.cassette"
     with writing(open_only, sealed=False) as keep:
         keep(in_flight(chat()))
+    recorder = Lock(open_only)
     for path in (empty, open_only):
         ran = read("show", path)
         assert (ran.code, ran.err) == (2, f"replayproxy: {path} holds no finished exchange yet\n")
+    recorder.release()

@@ -78,7 +78,7 @@ def test_a_file_that_is_no_good(
 def test_a_damaged_answer_is_not_shown(read: Read, path: Path) -> None:
     """Exit code 6; the others can be."""
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE answer SET answer = x'00' WHERE id = 16 * 30")
+        connection.execute("UPDATE answer SET answer = x'00' WHERE exchange = 30")
     connection.close()
     ran = read("show", path)
     assert (ran.code, ran.out) == (6, "")
@@ -88,7 +88,7 @@ def test_a_damaged_answer_is_not_shown(read: Read, path: Path) -> None:
 def test_damaged_times(read: Read, path: Path) -> None:
     """Are noticed where they are read."""
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE payload SET times = x'ffffffffffffffffffff' WHERE id = 16 * 30")
+        connection.execute("UPDATE payload SET times = x'ffffffffffffffffffff' WHERE exchange = 30")
     connection.close()
     for verb in ("ls", "show", "stats"):
         assert read(verb, path).code == 6, verb

@@ -1,0 +1,120 @@
+"""Older formats become the newest one by numbered migrations, each from one format to the next.
+
+    old file ──▶ a copy beside it ──▶ migration 1 to 2 ──▶ … ──▶ sealed, verified, compared ──▶ in its place
+
+The old file stays as it is until the new one has been proved: nothing is migrated in place. What is not ours goes
+along: tables and views of others stay, their indexes on tables that are made anew go. A new format adds a migration
+and a reader to `schema.FORMATS`, and changes none that is there.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from replayproxy.cassette import connection, schema, to_format_2
+from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.keeper import Keeper
+from replayproxy.cassette.replacing import fold, replacing
+from replayproxy.cassette.verifying import verify
+from replayproxy.core.matching import Matcher
+from replayproxy.core.sketch import sketch
+from replayproxy.errors import CassetteError
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What became of it. `kept` and `left`: kind and name of what is not ours, on the new file or not on it.
+
+    `before` and `after` are sizes in bytes, `old` and `new` formats; where these are the same nothing was done.
+    """
+
+    exchanges: int
+    old: int
+    new: int
+    before: int
+    after: int
+    kept: tuple[tuple[str, str], ...] = ()
+    left: tuple[tuple[str, str], ...] = ()
+
+
+Sketches = Callable[[int], bytes]
+"""The sketch of an exchange's request, by its number."""
+
+Migration = Callable[[sqlite3.Connection, Sketches], None]
+"""Changes a copy in one transaction, from its format to the next."""
+
+MIGRATIONS: dict[int, Migration] = {1: to_format_2.upgrade}
+"""By the format that they begin with."""
+
+
+def migrate(path: Path, out: Path | None = None) -> Migrated:
+    """Rewrite `path`, or write `out`, in the newest format.
+
+    Raises `CassetteError` where a file cannot be read or written, somebody records on it, or the result does not hold.
+    """
+    if out is not None and out.exists():
+        raise CassetteError(f"{out} is there already: name another file, or remove it")
+    before = path.stat().st_size if path.exists() else 0
+    with Cassette(path) as cassette:
+        old, foreign = cassette.stored.number, cassette.foreign
+        (exchanges,) = cassette.one("SELECT count(*) FROM exchange")
+    if old == schema.FORMAT and out is None:
+        return Migrated(exchanges, old, old, before, before, kept=foreign)
+    fold(path)
+    target = path if out is None else out
+    lock = connection.Lock(path)
+    try:
+        with replacing(target) as fresh:
+            _copy(path, fresh)
+            matcher = _apply(path, fresh)
+            Keeper(fresh, matcher).seal()
+            kept = _prove(path, fresh)
+    finally:
+        lock.release()
+    left = tuple(thing for thing in foreign if thing not in kept)
+    return Migrated(exchanges, old, schema.FORMAT, before, target.stat().st_size, kept, left)
+
+
+def _copy(path: Path, fresh: Path) -> None:
+    """All of it, through SQLite: a copy of the bytes could miss what stands in a log."""
+    os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, path.stat().st_mode & 0o777))
+    with closing(connection.read(path)) as source, closing(sqlite3.connect(fresh)) as copy:
+        source.backup(copy)
+
+
+def _apply(path: Path, fresh: Path) -> Matcher:
+    """Each migration after the other."""
+    with (
+        Cassette(path, abandoned=False) as cassette,
+        connection.translated(str(fresh)),
+        closing(sqlite3.connect(fresh, isolation_level=None)) as copy,
+    ):
+        matcher = Matcher(cassette.rules, cassette.redactor)
+        for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "temp_store = MEMORY", "journal_mode = DELETE"):
+            copy.execute(f"PRAGMA {pragma}")
+        for number in range(cassette.stored.number, schema.FORMAT):
+            MIGRATIONS[number](copy, lambda row: sketch(matcher.compared(cassette.request(row))))
+        schema.check(copy, str(fresh))
+    return matcher
+
+
+def _prove(path: Path, fresh: Path) -> tuple[tuple[str, str], ...]:
+    """Read the new file as a stranger would, and compare every exchange with the old one. Gives what is not ours."""
+    _, problems = verify(fresh)
+    if not problems:
+        with Cassette(path, abandoned=True) as old, Cassette(fresh) as new:
+            numbers = [number for (number,) in old.all("SELECT id FROM exchange ORDER BY id")]
+            if [number for (number,) in new.all("SELECT id FROM exchange ORDER BY id")] == numbers and all(
+                old.exchange(number) == new.exchange(number) for number in numbers
+            ):
+                return new.foreign
+    what = problems[0].what if problems else "an exchange is not what it was"
+    raise CassetteError(
+        f"the migrated cassette does not hold ({what}): {path} is as it was; see what `replayproxy verify` says of"
+        " it, and please report this"
+    )

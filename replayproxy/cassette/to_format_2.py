@@ -1,0 +1,72 @@
+"""From format 1 to format 2: the same frames in other tables; `miss`, which was never written, goes.
+
+A payload belongs to its exchange by a foreign key instead of by arithmetic, a leg has its own. Open rows get the name
+that they have until they end. Equal requests are numbered by the time of asking, and an answer whose client had left
+gets its place among them. The texts of the tables must be those of format 2 for ever: when a later format changes them,
+`format_2` keeps them.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+
+from replayproxy.cassette import format_2
+from replayproxy.cassette.numbering import number_anew
+from replayproxy.cassette.schema import provisional_digest
+
+_MADE_ANEW = ("exchange", "leg", "payload", "answer")
+
+_FILL = """
+INSERT INTO exchange
+SELECT
+    id, key, NULL, NULL, recorded_at, endpoint, stream, state, status, ending, scope, request_size, response_size,
+    chunks, ttft_us, total_us, prompt_tokens, completion_tokens, cached_tokens, finish, stalled, NULL, NULL, NULL, NULL,
+    transfer, coalesce(digest, provisional_digest(key, recorded_at, id))
+FROM format_1_exchange ORDER BY id;
+
+INSERT INTO payload SELECT id / 16, request, times FROM format_1_payload WHERE id % 16 = 0 ORDER BY id;
+
+INSERT INTO answer SELECT id / 16, answer FROM format_1_answer WHERE id % 16 = 0 ORDER BY id;
+
+INSERT INTO leg
+SELECT
+    exchange, leg, role, upstream, method, path, status, ending, started_us, head_us, total_us, digest,
+    request, times, answer
+FROM format_1_leg AS stored
+JOIN format_1_payload AS payload ON payload.id = 16 * exchange + leg
+JOIN format_1_answer AS answer ON answer.id = payload.id
+ORDER BY exchange, leg;
+"""
+
+
+def upgrade(copy: sqlite3.Connection, sketch_of: Callable[[int], bytes]) -> None:
+    """Change a copy of a file of format 1, in one transaction. Raises SQLite's errors."""
+    copy.create_function("provisional_digest", 3, provisional_digest, deterministic=True)
+    # Names of others that stand in foreign keys and views are left as they are: the tables come back by them.
+    for pragma in ("foreign_keys = OFF", "legacy_alter_table = ON"):
+        copy.execute(f"PRAGMA {pragma}")
+    copy.execute("BEGIN IMMEDIATE")
+    for statement in ("DROP VIEW v_exchange", "DROP TABLE miss", "DROP INDEX exchange_place"):
+        copy.execute(statement)
+    for name in _MADE_ANEW:
+        copy.execute(f"ALTER TABLE {name} RENAME TO format_1_{name}")
+    for statement in _statements(format_2.SCHEMA):
+        if re.match(
+            rf"CREATE (TABLE|VIEW|UNIQUE INDEX) ({'|'.join(_MADE_ANEW)}|v_exchange|exchange_place)\b", statement
+        ):
+            copy.execute(statement)
+    for statement in _statements(_FILL):
+        copy.execute(statement)
+    for name in _MADE_ANEW:
+        copy.execute(f"DROP TABLE format_1_{name}")
+    for (key,) in copy.execute("SELECT DISTINCT key FROM exchange WHERE state = 1").fetchall():
+        number_anew(copy, key, sketch_of)
+    copy.execute("PRAGMA user_version = 2")
+    copy.execute("COMMIT")
+
+
+def _statements(script: str) -> list[str]:
+    """Of texts of ours, which hold a semicolon nowhere but at the end of a line."""
+    return [statement.strip() for statement in re.split(r";\s*\n", script) if statement.strip()]
