@@ -21,6 +21,7 @@ from replayproxy.cli.options import AdminPort, option
 from replayproxy.cli.printing import messages
 from replayproxy.cli.redacting import redacting, stored_fields
 from replayproxy.cli.serving import log_format, pacing, settings_from, upstream_timeouts
+from replayproxy.core.no_proxy import LOCAL, no_proxy_for
 from replayproxy.core.policy import Mode
 from replayproxy.settings import Settings
 
@@ -28,8 +29,6 @@ DRAIN = 2.0
 """Seconds for the answers that somebody still hears when the command has ended: a process it has left behind."""
 
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
-
-LOCAL = ("127.0.0.1", "localhost")
 
 
 class Wrapping(click.Command):
@@ -175,7 +174,4 @@ def child_variables(variables: Mapping[str, str], addresses: Addresses) -> dict[
         told["REPLAYPROXY_ADMIN"] = addresses.admin_url
     for name in KEYS:  # an empty one is what CI gives for a secret that a fork may not have
         told[name] = told.get(name) or "replayproxy"
-    around = told.get("NO_PROXY") or told.get("no_proxy") or ""
-    hosts = [host for host in around.split(",") if host.strip()]
-    hosts += [host for host in LOCAL if host not in hosts]
-    return told | dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(hosts))
+    return told | no_proxy_for(told)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from replayproxy.core.no_proxy import no_proxy_for
+
 if TYPE_CHECKING:
     from replayproxy.proxy.journal import Call
     from replayproxy.proxy.misses import Miss
     from replayproxy.pytest_plugin.stage import Proxy
-
-LOCAL = "127.0.0.1,localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +118,7 @@ class Playback:
             "REPLAYPROXY_URL": self.url,
         }
         # A company's HTTP_PROXY must not be asked for an address of this machine.
-        direct = {name: ",".join(filter(None, (os.environ.get(name), LOCAL))) for name in ("NO_PROXY", "no_proxy")}
-        return urls | direct
+        return urls | no_proxy_for(os.environ)
 
     def assert_all_played(self) -> None:
         """Every recording on the cassette was played for this test; else an `AssertionError` that names the others."""
