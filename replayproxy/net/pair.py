@@ -19,7 +19,8 @@ from typing import Any
 
 from replayproxy.core import headers
 from replayproxy.core.pd import Asked, PrefillFailed, Protocol, opened
-from replayproxy.core.pd.legs import REQUEST_ID, admit, one_token_of, prompts_in, with_request_id
+from replayproxy.core.pd.endpoints import GENERATING, prompts_in
+from replayproxy.core.pd.legs import REQUEST_ID, admit, is_unsplit_generation, one_token_of, with_request_id
 from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout
 from replayproxy.model import End, Ending, Head, Leg, Request, Response
 from replayproxy.net.bootstrap import Bootstrap
@@ -126,6 +127,7 @@ class PairUpstream:
         self._probe_now_and_then()
         body = opened(request)
         if body is None or (not self._protocol.takes_batches and (prompts_in(body) or 1) > 1):
+            self._note_unsplit(request)
             await self._play_whole(request, listener)
             return
         request_id = headers.get(request.headers, REQUEST_ID) or self._mint()
@@ -167,6 +169,20 @@ class PairUpstream:
     async def _probe(self) -> None:
         await self._prefill.probe()
         await self._decode.probe()
+
+    def _note_unsplit(self, request: Request) -> None:
+        """Nobody chose a pair to have its decode server prefill: say so, once."""
+        if not is_unsplit_generation(request):
+            return
+        self._unsplit += 1
+        if self._unsplit == 1:
+            log.warning(
+                "a request that looks like generation went to a decode server alone, without a prefill: its endpoint is"
+                " not one of those that are split (%s), or --pd %s takes one prompt per request (counted in"
+                " metrics from here on)",
+                ", ".join(GENERATING),
+                self._protocol.name,
+            )
 
     def _mint(self) -> str:
         return f"{self._draw.getrandbits(128):032x}"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from replayproxy.core.pd.endpoints import one_token
 from replayproxy.core.pd.legs import (
     DECODE_MARK,
     PREFILL_MARK,
     Asked,
-    one_token,
     plainly_answered,
     with_body,
     with_request_id,

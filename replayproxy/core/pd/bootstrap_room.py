@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from replayproxy.core.pd.legs import Asked, prompts_in, with_more, with_request_id
+from replayproxy.core.pd.endpoints import choices_in, prompts_in
+from replayproxy.core.pd.legs import Asked, with_more, with_request_id
 from replayproxy.model import Request, Response
 
 
@@ -43,8 +44,5 @@ class BootstrapRoom:
 
 def _batch(body: dict[str, Any]) -> int | None:
     """How many sequences a request asks for; None for one, which needs no lists."""
-    prompts, n = prompts_in(body), body.get("n")
-    choices = n if isinstance(n, int) and n > 1 else None
-    if prompts is None and choices is None:
-        return None
-    return (prompts or 1) * (choices or 1)
+    prompts, choices = prompts_in(body), choices_in(body)
+    return None if prompts is None and choices == 1 else (prompts or 1) * choices

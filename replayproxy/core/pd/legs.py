@@ -11,13 +11,11 @@ from typing import Any
 from typing import Protocol as Shape
 
 from replayproxy.core import coding, headers
+from replayproxy.core.pd.endpoints import endpoint_of, generates, looks_like_generation, one_token
 from replayproxy.errors import ClientError, UpstreamError
 from replayproxy.model import Request, Response
 
 PROTOCOLS = ("plain", "nixl", "transfer-id", "addr-id", "bootstrap-room")
-
-GENERATING = ("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages")
-"""Endpoints that generate, and so have a prefill. Everything else goes to a decode server alone."""
 
 HAND_OVER = ("kv_transfer_params", "bootstrap_host", "bootstrap_port", "bootstrap_room")
 """What a proxy adds to a request so that the servers find each other."""
@@ -110,9 +108,17 @@ class Protocol(Shape):
 
 def opened(request: Request) -> dict[str, Any] | None:
     """The JSON object in a request that generates; None for what has no prefill, or is malformed."""
-    if request.method != "POST" or request.path not in GENERATING:
+    if request.method != "POST" or endpoint_of(request.path) is None:
         return None
-    return json_of(coding.body_of(request)) or None
+    body = json_of(coding.body_of(request))
+    return body if body and generates(request.path, body) else None
+
+
+def is_unsplit_generation(request: Request) -> bool:
+    """Whether a request that goes to a decode server alone looks as if it generated."""
+    if request.method != "POST" or not request.body:
+        return False
+    return looks_like_generation(request.path, json_of(coding.body_of(request)))
 
 
 def splits(request: Request) -> bool:
@@ -135,14 +141,6 @@ def without_hand_over(request: Request) -> Request:
     return with_body(request, body)
 
 
-def prompts_in(body: dict[str, Any]) -> int | None:
-    """How many prompts a list of them holds; None for one prompt, of text or of token ids."""
-    prompt = body.get("prompt")
-    if not isinstance(prompt, list) or not prompt or isinstance(prompt[0], int):
-        return None
-    return len(prompt)
-
-
 def admit(request: Request) -> None:
     """Refuse a request id that carries addresses. Raises `ClientError`.
 
@@ -154,22 +152,6 @@ def admit(request: Request) -> None:
 
 
 # The legs' requests
-
-
-def one_token(body: dict[str, Any], path: str) -> dict[str, Any]:
-    """A copy that generates one token in one piece. Everything else is kept: `n`, tools, response formats.
-
-    `min_tokens` above the cap, and `stream_options` without a stream, would be refused by vLLM with 400.
-    """
-    cap = "max_output_tokens" if path.endswith("/responses") else "max_tokens"
-    short = {name: value for name, value in body.items() if name != "stream_options"}
-    short |= {"stream": False, cap: 1}
-    if "max_completion_tokens" in body:
-        short["max_completion_tokens"] = 1
-    least = body.get("min_tokens")
-    if isinstance(least, int | float) and least > 1:
-        short["min_tokens"] = 1
-    return short
 
 
 def one_token_of(asked: Asked) -> Asked:

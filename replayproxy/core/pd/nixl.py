@@ -9,11 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from replayproxy.core.openai import parsed
+from replayproxy.core.pd.endpoints import one_token
 from replayproxy.core.pd.legs import (
     Asked,
     Knobs,
     PrefillFailed,
-    one_token,
     plainly_answered,
     with_body,
     with_more,

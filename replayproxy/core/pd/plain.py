@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from replayproxy.core.pd.legs import Asked, one_token, plainly_answered, with_body, with_request_id
+from replayproxy.core.pd.endpoints import one_token
+from replayproxy.core.pd.legs import Asked, plainly_answered, with_body, with_request_id
 from replayproxy.model import Request, Response
 
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from replayproxy.core import headers
-from replayproxy.core.pd.legs import Asked, one_token, plainly_answered, with_body, with_more, with_request_id
+from replayproxy.core.pd.endpoints import one_token
+from replayproxy.core.pd.legs import Asked, plainly_answered, with_body, with_more, with_request_id
 from replayproxy.model import Request, Response
 
 RANK = "X-data-parallel-rank"

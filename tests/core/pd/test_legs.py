@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replayproxy.core.pd import PROTOCOLS, Knobs, opened, protocol, splits
+from replayproxy.core.pd.endpoints import one_token, prompts_in
 from replayproxy.core.pd.legs import (
     admit,
     json_of,
-    one_token,
     one_token_of,
-    prompts_in,
     with_body,
     with_more,
     with_request_id,
