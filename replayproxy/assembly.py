@@ -44,6 +44,7 @@ from replayproxy.proxy.misses import Miss, Misses
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Recorder
 from replayproxy.proxy.report import Cause, Recording, Report
+from replayproxy.proxy.stand_in import StandIn
 from replayproxy.proxy.tally import Tally
 from replayproxy.settings import Pair, Settings
 
@@ -144,6 +145,7 @@ class App:
             wanted=Selection(include=recording.include, exclude=recording.exclude, sample=recording.sample),
             journal=self.journal,
             tls=settings.listen.ssl_certfile is not None,
+            stand_in=StandIn(self._library if settings.plays else None, settings.replaying.origins),
         )
         self.server = DataPort(
             self.proxy.answer,
@@ -154,6 +156,7 @@ class App:
             api_key=self._api_key(),
             limits=settings.listen.limits,
             host=settings.listen.host,
+            page_fields=self.proxy.stand_in.page_fields,
         )
 
     def _use_rules(self, cassette: Cassette, matcher: Matcher) -> None:
@@ -280,6 +283,7 @@ class App:
     async def start(self) -> Addresses:
         """Listen. Raises `SettingsError` where that cannot be; then `give_up`, and nothing of the start stays."""
         listen = self.settings.listen
+        about_server = await self._ask_the_server() if self.settings.recording.probe else {}
         if listen.uds is not None:
             await self.server.listen_unix(str(listen.uds))
             self._socket_file = _identity(listen.uds)
@@ -295,11 +299,22 @@ class App:
             output_files.write(listen.ready_file, orjson.dumps(said), "--ready-file", self.settings.shelf)
             self._ready_file = _identity(listen.ready_file)
         # Last, and no other task has run since we listen: whatever failed before has written nothing.
-        if self.writer is not None and self.recorder is not None:
+        if self.keeper is not None and self.writer is not None and self.recorder is not None:
+            for name, value in about_server.items():
+                self.keeper.note(name, value)
             self.writer.start()
             self._letting_go = asyncio.create_task(self.recorder.run())
             self._tasks.append(self._letting_go)
         return Addresses(url, admin_url)
+
+    async def _ask_the_server(self) -> dict[str, object]:
+        """What the server says of itself; of a pair the decode server, which answers such requests live too."""
+        from replayproxy.net.server_probe import server_entries  # brings aiohttp, which takes 0.2 s
+
+        pair = self.settings.pair
+        url = pair.decode[0] if pair is not None else self.settings.upstream
+        redactor = self.proxy.matcher.redactor
+        return {} if url is None or redactor is None else await server_entries(url, self.clock, redactor)
 
     def _refuse_loop(self, port: int) -> None:
         pair = self.settings.pair

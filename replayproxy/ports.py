@@ -8,9 +8,9 @@ cancelled.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from replayproxy.model import Chunk, Chunks, End, Exchange, Head, Key, Leg, Place, Request, Response
 
@@ -106,6 +106,14 @@ class Shelf(Protocol):
 
     def near(self, method: str, path: str, sketch: bytes, limit: int) -> list[Neighbour]:
         """Recordings of this endpoint whose sketch (`core.sketch`) is most alike, best first. May take milliseconds."""
+        ...
+
+    def some(self, limit: int) -> list[Place]:
+        """At most so many recordings that can be played, those of preflights first. May take milliseconds."""
+        ...
+
+    def about_servers(self) -> tuple[list[Mapping[str, Any]], list[str]]:
+        """The meta entries of each cassette, and the names of the models that occur. May take milliseconds."""
         ...
 
     def asked(self, method: str, path: str) -> tuple[int, int]:

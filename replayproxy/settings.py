@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from replayproxy.core.cors import NO_ORIGINS, AllowedOrigins
 from replayproxy.core.headers import STORED, StoredFields
 from replayproxy.core.latency import Latency
 from replayproxy.core.matching import Rules
@@ -65,6 +66,8 @@ class Recording:
     salt: bytes | None = None
     fields: StoredFields = STORED
     """Which header fields are stored."""
+    probe: bool = False
+    """Whether the server is asked for its models and its version when recording starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class Replaying:
     at_end: AtEnd = AtEnd.CYCLE
     on_miss: OnMiss = OnMiss.REFUSE
     allow_incomplete: bool = False
+    origins: AllowedOrigins = NO_ORIGINS
+    """Pages that may read answers, besides those that the recorded server let."""
     stall: float = STALL
 
 

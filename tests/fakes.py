@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from replayproxy.errors import Damaged, UpstreamError
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Key, Leg, Place, Request, Response, Timeline
@@ -198,6 +198,8 @@ class InMemoryShelf:
         self.recordings: dict[Key, list[Response]] = {}
         self.broken: Counter[Key] = Counter()
         self.transfers: dict[tuple[Key, str], int] = {}
+        self.metas: list[Mapping[str, Any]] = []
+        self.models: list[str] = []
         self.neighbours: list[Neighbour] = []
         """What is near to everything."""
 
@@ -208,6 +210,14 @@ class InMemoryShelf:
     def asked(self, method: str, path: str) -> tuple[int, int]:
         """All, and the neighbours."""
         return sum(map(len, self.recordings.values())), len(self.neighbours)
+
+    def some(self, limit: int) -> list[Place]:
+        """The first of each key."""
+        return [Place(key, 0) for key in self.recordings][:limit]
+
+    def about_servers(self) -> tuple[list[Mapping[str, Any]], list[str]]:
+        """What the test has put there."""
+        return self.metas, self.models
 
     def with_transfer(self, key: Key, transfer: str) -> int | None:
         """Which was recorded with this hand-over."""

@@ -132,7 +132,9 @@ def running(
 @contextmanager
 def recording(cassette: Path, upstream: str, *flags: str) -> Iterator[Proxy]:
     """A recorder on free ports while the block runs; afterwards the cassette is sealed."""
-    with running("record", cassette, "--upstream", upstream, "--port", "0", "--admin-port", "0", *flags) as proxy:
+    with running(
+        "record", cassette, "--upstream", upstream, "--port", "0", "--admin-port", "0", "--no-probe", *flags
+    ) as proxy:
         yield proxy
 
 

@@ -390,7 +390,7 @@ def test_a_killed_recorder_leaves_no_canary(tmp_path: Path) -> None:
         steps = [STREAM, *filler, spread(canary(name)), *filler, spread(canary(name)[:-4])]
         async with scripted(Send(b"".join(steps)), Hang()) as server:
             proxy = await asyncio.to_thread(
-                Proxy, "record", cassette, "--upstream", server.url, "--port", "0", "--admin-port", "off"
+                Proxy, "record", cassette, "--upstream", server.url, "--port", "0", "--admin-port", "off", "--no-probe"
             )
             async with connect(proxy.url) as connection:
                 connection.send(chat(name))

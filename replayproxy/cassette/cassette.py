@@ -14,6 +14,8 @@ from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self, TypeVar
@@ -36,6 +38,9 @@ from replayproxy.model import Ending, Exchange, Key, Leg, Place, Request, Respon
 from replayproxy.ports import Neighbour
 
 T = TypeVar("T")
+
+MOST_LISTED = 10_000
+"""Recordings among which those of preflights are looked for."""
 
 REMEMBERED = 64 * 1024 * 1024
 """Bytes of unpacked answers that are kept for the next time they are asked for."""
@@ -342,6 +347,16 @@ class Cassette:
         with self._looking:
             (every,) = typed(self._must("SELECT count(*) FROM exchange WHERE occurrence = 0"), int)
             return every, len(self._sketches(method, path)[0])
+
+    def about_servers(self) -> tuple[list[Mapping[str, Any]], list[str]]:
+        """The meta entries, and the names of the models that occur."""
+        rows = self._rows("SELECT DISTINCT model FROM endpoint WHERE model IS NOT NULL ORDER BY model")
+        return [self.meta], [name for row in rows for name in typed(row, str)]
+
+    def some(self, limit: int) -> list[Place]:
+        """At most so many recordings that can be played, those of preflights first."""
+        listed = [(method != "OPTIONS", place) for place, _, method, _ in islice(self.playable(), MOST_LISTED)]
+        return [place for _, place in sorted(listed, key=itemgetter(0))[:limit]]
 
     # One exchange, by its number
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.errors import Damaged
@@ -99,6 +99,19 @@ class Library:
         """How many different requests have an answer, and how many of these at this endpoint."""
         counts = [cassette.asked(method, path) for cassette in self._cassettes]
         return sum(every for every, _ in counts), sum(here for _, here in counts)
+
+    def some(self, limit: int) -> list[Place]:
+        """At most so many recordings that can be played, those of preflights first."""
+        return [
+            Place(key, occurrence + sum(before.count(key) for before in self._cassettes[:number]))
+            for number, cassette in enumerate(self._cassettes)
+            for key, occurrence in cassette.some(limit)
+        ][:limit]
+
+    def about_servers(self) -> tuple[list[Mapping[str, Any]], list[str]]:
+        """The meta entries of each cassette, and the names of the models that occur on them."""
+        parts = [cassette.about_servers() for cassette in self._cassettes]
+        return [meta for metas, _ in parts for meta in metas], sorted({name for _, names in parts for name in names})
 
     def playable(self, *, new: bool = False) -> Iterator[tuple[str, Place, str, str, str]]:
         """Everything that can be replayed: its cassette, its place on this shelf, short id, method and path.

@@ -20,6 +20,7 @@ from replayproxy.cli.printing import messages
 from replayproxy.cli.printing.units import plural
 from replayproxy.cli.priority import run_at
 from replayproxy.cli.redacting import fields_from, redacting, rules_from, stored_fields
+from replayproxy.core.cors import AllowedOrigins
 from replayproxy.core.latency import Latency
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode, OnMiss
@@ -132,6 +133,11 @@ recording = all_of(
         help="full: a power cut loses nothing that was committed.",
     ),
     stored_fields,
+    option(
+        "--probe/--no-probe",
+        default=True,
+        help="When recording starts, ask the server for /v1/models and /version, which a replay then answers.",
+    ),
 )
 
 pacing = all_of(
@@ -142,6 +148,12 @@ pacing = all_of(
         type=Duration(),
         default=f"{STALL:g}s",
         help="Hold an answer whose client had left open for so long; then it ends uncleanly.",
+    ),
+    option(
+        "--cors",
+        multiple=True,
+        metavar="ORIGIN|*",
+        help="Pages of this origin may read answers, also where the recorded server did not say so. May be repeated.",
     ),
 )
 
@@ -327,12 +339,14 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
             exclude=tuple(options.get("exclude", ())),
             queue_bytes=options.get("queue_bytes", QUEUE_BYTES),
             fields=fields_from(options),
+            probe=options.get("probe", False),
         ),
         replaying=Replaying(
             speed=None if options.get("speed", "max") == "max" else options["speed"],
             at_end=AtEnd(options.get("at_end", "cycle")),
             on_miss=OnMiss(options.get("on_miss", "refuse")),
             allow_incomplete=options.get("allow_incomplete", False),
+            origins=AllowedOrigins.of(options.get("cors", ())),
             stall=options.get("stall", STALL),
         ),
     )

@@ -76,11 +76,14 @@ def looks_for_recordings(mode: Mode) -> bool:
     return mode in (Mode.REPLAY, Mode.AUTO)
 
 
-def decide(mode: Mode, *, probe: bool, wanted: bool, place: Place | None, on_miss: OnMiss) -> Decision:
+def decide(
+    mode: Mode, *, probe: bool, wanted: bool, place: Place | None, on_miss: OnMiss, stands_in: bool = False
+) -> Decision:
     """The table.
 
     `probe`: the path is one of `PROBES`. `wanted`: the recorder's filters let it in. `place`: the next recording for
     this request and scope, if there is one. `on_miss` counts in REPLAY only; AUTO records what it misses.
+    `stands_in`: nobody recorded this, and we can answer for the server: which models there are, or a preflight.
     """
     match mode:
         case Mode.RECORD:
@@ -96,6 +99,8 @@ def decide(mode: Mode, *, probe: bool, wanted: bool, place: Place | None, on_mis
                 return Probe()
             if place is not None:
                 return Replay(place)
+            if stands_in and on_miss is OnMiss.REFUSE:
+                return Probe()
             return _FALLBACKS[on_miss]
         case Mode.SIMULATE:
             return Probe() if probe else Simulate()

@@ -203,15 +203,15 @@ class Client:
         else:
             self._transport.close()
 
-    async def refuse(self, error: ReplayProxyError) -> None:
-        """An error of our own making, if nothing was sent yet; else an unclean end."""
+    async def refuse(self, error: ReplayProxyError, more: Headers = ()) -> None:
+        """An error of our own making, with `more` fields, if nothing was sent yet; else an unclean end."""
         if self.begun:
             await self.break_off()
             return
         if isinstance(error, ClientError):
             self.keeps = False  # what else this client sends on this connection is not to be trusted
         fields, body = error_answer(error)
-        await self.head(Head(0, error.status, fields))
+        await self.head(Head(0, error.status, fields + more))
         self.chunk(Chunk(0, body))
         if self._framing is Framing.NONE:
             self._left = 0

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import cast
 
 from replayproxy.core import headers
+from replayproxy.core.cors import is_preflight
 from replayproxy.errors import ClientError, ReplayProxyError, SettingsError, where_raised
-from replayproxy.model import Request
+from replayproxy.model import Headers, Request
 from replayproxy.net.client import Client
 from replayproxy.net.door import BACKLOG, Door
 from replayproxy.net.http_connection import HttpConnection
@@ -34,6 +35,9 @@ Upgrade = Callable[[Request, asyncio.Transport, bytes], Awaitable[None]]
 
 AnswersUnsent = Callable[[Request], Awaitable[bool]]
 """Whether the answer to a request is known whose client waits for 100 before it sends the body."""
+
+PageFields = Callable[[Request], Awaitable[Headers]]
+"""The field lines with which the page that sent a request may read an error."""
 
 PER_SECOND = 4
 """Looks at all connections within the shortest time-out, and at least one per second."""
@@ -57,6 +61,7 @@ class Server:
         limits: Limits = Limits(),  # noqa: B008  a frozen value
         host: str = "127.0.0.1",
         answers_unsent: AnswersUnsent | None = None,
+        page_fields: PageFields | None = None,
     ) -> None:
         """`host` is a name of our own, besides the addresses that are listened on."""
         self.limits = limits
@@ -72,6 +77,7 @@ class Server:
         self._api_key = api_key
         self._host = host
         self._answers_unsent = answers_unsent
+        self._page_fields = page_fields
         self._listening: list[asyncio.Server | Door] = []
         self._connections: set[HttpConnection] = set()
         self._resting: dict[HttpConnection, None] = {}
@@ -222,7 +228,7 @@ class Server:
         except ReplayProxyError as error:
             if isinstance(error, ClientError):
                 self.refused(error)
-            await client.refuse(error)
+            await client.refuse(error, await self._fields_for(incoming.head.request))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  logged, and told to the client
@@ -232,6 +238,9 @@ class Server:
             self._answering -= 1
             if not self._answering:
                 self._idle.set()
+
+    async def _fields_for(self, request: Request) -> Headers:
+        return () if self._page_fields is None else await self._page_fields(request)
 
     async def _answer_whole_or_streaming(self, connection: HttpConnection, incoming: Incoming, client: Client) -> None:
         request, upload = incoming.head.request, None
@@ -274,7 +283,8 @@ class Server:
                 status=421,
                 code="forward_proxy",
             )
-        if self._api_key is not None:
+        # A browser sends no credentials with a preflight (Fetch 4.8), and vLLM asks for none.
+        if self._api_key is not None and not is_preflight(head.request):
             given = headers.get(head.request.headers, "authorization") or ""
             if not hmac.compare_digest(given.encode("latin-1"), f"Bearer {self._api_key}".encode()):
                 raise ClientError(

@@ -32,9 +32,10 @@ from replayproxy.model import Key, Place, Request, Response
 from replayproxy.ports import Clock, Listener, Shelf, Source, Upload
 from replayproxy.proxy.client_origin import ClientOrigin
 from replayproxy.proxy.journal import Call, Journal
-from replayproxy.proxy.misses import FORGOTTEN, UNPLAYABLE, Miss, Misses, probed
+from replayproxy.proxy.misses import FORGOTTEN, UNPLAYABLE, Miss, Misses
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Both, Recorder
+from replayproxy.proxy.stand_in import StandIn
 from replayproxy.proxy.tally import Tally
 
 NEIGHBOURS = 16
@@ -75,6 +76,7 @@ class ReplayProxy:
         wanted: Callable[[Request], bool] = lambda _: True,
         journal: Journal | None = None,
         tls: bool = False,
+        stand_in: StandIn | None = None,
     ) -> None:
         """`tls`: clients reach the proxy by https."""
         self.mode = mode
@@ -92,6 +94,7 @@ class ReplayProxy:
         self._wanted = wanted
         self._journal = journal
         self._tls = tls
+        self.stand_in = stand_in or StandIn(shelf)
 
     async def answer(
         self, request: Request, client: Listener, upload: Upload | None = None, came: int | None = None
@@ -120,7 +123,7 @@ class ReplayProxy:
                     await self.player.play(self.invent(asked.request), client, started)
                 case Probe():
                     self.tally.requests["probe"] += 1
-                    await self.player.play(probed(asked.request), client, started)
+                    await self.player.play(await self.stand_in.answer(asked.request), client, started)
                 case Refuse():
                     await self._refuse(asked, await self._miss(asked), client, started)
         finally:
@@ -135,14 +138,14 @@ class ReplayProxy:
             return
         self.tally.played[place] += 1
         self._count(asked, "replay", place=place)
-        await self.player.play(response, client, started)
+        await self.player.play(self.stand_in.let_read(response, asked.request), client, started)
 
     async def _refuse(self, asked: Asked, miss: Miss, client: Listener, started: int) -> None:
         self.tally.misses[miss.code] += 1
         explained = self.misses.explain(miss)
         outcome = "damaged" if miss.code == UNPLAYABLE else "refuse"
         self._count(asked, outcome, miss=headers.get(explained.headers, "x-replayproxy-miss"))
-        await self.player.play(explained, client, started)
+        await self.player.play(await self.stand_in.readable(explained, asked.request), client, started)
 
     async def decide(self, request: Request) -> tuple[Asked, Decision]:
         """What to do with a request, by the table. Raises `ClientError` for a scope that is too long."""
@@ -156,9 +159,10 @@ class ReplayProxy:
             return asked, Refuse()
         try:
             place = await self._next(asked.key or "", scope, request)
+            stands_in = place is None and await self.stand_in.can_answer(asked.key or "", request)
         except CassetteError as error:
             return replace(asked, damage=error), Refuse()
-        decision = self._by_table(request, place)
+        decision = self._by_table(request, place, stands_in)
         if isinstance(decision, Forward):
             self.playhead.undo(scope, asked.key or "")  # nothing will be there the next time either
         return asked, decision
@@ -181,11 +185,11 @@ class ReplayProxy:
         except CassetteError:  # it will be told with the answer
             return False
 
-    def _by_table(self, request: Request, place: Place | None) -> Decision:
+    def _by_table(self, request: Request, place: Place | None, stands_in: bool = False) -> Decision:
         probe = request.path in PROBES
         # Asked only about what might be recorded: the answer counts for `--sample`.
         wanted = not probe and place is None and self._wanted(request)
-        return decide(self.mode, probe=probe, wanted=wanted, place=place, on_miss=self.on_miss)
+        return decide(self.mode, probe=probe, wanted=wanted, place=place, on_miss=self.on_miss, stands_in=stands_in)
 
     async def _next(self, key: Key, scope: str, request: Request) -> Place | None:
         if self._recorder is not None:

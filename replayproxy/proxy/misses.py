@@ -271,19 +271,6 @@ def _weight(miss: Miss) -> int:
     return 1000 + sum(60 + 2 * len(text) for text in texts)
 
 
-def probed(request: Request) -> Response:
-    """An answer for the server that is not there, in the shape vLLM gives."""
-    match request.path:
-        case "/load":
-            return own_response(200, b'{"server_load":0}')
-        case "/version":
-            return own_response(200, b'{"version":"replayproxy"}')
-        case "/metrics":
-            return own_response(200, b"", media="text/plain; version=0.0.4; charset=utf-8")
-        case _:
-            return own_response(200, b"", media=None)
-
-
 def own_response(status: int, body: bytes, *more: tuple[str, str], media: str | None = "application/json") -> Response:
     """A response of our own making, all of it at once."""
     fields: Headers = (("Content-Length", str(len(body))), *more)

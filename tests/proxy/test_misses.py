@@ -11,11 +11,10 @@ import pytest
 
 from replayproxy.core.diff import Difference, Nearest
 from replayproxy.core.headers import get
-from replayproxy.core.policy import PROBES
 from replayproxy.model import Chunk, Ending, Request, Response
 from replayproxy.ports import Neighbour
 from replayproxy.proxy import misses as module
-from replayproxy.proxy.misses import Miss, Misses, own_response, probed
+from replayproxy.proxy.misses import Miss, Misses, own_response
 
 CHAT = Request("POST", "/v1/chat/completions?x=1", (), b"{}")
 
@@ -138,20 +137,6 @@ def test_a_million_different_misses_take_no_more_than_was_allowed() -> None:
     for _ in range(10):
         misses.note(Miss("nothing_close", CHAT, f"rp1:{19_999:032x}"))
     assert misses.bytes == before
-
-
-@pytest.mark.parametrize("path", sorted(PROBES))
-def test_probes_are_answered_for_the_server(path: str) -> None:
-    """200, in the shape of vLLM, with a length."""
-    response = probed(Request("GET", f"{path}?verbose"))
-    assert response.status == 200
-    assert get(response.headers, "content-length") == str(len(response.body))
-    shapes = {"/load": {"server_load": 0}, "/version": {"version": "replayproxy"}}
-    if path in shapes:
-        assert orjson.loads(response.body) == shapes[path]
-        assert get(response.headers, "content-type") == "application/json"
-    else:
-        assert response.body == b""
 
 
 @pytest.mark.parametrize("body", [b"", b"x"])

@@ -1,0 +1,86 @@
+"""What a replay says in the place of the recorded server, and which pages may read it.
+
+Knows what the cassettes know of their server, and the origins that their recordings let read; writes no answer itself
+(`server_answers` does) and decides nothing (`core.policy` does).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import reduce
+from operator import or_
+
+from replayproxy.core.cors import NO_ORIGINS, AllowedOrigins, is_preflight, origin_of, requested_method
+from replayproxy.core.policy import PROBES
+from replayproxy.core.server_facts import ServerFacts, describes_models
+from replayproxy.errors import CassetteError
+from replayproxy.model import Headers, Key, Request, Response
+from replayproxy.ports import Shelf
+from replayproxy.proxy.server_answers import preflight_answer, server_answer
+
+LOOKED_AT = 64
+"""Recordings that are read, once, for the origins that they let read: 0.2 ms each."""
+
+
+class StandIn:
+    """For the server of these recordings; without any, for one of which nothing is known."""
+
+    def __init__(self, shelf: Shelf | None = None, origins: AllowedOrigins = NO_ORIGINS) -> None:
+        self._shelf = shelf
+        self._origins = origins
+        self._has_looked = shelf is None
+
+    async def can_answer(self, key: Key, request: Request) -> bool:
+        """Whether it is known what the server would answer, though nobody recorded it. Raises `CassetteError`."""
+        shelf = self._shelf
+        preflight = is_preflight(request)
+        if shelf is None or not (preflight or describes_models(request)):
+            return False
+        if shelf.count(key) or shelf.count_broken(key):
+            return False
+        if not preflight or request.path in PROBES or describes_models(replace(request, method="GET")):
+            return True
+        _, here = await shelf.aside(shelf.asked, requested_method(request), request.path)
+        return here > 0
+
+    async def answer(self, request: Request) -> Response:
+        """The answer to a probe, or to what `can_answer` says. Raises `CassetteError`."""
+        if is_preflight(request):
+            await self._look()
+            return preflight_answer(request, self._origins)
+        facts = ServerFacts()
+        if self._shelf is not None:
+            metas, models = await self._shelf.aside(self._shelf.about_servers)
+            facts = reduce(or_, map(ServerFacts.of_meta, metas), facts).with_models(models)
+        return await self.readable(server_answer(request, facts), request)
+
+    async def readable(self, response: Response, request: Request) -> Response:
+        """An answer of our own making, with the field lines with which the page that asks may read it."""
+        fields = await self.page_fields(request)
+        return replace(response, headers=response.headers + fields) if fields else response
+
+    def let_read(self, response: Response, request: Request) -> Response:
+        """A recording, with those of `--cors` where it does not say itself who may read it."""
+        lines = self._origins.added_to(response.headers, origin_of(request))
+        return response if lines is response.headers else replace(response, headers=lines)
+
+    async def page_fields(self, request: Request) -> Headers:
+        """The field lines with which the page that asks may read an answer of our own making."""
+        origin = origin_of(request)
+        if origin is None:
+            return ()
+        await self._look()
+        return self._origins.fields(origin)
+
+    async def _look(self) -> None:
+        """Read, once, which origins recordings let read. A damaged one says nothing here; it does when it is played."""
+        if self._has_looked or self._shelf is None:
+            return
+        self._has_looked = True
+        answers: list[Headers] = []
+        try:
+            for place in await self._shelf.aside(self._shelf.some, LOOKED_AT):
+                answers.append((await self._shelf.read(place)).headers)
+        except CassetteError:
+            pass
+        self._origins = self._origins.having(answers)
