@@ -27,7 +27,11 @@ VERDICTS = {code for *_, word, code in TABLE if word in ("misses", "unused", "da
 
 def flags(command: click.Command) -> set[str]:
     """The long flags of a verb."""
-    return {flag for parameter in command.params for flag in parameter.opts if flag.startswith("--")}
+    return {flag for parameter in command.params for flag in _spellings(parameter) if flag.startswith("--")}
+
+
+def _spellings(parameter: click.Parameter) -> list[str]:
+    return [*parameter.opts, *parameter.secondary_opts]
 
 
 class Declared:

@@ -17,6 +17,7 @@ from replayproxy.core.headers import get
 from replayproxy.model import Request
 from replayproxy.settings import Listen, Pair, Recording, Replaying
 from tests.apps import recording, replaying, run, running
+from tests.processes import replayproxy
 from tests.upstreams import answer
 from tests.wire import ask, post
 
@@ -134,6 +135,21 @@ def test_the_recorder_sends_no_credentials_of_anybody(tmp_path: Path) -> None:
         b"HEAD /health",
     ]
     assert not any(word in line.lower() for line in lines[:3] for word in (b"authorization", b"cookie"))
+
+
+def test_what_the_server_said_stands_on_every_cassette_of_a_rotation(tmp_path: Path) -> None:
+    """And `info` shows it."""
+
+    async def rotated() -> list[str]:
+        async with (
+            server(SERVER) as url,
+            running(recording(tmp_path / "a.cassette", url, recording=Recording(probe=True))) as proxy,
+        ):
+            await proxy.app.rotate()
+            return list(map(str, proxy.app.onto))
+
+    for path in run(rotated()):
+        assert "version 0.32.0, serves big" in replayproxy("info", path).stdout
 
 
 def test_a_pair_asks_its_decode_server(tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ class Keeper:
         self._flights: dict[int, _Flight] = {}
         """By their tapes."""
         self._heard_bytes = 0
+        self._noted: dict[str, object] = {}
+        """What was said here about the cassette; the next one, after a rotation, gets it too."""
         self._left_out: Counter[str] = Counter()
         """Fields that this batch's answers had and that are not on the cassette."""
         self._before: tuple[dict[tuple[str, str, str | None], int], dict[int, int]] | None = None
@@ -237,6 +239,7 @@ class Keeper:
 
     def note(self, name: str, value: object) -> None:
         """Say something about the cassette itself, as JSON; it stands in `info`."""
+        self._noted[name] = value
         self._say(name, value)
 
     def note_dropped(self, reason: str, exchanges: int, at: int) -> None:
@@ -392,6 +395,8 @@ class Keeper:
 
         Between the two commits they are on both cassettes: a crash there leaves them marked on both, and none is lost.
         """
+        for name, value in self._noted.items():
+            other.note(name, value)
         lost = {tape for tape, flight in self._flights.items() if flight.row == GONE}
         going = {tape: flight.row for tape, flight in self._flights.items() if flight.row != GONE}
         if going:

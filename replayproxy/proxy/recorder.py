@@ -309,6 +309,7 @@ class Tape:
             legs=self._legs,
             starved=self._starved,
             client_left=self._client_left,
+            left_out=self._left_out if self._end is not None else (),
             request_cut=self._end is not None and self._upload is not _Uploaded.WHOLE and not self._unsent,
         )
         if not self._recorder.archive.keep(piece):

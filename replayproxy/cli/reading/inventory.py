@@ -6,10 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.keeper import left_out
 from replayproxy.cli.printing.screen import Screen, Span
 from replayproxy.cli.printing.table import Column, layout
 from replayproxy.cli.printing.units import count, moment, plural, share, size
+from replayproxy.core.server_facts import ServerFacts
 
 
 def inventory(cassette: Cassette) -> dict[str, Any]:
@@ -128,8 +132,7 @@ def _facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "redaction", "none: recorded before secrets were masked", "yellow"
     else:
         yield "redaction", "   ".join(("credentials, known keys", *known["redaction"]["rules"])), ""
-    for name, value in known["meta"].items():
-        yield name, str(value), ""
+    yield from _about_cassette(known["meta"])
     when = ""
     if known["first_recorded_at"]:
         first, last = (known[name].replace("T", " ") for name in ("first_recorded_at", "last_recorded_at"))
@@ -145,6 +148,32 @@ def _facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     if known["dictionaries"]:
         kinds = (f"{one['kind']} #{one['id']} {size(one['bytes'])}" for one in known["dictionaries"])
         yield "trained", ", ".join(kinds), ""
+
+
+def _value(text: object) -> object:
+    """What a meta entry says; a damaged one says its own text."""
+    try:
+        return orjson.loads(str(text))
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _about_cassette(meta: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    values = {name: _value(text) for name, text in meta.items()}
+    yield from _about_server(ServerFacts.of_meta(values))
+    for name, value in meta.items():
+        if name == "left_out":
+            yield "left out", f"fields of answers: {_several(left_out(values[name]))}", ""
+        elif not name.startswith("server_"):
+            yield name, str(value), ""
+
+
+def _about_server(facts: ServerFacts) -> Iterator[tuple[str, str, str]]:
+    version = (facts.version or {}).get("version")
+    known = [f"version {version}"] if isinstance(version, str) else []
+    known += [f"serves {', '.join(sorted(facts.names))}"] if facts.names else []
+    if known:
+        yield "server", ", ".join(known), ""
 
 
 def _several(counts: Mapping[str, int], most: int = 8) -> str:
