@@ -29,7 +29,7 @@ from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead, split_scope
 from replayproxy.core.simulator import Simulator
 from replayproxy.core.timing import Pace
-from replayproxy.errors import ClientError, SettingsError
+from replayproxy.errors import CassetteError, ClientError, SettingsError
 from replayproxy.model import Place, Request
 from replayproxy.net.clock import SystemClock
 from replayproxy.net.pair import PairUpstream
@@ -106,6 +106,7 @@ class App:
             self.keeper = Keeper(onto, matcher, full_durability=recording.full_durability)
             block = recording.on_full == "block"
             self.writer = Writer(self.keeper, self.clock, queue_bytes=recording.queue_bytes, block=block)
+            self.writer.moved = self._moved
             self.recorder = Recorder(
                 self.writer,
                 self.clock,
@@ -411,6 +412,15 @@ class App:
         self.onto.append(new)
         return str(old), str(new)
 
+    def _moved(self, old: Path, new: Path) -> None:
+        """The file of the recording was taken away, and it goes on in another one: what is played comes from there."""
+        if new != old:
+            self.onto.append(new)
+        try:
+            self._library.reopen(old, new)
+        except CassetteError as error:
+            log.error("what is recorded from now on is not played: %s", error)
+
     def _playable(self) -> tuple[list[Recording], set[Place]]:
         """What can be replayed; and what of it this run has recorded, for that was asked for."""
         new = {place for _, place, *_ in self._library.playable(new=True)} if self.writer else set()
@@ -446,8 +456,8 @@ class App:
 
     @property
     def trouble(self) -> str | None:
-        """Why recording is degraded, if it is."""
-        return self.writer.trouble if self.writer is not None else None
+        """Why recording is degraded, if it is; what was lost stays lost."""
+        return None if self.writer is None else self.writer.trouble or self.writer.loss
 
     async def stop(self, drain: float | None = None) -> None:
         """Take no more requests, let answers finish, mark those that could not, write, seal."""

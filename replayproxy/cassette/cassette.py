@@ -109,6 +109,7 @@ class Cassette:
         self._endpoints_bytes = 0
         self._newest = 0
         self._allow_incomplete = allow_incomplete
+        self._spares = spares
         try:
             (self._newest,) = typed(self._must("SELECT coalesce(max(id), 0) FROM exchange"), int)
             if allow_incomplete or self._places_are_missing():
@@ -126,6 +127,12 @@ class Cassette:
     def close(self) -> None:
         """Let go of the file."""
         self._readers.close()
+
+    def reopened(self, path: Path) -> Cassette:
+        """The same cassette, whose file is found at this path now. This one stays open."""
+        other = Cassette(path, allow_incomplete=self._allow_incomplete, spares=self._spares)
+        other._newest = self._newest
+        return other
 
     # What it says about itself
 

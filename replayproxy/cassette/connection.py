@@ -195,8 +195,17 @@ class Lock:
                     return file
             os.close(file)  # it was given back, and removed, between our open and our flock
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the file has its name still: without it a second recorder would not meet this lock."""
+        try:
+            return os.fstat(self._file).st_ino == self._path.stat().st_ino
+        except OSError:
+            return False
+
     def release(self) -> None:
         """Remove the file while it is still ours, then let go."""
-        with suppress(OSError):  # what is left of it locks nobody out
-            self._path.unlink()
+        if self.is_held:
+            with suppress(OSError):  # what is left of it locks nobody out
+                self._path.unlink()
         os.close(self._file)

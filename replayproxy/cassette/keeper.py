@@ -7,6 +7,7 @@ dictionaries; those before are then packed again.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from replayproxy.cassette import codec, connection, packing, recovering
 from replayproxy.cassette.cassette import key_bytes, typed
 from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.dictionaries import Dictionaries
+from replayproxy.cassette.file_guard import FileGuard, FileLost, abandon, beside, is_sound, save, save_closed
 from replayproxy.cassette.numbering import make_room
 from replayproxy.cassette.schema import provisional_digest
 from replayproxy.cassette.times import as_read, pack_times, ticks_of
@@ -102,6 +104,7 @@ class Keeper:
                 self._settle_rules()
                 self._dictionaries = Dictionaries(self._connection)
                 self._trained = self._one("SELECT count(*) FROM exchange") if self._dictionaries.known else 0
+                self._guard = FileGuard(self.path)
         except BaseException:
             with suppress(sqlite3.Error):  # as it was before
                 self._connection.execute("PRAGMA journal_mode = DELETE")
@@ -114,8 +117,13 @@ class Keeper:
         What was committed of streams in flight is still there, and they go on where they were; unless somebody has
         taken the file away. Raises `CassetteError`.
         """
+        if not self._has_died:
+            self.refuse_lost()  # as long as the old connection is open it has everything
         with suppress(sqlite3.Error):
             self._connection.close()
+        self._open_again()
+
+    def _open_again(self) -> None:
         self._forget_all()
         self._open()
         with connection.translated(str(self.path)):
@@ -167,7 +175,8 @@ class Keeper:
     # Transactions
 
     def begin(self) -> None:
-        """Start a batch."""
+        """Start a batch. Raises `FileLost`."""
+        self.refuse_lost()
         self._before = dict(self._endpoints), {tape: flight.row for tape, flight in self._flights.items()}
         self._connection.execute("BEGIN IMMEDIATE")
 
@@ -178,6 +187,7 @@ class Keeper:
         self._connection.execute("COMMIT")
         self._left_out.clear()
         self._before = None
+        self._guard.note()
 
     def rollback(self) -> None:
         """Forget the batch, if there is one, also what was remembered of it."""
@@ -198,7 +208,66 @@ class Keeper:
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file, as far as readers let it, and sync."""
+        self.refuse_lost()
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        self._guard.note()
+
+    # A file that is taken away
+
+    def refuse_lost(self) -> None:
+        """Raise `FileLost` where the files are not those that were opened, or have been cut off or overwritten."""
+        if (what := self._guard.find()) is not None:
+            raise FileLost(what)
+
+    @property
+    def _has_died(self) -> bool:
+        """Whether the connection was closed, which takes the log away, and the file is where it was."""
+        try:
+            return self._connection.total_changes < 0
+        except sqlite3.ProgrammingError:
+            return self._guard.is_there()
+
+    def look_for_strangers(self) -> None:
+        """Raise `FileLost` where another program has written over the cassette. Reads all of it if any has written."""
+        self.refuse_lost()
+        if self._guard.was_written_to():
+            if not is_sound(self.path):
+                raise FileLost(f"{self.path} has been overwritten")
+            self._guard.note()
+
+    def rescue(self) -> None:
+        """Put all that is on the lost file under its name again, or under one beside it, and go on there.
+
+        Streams in flight go on too. Raises `OSError` and `sqlite3.Error` where that cannot be now, and `CassetteError`
+        where it never can be, for the content is gone.
+        """
+        if self._has_died:
+            self._open_again()
+            return
+        self.rollback()
+        self._go_on_at(save(self._connection, self.path, self._guard))
+
+    def begin_again(self) -> None:
+        """Leave a file whose content is gone as it is, and go on with an empty one beside it.
+
+        Streams in flight are lost. Raises as the constructor does.
+        """
+        with suppress(sqlite3.Error):
+            self.rollback()
+        self._go_on_at(beside(self.path), empty=True)
+
+    def _go_on_at(self, path: Path, *, empty: bool = False) -> None:
+        lock = connection.Lock(path) if path != self.path or not self._lock.is_held else self._lock
+        if empty or not self._guard.is_free():
+            abandon(self._connection)
+        else:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+        self._guard.remove_log()
+        if lock is not self._lock:
+            self._lock.release()
+        self.path, self._lock, self._guard = path, lock, FileGuard(path)
+        self._open_again()
 
     # One tape
 
@@ -468,12 +537,20 @@ class Keeper:
             self._train()
             self._dictionaries.forget_before(before)
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        # A reader may hold the log open: then the file stays in WAL mode, whole all the same.
-        with suppress(sqlite3.OperationalError):
-            self._connection.execute("PRAGMA journal_mode = DELETE")
-            if small:
-                packing.pack(self._connection)
-        self.close()
+        self._guard.note()
+        self.refuse_lost()
+        file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            # A reader may hold the log open: then the file stays in WAL mode, whole all the same.
+            with suppress(sqlite3.OperationalError):
+                self._connection.execute("PRAGMA journal_mode = DELETE")
+                if small:
+                    packing.pack(self._connection)
+            self.close()
+            if not self._guard.is_there():  # taken away a moment ago: what is open is whole
+                self.path = save_closed(file, self.path, self._guard)
+        finally:
+            os.close(file)
 
     def discard(self) -> None:
         """Let go of a file on which this keeper has recorded nothing: one that it has made is no more."""

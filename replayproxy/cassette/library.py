@@ -28,7 +28,9 @@ class Library:
     """
 
     def __init__(self, cassettes: Sequence[Cassette], *, in_turn: bool = False) -> None:
-        self._cassettes = cassettes
+        self._cassettes = list(cassettes)
+        self._left: list[Cassette] = []
+        """Those whose file is gone: who reads in one of them reads on."""
         self._turn = asyncio.Lock() if in_turn else None
         self._unpacking = ThreadPoolExecutor(1, "replayproxy-unpacking")
         self._looking = ThreadPoolExecutor(LOOKING, "replayproxy-looking")
@@ -56,8 +58,15 @@ class Library:
         """Let go of all files; what reads in a thread is interrupted."""
         for executor in (self._unpacking, self._looking):
             executor.shutdown(wait=False, cancel_futures=True)
-        for cassette in self._cassettes:
+        for cassette in (*self._cassettes, *self._left):
             cassette.close()
+
+    def reopen(self, old: Path, new: Path) -> None:
+        """Go on reading at `new` what was at `old`, if that is one of these. Raises as `Cassette` does."""
+        for number, cassette in enumerate(self._cassettes):
+            if cassette.path == old:
+                self._cassettes[number] = cassette.reopened(new)
+                self._left.append(cassette)
 
     def state_bytes(self) -> dict[str, int]:
         """About how much memory is kept for coming requests, by kind."""

@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from replayproxy.cassette.file_guard import FileLost
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.errors import CassetteError, ReplayProxyError
 from replayproxy.model import Key
@@ -32,6 +33,9 @@ BATCH_NANOSECONDS = 250_000_000
 BATCH_PIECES = 256
 BATCH_BYTES = 4 * 1024 * 1024
 CHECKPOINT_NANOSECONDS = 1_000_000_000
+LOOK_SECONDS = 0.5
+"""Between two looks at the file while nothing is written."""
+
 QUEUE_BYTES = 256 * 1024 * 1024
 RETRY_SECONDS = 1.0
 PATIENCE_NANOSECONDS = 60_000_000_000
@@ -100,6 +104,12 @@ class Writer:
         self._gave_up = False
         """Stopping, and the disk is not well: nothing more is written, for it would have holes."""
         self.recorded = 0
+        self._recorded_here = 0
+        """Of these, those on the file that is being written now."""
+        self.loss: str | None = None
+        """What was recorded and is lost, as a sentence; None where nothing is."""
+        self.moved: Callable[[Path, Path], None] | None = None
+        """Called in the loop when recording goes on in another file, with the old and the new name."""
         self.trouble: str | None = None
         """Why recording is degraded; None when it is well."""
         self._writing = False
@@ -240,6 +250,7 @@ class Writer:
 
     def _rotate(self, order: _Rotate) -> None:
         """The old file is only let go of when the new one is there."""
+        self._look_after_file()
         try:
             if self.trouble is not None:
                 raise CassetteError(f"{self._keeper.path} cannot be left now: {self.trouble}")
@@ -250,6 +261,7 @@ class Writer:
             self._call(_fail, order.waiter, error)
             return
         old, self._keeper = self._keeper, fresh
+        self._recorded_here = 0
         try:
             self._lost |= old.hand_over(fresh)
             old.seal()
@@ -261,12 +273,72 @@ class Writer:
 
     def _seal(self) -> None:
         try:
-            if self._suspect:
-                self._keeper.reopen()
-            self._keeper.seal()
-            self._sealed = True
+            self._seal_what_is_there()
         except (sqlite3.Error, OSError, ReplayProxyError) as error:
             self._degrade(f"the cassette could not be sealed: {error}; its -wal file belongs to it")
+
+    def _seal_what_is_there(self) -> None:
+        for _ in range(3):  # somebody may take it away again
+            was = self._keeper.path
+            try:
+                if self._suspect:
+                    self._keeper.reopen()
+                    self._suspect = False
+                self._keeper.seal()
+                self._sealed = True
+                if self._keeper.path != was:
+                    self._call(self._say_moved, was, self._keeper.path)
+                return
+            except FileLost as lost:
+                if not self._save(lost):
+                    break
+        self._lose_all(f"{self._keeper.path} could not be put back")
+
+    # A file that is taken away
+
+    def _look_after_file(self) -> None:
+        """Once a second, whether anything is written or not."""
+        try:
+            if not self._suspect:
+                self._keeper.look_for_strangers()
+        except FileLost as lost:
+            self._save(lost)
+
+    def _save(self, lost: FileLost) -> bool:
+        """Put what a lost file holds under a name again, and go on there. False: it cannot be done now."""
+        self._degrade(str(lost))
+        was = self._keeper.path
+        try:
+            try:
+                self._keeper.rescue()
+            except (CassetteError, sqlite3.DatabaseError) as error:
+                if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
+                    raise
+                self._keeper.begin_again()
+                self._lose_all(f"{lost}")
+                self.trouble = None  # the loss stays to be said
+                log.error("recording goes on onto %s", self._keeper.path)
+            else:
+                self.trouble = None
+                log.warning("%s: nothing is lost, recording goes on onto %s", lost, self._keeper.path)
+        except (OSError, sqlite3.Error, ReplayProxyError) as error:
+            self._degrade(f"{lost}, and what it held cannot be put back: {error}")
+            return False
+        self._suspect = False
+        self._call(self._say_moved, was, self._keeper.path)
+        return True
+
+    def _say_moved(self, old: Path, new: Path) -> None:
+        if self.moved is not None:
+            self.moved(old, new)
+
+    def _lose_all(self, why: str) -> None:
+        """What was recorded onto this file is not there."""
+        lost, self._recorded_here = self._recorded_here, 0
+        self.recorded -= lost
+        self._dropped["lost with its file"] += lost
+        self.loss = f"{why}: {lost} recorded exchanges are lost"
+        log.error("%s", self.loss)
 
     def _after(self, keys: list[Key], settled: list[asyncio.Future[None]]) -> None:
         """Back in the loop: what was written is settled, and there may be room."""
@@ -301,8 +373,9 @@ class Writer:
         middle of what the event loop does.
         """
         try:
-            batch = [self._queue.get(timeout=CHECKPOINT_NANOSECONDS / 1e9)]
+            batch = [self._queue.get(timeout=LOOK_SECONDS)]
         except queue.Empty:
+            self._look_after_file()
             self._checkpoint_when_due()
             return []
         self._hurry.wait(BATCH_NANOSECONDS / 1e9)
@@ -322,6 +395,10 @@ class Writer:
         while not self._gave_up:
             try:
                 self._write(orders)
+            except FileLost as lost:
+                self._roll_back()
+                if not self._save(lost):
+                    self._gave_up = self._stopping.wait(RETRY_SECONDS)
             except Exception as error:
                 self._roll_back()
                 if _is_of_the_disk(error):
@@ -364,6 +441,7 @@ class Writer:
         self._keeper.commit()
         self._dropped_noted = dropped
         self.recorded += recorded
+        self._recorded_here += recorded
 
     def _lose(self, order: Piece | _Drop) -> None:
         """All of the tape goes, also what was written of it and what is still to come."""
@@ -394,7 +472,10 @@ class Writer:
         if self._clock.now() - self._last_checkpoint < CHECKPOINT_NANOSECONDS:
             return
         self._last_checkpoint = self._clock.now()
-        with suppress(sqlite3.Error):  # busy, or no disk: the log keeps what was committed, and the next batch will say
+        self._look_after_file()
+        with suppress(
+            sqlite3.Error, FileLost
+        ):  # busy, or no disk: the log keeps what was committed, and the next batch will say
             self._keeper.checkpoint()
 
     def _degrade(self, trouble: str) -> None:
@@ -419,6 +500,12 @@ class Writer:
 def _is_of_the_disk(error: Exception) -> bool:
     """Whether it may get well by itself; else it is the piece."""
     return isinstance(error, OSError | sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether it says that the content is not there, and not that it cannot be read now."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR_SHORT_READ)
 
 
 def _fail(waiter: asyncio.Future[None], error: Exception) -> None:

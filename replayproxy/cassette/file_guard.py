@@ -1,0 +1,198 @@
+"""Notices that the files of a cassette that is being written are not what they were, and saves what they held.
+
+A file that was deleted, renamed or replaced is still open: SQLite reads and writes on in it, and nobody will find it.
+What it holds is copied under its name again, or beside what somebody else has put there. A file that was cut off or
+overwritten is lost; that is said and counted by whoever asks.
+
+Knows the files and a connection, not what is on them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import sqlite3
+from contextlib import closing, suppress
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+from replayproxy.errors import CassetteError
+
+
+class FileLost(OSError):
+    """What is written now would not be found. Says what has become of the file, as the end of a sentence."""
+
+
+class _File(NamedTuple):
+    """Which file it is, and how it was when it was looked at last."""
+
+    device: int
+    inode: int
+    size: int
+    changed: int
+
+    def is_same(self, other: _File | None) -> bool:
+        """Whether it is this file, whatever it holds."""
+        return other is not None and (self.device, self.inode) == (other.device, other.inode)
+
+
+class FileGuard:
+    """The files of one cassette, as its only writer knows them. Opens none of them: closing one would lose its locks.
+
+    Call `find` before something is written, and `note` after that.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._names = (path, Path(f"{path}-wal"), Path(f"{path}-shm"))
+        self._known: list[_File | None] = [None, None, None]
+        self.note()
+
+    def note(self) -> None:
+        """The files are now as they should be."""
+        self._known = [known if (found := _look(name)) is None else found for name, known in self._files()]
+
+    def find(self) -> str | None:
+        """What has become of the files, as the end of a sentence; None where they are as they were."""
+        return self.find_missing() or self._find_cut_off()
+
+    def find_missing(self) -> str | None:
+        """Whether the names lead elsewhere: then the open files still hold everything."""
+        for name, known in self._files():
+            found = _look(name)
+            if known is None or known.is_same(found):
+                continue
+            if found is not None:
+                return f"{name} has been replaced by another file"
+            return f"{name} is not there any more" if name.parent.is_dir() else f"the folder {name.parent} is gone"
+        return None
+
+    def _find_cut_off(self) -> str | None:
+        for name, known in list(self._files())[:2]:
+            found = _look(name)
+            if known is not None and found is not None and found.size < known.size:
+                return f"{name} has been cut off: it had {known.size} bytes and has {found.size}"
+        return None
+
+    def was_written_to(self) -> bool:
+        """Whether another program has written to the cassette itself, which SQLite may do for it, or `cp` over it."""
+        known, found = self._known[0], _look(self._path)
+        return known is not None and found is not None and known.changed != found.changed
+
+    def is_there(self) -> bool:
+        """Whether the cassette's file has its name."""
+        known = self._known[0]
+        return known is not None and known.is_same(_look(self._path))
+
+    def is_free(self) -> bool:
+        """Whether nobody else has put anything where the cassette was."""
+        return all(
+            known is None or (found := _look(name)) is None or known.is_same(found) for name, known in self._files()
+        )
+
+    def remove_log(self) -> None:
+        """Remove what is left of the log beside a file that has been left: another file may get the name."""
+        for name, known in list(self._files())[1:]:
+            if known is not None and known.is_same(_look(name)):
+                with suppress(OSError):
+                    name.unlink()
+
+    def _files(self) -> zip[tuple[Path, _File | None]]:
+        return zip(self._names, self._known, strict=True)
+
+
+def is_sound(path: Path) -> bool:
+    """Whether SQLite finds nothing wrong with this file; reads all of it."""
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA mmap_size = 0")
+            return [row[0] for row in connection.execute("PRAGMA quick_check(1)")] == ["ok"]
+    except sqlite3.Error:
+        return False
+
+
+def save(source: sqlite3.Connection, path: Path, guard: FileGuard) -> Path:
+    """Copy all that `source` reads to `path`, or to one beside it where another file has that name. Gives which.
+
+    What is there is never overwritten. Raises `OSError`, `sqlite3.Error`, and `CassetteError` where the content itself
+    is damaged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with closing(sqlite3.connect(part, isolation_level=None)) as copy:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+        if not is_sound(part):
+            raise CassetteError(f"what {path} held cannot be read any more")
+        return _name(part, path, guard)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def save_closed(file: int, path: Path, guard: FileGuard) -> Path:
+    """The same, from the descriptor of a file that is whole and that nobody writes to."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as copy, os.fdopen(file, "rb", closefd=False) as source:
+            source.seek(0)
+            shutil.copyfileobj(source, copy)
+        return _name(part, path, guard)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def beside(path: Path) -> Path:
+    """A name in the same folder that is free, the next number behind it."""
+    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return next(name for name in names if _is_free(name))
+
+
+def _name(part: Path, path: Path, guard: FileGuard) -> Path:
+    """Give a finished file its name, or one beside it, whatever others do meanwhile."""
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    if guard.is_free() and guard.is_there():  # only its log was taken away
+        part.replace(path)
+        return path
+    for attempt in range(10):
+        name = path if attempt == 0 and guard.is_free() else beside(path)
+        try:
+            name.hardlink_to(part)  # in one step; fails where there is something by now
+        except FileExistsError:
+            continue
+        except OSError:  # a file system without links
+            try:
+                os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            except FileExistsError:
+                continue
+            part.replace(name)
+        return name
+    raise OSError(f"no name beside {path} stays free")
+
+
+def _is_free(path: Path) -> bool:
+    return not any(os.path.lexists(f"{path}{tail}") for tail in ("", "-wal", "-journal"))
+
+
+def abandon(connection: sqlite3.Connection) -> None:
+    """Never close this connection, also not at the end of the process.
+
+    SQLite would write the log into the file, and delete the log by its name: both may be somebody else's by now.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def _look(path: Path) -> _File | None:
+    try:
+        found = path.lstat() if path.is_symlink() and not path.exists() else path.stat()
+    except OSError:
+        return None
+    return _File(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
