@@ -222,7 +222,7 @@ class App:
             return cassette.rules
 
     def _first_cassette(self) -> Path | None:
-        return next((path for path in self.settings.shelf if path.exists() and path.stat().st_size), None)
+        return next((path for path in self.settings.shelf if path.is_file() and path.stat().st_size), None)
 
     def _redactor(self) -> Redactor | None:
         """That of the first cassette that exists. A new cassette gets a salt of its own, and the rules asked for."""

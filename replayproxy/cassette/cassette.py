@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from itertools import islice
 from operator import itemgetter
@@ -558,7 +559,17 @@ class Cassette:
 
     def _not_sql(self, error: Exception) -> SettingsError:
         names = [column[0] for column in self._readers.mine().execute("SELECT * FROM v_exchange LIMIT 0").description]
-        return SettingsError(f"this SQL cannot be run: {error}. The columns are {', '.join(names)}.")
+        what = str(error).rstrip(".")
+        if what.startswith("no such column: "):
+            close = get_close_matches(what.rpartition(" ")[2], names, 1)
+            what += f" (did you mean {close[0]}?)" if close else ""
+        return SettingsError(f"this SQL cannot be run: {what}. The columns are {', '.join(names)}.")
+
+    def check_condition(self, where: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Raise `SettingsError` unless `where` is a condition on `v_exchange` by itself: what SQLite says of it then
+        is said of its own words, and not of those among which `rows` puts it."""
+        with self._asked():
+            self._readers.mine().execute(f"EXPLAIN SELECT 1 FROM v_exchange WHERE {where}", parameters or {})
 
     def one(self, sql: str, *parameters: object) -> Sequence[Any]:
         """One row of a query that always gives one."""

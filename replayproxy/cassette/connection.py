@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from replayproxy.cassette import packing, recovering, schema
+from replayproxy.cassette import naming, packing, recovering, schema
 from replayproxy.errors import CassetteError, Damaged, Locked, NotACassette, OlderFormat
 
 _DEFENCES = (
@@ -52,8 +52,8 @@ def read(path: Path, *, checked: bool = False, abandoned: bool | None = None) ->
     Raises `NotACassette`, `NewerFormat`, `Damaged`, `CassetteError`.
     """
     name = str(path)
-    if not path.is_file():
-        raise NotACassette(f"{name} does not exist: record one with `replayproxy record {name} --upstream URL`")
+    if (why := naming.why_unreadable(path)) is not None:
+        raise NotACassette(why)
     # A sealed file on read-only media has no -wal and needs none; SQLite must be told not to look for locks there.
     immutable = "&immutable=1" if not os.access(path.parent, os.W_OK) and not Path(f"{name}-wal").exists() else ""
     with translated(name):
@@ -164,6 +164,8 @@ class Lock:
     """One recorder a file: `flock` on `<cassette>.lock`, given back by the kernel however the process ends."""
 
     def __init__(self, path: Path) -> None:
+        if (why := naming.why_unwritable(path)) is not None:
+            raise CassetteError(why)
         self._path = Path(f"{path.resolve()}.lock")
         self._file = self._acquire(path)
 

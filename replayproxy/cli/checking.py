@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from replayproxy.cassette.scanning import scan
 from replayproxy.cassette.self_matching import self_match
@@ -38,6 +39,7 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
       replayproxy verify chat.cassette
       replayproxy verify chat.cassette --self-match --match-normalise date
     """
+    _refuse_ignored(secrets=secrets, self_matching=options["self_match"])
     worst = 0
     for path in cassette:
         try:
@@ -60,6 +62,17 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
             if options["self_match"] and not _finds_itself(path, rules_asked(options)):
                 worst = 6
     return worst
+
+
+def _refuse_ignored(*, secrets: bool, self_matching: bool) -> None:
+    """What is typed and would do nothing is a mistake; a variable or a config file may be there for other verbs."""
+    context = click.get_current_context()
+    rules = ("match", "match_ignore", "match_normalise", "match_header", "match_from")
+    needed = {**dict.fromkeys(rules, ("--self-match", self_matching)), "redact": ("--secrets", secrets)}
+    for name, (flag, given) in needed.items():
+        if not given and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            ignored = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{ignored} says something to verify {flag} alone: add {flag}, or leave it away")
 
 
 def _finds_itself(path: Path, rules: Rules | None) -> bool:

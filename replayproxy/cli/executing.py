@@ -17,7 +17,7 @@ from replayproxy.cli.child import Signals
 from replayproxy.cli.judging import ending
 from replayproxy.cli.judging.verdict import Demands, Ended
 from replayproxy.cli.matching import matching
-from replayproxy.cli.options import AdminPort, option
+from replayproxy.cli.options import AdminPort, Port, option
 from replayproxy.cli.printing import messages
 from replayproxy.cli.redacting import redacting, stored_fields
 from replayproxy.cli.serving import log_format, pacing, settings_from, upstream_timeouts
@@ -73,7 +73,7 @@ class Wrapping(click.Command):
 @redacting
 @stored_fields
 @matching
-@option("-p", "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; 0 takes a free one.")
+@option("-p", "--port", type=Port(), default=0, help="Port to listen on; 0 takes a free one.")
 @option(
     "--admin-port",
     type=AdminPort(),

@@ -45,7 +45,8 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
-            raise click.UsageError(f"there is no verb {args[0]!r}{suggestion(args[0], self.commands)}", ctx)
+            near = suggestion(args[0], self.commands) or ": `replayproxy --help` lists them"
+            raise click.UsageError(f"there is no verb {args[0]!r}{near}", ctx)
         return super().resolve_command(ctx, args)
 
 

@@ -68,6 +68,21 @@ class Speed(click.ParamType[float | str]):
         return speed
 
 
+class Port(click.IntRange):
+    """The number of a TCP port; 0 takes a free one."""
+
+    name = "port"
+
+    def __init__(self) -> None:
+        super().__init__(0, 65535)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r} is not a port: write a number from 0 to 65535", param, ctx)
+
+
 class AdminPort(click.ParamType[int]):
     """A port, or `off`. Gives -1 for off."""
 
@@ -76,7 +91,10 @@ class AdminPort(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if value in ("off", False, -1):
             return -1
-        return click.IntRange(0, 65535).convert(value, param, ctx)
+        try:
+            return Port().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is not a port: write a number from 0 to 65535, or off", param, ctx)
 
 
 class Option(click.Option):

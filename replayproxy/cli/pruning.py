@@ -58,6 +58,7 @@ def prune(cassette: Path, unused: Path | None, *, choice: Choice, dry_run: bool,
         output_files.refuse(output, "-o")
     with Cassette(cassette) as opened:
         columns = "number, id, key, occurrence, method, path"
+        choice.check([opened])
         condition = f"state = 'done' AND ({choice.condition})"
         rows = list(opened.rows(condition, choice.parameters, columns=columns, order="number"))
         if unused is not None:

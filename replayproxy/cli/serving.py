@@ -15,7 +15,7 @@ from replayproxy.assembly import Addresses, App
 from replayproxy.cli.judging import ending
 from replayproxy.cli.judging.verdict import Demands
 from replayproxy.cli.matching import matching, rules_asked
-from replayproxy.cli.options import AdminPort, Duration, F, Size, Speed, all_of, option
+from replayproxy.cli.options import AdminPort, Duration, F, Port, Size, Speed, all_of, option
 from replayproxy.cli.printing import messages
 from replayproxy.cli.printing.units import plural
 from replayproxy.cli.priority import run_at
@@ -26,10 +26,11 @@ from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
 from replayproxy.core.timing import STALL
+from replayproxy.errors import SettingsError
 from replayproxy.net.limits import Limits
 from replayproxy.settings import QUEUE_BYTES, Listen, Pair, Recording, Replaying, Settings, Simulation
 
-PORT = click.IntRange(0, 65535)
+PORT = Port()
 FILE = click.Path(path_type=Path)
 
 
@@ -366,6 +367,9 @@ def _limits_from(options: dict[str, Any]) -> Limits:
 
 def _pair_from(options: dict[str, Any]) -> Pair | None:
     if not options.get("prefill") and not options.get("decode"):
+        for name in ("prefill_kv", "decode_kv"):
+            if options.get(name):
+                raise SettingsError(f"--{name.replace('_', '-')} is for a pair: give --prefill and --decode too")
         return None
     return Pair(
         prefill=tuple(options["prefill"]),

@@ -16,6 +16,7 @@ from replayproxy.cassette.keeper import Keeper
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.model import Chunks, End, Ending, Head, Request
 from replayproxy.ports import Piece
+from tests.cli.tapes import Read
 from tests.processes import environment, recording, replayproxy
 
 
@@ -35,6 +36,76 @@ def a_cassette(path: Path, exchanges: int = 30) -> Path:
 def missing(folder: Path) -> list[str]:
     """A file that is not there."""
     return ["replay", str(folder / "nothing.cassette")]
+
+
+def misspelt(folder: Path) -> list[str]:
+    """A letter is wrong."""
+    a_cassette(folder / "chat.cassette")
+    return ["replay", str(folder / "chat.cassete")]
+
+
+def without_suffix(folder: Path) -> list[str]:
+    """The end of the name is left away."""
+    a_cassette(folder / "chat.cassette")
+    return ["ls", str(folder / "chat")]
+
+
+def a_folder(folder: Path) -> list[str]:
+    """A folder with a cassette in it."""
+    a_cassette(folder / "chat.cassette")
+    return ["replay", str(folder)]
+
+
+def record_to_a_folder(folder: Path) -> list[str]:
+    """A folder to record to."""
+    return ["record", str(folder), "--upstream", f"http://127.0.0.1:{busy_port()}"]
+
+
+def wrong_folder(folder: Path) -> list[str]:
+    """A folder that is not there, near one that is."""
+    (folder / "cassettes").mkdir()
+    return ["show", str(folder / "casettes" / "a.cassette")]
+
+
+def an_empty_file(folder: Path) -> list[str]:
+    """Made by touch."""
+    (folder / "a.cassette").touch()
+    return ["verify", str(folder / "a.cassette")]
+
+
+def a_device(folder: Path) -> list[str]:
+    """Not even a file."""
+    return ["info", "/dev/null"]
+
+
+def ignored_rule(folder: Path) -> list[str]:
+    """verify compares no requests by itself."""
+    return ["verify", str(a_cassette(folder / "a.cassette")), "--match-normalise", "foo"]
+
+
+def ignored_redaction(folder: Path) -> list[str]:
+    """Nor does it look for secrets."""
+    return ["verify", str(a_cassette(folder / "a.cassette")), "--redact", "re:x"]
+
+
+def no_port(folder: Path) -> list[str]:
+    """A port is a number."""
+    return ["simulate", "--port", "http"]
+
+
+def no_admin_port(folder: Path) -> list[str]:
+    """A port is not above 65535."""
+    return ["simulate", "--admin-port", "70000"]
+
+
+def half_a_pair(folder: Path) -> list[str]:
+    """A connector's address, and no pair."""
+    return ["record", str(folder / "a.cassette"), "--upstream", "http://127.0.0.1:1", "--prefill-kv", "a:1"]
+
+
+def help_as_a_verb(folder: Path) -> list[str]:
+    """As git has it."""
+    return ["help"]
 
 
 def text(folder: Path) -> list[str]:
@@ -209,8 +280,37 @@ MISTAKES: list[tuple[Callable[[Path], list[str]], int, str]] = [
     (bad_path, 2, "is not a JSONPath (RFC 9535)"),
     (upstream_for_nothing, 2, "leave --upstream away"),
     (miss_without_upstream, 2, "give its URL with --upstream"),
-    (no_folder, 2, "Name a file in a folder you may write"),
+    (no_folder, 2, "does not exist. Name a file in a folder you may write"),
 ]
+
+
+TYPED: list[tuple[Callable[[Path], list[str]], int, str]] = [
+    (misspelt, 2, "chat.cassete does not exist (did you mean"),
+    (without_suffix, 2, "chat.cassette?)"),
+    (a_folder, 2, "is a folder: name a cassette in it, such as"),
+    (record_to_a_folder, 2, "is a folder: name a file in it, such as"),
+    (wrong_folder, 2, "cassettes?)"),
+    (an_empty_file, 2, "is empty: nothing was recorded on it"),
+    (a_device, 2, "/dev/null is no file but a device"),
+    (ignored_rule, 2, "--match-normalise says something to verify --self-match alone: add --self-match"),
+    (ignored_redaction, 2, "--redact says something to verify --secrets alone"),
+    (no_port, 2, "'http' is not a port: write a number from 0 to 65535"),
+    (no_admin_port, 2, "'70000' is not a port: write a number from 0 to 65535, or off"),
+    (half_a_pair, 2, "--prefill-kv is for a pair"),
+    (help_as_a_verb, 2, "`replayproxy --help` lists them"),
+]
+
+
+@pytest.mark.parametrize(("mistake", "code", "sentence"), TYPED, ids=[row[0].__name__ for row in TYPED])
+def test_what_is_typed_wrongly_is_said_in_the_words_that_were_typed(
+    read: Read, tmp_path: Path, mistake: Callable[[Path], list[str]], code: int, sentence: str
+) -> None:
+    """With what was meant, where that can be guessed; nothing is left behind."""
+    arguments = mistake(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    ran = read(*arguments)
+    assert (ran.code, sorted(tmp_path.iterdir())) == (code, before)
+    assert sentence in " ".join((ran.err + ran.out).split())
 
 
 @pytest.mark.parametrize(("mistake", "code", "sentence"), MISTAKES, ids=[row[0].__name__ for row in MISTAKES])
@@ -223,6 +323,7 @@ def test_a_mistake_gets_a_sentence_and_an_exit_code(
     done = replayproxy(*arguments)
     assert sorted(tmp_path.iterdir()) == before
     said = " ".join((done.stderr + done.stdout).split())
+    assert ".lock" not in said
     assert sentence in said
     assert "Traceback" not in said
     assert done.returncode == code

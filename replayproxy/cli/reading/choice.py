@@ -6,7 +6,7 @@ Values are bound, never pasted. SQL is that of whoever sits at the keyboard; the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
@@ -14,7 +14,9 @@ from typing import Any
 
 import click
 
+from replayproxy.cassette.cassette import Cassette
 from replayproxy.cli.options import F, plain_option
+from replayproxy.cli.reading.condition import fault_in
 from replayproxy.net.clock import SystemClock
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
@@ -59,6 +61,11 @@ class Choice:
         """Nothing was asked for."""
         return self.where is None and self.since is None and self.until is None
 
+    def check(self, cassettes: Iterable[Cassette]) -> None:
+        """Raise `SettingsError` where the SQL cannot be run, before any of it stands among ours."""
+        for cassette in cassettes if self.where is not None else ():
+            cassette.check_condition(self.where or "", dict(self.parameters))
+
     @property
     def condition(self) -> str:
         """SQL. The line feed ends a comment that somebody may have left open."""
@@ -97,6 +104,14 @@ def choosing(function: F) -> F:
         until: int | None,
         **others: Any,
     ) -> Any:
+        bound = frozenset(name.lstrip(":@$") for name, _ in values)
+        if where is None and values:
+            raise click.UsageError(f"-p {values[0][0]} binds a name in --where: give --where too")
+        if len(bound) < len(values):
+            raise click.UsageError("-p gives one name several values: choose")
+        if where is not None and (fault := fault_in(where, bound)) is not None:
+            raise click.UsageError(f"--where: {fault}")
+        values = tuple((name.lstrip(":@$"), value) for name, value in values)
         for text in (where or "", *(part for pair in values for part in pair)):
             if not text.isprintable() and any(0xD800 <= ord(character) < 0xE000 for character in text):
                 raise click.UsageError(f"{text!r} is not UTF-8")

@@ -23,7 +23,7 @@ def resolve(cassette: Cassette, prefix: str | None) -> int:
             raise SettingsError(f"{path} holds no finished exchange yet")
         return int(newest)
     if not _DIGITS.fullmatch(prefix):
-        raise SettingsError(f"{prefix!r} is no id: give hex digits as `replayproxy ls {path}` lists them")
+        raise SettingsError(f"{prefix!r} is not an id: give the first hex digits of one{_some(cassette)}")
     found = cassette.find(prefix)
     if len(found) == 1:
         return found[0]
@@ -37,6 +37,13 @@ def resolve(cassette: Cassette, prefix: str | None) -> int:
 
 def _digests(cassette: Cassette, numbers: list[int]) -> list[str]:
     return [str(cassette.one("SELECT lower(hex(digest)) FROM exchange WHERE id = ?", number)[0]) for number in numbers]
+
+
+def _some(cassette: Cassette) -> str:
+    """What ids look like here: the newest."""
+    newest = cassette.all("SELECT id FROM exchange WHERE digest IS NOT NULL ORDER BY id DESC LIMIT 3")
+    ids = ", ".join(dict.fromkeys(digest[:SHORT] for digest in _digests(cassette, [number for (number,) in newest])))
+    return f"{f', such as {ids}' if ids else ''}; all: replayproxy ls {cassette.path}"
 
 
 def _nearest(cassette: Cassette, prefix: str) -> str:

@@ -44,6 +44,7 @@ def ls(cassette: tuple[Path, ...], limit: int | None, sort: str | None, choice: 
       replayproxy ls chat.cassette --where 'ending <> :e' -p e complete --csv
     """
     with _opened(cassette) as cassettes:
+        choice.check(cassettes)
         fields = listing.fields(cassettes[0])
         order = listing.Order.read(sort, fields) if sort else None
         if output.is_for_people:
@@ -169,6 +170,7 @@ def stats(cassette: tuple[Path, ...], *, by: str, exact: bool, explain: bool, ch
     if not cassette:
         raise click.UsageError("name a cassette, such as: replayproxy stats chat.cassette")
     with _opened(cassette) as cassettes:
+        choice.check(cassettes)
         groups = measures.gather(cassettes, choice, by, exact=exact, watch=_say_how_long)
     if not output.is_for_people:
         output.rows(measures.FIELDS, measures.data_rows(groups), *cassette)

@@ -59,15 +59,17 @@ def test_an_ambiguous_prefix_lists_its_candidates(read: Read, ids: Path, prefix:
     assert lines[0].endswith("2026-11-18T11:06:40.000Z  POST /v1/chat/completions  tiny")
 
 
+NO_ID = "is not an id: give the first hex digits of one, such as ab000000, 7f000000, 7f3a1c02; all: replayproxy ls {}"
+
 UNKNOWN = [
     (
         "7f4",
         "no exchange on {} has an id that begins with 7f4; nearest: 7f3a1c02, 7f000000. All: replayproxy ls {}",
     ),
     ("c", "no exchange on {} has an id that begins with c; all: replayproxy ls {}"),
-    ("xyz", "'xyz' is no id: give hex digits as `replayproxy ls {}` lists them"),
-    ("7f*", "'7f*' is no id: give hex digits as `replayproxy ls {}` lists them"),
-    ("0" * 17, f"'{'0' * 17}' is no id: give hex digits as `replayproxy ls {{}}` lists them"),
+    ("xyz", f"'xyz' {NO_ID}"),
+    ("7f*", f"'7f*' {NO_ID}"),
+    ("0" * 17, f"'{'0' * 17}' {NO_ID}"),
 ]
 
 
