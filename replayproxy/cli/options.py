@@ -6,7 +6,6 @@ worse than none.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -177,10 +176,8 @@ def known_variables(group: click.Group) -> set[str]:
 
 
 _LINK = re.compile(
-    r"REPLAYPROXY(?:_[A-Z0-9_]+?)??_(?:"
-    r"(?P<host>SERVICE_HOST)|(?P<number>SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)_PORT)"
-    r"|(?P<url>PORT|PORT_\d+_(?:TCP|UDP|SCTP))|(?P<protocol>PORT_\d+_(?:TCP|UDP|SCTP)_PROTO)"
-    r"|(?P<address>PORT_\d+_(?:TCP|UDP|SCTP)_ADDR))"
+    r"REPLAYPROXY(?:_[A-Z0-9_]+?)??_"
+    r"(?:(?P<named>SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)|PORT)"
 )
 
 
@@ -188,24 +185,12 @@ def is_service_link(variable: str, value: str) -> bool:
     """Whether Kubernetes has set this for a Service called `replayproxy` or `replayproxy-…`.
 
     It puts seven variables for each Service of a namespace into each of its pods, as Docker's links did
-    (kubernetes.io/docs/concepts/services-networking/service, "Environment variables"). Only names and values of this
-    shape are meant: `REPLAYPROXY_PORT=9000` is the option, `REPLAYPROXY_PORT=tcp://10.0.0.5:8080` is a link.
+    (kubernetes.io/docs/concepts/services-networking/service, "Environment variables"). Six of the names can be nobody
+    else's. The seventh is that of an option, and then the value tells: `REPLAYPROXY_PORT=9000` is the option,
+    `REPLAYPROXY_PORT=tcp://10.0.0.5:8080` is a link.
     """
     found = _LINK.fullmatch(variable)
-    match found.lastgroup if found else None:
-        case "host" | "address":
-            try:
-                ipaddress.ip_address(value)
-            except ValueError:
-                return False
-            return True
-        case "number":
-            return value.isdecimal()
-        case "url":
-            return re.match(r"(tcp|udp|sctp)://", value) is not None
-        case "protocol":
-            return value in ("tcp", "udp", "sctp")
-    return False
+    return found is not None and (found["named"] is not None or re.match("(tcp|udp|sctp)://", value) is not None)
 
 
 def refuse_unknown_variables(group: click.Group) -> None:

@@ -11,11 +11,14 @@ that equal runs have equal reports. Knows no pytest.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Document = dict[str, Any]
+
+NAMED = ("selected", "narrowed", "late", "lateness_max", "folders", "spared")
+"""What a ledger's document holds as it is."""
 
 
 @dataclass(slots=True)
@@ -57,6 +60,10 @@ class Ledger:
     late: list[Document] = field(default_factory=list)
     """Misses after the test that caused them was over."""
     lateness_max: float = 0.0
+    folders: list[str] = field(default_factory=list)
+    """Where the cassettes of the tests that ran lie."""
+    spared: list[str] = field(default_factory=list)
+    """Cassettes and folders of tests that were collected, and that may have asked had they run."""
 
     def document(self) -> Document:
         """As JSON has it."""
@@ -68,7 +75,7 @@ class Ledger:
         return cls(
             tests={name: Told(**test) for name, test in told["tests"].items()},
             cassettes={name: Kept(**kept) for name, kept in told["cassettes"].items()},
-            **{name: told[name] for name in ("selected", "narrowed", "late", "lateness_max")},
+            **{name: told[name] for name in NAMED},
         )
 
 
@@ -104,6 +111,8 @@ class Account:
     late: tuple[Document, ...]
     processes: int
     lateness_max: float
+    orphans: tuple[str, ...] = ()
+    """Cassettes that no test uses any more."""
 
     @property
     def outcomes(self) -> Counter[str]:
@@ -127,6 +136,8 @@ class Account:
         parts += [f"{counted[name]} {name}" for name in ("recorded", "forwarded") if counted[name]]
         if any(line.unused is not None for line in self.lines):
             parts.append(f"{len(self.unused)} unused")
+        if self.orphans:
+            parts.append(f"{len(self.orphans)} orphaned cassette{'' if len(self.orphans) == 1 else 's'}")
         number = len(self.lines)
         return f"{', '.join(parts)} in {number} cassette{'' if number == 1 else 's'}"
 
@@ -138,11 +149,14 @@ class Account:
             "cassettes": [line.document() for line in self.lines],
             "misses": list(self.misses),
             "late_misses": list(self.late),
+            "orphans": list(self.orphans),
             "run": {"processes": self.processes, "lateness_max_s": self.lateness_max},
         }
 
 
-def account(ledgers: Iterable[Ledger], passed: set[str], *, crashed: bool = False) -> Account:
+def account(
+    ledgers: Iterable[Ledger], passed: set[str], *, crashed: bool = False, orphans: tuple[str, ...] = ()
+) -> Account:
     """Everybody's ledgers together; `passed` are the tests that ran and passed in all their phases."""
     known = list(ledgers)
     told = sorted((test for ledger in known for test in ledger.tests.values()), key=lambda test: test.test)
@@ -153,7 +167,20 @@ def account(ledgers: Iterable[Ledger], passed: set[str], *, crashed: bool = Fals
         late=tuple(sorted((miss for ledger in known for miss in ledger.late), key=lambda miss: str(miss["sentence"]))),
         processes=len(known),
         lateness_max=max((ledger.lateness_max for ledger in known), default=0.0),
+        orphans=orphans,
     )
+
+
+def orphans(ledgers: Sequence[Ledger], found: Iterable[str], *, crashed: bool = False) -> tuple[str, ...]:
+    """Of the cassettes that were found in the folders of this run, those that no test uses any more.
+
+    None of them where only some tests ran: the others may use it. A test that was collected and did not get as far as
+    its cassette keeps what may be its own.
+    """
+    if crashed or any(ledger.narrowed for ledger in ledgers):
+        return ()
+    used = {name for ledger in ledgers for name in (*ledger.cassettes, *ledger.spared)}
+    return tuple(sorted(name for name in found if not any(name == one or name.startswith(f"{one}/") for one in used)))
 
 
 def _line(name: str, ledgers: list[Ledger], told: list[Told], passed: set[str], *, crashed: bool) -> Line:

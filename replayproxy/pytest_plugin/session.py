@@ -18,11 +18,11 @@ import pytest
 
 from replayproxy.errors import ReplayProxyError
 from replayproxy.pytest_plugin import ledger as telling
-from replayproxy.pytest_plugin import options
+from replayproxy.pytest_plugin import options, summary
 from replayproxy.pytest_plugin.ledger import Account, Kept, Ledger, Told
 from replayproxy.pytest_plugin.network import Guard
 from replayproxy.pytest_plugin.options import Choice, Unusable
-from replayproxy.pytest_plugin.places import nearby, scope_name, shown
+from replayproxy.pytest_plugin.places import SUFFIX, nearby, scope_name, shown
 
 if TYPE_CHECKING:
     from replayproxy.proxy.misses import Miss
@@ -73,6 +73,8 @@ class Session:
         self.notes: list[str] = []
         self.failed = False
         self._selected: dict[str, list[str]] = {}
+        self._asking: dict[str, list[str]] = {}
+        """What may be the cassettes of each test that asks for a proxy."""
         self._stage: Stage | None = None
         self._existed: dict[Path, bool] = {}
         self._targets: dict[Settings, Path] = {}
@@ -98,6 +100,15 @@ class Session:
         """What will run."""
         for item in session.items:
             self._selected.setdefault(_file(item.nodeid), []).append(item.nodeid)
+            if "replayproxy" in getattr(item, "fixturenames", ()):
+                self._asking[item.nodeid] = self._likely_cassettes(item)
+
+    def _likely_cassettes(self, item: pytest.Item) -> list[str]:
+        """Where the cassette of a test may be that has not run: its fixtures might say otherwise if they were asked."""
+        folder = item.path.parent / "cassettes"
+        names = [str(marker.args[0]) for marker in item.iter_markers("replayproxy") if marker.args]
+        named = [name if Path(name).suffix else name + SUFFIX for name in names]
+        return [shown(folder / name, self.root) for name in (*named, item.path.stem, item.path.stem + SUFFIX)]
 
     # One test
 
@@ -111,10 +122,21 @@ class Session:
         with self.guard.armed((*options.allowed_hosts(self.config), *allowed)):
             return (yield)
 
+    def _refuse_vcr(self, item: pytest.Item) -> None:
+        """Fail a test that two recorders have: VCR.py would record our proxy's address, which is new in each run."""
+        off = self.config.getoption("--disable-recording", False) or self.config.getoption("--disable-vcr", False)
+        if not off and item.get_closest_marker("vcr") is not None:
+            pytest.fail(
+                "replayproxy: this test is marked with vcr and uses replayproxy too: VCR.py would record the port of"
+                " the proxy, which is another one in the next run. Take one of the two away",
+                pytrace=False,
+            )
+
     def begin(self, item: pytest.Item, choice: Choice, target: Path, *, named: bool) -> Playback:
         """A test's own place on a proxy for its cassette. Raises `Unusable`, or what the house raises."""
         from replayproxy.pytest_plugin.playback import Playback
 
+        self._refuse_vcr(item)
         settings = self._settings(item, choice, target, named=named)
         proxy = self._on_stage().proxy(settings)
         scope = scope_name(item.nodeid)
@@ -142,6 +164,8 @@ class Session:
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Where another fixture fails for a miss, the miss is told beside it."""
         __tracebackhide__ = True
+        if "replayproxy" in getattr(item, "fixturenames", ()):
+            self._refuse_vcr(item)
         return (yield from self._watched(item, "setup", judged=False))
 
     @pytest.hookimpl(wrapper=True)
@@ -185,7 +209,8 @@ class Session:
                 "In a test these flags are words of its marker: @pytest.mark.replayproxy(match_ignore=[…],"
                 " match_normalise=[…])"
             )
-        lines.append(f"Record what is missing: {_command(item, 'new_episodes')}")
+        allowed = "" if options.may_record(self.config) else " --replayproxy-allow-record"
+        lines.append(f"Record what is missing: {_command(item, 'new_episodes')}{allowed}")
         return "\n".join(lines)
 
     def _documents(self, asked: Asked) -> list[dict[str, Any]]:
@@ -218,7 +243,7 @@ class Session:
         existed = self._existed.setdefault(target, target.exists())
         if not self._records(choice, existed=existed):
             if not target.exists():
-                raise Unusable(self._missing(item, target))
+                raise Unusable(self._missing(item, target, choice.mode))
             return stage.replaying(target, choice)
         if choice.upstream is None:
             raise Unusable(f"mode {choice.mode} records, and has no server to ask: give --replayproxy-upstream URL")
@@ -251,10 +276,16 @@ class Session:
             )
         return False
 
-    def _missing(self, item: pytest.Item, target: Path) -> str:
+    def _missing(self, item: pytest.Item, target: Path, mode: str) -> str:
         near = nearby(target, self.root)
         there = f" (there is {', '.join(near)})" if near else ""
-        return f"there is no cassette {shown(target, self.root)}{there}. Record it: {_command(item, 'once')}"
+        said = f"there is no cassette {shown(target, self.root)}{there}. "
+        if mode != "none":  # it was asked for what the error would say
+            return (
+                f"{said}Mode {mode} would record it, but the variable CI is set: record it on your machine and commit"
+                " it, or add --replayproxy-allow-record"
+            )
+        return f"{said}Record it: {_command(item, 'once')}"
 
     @property
     def layout(self) -> str:
@@ -320,6 +351,9 @@ class Session:
         self.close()
         files = {_file(test) for test in self.ledger.tests}
         self.ledger.selected = {file: tests for file, tests in self._selected.items() if file in files}
+        self.ledger.folders = sorted({shown(_cassette_folder(target), self.root) for target in self._existed})
+        not_begun = {test: likely for test, likely in self._asking.items() if test not in self.ledger.tests}
+        self.ledger.spared = sorted({name for likely in not_begun.values() for name in likely})
         if self.worker is not None:
             self.config.workeroutput["replayproxy"] = json.dumps(self.ledger.document())  # type: ignore[attr-defined]  # xdist's
             return
@@ -332,12 +366,20 @@ class Session:
         if not any(told.cassettes for told in run.ledgers):
             return
         self._keep_parts(run.ledgers, passed)
-        self.account = telling.account(run.ledgers, passed, crashed=crashed)
+        orphans = telling.orphans(run.ledgers, self._cassettes_there(run.ledgers), crashed=crashed)
+        self.account = telling.account(run.ledgers, passed, crashed=crashed, orphans=orphans)
         if file := options.of_run(self.config, "report"):
             self._write_report(file, self.account)
-        unwanted = self.account.unused and options.of_run(self.config, "unused") == "fail"
-        if (unwanted or self.account.late or self.failed) and session.exitstatus == pytest.ExitCode.OK:
+        if session.exitstatus == pytest.ExitCode.OK and self._reasons_to_fail(self.account):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _reasons_to_fail(self, account: Account) -> list[str]:
+        return summary.reasons_to_fail(account, options.of_run(self.config, "unused"), failed=self.failed)
+
+    def _cassettes_there(self, ledgers: Sequence[Ledger]) -> list[str]:
+        """Every cassette in the folders that this run has used."""
+        folders = {self.root / folder for ledger in ledgers for folder in ledger.folders}
+        return sorted({shown(path, self.root) for folder in folders for path in folder.rglob(f"*{SUFFIX}")})
 
     def _write_report(self, file: str, account: Account) -> None:
         from replayproxy import output_files
@@ -398,30 +440,17 @@ class Session:
 
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """One line; the names with -v."""
+        """One line; the names with -v; in red why the run failed though its tests have passed."""
         if self.account is None:
             return
-        out = terminalreporter
-        out.section("replayproxy")
-        out.line(self.account.sentence)
-        for note in self.notes:
-            out.line(note)
-        for miss in self.account.late:
-            out.line(f"missed after its test was over, in {miss['cassette']}: {miss['sentence']}")
+        from replayproxy.core.visible import visible
+
+        terminalreporter.section("replayproxy")
         loud = options.of_run(self.config, "unused") != "ignore"
-        for line in self.account.lines:
-            if self.config.get_verbosity() > 0:
-                counted = line.document()
-                judged = f"not judged: {line.unjudged}" if line.unused is None else f"{len(line.unused)}"
-                out.line(
-                    f"{line.cassette}: {counted['served']} served, {counted['missed']} missed in {line.tests} tests;"
-                    f" unused {judged}"
-                )
-            for one in line.unused or () if loud else ():
-                if self.config.get_verbosity() > 0:
-                    out.line(f"  unused  {one['id']}  {one['method']} {one['path']}")
-            if line.unused and loud and self.config.get_verbosity() <= 0:
-                out.line(f"{line.cassette} has {len(line.unused)} that no test asked for (-v names them)")
+        for line in summary.lines(self.account, self.notes, loud=loud, verbose=self.config.get_verbosity() > 0):
+            terminalreporter.line(visible(line))
+        for reason in self._reasons_to_fail(self.account):
+            terminalreporter.line(visible(f"replayproxy FAILED the run: {reason}"), red=True, bold=True)
 
 
 def _command(item: pytest.Item, mode: str) -> str:
@@ -430,6 +459,11 @@ def _command(item: pytest.Item, mode: str) -> str:
 
 def _file(nodeid: str) -> str:
     return nodeid.partition("::")[0]
+
+
+def _cassette_folder(target: Path) -> Path:
+    """The folder of a test's cassettes, above the one of its module where each module has one."""
+    return next((folder for folder in target.parents if folder.name == "cassettes"), target.parent)
 
 
 def _chosen(config: pytest.Config) -> list[str]:

@@ -33,6 +33,9 @@ LINKS = [
     ("REPLAYPROXY_BOOTSTRAP_PORT", "tcp://10.0.0.7:8998"),
     ("REPLAYPROXY_REAL_VLLM_SERVICE_PORT", "8000"),
     ("REPLAYPROXY_REAL_VLLM_PORT", "udp://10.0.0.7:8000"),
+    ("REPLAYPROXY_CANARY_SERVICE_HOST", "1"),
+    ("REPLAYPROXY_CANARY_PORT_80_TCP_PROTO", "tcp"),
+    ("REPLAYPROXY_CANARY_2_PORT_80_TCP", "tcp://10.0.0.8:80"),
 ]
 
 NO_LINKS = [
@@ -41,8 +44,6 @@ NO_LINKS = [
     ("REPLAYPROXY_HOST", "10.0.0.5"),
     ("REPLAYPROXY_PROT", "tcp://10.0.0.5:8080"),
     ("REPLAYPROXY_SERVICE_HSOT", "10.0.0.5"),
-    ("REPLAYPROXY_SERVICE_HOST", "vllm.llm.svc"),
-    ("REPLAYPROXY_SERVICE_PORT", "http"),
     ("REPLAYPROXY_PORT_8080_TCP_ADDRESS", "10.0.0.5"),
     ("REPLAYPROXY_UPSTREAM", "tcp://10.0.0.5:8080"),
     ("REPLAYPROXY_SPED", "1"),
@@ -70,7 +71,7 @@ def test_what_only_looks_like_one_counts_as_before(variable: str, value: str) ->
 
 
 def test_an_option_and_a_mistake_beside_links(monkeypatch: pytest.MonkeyPatch, read: Read, mixed: Path) -> None:
-    """All nine of them are set in a pod; what somebody has written counts all the same."""
+    """All of them are set in a pod; what somebody has written counts all the same."""
     for variable, value in LINKS:
         monkeypatch.setenv(variable, value)
     monkeypatch.setenv("REPLAYPROXY_PORT", "9000")

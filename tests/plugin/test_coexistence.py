@@ -107,7 +107,7 @@ def test_every_option_has_a_twin_in_the_ini_file(suite: Suite) -> None:
     said = suite.run("--help").stdout.str()
     options = {word.strip(",=") for word in said.split() if word.startswith("--replayproxy-")}
     named = {option.partition("=")[0].strip("()") for option in options}
-    assert len(named) == 9
+    assert len(named) == 10
     for option in named:
         assert f"replayproxy_{option.removeprefix('--replayproxy-').replace('-', '_')} (" in said, option
 
@@ -118,3 +118,32 @@ def test_other_ways_to_run_pytest(suite: Suite, flags: tuple[str, ...]) -> None:
     suite.tests(test_chat=ASKS)
     suite.cassette("test_chat/test_asks.cassette", "hello")
     assert suite.run(*flags).ret in (0, pytest.ExitCode.NO_TESTS_COLLECTED)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "@pytest.mark.vcr\ndef test_both(replayproxy): ...",
+        "@pytest.mark.vcr\n@pytest.mark.replayproxy('a.cassette')\ndef test_both(): ...",
+        "pytestmark = pytest.mark.vcr\ndef test_both(replayproxy_env): ...",
+        "@pytest.mark.vcr('a.yaml')\nclass TestIt:\n    def test_both(self, replayproxy): ...",
+        "@pytest.mark.vcr\ndef test_both(request):\n    request.getfixturevalue('replayproxy')",
+    ],
+)
+def test_vcr_and_replayproxy_on_one_test_is_an_error_at_once(suite: Suite, upstream: str, test: str) -> None:
+    """Not at the next run, when the proxy has another port; nothing is recorded by either."""
+    suite.tests(test_it=test)
+    flags = ("--replayproxy-mode", "once", "--replayproxy-upstream", upstream, "--record-mode", "once")
+    ran = suite.run(*flags, "-W", "default", own_process=True)
+    assert ran.ret == pytest.ExitCode.TESTS_FAILED
+    ran.stdout.fnmatch_lines(["*replayproxy: this test is marked with vcr and uses replayproxy too: *"])
+    assert not list(suite.path.rglob("*.cassette"))
+    if test != "@pytest.mark.vcr\ndef test_both(request):\n    request.getfixturevalue('replayproxy')":
+        assert not list(suite.path.rglob("*.yaml"))
+
+
+def test_with_one_of_them_switched_off_the_other_has_the_test(suite: Suite) -> None:
+    """`--disable-recording` is pytest-recording's."""
+    suite.tests(test_it="@pytest.mark.vcr\n" + ASKS.strip())
+    suite.cassette("test_it/test_asks.cassette", "hello")
+    suite.run("--disable-recording", "-W", "default", own_process=True).assert_outcomes(passed=1)

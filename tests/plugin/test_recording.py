@@ -282,3 +282,20 @@ def test_redaction_and_normalisers_are_the_marker_s(suite: Suite, upstream: str)
     assert not any(prompt.startswith("cust-4711") for prompt in prompts(cassette))
     assert len({prompt.partition(" ")[0] for prompt in prompts(cassette)}) == 1
     suite.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("mode", ["once", "new_episodes"])
+def test_in_ci_a_cassette_that_is_not_there_names_the_way_out(
+    suite: Suite, upstream: str, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Not the words that were typed just now; with the flag it is recorded."""
+    suite.tests(test_chat="def test_asks(replayproxy):\n    assert ask(replayproxy.base_url, 'hello')[0] == 200")
+    monkeypatch.setenv("CI", "1")
+    flags = ("--replayproxy-mode", mode, "--replayproxy-upstream", upstream)
+    ran = suite.run(*flags)
+    ran.assert_outcomes(errors=1)
+    said = " ".join(ran.stdout.str().split())
+    assert f"Mode {mode} would record it, but the variable CI is set" in said
+    assert "or add --replayproxy-allow-record" in said
+    assert f"--replayproxy-mode {mode} " not in said
+    suite.run(*flags, "--replayproxy-allow-record").assert_outcomes(passed=1)

@@ -182,3 +182,91 @@ def test_a_report_never_replaces_a_cassette(chats: Suite) -> None:
     assert ran.ret == pytest.ExitCode.TESTS_FAILED
     ran.stdout.fnmatch_lines(["there is no report: --replayproxy-report *late.json is a cassette*"])
     assert (chats.path / "late.json").read_bytes() == before
+
+
+# Orphans: cassettes of tests that are gone
+
+DELETED = [
+    ("cassettes/test_chat/test_gone.cassette", "a deleted test"),
+    ("cassettes/test_chat/Test.test_gone.cassette", "a deleted method"),
+    ("cassettes/test_gone/test_it.cassette", "a deleted file"),
+    ("cassettes/test_gone.cassette", "a deleted file, in the other layout"),
+    ("cassettes/old/shared.cassette", "a name that no marker gives any more"),
+]
+
+
+@pytest.mark.parametrize(("name", "why"), DELETED, ids=[row[1] for row in DELETED])
+def test_the_cassette_of_a_deleted_test_is_named(suite: Suite, name: str, why: str) -> None:
+    """With warn, which is the default, and with fail, which says why in red; not with ignore."""
+    suite.tests(test_chat=ASKS)
+    for test, prompt in (("test_one", "a"), ("test_two", "b")):
+        suite.cassette(f"test_chat/{test}.cassette", prompt)
+    suite.cassette(name.removeprefix("cassettes/"), "x")
+    ran = suite.run()
+    assert ran.ret == 0
+    ran.stdout.fnmatch_lines(["2 served, 0 missed, 0 unused, 1 orphaned cassette in 2 cassettes", f"{name} is of no *"])
+    ran = suite.run("--replayproxy-unused", "fail", "--color=yes")
+    assert ran.ret == pytest.ExitCode.TESTS_FAILED
+    red = "*\x1b[[]31m*replayproxy FAILED the run: 1 cassette belongs to no test any more, and --replayproxy-unused is*"
+    ran.stdout.fnmatch_lines([red])
+    ran = suite.run("--replayproxy-unused", "ignore")
+    assert (ran.ret, f"{name} is of no" in ran.stdout.str()) == (0, False)
+    assert suite.report()["orphans"] == [name]
+
+
+SOME = [("-k", "one"), ("test_chat.py::test_one",), ("test_chat.py",), ("--deselect", "test_chat.py::test_two")]
+
+
+@pytest.mark.parametrize("flags", SOME, ids=" ".join)
+def test_a_run_of_some_tests_finds_no_orphans(suite: Suite, flags: tuple[str, ...]) -> None:
+    """The tests that did not run may use them."""
+    suite.tests(test_chat=ASKS)
+    for name in ("test_one", "test_two", "test_gone"):
+        suite.cassette(f"test_chat/{name}.cassette", "a", "b")
+    assert suite.report(*flags)["orphans"] == []
+
+
+def test_what_a_test_would_have_used_is_no_orphan(suite: Suite) -> None:
+    """Tests that were skipped, that fail before their cassette is asked for, that name theirs; in workers too."""
+    suite.tests(
+        test_chat="""
+        @pytest.fixture
+        def broken():
+            raise OSError
+
+        def test_one(replayproxy):
+            assert ask(replayproxy.base_url, "a")[0] == 200
+
+        @pytest.mark.skip
+        def test_skipped(replayproxy): ...
+
+        def test_broken(broken, replayproxy): ...
+
+        @pytest.mark.skip
+        @pytest.mark.replayproxy("of/its/own")
+        def test_named(replayproxy): ...
+
+        @pytest.mark.parametrize("word", ["a b"])
+        @pytest.mark.skip
+        def test_many(replayproxy, word): ...
+
+        @pytest.mark.skip
+        @pytest.mark.replayproxy
+        def test_by_marker(): ...
+        """
+    )
+    names = ("test_one", "test_skipped", "test_broken", "test_many-a-b-1234", "test_by_marker")
+    for name in (*(f"test_chat/{name}.cassette" for name in names), "of/its/own.cassette", "test_gone.cassette"):
+        suite.cassette(name, "a")
+    for flags in ((), ("-n", "2")):
+        assert suite.report(*flags)["orphans"] == ["cassettes/test_gone.cassette"]
+
+
+def test_why_a_run_with_passed_tests_failed_is_said_in_red(chats: Suite) -> None:
+    """Under a green `2 passed` nobody would know."""
+    ran = chats.run(*MODULE, "--replayproxy-unused", "fail", "--color=yes")
+    assert ran.ret == pytest.ExitCode.TESTS_FAILED
+    ran.assert_outcomes(passed=2)
+    red = "*\x1b[[]31m*replayproxy FAILED the run: 1 recording was not used by any test, and *"
+    ran.stdout.fnmatch_lines([red])
+    assert "FAILED the run" not in chats.run(*MODULE).stdout.str()
