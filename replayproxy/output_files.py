@@ -113,6 +113,20 @@ def is_cassette(path: Path) -> bool:
     return CASSETTE_ID in _kind(path)
 
 
+def is_terminal(path: Path) -> bool:
+    """Whether this leads to a terminal: /dev/tty, or /dev/stdout where it is one."""
+    try:
+        if not stat.S_ISCHR(path.stat().st_mode):
+            return False
+        opened = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.isatty(opened)
+    finally:
+        os.close(opened)
+
+
 # What is refused
 
 

@@ -100,7 +100,9 @@ def replayproxy(
             return
         playback = session.begin(item, choice, target, named=bool(names))
     except (Unusable, ReplayProxyError) as error:
-        raise pytest.fail.Exception(f"replayproxy: {error}", pytrace=False) from None
+        from replayproxy.core.visible import visible_lines  # what a cassette says of itself stands in errors
+
+        raise pytest.fail.Exception(f"replayproxy: {visible_lines(str(error))}", pytrace=False) from None
     yield playback
     session.end(item)
 

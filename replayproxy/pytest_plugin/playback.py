@@ -128,7 +128,9 @@ class Playback:
         recordings = self._proxy.recordings()
         left = [recording for recording in recordings if recording.place not in played]
         if left:
-            names = "".join(f"\n  {one.id}  {one.method} {one.path}" for one in left)
+            from replayproxy.core.visible import visible
+
+            names = "".join(f"\n  {visible(f'{one.id}  {one.method} {one.path}')}" for one in left)
             raise AssertionError(
                 f"{len(left)} of {len(recordings)} recordings on {self.cassette} were not played:{names}"
             )

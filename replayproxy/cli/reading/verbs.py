@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from replayproxy import output_files
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing import messages, table
@@ -137,7 +138,7 @@ def _check_letters(letters: str | None, raw: bool, output: Output) -> None:
         return
     if not letters or set(letters) - set("HBhb"):
         raise click.UsageError("--raw goes with --print and the letters H B h b: only heads and bodies have bytes")
-    if output.path is None and sys.stdout.isatty():
+    if sys.stdout.isatty() if output.path is None else output_files.is_terminal(output.path):
         raise click.UsageError("--raw could take over this terminal: send it into a pipe or a file, or leave --raw out")
 
 
