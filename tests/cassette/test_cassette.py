@@ -433,10 +433,10 @@ TRIGGER = "CREATE TRIGGER extra AFTER INSERT ON exchange BEGIN DELETE FROM paylo
 
 REFUSED: dict[str, tuple[Callable[[Path], object], type[CassetteError], str]] = {
     "nothing": (Path.unlink, NotACassette, "does not exist: record one with `replayproxy record"),
-    "a folder": (folder, NotACassette, "does not exist"),
+    "a folder": (folder, NotACassette, "is a folder: name a cassette"),
     "a text": (replaced(b"long enough to be one" * 99), NotACassette, "is not a cassette: give a file written by"),
     "a short text": (replaced(b"hello"), NotACassette, "is not a cassette"),
-    "an empty file": (replaced(b""), NotACassette, "not a cassette"),
+    "an empty file": (replaced(b""), NotACassette, "is empty: nothing was recorded on it"),
     "a foreign database": (foreign, NotACassette, "is an SQLite file but not a cassette"),
     "another application": (execute("PRAGMA application_id = 0"), NotACassette, "SQLite file but not a cassette"),
     "a newer format": (

@@ -61,7 +61,7 @@ def test_from_a_run_to_a_smaller_cassette(cassette: Path, tmp_path: Path) -> Non
 def test_unused_and_where_choose(read: Read, cassette: Path) -> None:
     """A report, SQL with bound values, or what is in both."""
     run = report(cassette, 1, 2)
-    flags = ("--unused", run, "--where", "id > :id", "-p", "id", "2")
+    flags = ("--unused", run, "--where", "number > :n", "-p", "n", "2")
     assert "would delete 1 of 4 recordings" in read("prune", cassette, *flags, "--dry-run").err
     assert read("prune", cassette, *flags, "--yes").code == 0
     assert [row["number"] for row in rows(cassette)] == [1, 2, 4]
