@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -22,6 +23,12 @@ TAG = "rp1"
 
 MAX_DEPTH = 64
 """Deeper bodies count as not JSON: they are attacks, and how deep a parser gets depends on the stack it starts from."""
+
+MOST_DIGITS = 40
+"""Of an integer that was written with an exponent. Written out, `1.5e300` is forty times as long, and a body of them
+took 1.6 GB; such numbers keep their exponent, and differ from the same integer with all its digits."""
+
+_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 
 _EXACT = 2**53  # below, every integral double is the integer it was spelled as
 
@@ -41,7 +48,14 @@ def loads(body: bytes) -> Any:
     return value
 
 
-def _number(spelled: str) -> int | float:
+@dataclass(frozen=True, slots=True)
+class Huge:
+    """An integer that was written with an exponent, and is longer than MOST_DIGITS: its digits, and its exponent."""
+
+    spelled: str
+
+
+def _number(spelled: str) -> int | float | Huge:
     """What has a fraction or an exponent: an integer if it is one."""
     value = float(spelled)
     if not math.isfinite(value):
@@ -51,7 +65,14 @@ def _number(spelled: str) -> int | float:
     if abs(value) < _EXACT:
         return int(value)
     exact = Decimal(spelled)
-    return int(exact) if exact == exact.to_integral_value() else value
+    if exact != exact.to_integral_value():
+        return value
+    if exact.adjusted() < MOST_DIGITS:
+        return int(exact)
+    mantissa, _, exponent = f"{exact:E}".partition("E")
+    first, _, rest = mantissa.partition(".")
+    rest = rest.rstrip("0")
+    return Huge(f"{first}{rest}e{int(exponent) - len(rest)}")
 
 
 def _refuse(name: str) -> None:
@@ -71,10 +92,23 @@ def _depth(value: Any) -> int:
 def dumps(value: Any) -> bytes:
     """The one spelling: sorted keys, no white space, UTF-8, shortest numbers."""
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(value, option=_OPTIONS, default=_huge)
     except orjson.JSONEncodeError:  # an integer beyond 64 bit, a lone surrogate
-        spelled = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        spelled = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_marked)
         return spelled.encode("utf-8", "surrogatepass")
+
+
+def _huge(value: object) -> orjson.Fragment:
+    if isinstance(value, Huge):
+        return orjson.Fragment(value.spelled)
+    raise TypeError
+
+
+def _marked(value: object) -> dict[str, str]:
+    """For the library that cannot write a number as it is told."""
+    if isinstance(value, Huge):
+        return {"\0number": value.spelled}
+    raise TypeError
 
 
 def digest(form: bytes) -> Key:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from replayproxy.core import canonical
@@ -28,6 +29,15 @@ FLOOR = 0.6
 
 SHOWN = 8
 """Differences kept of one pair; more of them help nobody."""
+
+COUNTED = 1000
+"""Differences counted beyond those: two objects of a million fields each may differ in all of them."""
+
+MOST_COMPARED = 4 * 1024 * 1024
+"""Bytes of neighbours that are compared with one request; one neighbour always is."""
+
+MOST_WORDS = 64 * 1024
+"""Characters at either end of a text whose words are compared."""
 
 _WEIGHTS = {"model": 4, "tools": 3}
 """What a setting weighs beside the others, which weigh 1."""
@@ -61,6 +71,8 @@ class Nearest:
 def nearest(matcher: Matcher, request: Request, neighbours: Sequence[Neighbour]) -> Nearest | None:
     """The one with the least weighted difference; None where all are below FLOOR."""
     received = matcher.compared(request)
+    # Comparing takes up to 0.1 s a megabyte. The first one is that which resembles most by its sketch.
+    neighbours = neighbours[: max(1, MOST_COMPARED // max(1, len(request.body)))]
     best: tuple[float, Neighbour, Compared] | None = None
     for neighbour in neighbours:
         recorded = matcher.compared(neighbour.request)
@@ -70,8 +82,9 @@ def nearest(matcher: Matcher, request: Request, neighbours: Sequence[Neighbour])
     if best is None:
         return None
     alike, neighbour, recorded = best
-    found = list(differences(recorded, received))
-    return Nearest(neighbour, alike, tuple(found[:SHOWN]), max(0, len(found) - SHOWN))
+    found = _different(recorded, received)
+    shown = tuple(_difference(*place) for place in islice(found, SHOWN))
+    return Nearest(neighbour, alike, shown, sum(1 for _ in islice(found, COUNTED)))
 
 
 def similarity(recorded: Compared, received: Compared) -> float:
@@ -124,9 +137,15 @@ def _alike(one: Any, other: Any) -> float:
     if isinstance(one, bytes) and isinstance(other, bytes):
         return _alike(one.decode("latin-1"), other.decode("latin-1"))
     if isinstance(one, str) and isinstance(other, str) and one and other:
-        words, others = set(_WORD.findall(one)), set(_WORD.findall(other))
+        words, others = _words(one), _words(other)
         return max(_shared(one, other), len(words & others) / max(1, len(words | others)))
     return 0.0
+
+
+def _words(text: str) -> set[str]:
+    if len(text) > 2 * MOST_WORDS:
+        text = text[:MOST_WORDS] + " " + text[-MOST_WORDS:]
+    return set(_WORD.findall(text))
 
 
 def _shared(one: Sequence[Any], other: Sequence[Any]) -> float:
@@ -151,16 +170,24 @@ def _common(one: Sequence[Any], other: Sequence[Any], most: int) -> int:
 
 def differences(recorded: Compared, received: Compared) -> Iterator[Difference]:
     """Every place where they differ, in the order of the request."""
+    return (_difference(*place) for place in _different(recorded, received))
+
+
+Place = tuple[str, Any, Any]
+"""Where two requests differ, and what stands there."""
+
+
+def _different(recorded: Compared, received: Compared) -> Iterator[Place]:
     if recorded.method != received.method or recorded.path != received.path:
         one, other = (f"{side.method} {side.path}" for side in (recorded, received))
-        yield Difference("request", *_shortened(one, other))
+        yield "request", one, other
     yield from _pairs("?", recorded.query, received.query)
     yield from _pairs("header ", recorded.headers, received.headers)
     if recorded.kind != received.kind:
-        yield Difference("$", f"a body of {recorded.kind}", f"a body of {received.kind}")
+        yield "$", f"a body of {recorded.kind}", f"a body of {received.kind}"
     elif recorded.kind == "bytes":
         if recorded.body != received.body:
-            yield Difference("$", *_shortened(recorded.body.decode("latin-1"), received.body.decode("latin-1")))
+            yield "$", recorded.body.decode("latin-1"), received.body.decode("latin-1")
     else:
         yield from _places("$", recorded.body, received.body)
 
@@ -169,14 +196,19 @@ _NOTHING = object()
 """Stands where one of two has no value; `null` is a value."""
 
 
-def _pairs(prefix: str, one: Sequence[tuple[str, str]], other: Sequence[tuple[str, str]]) -> Iterator[Difference]:
-    for name in dict.fromkeys(name for name, _ in (*one, *other)):
-        before, after = ([value for named, value in side if named == name] for side in (one, other))
+def _pairs(prefix: str, one: Sequence[tuple[str, str]], other: Sequence[tuple[str, str]]) -> Iterator[Place]:
+    sides: tuple[dict[str, list[str]], dict[str, list[str]]] = {}, {}
+    for side, pairs in zip(sides, (one, other), strict=True):
+        for name, value in pairs:
+            side.setdefault(name, []).append(value)
+    for name in dict.fromkeys((*sides[0], *sides[1])):
+        before, after = (side.get(name) for side in sides)
         if before != after:
-            yield _difference(prefix + name, *(", ".join(values) if values else _NOTHING for values in (before, after)))
+            first, second = (_NOTHING if values is None else ", ".join(values) for values in (before, after))
+            yield prefix + name, first, second
 
 
-def _places(path: str, one: Any, other: Any) -> Iterator[Difference]:
+def _places(path: str, one: Any, other: Any) -> Iterator[Place]:
     if isinstance(one, dict) and isinstance(other, dict):
         for name in dict.fromkeys((*one, *other)):
             step = f".{name}" if _NAME.fullmatch(name) else "[" + repr(name) + "]"
@@ -184,10 +216,10 @@ def _places(path: str, one: Any, other: Any) -> Iterator[Difference]:
     elif isinstance(one, list) and isinstance(other, list):
         yield from _items(path, one, other)
     elif one != other or type(one) is not type(other):
-        yield _difference(path, one, other)
+        yield path, one, other
 
 
-def _items(path: str, one: list[Any], other: list[Any]) -> Iterator[Difference]:
+def _items(path: str, one: list[Any], other: list[Any]) -> Iterator[Place]:
     """What stands between the items that begin alike and those that end alike, place by place."""
     shorter = min(len(one), len(other))
     first, second = (list(map(canonical.dumps, items)) for items in (one, other))  # where true is not 1
@@ -204,7 +236,7 @@ def _items(path: str, one: list[Any], other: list[Any]) -> Iterator[Difference]:
 
 def _difference(path: str, one: Any, other: Any) -> Difference:
     texts = [value if isinstance(value, str) else _spelled(value) for value in (one, other)]
-    like = likeness(one, other) if isinstance(one, str) and isinstance(other, str) else None
+    like = likeness(one, other) if isinstance(one, str) and isinstance(other, str) and path != "request" else None
     recorded, received = _shortened(*texts)
     return Difference(path, recorded, received, like)
 

@@ -37,12 +37,15 @@ CONVERSATION = ("messages", "input", "prompt", "system", "instructions", "text",
 """The fields of vLLM's endpoints that hold what is said; all others say how to answer."""
 
 
+_SAID = frozenset((*CONVERSATION, "model"))
+
+
 def sketch(compared: Compared) -> Sketch:
     """The sketch of what counts of a request."""
     body = compared.body
     if compared.kind == "json" and isinstance(body, dict):
         said = list(chain.from_iterable(texts(body[name]) for name in CONVERSATION if name in body))
-        settings: Any = {name: value for name, value in body.items() if name not in (*CONVERSATION, "model")}
+        settings: Any = {name: value for name, value in body.items() if name not in _SAID}
         model = body.get("model")
     else:
         said = [body.decode("latin-1")] if isinstance(body, bytes) else list(texts(body))

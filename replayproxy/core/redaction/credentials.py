@@ -74,15 +74,64 @@ class Credentials:
         """Where the beginning of one stands whose end is still to come; the length of the text where none does."""
         start = len(text)
         for needle in self.odd if text.endswith(_NEVER_SIMPLE) else self.needles:
-            at = text.find(needle[:1], max(0, len(text) - len(needle) + 1))
-            while at >= 0 and not needle.startswith(text[at:]):
-                at = text.find(needle[:1], at + 1)
-            if at >= 0:
-                start = min(start, at)
+            start = min(start, len(text) - _overlap(text[-len(needle) + 1 :] if len(needle) > 1 else b"", needle))
         return start
+
+    def runs(self, text: bytes, start: int, stop: int) -> Iterator[tuple[int, int, bytes]]:
+        """Where one stands, or several that overlap: `aaaaaa` in many a is one place, not one at each byte."""
+        for needle in self.needles:
+            size = len(needle)
+            at = text.find(needle, start, stop)
+            while at >= 0:
+                end = at + size
+                # The furthest one that begins within the last one: two steps take the run on by a needle at least.
+                while (more := text.rfind(needle, end - size + 1, min(stop, end + size))) >= 0:
+                    end = more + size
+                yield at, end, needle
+                at = text.find(needle, end, stop)
 
 
 NONE = Credentials()
+
+_FEW = 32
+"""Places that are tried before the reckoning begins that is slower, but takes no longer for a text made against it."""
+
+
+def _overlap(tail: bytes, needle: bytes) -> int:
+    """The length of the longest end of `tail` that is a beginning of `needle`."""
+    tried, at = 0, tail.find(needle[:1])
+    while at >= 0:
+        if needle.startswith(tail[at:]):
+            return len(tail) - at
+        tried += 1
+        if tried > _FEW:
+            return _longest_overlap(tail[at:], needle)
+        at = tail.find(needle[:1], at + 1)
+    return 0
+
+
+def _longest_overlap(tail: bytes, needle: bytes) -> int:
+    """The same by Knuth, Morris and Pratt: in as many steps as there are bytes."""
+    falls = _falls(needle)
+    matched = 0
+    for byte in tail:
+        while matched and (matched == len(needle) or needle[matched] != byte):
+            matched = falls[matched - 1]
+        matched += needle[matched] == byte
+    return matched
+
+
+@lru_cache(64)
+def _falls(needle: bytes) -> list[int]:
+    """For each beginning of a needle, the longest end of it that is a shorter beginning."""
+    falls = [0] * len(needle)
+    matched = 0
+    for place in range(1, len(needle)):
+        while matched and needle[matched] != needle[place]:
+            matched = falls[matched - 1]
+        matched += needle[matched] == needle[place]
+        falls[place] = matched
+    return falls
 
 
 @lru_cache(1024)

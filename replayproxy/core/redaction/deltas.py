@@ -183,9 +183,13 @@ def tokens_masked(document: bytes) -> Iterator[tuple[int, bytes]]:
     """Masks for the tokens of log probabilities, their bytes and their numbers."""
     for match in _NUMBERED.finditer(document):
         yield match.start(1), re.sub(rb"\d", b"1", match[1])
+    over = 0
     for opened in _LOGPROBS.finditer(document):
+        if opened.start() < over:  # within the ones before: looked at already
+            continue
         depth = 0
         for match in rules.TOKEN.finditer(document, opened.end() - 1):
+            over = match.end()
             if match[0] in (b"{", b"["):
                 depth += 1
             elif match[0] in (b"}", b"]"):

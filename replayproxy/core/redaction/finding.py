@@ -8,6 +8,7 @@ content of strings and the digits of numbers is ever touched: what was JSON is J
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -105,17 +106,14 @@ class Finder:
                 if not _splits_escape(read, start, stop):
                     begin, end = written(start, stop)
                     found.append(Found(begin, end, read[start:stop], kind, mask))
-        return _joined([one for one in found if not json or within or self._may_stand(text, one)])
+        return _joined(found if not json or within else _standing(text, found))
 
     def _plain(self, text: bytes, patterns: Sequence[Pattern]) -> Iterator[tuple[int, int, str, str]]:
         """What stands in a text as it is, outside masks."""
         keys = shapes.hinted(text)
         for start, stop in _between_masks(text):
-            for needle in self.credentials.needles:
-                at = text.find(needle, start, stop)
-                while at >= 0:
-                    yield at, at + len(needle), CREDENTIAL, "number" if access.is_number(needle) else "constant"
-                    at = text.find(needle, at + 1, stop)
+            for begin, end, needle in self.credentials.runs(text, start, stop):
+                yield begin, end, CREDENTIAL, "number" if access.is_number(needle) else "constant"
             if keys:
                 for begin, end, kind in shapes.find(text, start, stop):
                     yield begin, end, kind, "hashed"
@@ -148,12 +146,6 @@ class Finder:
             for span in pattern.spans(text, line.start(1) + start, line.start(1) + stop)
             if not masks.is_mask(text[slice(*span)])
         ]
-
-    def _may_stand(self, text: bytes, one: Found) -> bool:
-        """Whether it is within one string, or one number: else a mask would break the JSON."""
-        if one.kind != CREDENTIAL or access.is_simple(one.secret):
-            return True
-        return any(start <= one.start and one.stop <= stop for start, stop in rules.strings(text))
 
     # Masking
 
@@ -235,17 +227,48 @@ def _is_within_escape(text: bytes, position: int) -> bool:
     return escape is not None and escape.end() > position
 
 
+def _standing(text: bytes, found: list[Found]) -> list[Found]:
+    """Those that are within one string, or one number: another mask would break the JSON."""
+    if all(_stands_alone(one) for one in found):
+        return found
+    starts: list[int] = []
+    stops: list[int] = []
+    for start, stop in rules.strings(text):
+        starts.append(start)
+        stops.append(stop)
+
+    def is_within(one: Found) -> bool:
+        place = bisect_right(starts, one.start) - 1
+        return place >= 0 and one.stop <= stops[place]
+
+    return [one for one in found if _stands_alone(one) or is_within(one)]
+
+
+def _stands_alone(one: Found) -> bool:
+    return one.kind != CREDENTIAL or access.is_simple(one.secret)
+
+
 def _joined(found: list[Found]) -> list[Found]:
     """In order, what overlaps as one: a credential wins, so that the mask says nothing of it."""
     found.sort(key=lambda one: (one.start, -one.stop))
     joined: list[Found] = []
+    chief: Found | None = None
+    secret: list[
+        bytes
+    ] = []  # put together at the end: to add to a secret each time would take the square of its length
+    stop = 0
     for one in found:
-        last = joined[-1] if joined else None
-        if last is None or one.start >= last.stop:
-            joined.append(one)
-        elif one.stop > last.stop or (one.mask != "hashed" and last.mask == "hashed"):
-            chief = last if last.mask != "hashed" or one.mask == "hashed" else one
-            overlap = max(0, one.stop - last.stop)
-            secret = last.secret + one.secret[len(one.secret) - overlap :] if overlap else last.secret
-            joined[-1] = Found(last.start, max(last.stop, one.stop), secret, chief.kind, chief.mask)
+        if chief is None or one.start >= stop:
+            if chief is not None:
+                joined.append(chief._replace(stop=stop, secret=b"".join(secret)))
+            chief, stop, secret = one, one.stop, [one.secret]
+        elif one.stop > stop or (one.mask != "hashed" and chief.mask == "hashed"):
+            if one.mask != "hashed" and chief.mask == "hashed":
+                chief = chief._replace(kind=one.kind, mask=one.mask)
+            overlap = max(0, one.stop - stop)
+            if overlap:
+                secret.append(one.secret[len(one.secret) - overlap :])
+            stop = max(stop, one.stop)
+    if chief is not None:
+        joined.append(chief._replace(stop=stop, secret=b"".join(secret)))
     return joined

@@ -22,7 +22,9 @@ Span = tuple[int, int]
 MOST_RULES = 256
 """A cassette brings its own, and each one is looked for in every body."""
 
-TOKEN = re.compile(rb'"([^"\\\r\n]*(?:\\.[^"\\\r\n]*)*)"|[{}\[\],:]|[^\s{}\[\],:"]+')
+# A string that its line does not end is one too: of an answer that was cut it is the last one. To need the quote would
+# also be quadratic, in a string with many escaped quotes and no end.
+TOKEN = re.compile(rb'"([^"\\\r\n]*+(?:\\.[^"\\\r\n]*+)*+)"?|[{}\[\],:]|[^\s{}\[\],:"]+')
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,9 @@ class Rules:
         wanted = {tuple(match.parts) for path in self.paths for match in path.matches(value)}
         if not wanted:
             return
+        sizes = {len(place) for place in wanted}
         for place, scalar in _scalars(body):
-            if any(place[:size] in wanted for size in range(len(place) + 1)):
+            if any(place[:size] in wanted for size in sizes):
                 yield scalar
 
 

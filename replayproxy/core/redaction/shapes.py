@@ -55,14 +55,8 @@ SHAPES = (
     Shape("webhook secret", (b"whsec_",), rb"whsec_[A-Za-z0-9+/=]{24,}"),
     # RFC 7515 §3.1, RFC 7516 §3.1: the header is a JSON object, so its base64 begins with eyJ
     Shape("JWT", (b"eyJ",), rb"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]+){0,2}"),
-    # RFC 7468 §10, RFC 9580 §6.2; within JSON its lines end in \n. Cut off, it is a key all the same.
-    Shape(
-        "private key",
-        (b"PRIVATE KEY",),
-        rb"-----BEGIN(?: [A-Z0-9]+)* PRIVATE KEY(?: BLOCK)?-----"
-        rb"(?:[^\"<>]{0,16384}?-----END(?: [A-Z0-9]+)* PRIVATE KEY(?: BLOCK)?-----"
-        rb"|(?:[A-Za-z0-9+/=:,.\s-]|\\+[nrt]){0,16384})",
-    ),
+    # See `_private_keys`
+    Shape("private key", (b"PRIVATE KEY",), rb"-----BEGIN(?: [A-Z0-9]+)* PRIVATE KEY(?: BLOCK)?-----"),
     Shape("npm token", (b"npm_",), rb"npm_[A-Za-z0-9]{36}"),
     Shape("PyPI token", (b"pypi-AgE",), rb"pypi-AgE[A-Za-z0-9_-]{50,}"),
     Shape("SendGrid key", (b"SG.",), rb"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
@@ -110,8 +104,17 @@ _ANY = re.compile(b"|".join(map(re.escape, HINTS)))
 _IMAGE = re.compile(rb";base64,[A-Za-z0-9+/=]*")
 
 _BEGINNINGS = (*(hint for shape in SHAPES for hint in shape.hints if hint not in _WITHIN), b"sk_", b"rk_", b"pk_")
-_BREAKS = bytes.maketrans(b'\n\t",{}<>', b" " * 8)
+# All that `\s` knows: within the last run nothing may break, or `_OPEN` looks at the rest of it again for each `&`.
+_BREAKS = bytes.maketrans(b'\n\r\v\f\t",{}<>', b" " * 11)
 _PEM_OVER = re.compile(rb"-----END[^-]*-----")
+_PEM_END = re.compile(rb"-----END(?: [A-Z0-9]+)* PRIVATE KEY(?: BLOCK)?-----")
+_NOT_PEM = re.compile(rb"[\"<>]")
+_PEM_BODY = re.compile(rb"(?:[A-Za-z0-9+/=:,.\s-]|\\+[nrt])*+")
+_LONGEST_PEM = 16 * 1024
+
+_RUNS = {b"sk-": re.compile(rb"[A-Za-z0-9_-]+"), b"eyJ": re.compile(rb"[A-Za-z0-9_-]+")}
+"""Where a key of these shapes does not match, no later one in the same run of characters does: each would look at the
+rest of the run again (`sk-sk-sk-…` of 64 kB took nine seconds)."""
 
 # The end of a text that may be the beginning of a key: a hint and what may follow it, or the first part of a hint.
 _OPEN = re.compile(
@@ -157,18 +160,50 @@ def _is_hinted(text: bytes) -> bool:
 
 def find(text: bytes, start: int, stop: int) -> list[tuple[int, int, str]]:
     """Where keys stand in a part of a text, and of which kind they are. They may overlap."""
-    found = []
+    found: list[tuple[int, int, str]] = []
     for shape in SHAPES:
+        if shape.name == "private key":
+            found += _private_keys(shape, text, start, stop)
+            continue
         for match in _matches(shape, text, start, stop):
             part = next((part for part in _PARTS if part in match.re.groupindex), 0)
             found.append((*match.span(part), shape.name))
     return found
 
 
+def _private_keys(shape: Shape, text: bytes, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
+    """From BEGIN to the next END (RFC 7468 §10, RFC 9580 §6.2); cut off, it is a key all the same.
+
+    Within JSON its lines end in \\n. Not one pattern, which would look for the next END from each BEGIN anew.
+    """
+    if text.find(b"PRIVATE KEY", start, stop) < 0:
+        return
+    ends = [match.span() for match in _PEM_END.finditer(text, start, stop)]
+    next_end = over = 0
+    foreign = -1
+    for begun in _PATTERNS[shape.pattern].finditer(text, start, stop):
+        if begun.start() < over:
+            continue
+        body = begun.end()
+        while next_end < len(ends) and ends[next_end][0] < body:
+            next_end += 1
+        if foreign < body:
+            match = _NOT_PEM.search(text, body, stop)
+            foreign = stop if match is None else match.start()
+        if next_end < len(ends) and ends[next_end][0] <= min(foreign, body + _LONGEST_PEM):
+            over = ends[next_end][1]
+        else:
+            # As much as looks like a key; what is longer than any is cut.
+            rest = _PEM_BODY.match(text, body, min(stop, body + _LONGEST_PEM))
+            over = body if rest is None else rest.end()
+        yield begun.start(), over, shape.name
+
+
 def _matches(shape: Shape, text: bytes, start: int, stop: int) -> Iterator[re.Match[bytes]]:
     """At the beginnings of words. A hint is found at the speed of C; the pattern looks only there."""
     pattern = _PATTERNS[shape.pattern]
     for hint in shape.hints:
+        run = _RUNS.get(hint)
         at = text.find(hint, start, stop)
         if at >= 0 and hint in _WITHIN:
             yield from pattern.finditer(text, start, stop)
@@ -178,6 +213,8 @@ def _matches(shape: Shape, text: bytes, start: int, stop: int) -> Iterator[re.Ma
             if (hint == b"://" or _BEGINS.match(text, at)) and (match := pattern.match(text, at, stop)) is not None:
                 yield match
                 after = match.end()
+            elif run is not None and _BEGINS.match(text, at) and (rest := run.match(text, at, stop)) is not None:
+                after = rest.end()
             at = text.find(hint, after, stop)
 
 

@@ -32,6 +32,12 @@ MOST_HELD = 64 * 1024 * 1024
 LONGEST_LINE = 4 * 1024 * 1024
 """Bytes of a line of a stream that is not over yet; of a longer one the beginning is decided without its end."""
 
+PATIENCE = 64 * 1024
+"""Bytes. Where more than these had to wait, nothing is tried again before they are half as many more: a line without an
+end would be looked at again with every piece of it, which is the square of its length."""
+
+BACKSLASH = 0x5C
+
 FEW = 3
 """Places to cut at that are tried one after the other; then each is half as far as the one before."""
 
@@ -39,6 +45,9 @@ TOO_LONG = "too long to be looked into"
 
 BEFORE = 16
 """Bytes of a decided text that are remembered: a key begins at the beginning of a word."""
+
+MOST_CHANNELS = 1024
+"""Texts of an answer whose ends are remembered, those that went on last: an answer may have an index in each event."""
 
 _STREAMS = ("text/event-stream", "ndjson", "jsonl", "json-seq", "stream+json")
 
@@ -64,6 +73,8 @@ class Veil:
         self._finder = Finder(credentials, said.patterns, salt)
         self._held: list[Chunks] = []
         self._bytes = 0
+        self._awaited = 0
+        """Bytes that are not decided, before the next try."""
         self._done = 0
         """Bytes of what is held that are decided: a chunk waits for its end, a secret may not."""
         self._is_json = False
@@ -109,19 +120,30 @@ class Veil:
         """The chunks that may be kept by now: in them there is no secret, and no beginning of one."""
         if self._is_coded or self._rules.of_bodies or self._must_be_whole:
             if self._bytes > MOST_HELD:
-                self.too_long = True
-                self._held.clear()
+                self._refuse()
+            return Chunks()
+        waiting = self._bytes - self._done
+        if waiting == 0 or waiting < self._awaited:
+            return Chunks()
+        if waiting > MOST_HELD:
+            self._refuse()
             return Chunks()
         held = Chunks.joined(self._held)
-        if len(held.body) == self._done:
-            return Chunks()
         data, safe = self._looked_at(held.body[self._done :], final=False)
+        left = waiting - safe
+        self._awaited = left + left // 2 if left > PATIENCE else 0
         decided = self._done + safe
         kept, rest = _parted(replace(held, body=held.body[: self._done] + data), decided)
         self._held = [rest] if rest else []
         self._done = decided - len(kept.body)
         self._bytes -= len(kept.body)
         return kept
+
+    def _refuse(self) -> None:
+        """Nothing of the answer may be kept."""
+        self.too_long = True
+        self._held.clear()
+        self._bytes = self._done = 0
 
     def finish(self, head: Head | None) -> tuple[Head | None, Chunks]:
         """The chunks that are left, and the head, which changes where a coding has to go. `head` is as it was given."""
@@ -189,13 +211,19 @@ class Veil:
 
     def _begun(self, data: bytes, at: int) -> int:
         """The first byte that must wait for what begins there: of an event the whole line, of an escape all of it."""
-        return data.rfind(b"\n", 0, at) + 1 if self._comes_in_parts else len(data[:at].rstrip(b"\\"))
+        if self._comes_in_parts and ((line := data.rfind(b"\n", 0, at) + 1) or len(data) < LONGEST_LINE):
+            return line
+        while at and data[at - 1] == BACKSLASH:
+            at -= 1
+        return at
 
     def _remember(self, decided: bytes, channels: dict[Channel, Pieces]) -> None:
         """What stands before what is not decided."""
         self._raw_before = (self._raw_before + decided)[-BEFORE:]
         for channel, pieces in channels.items():
-            self._before[channel] = (self._before.get(channel, b"") + pieces.text[-BEFORE:])[-BEFORE:]
+            self._before[channel] = (self._before.pop(channel, b"") + pieces.text[-BEFORE:])[-BEFORE:]
+        while len(self._before) > MOST_CHANNELS:
+            del self._before[next(iter(self._before))]
 
     def _guess(self, begins: bytes) -> None:
         """What an answer is that does not say so. Gemini streams one JSON list, each of whose objects is an event."""

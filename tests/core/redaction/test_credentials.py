@@ -6,7 +6,10 @@ import base64
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from replayproxy.core.redaction import credentials
 from replayproxy.core.redaction.credentials import Credentials, names_secret, of_answer, of_request
 from replayproxy.model import Headers, Request
 
@@ -82,3 +85,24 @@ def test_parameters_of_other_names_are_not_secret() -> None:
     """`max_tokens` is no token, `keyword` no key."""
     names = ["max_tokens", "keyword", "tokenizer", "author", "monkey", "model", "n"]
     assert [name for name in names if names_secret(name)] == []
+
+
+@given(st.text("ab", max_size=40), st.text("ab", min_size=1, max_size=12))
+def test_the_longest_end_that_begins_a_credential_is_found(tail: str, needle: str) -> None:
+    """By trying, and by reckoning, which give the same."""
+    text, key = tail.encode(), needle.encode()
+    expected = next(
+        size for size in range(min(len(text), len(key)), -1, -1) if key.startswith(text[len(text) - size :])
+    )
+    assert credentials._longest_overlap(text[-len(key) :], key) == expected
+    assert credentials._overlap(text[-len(key) :], key) == expected
+
+
+@given(st.text("ab", max_size=60), st.text("ab", min_size=1, max_size=6))
+def test_credentials_that_overlap_are_one_place(text: str, needle: str) -> None:
+    """Each byte that one of them covers is in exactly one place."""
+    body, key = text.encode(), needle.encode()
+    starts = [at for at in range(len(body)) if body.startswith(key, at)]
+    covered = {at + offset for at in starts for offset in range(len(key))}
+    places = [range(start, stop) for start, stop, _ in credentials.Credentials((key,)).runs(body, 0, len(body))]
+    assert sorted(at for place in places for at in place) == sorted(covered)

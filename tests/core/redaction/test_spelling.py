@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from urllib.parse import quote, unquote_to_bytes
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,3 +49,20 @@ def test_any_bytes_are_read(data: bytes) -> None:
     assert spelling.of_json(data.replace(b"\\", b"/")).text == data.replace(b"\\", b"/")
     spelling.of_json(data)
     spelling.of_percent(data)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "\\n", "\\u0041", "\\", "\\\\", "\\\\\\", "u0041", "%41", "%", "4"]), max_size=30),
+    st.integers(8, 12),
+)
+def test_blocks_end_where_no_escape_stands(parts: list[str], size: int) -> None:
+    """A text is read in blocks: it reads the same, and leads back to the same places."""
+    written = "".join(parts).encode()
+    for read_by in (spelling.of_json, spelling.of_percent):
+        whole = read_by(written)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(spelling, "BLOCK", size)
+            blocks = read_by(written)
+        assert blocks.text == whole.text
+        places = range(len(whole.text))
+        assert [blocks.written(at, at + 1) for at in places] == [whole.written(at, at + 1) for at in places]
