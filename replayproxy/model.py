@@ -200,7 +200,21 @@ class Response:
         Kept with the value, because a recording that is asked for once is asked for again: one write of this replays
         12 times more streams a second than one write a chunk.
         """
-        return b"".join([b"%x\r\n%b\r\n" % (len(data), data) for data in self.chunks().data() if data])
+        sent = Chunks(self.body, self.http_chunks)
+        return b"".join([b"%x\r\n%b\r\n" % (len(data), data) for data in sent.data() if data])
+
+    @cached_property
+    def http_chunks(self) -> tuple[int, ...]:
+        """The sizes of the server's own chunks: reads that ended none are one with those that follow."""
+        if not self.continued:
+            return self.cuts
+        sizes, size, unended = [], 0, frozenset(self.continued)
+        for index, cut in enumerate(self.cuts):
+            size += cut
+            if index not in unended:
+                sizes.append(size)
+                size = 0
+        return (*sizes, size) if size else tuple(sizes)
 
     @classmethod
     def of(cls, head: Head | None, chunks: Iterable[Chunk], end: End) -> Response:

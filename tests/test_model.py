@@ -140,3 +140,23 @@ def test_what_is_played_without_being_allowed_to() -> None:
         (200, Ending.CLIENT_LEFT),
         (404, Ending.CLIENT_LEFT),
     }
+
+
+HTTP_CHUNKS = [
+    ((), (3, 4), (3, 4)),
+    ((0,), (3, 4), (7,)),
+    ((0, 1), (3, 4, 5, 6), (12, 6)),
+    ((1,), (3, 4), (3, 4)),  # it broke within a chunk
+    ((0, 2), (1, 2, 3), (3, 3)),
+]
+
+
+@pytest.mark.parametrize(("continued", "cuts", "sizes"), HTTP_CHUNKS)
+def test_reads_that_ended_no_chunk_are_one_with_the_next(
+    continued: tuple[int, ...], cuts: tuple[int, ...], sizes: tuple[int, ...]
+) -> None:
+    """The chunks of the server, which a replay at full speed sends again."""
+    body, times = b"x" * sum(cuts), tuple(range(len(cuts)))
+    response = Response(200, (), body, cuts, Timeline(0, times, len(cuts)), continued=continued)
+    assert response.http_chunks == sizes
+    assert response.framed == b"".join(b"%x\r\n%b\r\n" % (size, b"x" * size) for size in sizes)

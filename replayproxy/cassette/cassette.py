@@ -105,6 +105,7 @@ class Cassette:
         # Nobody records on it now: what was counted once need not be counted again. (A look-up is a fifth of a replay.)
         self._sealed = not Path(f"{path}-wal").exists()
         self._counts: dict[Key, int] = {}
+        self._order: OrderedDict[Key, list[int]] = OrderedDict()
         self._looking = threading.Lock()
         self._endpoints: OrderedDict[tuple[str, str], _Endpoint] = OrderedDict()
         self._endpoints_bytes = 0
@@ -220,6 +221,7 @@ class Cassette:
         )
         self._places = "places.place"
         self._counts.clear()
+        self._order.clear()
         self._remembered.clear()
         self._remembered_bytes = 0
 
@@ -234,7 +236,36 @@ class Cassette:
         count = 0 if last is None else last + 1
         if self._sealed and len(self._counts) < MANY:
             self._counts[key] = count
+        elif not self._sealed:
+            return len(self._steady(key, count))
         return count
+
+    def _steady(self, key: Key, count: int | None = None) -> list[int]:
+        """The numbers of the playable answers to a key, each at the place at which it was first seen here.
+
+        While somebody records, an answer that was asked for earlier and ends later moves others up in the file. Who
+        has been given place 0 would then be given the same recording again at place 1: so a place keeps its meaning
+        for as long as the cassette is open, and what comes stands behind. `count`: how many there are, where known.
+        """
+        known = self._order.get(key, [])
+        if len(known) != count:
+            sql = f"SELECT id FROM {self._places} WHERE key = ? AND occurrence IS NOT NULL ORDER BY occurrence"
+            there = [typed(row, int)[0] for row in self.all(sql, key_bytes(key))]
+            # What is gone stays where it was, for the others to stay where they are.
+            known = [*known, *(number for number in there if number not in known)]
+        if known:
+            self._order[key] = known
+            self._order.move_to_end(key)
+            if len(self._order) > MANY:
+                self._order.popitem(last=False)
+        return known
+
+    def _number_at(self, place: Place) -> int | None:
+        """The number of the recording at a place of a cassette that somebody may be recording on."""
+        numbers = self._order.get(place.key, [])
+        if place.occurrence >= len(numbers):
+            numbers = self._steady(place.key)
+        return numbers[place.occurrence] if 0 <= place.occurrence < len(numbers) else None
 
     def count_broken(self, key: Key) -> int:
         """How many answers had broken."""
@@ -246,17 +277,20 @@ class Cassette:
     def with_transfer(self, key: Key, transfer: str) -> int | None:
         """The occurrence that was recorded with this hand-over from prefill to decode."""
         row = self._row(
-            f"SELECT place.occurrence FROM {self._places} AS place JOIN exchange USING (id)"
+            f"SELECT place.id, place.occurrence FROM {self._places} AS place JOIN exchange USING (id)"
             " WHERE place.key = ? AND place.occurrence IS NOT NULL AND exchange.transfer = ? LIMIT 1",
             *(key_bytes(key), transfer),
         )
-        return None if row is None else typed(row, int)[0]
+        if row is None:
+            return None
+        number, occurrence = typed(row, int, int)
+        return int(occurrence if self._sealed else self._steady(key).index(number))
 
     def state_bytes(self) -> dict[str, int]:
         """About how much memory is kept for coming requests, by kind."""
         return {
             "answers": self._remembered_bytes,
-            "counts": 200 * len(self._counts),
+            "counts": 200 * (len(self._counts) + len(self._order)) + 32 * sum(map(len, self._order.values())),
             "sketches": self._endpoints_bytes,
         }
 
@@ -270,15 +304,19 @@ class Cassette:
         if known is not None:
             self._remembered.move_to_end(place)
             return known
-        row = self._row(
-            "SELECT id, key, occurrence, response_size FROM exchange"
-            f" WHERE id = (SELECT id FROM {self._places} WHERE key = ? AND occurrence = ?)",
-            *(key_bytes(place.key), place.occurrence),
-        )
+        found = "SELECT id, key, occurrence, response_size FROM exchange WHERE id ="
+        if self._sealed:
+            row = self._row(
+                f"{found} (SELECT id FROM {self._places} WHERE key = ? AND occurrence = ?)",
+                *(key_bytes(place.key), place.occurrence),
+            )
+        else:
+            row = self._row(f"{found} ?", self._number_at(place))
         if row is None:
             raise Damaged(f"{self._name} has no recording {place.occurrence} of {place.key}")
         number, key, occurrence, size = typed(row, int, bytes, int | None, int)
-        if self._places == "exchange" and (key, occurrence) != (key_bytes(place.key), place.occurrence):
+        expected = key_bytes(place.key), place.occurrence if self._sealed else occurrence
+        if self._places == "exchange" and (key, occurrence) != expected:
             raise Damaged(f"the index of {self._name} takes recording {number} for another one: restore it from a copy")
         if size > LONG:
             request, response = await asyncio.get_running_loop().run_in_executor(aside, self._whole, number)
@@ -479,14 +517,17 @@ class Cassette:
         `new`: only what has been recorded since this was opened.
         """
         rows = self._rows(
-            f"SELECT place.key, place.occurrence, exchange.digest, method, path FROM {self._places} AS place"
-            " JOIN exchange USING (id) JOIN endpoint ON endpoint.id = exchange.endpoint"
-            " WHERE place.occurrence IS NOT NULL AND exchange.id > ? ORDER BY exchange.id",
+            f"SELECT id, place.key, place.occurrence, exchange.digest, method, path FROM {self._places} AS place"
+            " JOIN exchange USING (id) JOIN (SELECT id AS endpoint, method, path FROM endpoint) USING (endpoint)"
+            " WHERE place.occurrence IS NOT NULL AND id > ? ORDER BY id",
             self._newest if new else -1,
         )
         for row in rows:
-            key, occurrence, digest, method, path = typed(row, bytes, int, bytes, str, str)
-            yield Place(f"{TAG}:{key.hex()}", occurrence), digest[:4].hex(), method, path
+            number, stored, occurrence, digest, method, path = typed(row, int, bytes, int, bytes, str, str)
+            key = f"{TAG}:{stored.hex()}"
+            if number in (steady := self._order.get(key, ())):
+                occurrence = steady.index(number)
+            yield Place(key, occurrence), digest[:4].hex(), method, path
 
     def find(self, prefix: str) -> list[int]:
         """The numbers of the exchanges whose short id begins so."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from replayproxy.core import coding
 from replayproxy.core.openai import Facts
 from replayproxy.model import Request, Response
 
@@ -9,6 +10,11 @@ from replayproxy.model import Request, Response
 def model_of(facts: Facts) -> str | None:
     """The model's name, as a row has it."""
     return None if facts.model is None else facts.model[:200]
+
+
+def is_opaque(request: Request, response: Response) -> bool:
+    """Whether a body is in a coding that nobody can look into; a fact of format 2."""
+    return coding.is_opaque(request.headers, request.body) or coding.is_opaque(response.headers, response.body)
 
 
 def derived_columns(request: Request, response: Response, facts: Facts) -> dict[str, int | str | None]:
@@ -26,5 +32,6 @@ def derived_columns(request: Request, response: Response, facts: Facts) -> dict[
         "completion_tokens": facts.completion_tokens,
         "cached_tokens": facts.cached_tokens,
         "finish": None if facts.finish is None else facts.finish[:40],
+        "opaque": 1 if is_opaque(request, response) else None,
         "transfer": facts.transfer,
     }

@@ -12,18 +12,19 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette import connection, schema, to_format_2
 from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.columns import is_opaque
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.cassette.replacing import fold, replacing
 from replayproxy.cassette.verifying import verify
 from replayproxy.core.matching import Matcher
 from replayproxy.core.sketch import sketch
-from replayproxy.errors import CassetteError
+from replayproxy.errors import CassetteError, Damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,11 @@ def _apply(path: Path, fresh: Path) -> Matcher:
             copy.execute(f"PRAGMA {pragma}")
         for number in range(cassette.stored.number, schema.FORMAT):
             MIGRATIONS[number](copy, lambda row: sketch(matcher.compared(cassette.request(row))))
+        for (number,) in cassette.all("SELECT id FROM exchange WHERE state = 1 ORDER BY id"):
+            with suppress(Damaged):  # the proof says so
+                exchange = cassette.exchange(number)
+                if is_opaque(exchange.request, exchange.response):
+                    copy.execute("UPDATE exchange SET opaque = 1 WHERE id = ?", (number,))
         schema.check(copy, str(fresh))
     return matcher
 

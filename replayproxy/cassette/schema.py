@@ -139,14 +139,16 @@ def _refuse_what_runs(connection: Executing, name: str, foreign: Iterable[tuple[
             )
         if kind != "index":
             continue
-        (table,) = connection.execute("SELECT tbl_name FROM sqlite_schema WHERE name = ?", (thing,)).fetchone()
+        (table,) = connection.execute("SELECT tbl_name FROM main.sqlite_schema WHERE name = ?", (thing,)).fetchone()
         if table not in own:
             continue
         listed = connection.execute(
-            f"SELECT \"unique\", partial FROM pragma_index_list('{table}') WHERE name = ?", (thing,)
+            f"SELECT \"unique\", partial FROM pragma_index_list('{table}', 'main') WHERE name = ?", (thing,)
         )
         unique, partial = listed.fetchone()
-        computed = connection.execute("SELECT count(*) FROM pragma_index_xinfo(?) WHERE cid = -2", (thing,)).fetchone()
+        computed = connection.execute(
+            "SELECT count(*) FROM pragma_index_xinfo(?, 'main') WHERE cid = -2", (thing,)
+        ).fetchone()
         if unique or partial or computed[0]:
             raise Damaged(
                 f"{name} has an index, {thing!r}, on its table {table} that is unique or computes something, so that"

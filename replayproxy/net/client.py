@@ -143,7 +143,7 @@ class Client:
     def burst(self, response: Response) -> None:
         """All chunks in one write, their boundaries kept; of many bytes, as many as there is room for."""
         if len(response.body) > PIECE or self._waiting:
-            self._long(response.body, response.cuts)
+            self._long(response.body, response.http_chunks)
         elif self._framing is Framing.CHUNKED:
             self._hold(response.framed)
         elif self._framing is Framing.LENGTH:

@@ -60,6 +60,7 @@ class Player:
                         response,
                         body=b"".join(pieces[position:stop]),
                         cuts=response.cuts[position:stop],
+                        continued=(),  # at a pace, reads go out at their times
                         timeline=Timeline(0, heard[position:stop], 0),
                     )
                 )

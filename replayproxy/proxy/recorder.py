@@ -27,6 +27,10 @@ from replayproxy.proxy.tally import Tally
 
 PIECE_BYTES = 64 * 1024
 PIECE_NANOSECONDS = 1_000_000_000
+TIE = 1_000_000
+"""Nanoseconds. Clocks that tell time in steps give several requests the same one; one that is set back by more is
+believed."""
+
 TURNS = 20
 """In a second. Streams let go in turns, as they began: 300 at once would hold the traffic up for 11 ms."""
 
@@ -57,6 +61,7 @@ class Recorder:
         self._tally = tally
         self._block = block
         self._numbers = count(1)
+        self._last_asked = 0
         self._running: dict[Tape, int] = {}
         """When each is to let go; the next one first."""
         self.stopping = False
@@ -75,6 +80,14 @@ class Recorder:
             return False
         await self.archive.room()
         return True
+
+    def asked_at(self) -> int:
+        """Now, in ns since the Unix epoch, and never the same twice: equal requests are played in this order."""
+        now = self._clock.today()
+        if self._last_asked - TIE < now <= self._last_asked:
+            now = self._last_asked + 1
+        self._last_asked = now
+        return now
 
     async def run(self) -> None:
         """Let go of what streams in flight have said, until cancelled; meanwhile measure how late we are scheduled."""
@@ -126,7 +139,7 @@ class Tape:
         self._veil = self._redactor.veil(credentials)
         self._scope = self._redactor.text(scope, credentials) if scope else ""
         self._key = key
-        self._recorded_at = recorder._clock.today()
+        self._recorded_at = recorder.asked_at()
         self._started = recorder._clock.now()
         self._uploaded: list[bytes] = []
         self._upload = _Uploaded.WHOLE
@@ -135,6 +148,7 @@ class Tape:
         self._left_out: tuple[str, ...] = ()
         self._body = bytearray()
         self._cuts: list[int] = []
+        self._continued: list[int] = []
         self._times: list[int] = []
         self._stream_end: StreamEnd | None = None
         self._end: End | None = None
@@ -188,7 +202,7 @@ class Tape:
             self._uploaded.append(piece)
             yield piece
         self._upload = _Uploaded.WHOLE
-        self._recorded_at = self._recorder._clock.today()
+        self._recorded_at = self._recorder.asked_at()
         if self._head is None:
             self._started = self._recorder._clock.now()
 
@@ -212,8 +226,10 @@ class Tape:
 
     def chunk(self, chunk: Chunk) -> None:
         """Keep a chunk."""
-        at, data, _ = chunk
+        at, data, continued = chunk
         self._body += data
+        if continued:
+            self._continued.append(len(self._cuts))
         self._cuts.append(len(data))
         self._times.append(at)
         if len(self._body) >= PIECE_BYTES:
@@ -222,6 +238,7 @@ class Tape:
     def burst(self, response: Response) -> None:
         """Keep many."""
         self._body += response.body
+        self._continued += [len(self._cuts) + index for index in response.continued]
         self._cuts += response.cuts
         self._times += response.timeline.chunks
 
@@ -260,11 +277,11 @@ class Tape:
 
     def _heard(self) -> Chunks:
         """What was heard since the last time."""
-        heard = Chunks(bytes(self._body), self._cuts, self._times)
+        heard = Chunks(bytes(self._body), self._cuts, self._times, self._continued)
         if self._stream_end is not None and self._end is None:
             self._stream_end.feed(heard.body)
         self._body.clear()
-        self._cuts, self._times = [], []
+        self._cuts, self._times, self._continued = [], [], []
         return heard
 
     def _decided(self, heard: Chunks) -> Chunks:

@@ -21,11 +21,12 @@ from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.cassette.library import Library
 from replayproxy.cassette.times import as_read
+from replayproxy.cassette.verifying import verify
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.sketch import sketch
 from replayproxy.errors import CassetteError, Damaged, NewerFormat, NotACassette
-from replayproxy.model import Ending, Key, Place, Request, Response
-from replayproxy.ports import Neighbour, Shelf
+from replayproxy.model import Ending, Exchange, Key, Place, Request, Response
+from replayproxy.ports import Neighbour, Piece, Shelf
 from tests.fakes import turns
 from tests.recordings import (
     MATCHER,
@@ -649,3 +650,32 @@ def test_what_is_recorded_meanwhile_is_near_too(tmp_path: Path) -> None:
             found = cassette.near("POST", "/v1/chat/completions", wanted, 8)
             assert TALES[name] in ids(found)
     keeper.seal()
+
+
+# While somebody records
+
+
+def test_a_place_keeps_its_meaning_while_it_is_recorded_on(tmp_path: Path) -> None:
+    """Who asked first may end last, and moves the others up in the file: a reader at work gives nothing twice for it,
+    and one that comes later finds the order of asking."""
+    path = tmp_path / "a.cassette"
+    first, second, third = (exchange(SEA, said([b"%d" % n]), n) for n in range(3))
+    keeper = Keeper(path, MATCHER)
+
+    def end(item: Exchange, tape: int) -> None:
+        keeper.begin()
+        keeper.keep(Piece.of(tape, item))
+        keeper.commit()
+
+    end(second, 2)
+    with Cassette(path) as shelf:
+        assert bodies(shelf, SEA) == [b"1"]
+        end(first, 1)
+        assert bodies(shelf, SEA) == [b"1", b"0"]
+        end(third, 3)
+        assert bodies(shelf, SEA) == [b"1", b"0", b"2"]
+        assert [place.occurrence for place, *_ in shelf.playable()] == [0, 1, 2]
+    with Cassette(path) as later:
+        assert bodies(later, SEA) == [b"0", b"1", b"2"]
+    keeper.seal()
+    assert verify(path) == (3, [])

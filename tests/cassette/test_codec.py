@@ -24,7 +24,7 @@ from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.cassette.times import TICK, pack_times, ticks_of, unpack_times
 from replayproxy.cassette.vocabulary import Said, with_bits, with_bytes
 from replayproxy.errors import Damaged
-from replayproxy.model import Chunk, Chunks, Ending, Head, Headers, Request, Response, Timeline
+from replayproxy.model import Chunk, Chunks, End, Ending, Head, Headers, Request, Response, Timeline
 
 FIELDS: Headers = (("content-type", "text/event-stream"), ("x-request-id", "é\x80\xff"), ("x", ""), ("x", "twice"))
 
@@ -605,3 +605,28 @@ def test_a_stored_header_cannot_end_a_line(value: str) -> None:
     packed = Codec().pack_answer((("content-type", value),), [b"a"])
     with pytest.raises(Damaged):
         Codec().unpack_answer(packed, 1)
+
+
+@given(st.lists(st.binary(max_size=5), max_size=30), st.data())
+def test_reads_that_ended_no_chunk_come_back(chunks: list[bytes], data: st.DataObject) -> None:
+    """Any of them; most answers have none, and pay nothing for it. The digest covers them."""
+    chosen = data.draw(st.sets(st.sampled_from(range(len(chunks))))) if chunks else set()
+    continued = tuple(sorted(chosen))
+    packed = Codec().pack_answer((), chunks, continued)
+    assert Codec().unpack_answer(packed, MAX_BODY) == ((), chunks, continued)
+    assert bool(continued) or packed == Codec().pack_answer((), chunks)
+    times = tuple(range(0, 10_000 * len(chunks), 10_000))
+    parts = Chunks(b"".join(chunks), tuple(map(len, chunks)), times, continued)
+    assert Codec().unpack_segment(Codec().pack_segment(None, parts)) == (None, parts)
+    whole = Response.of(Head(0, 200, ()), parts, End(10**9, Ending.COMPLETE))
+    bare = replace(whole, continued=())
+    same = codec.digest(KEY, ASKED, whole) == codec.digest(KEY, ASKED, bare)
+    assert same is not bool(continued)
+
+
+@pytest.mark.parametrize("steps", [[0], [3], [1, 0], [1, 1, 1], [-1], ["1"], 7, [True]])
+def test_indexes_that_are_none_are_damage(steps: object) -> None:
+    """They ascend, and lie within the chunks."""
+    frame = Codec().squeeze("answer", msgpack.packb([[], 1, [0, 0, 2], b"a\0b", steps]))
+    with pytest.raises(Damaged):
+        Codec().unpack_answer(b"\0" + frame, 100)

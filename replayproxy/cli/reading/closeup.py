@@ -55,8 +55,10 @@ class Closeup:
 
 
 def chunk_rows(it: Closeup) -> Iterator[dict[str, Any]]:
-    """One row a chunk: when it came, how long after the one before, how long it is, and what it says."""
+    """One row a chunk, as it was read: when it came, how long after the one before, how long it is, what it says, and
+    which of the server's HTTP chunks it belongs to."""
     before: int | None = None
+    unended, http_chunk = frozenset(it.response.continued), 1
     chunks = zip(
         it.response.chunks(), coding.decoded_chunks(it.response), body.text_of_chunks(it.response), strict=True
     )
@@ -66,13 +68,15 @@ def chunk_rows(it: Closeup) -> Iterator[dict[str, Any]]:
             "at_s": chunk.at / 1e9,
             "gap_s": None if before is None else (chunk.at - before) / 1e9,
             "bytes": len(chunk.data),
+            "http_chunk": http_chunk,
             "text": text,
             "data": data.decode("utf-8", "replace"),
         }
         before = chunk.at
+        http_chunk += number - 1 not in unended
 
 
-CHUNK_FIELDS = ("chunk", "at_s", "gap_s", "bytes", "text", "data")
+CHUNK_FIELDS = ("chunk", "at_s", "gap_s", "bytes", "http_chunk", "text", "data")
 
 
 def as_data(it: Closeup) -> dict[str, Any]:
@@ -115,6 +119,7 @@ def _response_data(response: Response) -> dict[str, Any]:
         "ending": response.ending.name.lower(),
         "head_s": response.timeline.head / 1e9,
         "end_s": response.timeline.end / 1e9,
+        "http_chunks": len(response.http_chunks),
         "chunks": [
             {"at_s": at / 1e9, "bytes": length}
             for at, length in zip(response.timeline.chunks, response.cuts, strict=True)
