@@ -252,7 +252,11 @@ def decoded(coding: str, body: bytes) -> bytes | None:
         case "deflate":
             return zlib.decompressobj().decompress(body)
         case "br":
-            return bytes(brotli.Decompressor().process(body)) if body else b""
+            stream = brotli.Decompressor()
+            texts = [bytes(stream.process(body))] if body else []
+            while texts and texts[-1]:  # it hands out 32 kB a call
+                texts.append(bytes(stream.process(b"")))
+            return b"".join(texts)
         case "zstd":
             return zstandard.ZstdDecompressor().decompressobj().decompress(body) if body else b""
         case "gzip, zstd":
