@@ -10,7 +10,7 @@ from typing import Any
 from replayproxy.cli.printing.screen import Line, Screen, Span
 from replayproxy.cli.printing.table import Column, layout
 from replayproxy.cli.printing.units import count, duration, moment, plural
-from replayproxy.cli.reading import measures, timeline
+from replayproxy.cli.reading import measures, starved, timeline
 from replayproxy.cli.reading.measures import Group, Load
 
 NAMES = {
@@ -64,6 +64,9 @@ def page(groups: Sequence[Group], names: str, screen: Screen, *, width: int | No
         screen.line(*_group_heading(group))
         screen.lines([measured.row(row) for row in rows])
         screen.lines(_spread(group))
+        if group.starved:
+            of = f" ({count(group.starved)} of {count(group.streamed)} streams)"
+            screen.line(Span(f"  {starved.sentence(group.starved_s)}{of}", "yellow"))
     load = measures.load_of(groups)
     if load is not None:
         screen.entry("Output", *_load(load, sum(len(group.values["output_tokens"]) for group in groups)))

@@ -13,6 +13,7 @@ from replayproxy.cassette.keeper import left_out
 from replayproxy.cli.printing.screen import Screen, Span
 from replayproxy.cli.printing.table import Column, layout
 from replayproxy.cli.printing.units import count, moment, plural, share, size
+from replayproxy.cli.reading import starved
 from replayproxy.core.server_facts import ServerFacts
 
 
@@ -51,6 +52,7 @@ def inventory(cassette: Cassette) -> dict[str, Any]:
             {"id": number, "kind": kind, "bytes": length}
             for number, kind, length in cassette.all("SELECT id, kind, length(content) FROM dictionary ORDER BY id")
         ],
+        "starved": _starved(cassette),
         "dropped": dict(
             cassette.all("SELECT CAST(reason AS TEXT), sum(exchanges) FROM dropped GROUP BY reason ORDER BY 2 DESC, 1")
         ),
@@ -65,6 +67,14 @@ def _iso(ns: int | None) -> str | None:
 def _counts(cassette: Cassette, what: str, where: str = "1") -> dict[str, int]:
     rows = cassette.all(f"SELECT {what}, count(*) FROM v_exchange WHERE {where} GROUP BY 1 ORDER BY 2 DESC, 1")  # noqa: S608  all of it is ours
     return {str(name): times for name, times in rows}
+
+
+def _starved(cassette: Cassette) -> dict[str, float]:
+    """How many answers have gaps that a late recorder has spoilt, and by how much at most."""
+    answers, longest = cassette.one(
+        f"SELECT count(*), coalesce(max(starved_s), 0.0) FROM v_exchange WHERE {starved.CONDITION}"  # noqa: S608  ours
+    )
+    return {"answers": answers, "longest_s": longest}
 
 
 def _bytes(cassette: Cassette, file: int) -> dict[str, int]:
@@ -141,6 +151,9 @@ def _facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for head in ("endings", "statuses", "models", "endpoints"):
         if known[head]:
             yield head, _several(known[head]), ""
+    if known["starved"]["answers"]:
+        said = f"{plural(known['starved']['answers'], 'answer')}: {starved.sentence(known['starved']['longest_s'])}"
+        yield "starved", said, "yellow"
     if known["dropped"]:
         yield "dropped", _several(known["dropped"]), "bold red"
     if known["foreign"]:

@@ -19,6 +19,7 @@ from replayproxy.cli.options import suggestion
 from replayproxy.cli.printing.screen import Line, Span
 from replayproxy.cli.printing.table import Column, Row
 from replayproxy.cli.printing.units import count, duration, plural
+from replayproxy.cli.reading import starved
 from replayproxy.cli.reading.choice import Choice
 from replayproxy.core.stats import percentile
 
@@ -77,13 +78,14 @@ def _finish(row: Row) -> str:
         "*bundled" if is_bundled(row) else "",
         "pair" if row["legs"] else "",
         f"stalled {row['stalled']}x" if row["stalled"] else "",
+        f"starved {duration(delay)}" if (delay := starved.delay(row)) else "",
     ]
     return "  ".join(filter(None, marks))
 
 
 def ending_style(row: Row) -> str:
-    """Red for what broke, yellow for what is not over."""
-    if row["state"] == "open":
+    """Red for what broke, yellow for what is not over, or not because its client left."""
+    if row["state"] == "open" or row["ending"] == "client_left":
         return "yellow"
     return "" if row["ending"] == "complete" else "bold red"
 

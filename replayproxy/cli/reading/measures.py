@@ -16,6 +16,7 @@ from itertools import accumulate
 from typing import Any
 
 from replayproxy.cassette.cassette import Cassette
+from replayproxy.cli.reading import starved
 from replayproxy.cli.reading.choice import Choice
 from replayproxy.core.stats import DEFINITIONS, Summary, percentile, summarise
 
@@ -33,6 +34,7 @@ EXPLAINED = {
     "Output tokens": "completion_tokens of the usage that the server sent; without usage there is none",
     "measured": "answers that ended complete with a status below 400; the others are counted above the table",
     "Output": "tokens of all measured answers, and answers, over the time in which at least one was in flight",
+    "starved": "the recorder was scheduled so late, while answers ran, that gaps below that mean nothing",
     "in flight": "how many answers ran at once, while any did; weighted by time",
     "*": f"where more than {ENOUGH:,} answers streamed, gaps are read of every n-th, evenly; --exact reads all",
 }
@@ -54,7 +56,7 @@ GROUPINGS: Mapping[str, By] = {
 _LEG = "(SELECT ({}) / 1e6 FROM leg WHERE leg.exchange = v_exchange.number AND role = '{}' ORDER BY leg DESC LIMIT 1)"
 
 _COLUMNS = (
-    "number, model, method, path, stream, status, state, ending, ttft_s, tpot_s, total_s,"
+    "number, model, method, path, stream, status, state, ending, ttft_s, tpot_s, total_s, chunks, starved_s,"
     " CAST(completion_tokens AS INTEGER) AS output_tokens,"
     " (SELECT CAST(recorded_at AS INTEGER) FROM exchange WHERE exchange.id = v_exchange.number) AS at,"
     f" {_LEG.format('total_us', 'prefill')} AS prefill_s,"
@@ -72,6 +74,10 @@ class Group:
     measured: int = 0
     streamed: int = 0
     errors: int = 0
+    starved: int = 0
+    """Measured answers whose gaps a late recorder has spoilt."""
+    starved_s: float = 0.0
+    """By how much at most."""
     endings: Counter[str] = field(default_factory=Counter)
     asked: tuple[int, int] | None = None
     """When the first and the last exchange were, in ns since the Unix epoch."""
@@ -94,6 +100,9 @@ class Group:
             return
         self.measured += 1
         self.streamed += row["stream"]
+        if delay := starved.delay(row):
+            self.starved += 1
+            self.starved_s = max(self.starved_s, delay)
         for name, values in self.values.items():
             if name != "chunk_gap_s" and row[name] is not None:
                 values.append(row[name])
@@ -238,6 +247,8 @@ def data_rows(groups: Iterable[Group]) -> Iterator[dict[str, Any]]:
         yield _row(group, "exchanges", n=group.exchanges)
         yield _row(group, "streamed", n=group.streamed)
         yield _row(group, "errors", n=group.errors)
+        if group.starved:
+            yield _row(group, "starved_s", n=group.starved, max=group.starved_s)
         for ending, times in sorted(group.endings.items()):
             yield _row(group, f"ended {ending}", n=times)
 

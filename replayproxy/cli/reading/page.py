@@ -10,7 +10,7 @@ from typing import Any
 from replayproxy.cli.printing.screen import INDENT, Line, Screen, Span
 from replayproxy.cli.printing.table import Column, layout
 from replayproxy.cli.printing.units import count, duration, plural, size
-from replayproxy.cli.reading import body, listing, timeline
+from replayproxy.cli.reading import body, listing, starved, timeline
 from replayproxy.cli.reading.closeup import Closeup
 from replayproxy.core.coding import body_of, decoded
 from replayproxy.core.openai import is_event_stream, parsed
@@ -51,6 +51,8 @@ def page(it: Closeup, screen: Screen, *, trunc: bool) -> None:
     screen.lines(_timing(it))
     if pace := _pace(it):
         screen.entry("pace", pace)
+    if delay := starved.delay(it.row):
+        screen.entry("starved", Span(starved.sentence(delay), "yellow"))
     screen.lines(_drawing(it, screen.width if trunc and screen.width else PLAIN_WIDTH))
     if it.exchange.legs:
         screen.line()
@@ -83,6 +85,8 @@ def _key(it: Closeup) -> list[Span | str]:
         place = "the only answer to this request"
     else:
         place = f"answer {it.row['occurrence'] + 1} of {it.playable} to equal requests"
+    if it.row["ending"] == "client_left" and it.row["occurrence"] is not None:
+        place += ", as far as it goes, then held open until the client leaves"
     ignored = it.rules.paths()
     rules = f"match {it.rules.profile}" + (f", {plural(len(ignored), 'path')} ignored" if ignored else "")
     return [it.row["key"], "   ", rules, "   ", Span(place, "" if it.row["occurrence"] is not None else "bold red")]
@@ -163,6 +167,8 @@ def _response(it: Closeup) -> list[Span | str]:
             said.append(f"{end.dialect.label}: {'yes' if end.ended else 'missing'}")
     if coding := body.content_coding(response.headers):
         said.append(f"content-encoding {coding}")
+    if row["client_left"] and row["ending"] == "complete":
+        said.append("the client had left before the end")
     if row["stalled"]:
         said.append(f"stalled {row['stalled']}x by a slow client: times are not the server's own")
     sizes = _sizes(len(response.body), it.stored[1] + it.stored[2])

@@ -33,6 +33,7 @@ def test_everything_as_data(read: Read, mixed: Path) -> None:
         "models": {"tiny": 5, "qwen": 1},
         "endpoints": {"POST /v1/chat/completions": 7, "GET /v1/models": 1},
         "dictionaries": [],
+        "starved": {"answers": 0, "longest_s": 0.0},
         "dropped": {},
         "foreign": [],
     }
