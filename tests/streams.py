@@ -210,8 +210,9 @@ def _packed(draw: random.Random, coding: str, parts: list[bytes]) -> list[bytes]
         case "zstd":
             two = zstandard.ZstdCompressor(level=1).compressobj()
             for part in parts:
-                flushed = b"" if draw.random() < rarely else two.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
-                packed.append(two.compress(part) + flushed if rarely else two.compress(part) + two.flush(1))
+                said = two.compress(part)
+                flush = draw.random() >= rarely
+                packed.append(said + (two.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK) if flush else b""))
             packed.append(two.flush(zstandard.COMPRESSOBJ_FLUSH_FINISH))
         case _:
             three = zlib.compressobj(1, wbits=31 if coding == "gzip" else 15)

@@ -111,7 +111,8 @@ class _Brotli:
     def feed(self, data: bytes, most: int) -> bytes:
         output = self._stream.process(data, output_buffer_limit=most)
         size = len(output)
-        while size < most and not self._stream.can_accept_more_data():
+        # One call hands out 32 KiB at most, and the library does not say that it holds more.
+        while size < most and not self._stream.is_finished():
             more = self._stream.process(b"", output_buffer_limit=most - size)
             if not more:
                 break

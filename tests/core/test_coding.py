@@ -257,3 +257,15 @@ def test_many_members_cost_work_in_proportion(name: str, member: bytes, monkeypa
         assert state is State.WHOLE
         steps.append(Counting.fed)
     assert steps[1] <= 2.1 * steps[0]
+
+
+@pytest.mark.parametrize("how", ["flushed", "finished"])
+@pytest.mark.parametrize("size", [1, 32 * 1024, 70_000, 3_000_000])
+def test_br_hands_out_all_that_it_has(size: int, how: str) -> None:
+    """Few bytes can be many: what is decoded must not wait in the library until more bytes come."""
+    packer = brotli.Compressor()
+    text = b"x" * size + b"the end"
+    body = packer.process(text) + (packer.flush() if how == "flushed" else packer.finish())
+    decoder = Decoder(("br",))
+    assert decoder.feed(body) == text
+    assert decoder.feed(b"") == b""

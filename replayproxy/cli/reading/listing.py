@@ -84,8 +84,8 @@ def _finish(row: Row) -> str:
 
 
 def ending_style(row: Row) -> str:
-    """Red for what broke, yellow for what is not over, or not because its client left."""
-    if row["state"] == "open" or row["ending"] == "client_left":
+    """Red for what broke, yellow for what is not over."""
+    if row["state"] == "open":
         return "yellow"
     return "" if row["ending"] == "complete" else "bold red"
 
