@@ -36,6 +36,9 @@ MAX_HEAD = 256 * 1024
 """Bytes of field lines that a server may send; and of anything else that is not a body: interim answers, chunk
 extensions, trailers."""
 
+PROTOCOL = b"HTTP/"
+"""What an answer begins with (RFC 9112 section 2.3)."""
+
 MOST_EARLY = 1024
 """Chunks that may wait here while the client has not even taken the head."""
 
@@ -98,6 +101,7 @@ class Wire(asyncio.Protocol):
         self._fields: list[tuple[str, str]] = []
         self._head_bytes = 0
         self._overhead = 0
+        self._beginning = b""
         self._answered_bytes = 0
         self._status: int | None = None
         self._interim = False
@@ -245,6 +249,12 @@ class Wire(asyncio.Protocol):
         self._at = max(0, self._heard - self._started)
         self._answered_bytes += len(data)
         self._overhead += len(data)
+        if len(self._beginning) < len(PROTOCOL):
+            # llhttp takes RTSP and ICE for HTTP, too.
+            self._beginning = (self._beginning + data[: len(PROTOCOL) + 2]).lstrip(b"\r\n")[: len(PROTOCOL)]
+            if not PROTOCOL.startswith(self._beginning):
+                self._garbled("it does not begin with HTTP/")
+                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
