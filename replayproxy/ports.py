@@ -100,6 +100,10 @@ class Shelf(Protocol):
         """How many answers with this key had broken and are not playable."""
         ...
 
+    def count_cut(self, method: str, path: str) -> int:
+        """How many recordings of this endpoint have a request that was not read to its end: they answer nothing."""
+        ...
+
     def with_transfer(self, key: Key, transfer: str) -> int | None:
         """The occurrence that was recorded with this hand-over from prefill to decode, if there is one."""
         ...

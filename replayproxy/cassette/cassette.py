@@ -270,7 +270,18 @@ class Cassette:
     def count_broken(self, key: Key) -> int:
         """How many answers had broken."""
         row = self._must(
-            f"SELECT count(*) FROM {self._places} WHERE key = ? AND occurrence IS NULL AND state = 1", key_bytes(key)
+            f"SELECT count(*) FROM {self._places} AS place JOIN exchange USING (id) WHERE place.key = ?"
+            " AND place.occurrence IS NULL AND exchange.state = 1 AND exchange.request_cut IS NULL",
+            key_bytes(key),
+        )
+        return int(row[0])
+
+    def count_cut(self, method: str, path: str) -> int:
+        """How many recordings of this endpoint have a request that was not read to its end."""
+        row = self._must(
+            "SELECT count(*) FROM exchange WHERE state = 1 AND request_cut = 1"
+            " AND endpoint IN (SELECT id FROM endpoint WHERE method = ? AND path = ?)",
+            *(method, path),
         )
         return int(row[0])
 

@@ -90,6 +90,10 @@ class Library:
         """How many answers had broken."""
         return sum(cassette.count_broken(key) for cassette in self._cassettes)
 
+    def count_cut(self, method: str, path: str) -> int:
+        """How many recordings of this endpoint have a request that was not read to its end."""
+        return sum(cassette.count_cut(method, path) for cassette in self._cassettes)
+
     def with_transfer(self, key: Key, transfer: str) -> int | None:
         """The occurrence that was recorded with this hand-over."""
         before = 0

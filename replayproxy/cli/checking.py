@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.scanning import scan
 from replayproxy.cassette.self_matching import self_match
 from replayproxy.cassette.verifying import Problem
@@ -56,7 +57,7 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
             worst = 6
         else:
             on_stdout().line(
-                f"{path}: {plural(exchanges, 'exchange')}, all as they were written"
+                f"{path}: {plural(exchanges, 'exchange')}, all as they were written{_cut(path)}"
                 f"{', no secret found' if secrets else ''}"
             )
             if options["self_match"] and not _finds_itself(path, rules_asked(options)):
@@ -73,6 +74,13 @@ def _refuse_ignored(*, secrets: bool, self_matching: bool) -> None:
         if not given and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             ignored = f"--{name.replace('_', '-')}"
             raise click.UsageError(f"{ignored} says something to verify {flag} alone: add {flag}, or leave it away")
+
+
+def _cut(path: Path) -> str:
+    """How many of them have a request that was not read to its end, which is no damage."""
+    with Cassette(path) as cassette:
+        (cut,) = cassette.one("SELECT count(*) FROM exchange WHERE request_cut = 1")
+    return f", {cut} of them with a request that was cut and answers nothing in replay" if cut else ""
 
 
 def _finds_itself(path: Path, rules: Rules | None) -> bool:

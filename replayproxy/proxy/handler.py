@@ -242,7 +242,9 @@ class ReplayProxy:
         wanted = sketch(self.matcher.compared(request))
         found = nearest(self.matcher, request, self.shelf.near(request.method, request.path, wanted, NEIGHBOURS))
         every, here = self.shelf.asked(request.method, request.path)
-        return Miss("no_match" if found else "nothing_close", request, key, nearest=found, every=every, here=here)
+        cut = self.shelf.count_cut(request.method, request.path)
+        code = "no_match" if found else "nothing_close"
+        return Miss(code, request, key, nearest=found, every=every, here=here, cut=cut)
 
     def _shown(self, asked: Asked) -> tuple[Request, str]:
         """A request and its scope as people may see them, also beside a cassette that is older than redaction."""

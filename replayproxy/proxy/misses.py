@@ -49,10 +49,22 @@ class Miss:
     here: int = 0
     """Of these, to this endpoint."""
     damage: str = ""
+    cut: int = 0
+    """Recordings of this endpoint whose request was not read to its end, so that nobody knows its key."""
 
     @property
     def sentence(self) -> str:
         """What happened and what to do now."""
+        if not self.cut:
+            return self._sentence
+        some = "one recording" if self.cut == 1 else f"{self.cut} recordings"
+        return (
+            f"{self._sentence} ({some} of this endpoint match{'es' if self.cut == 1 else ''} nothing: the request was"
+            " cut, for the client did not send it to its end. Record it again.)"
+        )
+
+    @property
+    def _sentence(self) -> str:
         what = f"{self.request.method} {self.request.path}"
         match self.code:
             case "exhausted":

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from replayproxy.cassette.cassette import Cassette
 from replayproxy.model import Ending, Exchange, Request
 from tests import wire
 from tests.apps import exchanges, recording, replaying, run, running
+from tests.processes import PROGRAM, environment
 from tests.upstreams import chunk
 
 SIZE = 1_000_025
@@ -109,3 +112,60 @@ def test_an_upload_that_is_refused_early_is_recorded_whole_and_found_again(
         assert (again.status, again.body) == (413, b"nope")
 
     run(dialogue())
+
+
+def test_a_client_that_stops_sending_leaves_a_recording_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes its answer and sends nothing more, but stays: it is waited for until it has been silent for too long."""
+    monkeypatch.setattr("replayproxy.net.sending.REST_PATIENCE", 0.2)
+    assert_cut(tmp_path, as_length(FILE)[:500_000], leaves=False)
+
+
+def test_an_upload_above_the_bound_leaves_a_recording_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound is at least 8 MB; here it is lower."""
+    monkeypatch.setattr("replayproxy.net.sending.REST", 100_000)
+    assert_cut(tmp_path, as_length(FILE), leaves=False)
+
+
+def assert_cut(tmp_path: Path, sent: bytes, *, leaves: bool) -> None:
+    """Record; what was kept of the request is marked, is a beginning of it, and answers nothing in replay."""
+    cassette = tmp_path / "a.cassette"
+
+    async def dialogue() -> None:
+        async with refusing() as server, running(recording(cassette, server)) as proxy:
+            async with wire.connect(proxy.url) as connection:
+                sending = asyncio.create_task(upload_slowly(connection, sent))
+                got = await connection.answer()
+                assert (got.status, got.body) == (413, b"nope")
+                if not leaves:
+                    await asyncio.gather(sending, return_exceptions=True)
+                    await asyncio.sleep(0.3)
+                sending.cancel()
+        kept = only(cassette)
+        assert kept.request_cut
+        assert FILE.startswith(kept.request.body)
+        assert len(kept.request.body) < SIZE
+        assert kept.response.status == 413
+        async with running(replaying(cassette)) as proxy:
+            for body in (FILE, kept.request.body):
+                missed = await wire.ask(proxy.url, Request("POST", "/v1/files", UPLOAD.headers, body))
+                assert missed.status == 404
+                assert b"one recording of this endpoint matches nothing: the request was cut" in missed.body
+
+    run(dialogue())
+
+
+def test_ls_show_and_verify_say_that_a_request_was_cut(tmp_path: Path) -> None:
+    """Of a client that hangs up as soon as it has its answer, as curl does. It is no damage: `verify` ends with 0."""
+    assert_cut(tmp_path, as_length(FILE)[:500_000], leaves=True)
+    cassette = tmp_path / "a.cassette"
+    with Cassette(cassette) as opened:
+        (row,) = opened.rows()
+    for arguments in (["ls", cassette], ["show", cassette, row["id"]], ["verify", cassette]):
+        said = subprocess.run(
+            [*PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=True, env=environment()
+        )
+        assert "cut" in said.stdout, said.stdout

@@ -77,6 +77,7 @@ def _finish(row: Row) -> str:
         ending(row),
         "*bundled" if is_bundled(row) else "",
         "pair" if row["legs"] else "",
+        "request cut" if row.get("request_cut") else "",
         f"stalled {row['stalled']}x" if row["stalled"] else "",
         f"starved {duration(delay)}" if (delay := starved.delay(row)) else "",
     ]

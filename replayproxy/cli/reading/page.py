@@ -70,6 +70,8 @@ def _title(it: Closeup) -> list[Span | str]:
         parts += ["   ", Span(str(row["status"]), "bold red" if row["status"] >= 400 else "bold green")]
     if row["ending"] != "complete":
         parts += ["   ", Span(listing.ending(row), listing.ending_style(row))]
+    if it.exchange.request_cut:
+        parts += ["   ", Span("request cut: it was not read to its end, and answers nothing in replay", "yellow")]
     parts += ["   ", row["recorded_at"].replace("T", " ")]
     if row["scope"]:
         parts += ["   ", f"scope {row['scope']}"]
