@@ -14,30 +14,20 @@ Whether another request may be sent is decided by the one `State` of the connect
 from __future__ import annotations
 
 import asyncio
-import os
 import select
-import socket
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import NoReturn, cast
 
 import httptools
 
-from replayproxy.core import headers as fields_of
-from replayproxy.core.answers import fault_in_head, has_body
 from replayproxy.core.openai import is_event_stream
 from replayproxy.core.origins import UrlSearch
 from replayproxy.core.stream_end import StreamEnd
 from replayproxy.errors import ReplayProxyError, UpstreamError, UpstreamGarbled, UpstreamTimeout
-from replayproxy.model import Chunk, End, Ending, Head, Headers, Request
+from replayproxy.model import Chunk, End, Ending, Head, Request
+from replayproxy.net.answer_rules import MAX_HEAD, begins_as_http, framing_of, left_in_kernel
 from replayproxy.ports import Listener
-
-MAX_HEAD = 256 * 1024
-"""Bytes of field lines that a server may send; and of anything else that is not a body: interim answers, chunk
-extensions, trailers."""
-
-PROTOCOL = b"HTTP/"
-"""What an answer begins with (RFC 9112 section 2.3)."""
 
 MOST_EARLY = 1024
 """Chunks that may wait here while the client has not even taken the head."""
@@ -249,10 +239,9 @@ class Wire(asyncio.Protocol):
         self._at = max(0, self._heard - self._started)
         self._answered_bytes += len(data)
         self._overhead += len(data)
-        if len(self._beginning) < len(PROTOCOL):
-            # llhttp takes RTSP and ICE for HTTP, too.
-            self._beginning = (self._beginning + data[: len(PROTOCOL) + 2]).lstrip(b"\r\n")[: len(PROTOCOL)]
-            if not PROTOCOL.startswith(self._beginning):
+        if len(self._beginning) < 8:
+            self._beginning = (self._beginning + data[:10]).lstrip(b"\r\n")[:8]
+            if not begins_as_http(self._beginning):
                 self._garbled("it does not begin with HTTP/")
                 return
         try:
@@ -281,32 +270,15 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
             self._left_by_server = self._end is None
-            self._read_what_is_left()
+            if self._end is None and self._transport is not None:
+                for data in left_in_kernel(self._transport):
+                    self.data_received(data)
         closed_by_us = self.state is State.CLOSED
         self._transport = None
         self.state = State.CLOSED
         self._writable.set()
         if self._asked:
             self._over(cut=exc is not None or closed_by_us)
-
-    def _read_what_is_left(self) -> None:
-        """Read what the kernel still holds, where writing has failed.
-
-        A server that answers 413 and closes with unread bytes sends RST behind its answer. Our next write of the upload
-        then fails, and the event loop ends the connection without having read the answer.
-        """
-        transport = self._transport
-        if transport is None or self._end is not None or transport.get_extra_info("ssl_object") is not None:
-            return  # what is left of TLS is encrypted
-        if (raw := transport.get_extra_info("socket")) is None:
-            return
-        try:
-            with socket.socket(fileno=os.dup(raw.fileno())) as left:
-                left.setblocking(False)
-                while data := left.recv(65536):
-                    self.data_received(data)
-        except (OSError, ValueError):
-            return  # there is nothing more
 
     # httptools callbacks
 
@@ -469,29 +441,3 @@ class Wire(asyncio.Protocol):
         self._heard = self._now()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
-
-
-def framing_of(method: str, status: int, version: str, fields: list[tuple[str, str]]) -> tuple[str, Headers]:
-    """How the length of a body is told (RFC 9112 section 6.3), and the fields to be passed on.
-
-    Gives `none`, `chunked`, `length` or `eof`. Raises ValueError, with a phrase, for a head that must not be passed on.
-    """
-    if version not in ("1.0", "1.1"):
-        raise ValueError(f"it speaks HTTP/{version}")
-    codings = ",".join(value for name, value in fields if name.lower() == "transfer-encoding").lower()
-    # We ask for no coding (TE), so that there is only one which a server may use. Another one, or chunked twice, would
-    # be taken off by one recipient and not by the next; in HTTP/1.0 there is none (RFC 9112 section 6.1).
-    if codings and (codings.strip(" \t") != "chunked" or version == "1.0"):
-        raise ValueError("a Transfer-Encoding other than chunked in HTTP/1.1")
-    options = ",".join(value for name, value in fields if name.lower() == "connection").lower().split(",")
-    if "content-length" in [option.strip() for option in options]:
-        raise ValueError("a Connection field that names Content-Length")
-    passed = fields_of.end_to_end(tuple(fields))
-    if (fault := fault_in_head(status, passed)) is not None:
-        raise ValueError(fault)
-    if not has_body(method, status):
-        # A length in 204 speaks of a body that cannot be there (RFC 9110 section 8.6): some client would wait for it.
-        return "none", fields_of.without(passed, "content-length") if status == 204 else passed
-    if codings:
-        return "chunked", passed
-    return "eof" if fields_of.get(passed, "content-length") is None else "length", passed
