@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from replayproxy.cassette.cassette import Cassette
+from replayproxy.core.policy import Mode
 from replayproxy.model import Ending, Exchange, Request
+from replayproxy.settings import Pair, Settings
 from tests import wire
 from tests.apps import exchanges, recording, replaying, run, running
 from tests.processes import PROGRAM, environment
@@ -169,3 +171,30 @@ def test_ls_show_and_verify_say_that_a_request_was_cut(tmp_path: Path) -> None:
             [*PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=True, env=environment()
         )
         assert "cut" in said.stdout, said.stdout
+
+
+@pytest.mark.parametrize("role", ["prefill", "decode"])
+def test_a_pair_whose_server_refuses_early_records_the_whole_request(tmp_path: Path, role: str) -> None:
+    """Both legs are made of the whole body, so it is known whichever of them fails; it is found again in replay."""
+    cassette = tmp_path / "a.cassette"
+    body = b'{"prompt":"' + b"x" * SIZE + b'"}'
+    sent = (
+        b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(body) + b"0\r\n\r\n"
+    )
+
+    async def dialogue() -> None:
+        good = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+        async with refusing() as bad, refusing(read=SIZE, answer=good) as fine:
+            urls = {"prefill": fine, "decode": fine} | {role: bad}
+            pair = Pair(prefill=(urls["prefill"],), decode=(urls["decode"],), protocol="plain")
+            async with running(Settings(Mode.RECORD, (cassette,), pair=pair)) as proxy, wire.connect(proxy.url) as one:
+                sending = asyncio.create_task(upload_slowly(one, sent))
+                assert (await one.answer()).status == 413
+                await sending
+        kept = only(cassette)
+        assert (kept.request.body, kept.request_cut) == (body, False)
+        async with running(replaying(cassette)) as proxy:
+            again = await wire.ask(proxy.url, Request("POST", "/v1/completions", (), body))
+        assert (again.status, again.body) == (413, b"nope")
+
+    run(dialogue())
