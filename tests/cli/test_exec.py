@@ -341,10 +341,10 @@ def test_the_files_are_there_also_for_a_failed_command(cassette: Path, tmp_path:
     assert said["isolated"] is False
 
 
-def test_a_report_that_cannot_be_written_is_a_failure(cassette: Path, tmp_path: Path) -> None:
-    """And says so."""
+def test_a_report_that_cannot_be_written_is_a_mistake(cassette: Path, tmp_path: Path) -> None:
+    """And is said before the command is run."""
     ran = execute(cassette, "--report", tmp_path / "no" / "run.json", "--", *CHAT)
-    assert ran.code == 1
+    assert (ran.code, ran.out) == (2, "")
     assert "cannot be written: No such file or directory" in ran.err
 
 
