@@ -327,7 +327,8 @@ class App:
 
     async def _start_admin(self) -> str:
         # A quarter of the time that this file takes to import; tests, which have no admin port, start without it.
-        from replayproxy.inspector.admin import Replayed, Shown, application, serve_admin
+        from replayproxy.inspector import asgi
+        from replayproxy.inspector.admin import Replayed, Shown, application
         from replayproxy.inspector.metrics import ProxyCollector, registry
 
         listen = self.settings.listen
@@ -357,7 +358,13 @@ class App:
         hosts = frozenset(name.lower() for name in ("localhost", listen.admin_host, *listen.admin_allowed_hosts))
         host, port = bound.getsockname()[:2]
         host = f"[{host}]" if ":" in host else host
-        serving = serve_admin(application(shown, hosts), bound.detach(), self._admin_stopped)
+        serving = asgi.serve(
+            application(shown, hosts),
+            lambda server: server.serve_on(bound),
+            self._admin_stopped,
+            now=self.clock.now,
+            refusals=self.server.refusals,
+        )
         self._tasks.append(asyncio.create_task(serving))
         return f"http://{host}:{port}"
 

@@ -6,6 +6,7 @@ at the door of the room that meets them; nothing here knows a library.
 
 from __future__ import annotations
 
+import errno
 import traceback
 
 
@@ -100,6 +101,7 @@ def where_raised(error: BaseException) -> str:
     parts: list[str] = []
     seen: BaseException | None = error
     while seen is not None and len(parts) < 10:
-        parts.append("".join(traceback.format_tb(seen.__traceback__)) + type(seen).__name__)
+        number = f" ({errno.errorcode.get(seen.errno, seen.errno)})" if isinstance(seen, OSError) and seen.errno else ""
+        parts.append("".join(traceback.format_tb(seen.__traceback__)) + type(seen).__name__ + number)
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return "\nafter:\n".join(parts)

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from quart import Quart, Response, request
+from werkzeug.exceptions import HTTPException
 
-from replayproxy.errors import ReplayProxyError
+from replayproxy.errors import ReplayProxyError, where_raised
+
+log = logging.getLogger("replayproxy.admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +75,22 @@ def application(shown: Shown, hosts: frozenset[str]) -> Quart:
         name = called(request.host or "")
         if not (is_address(name) or name in hosts):
             return {
-                "error": f"the admin port is not called {name!r}: use its address, or start the proxy with"
-                f" --admin-allowed-host {name or 'NAME'}"
+                "error": "the admin port may not be called by the name in the Host field: use its address, or start the"
+                " proxy with --admin-allowed-host NAME"
             }, 403
         origin = request.headers.get("Origin")
         if request.method == "POST" and origin is not None and urlsplit(origin).netloc != request.host:
-            return {"error": f"a page of {origin} may change nothing here: ask without an Origin"}, 403
+            return {"error": "a page of another origin may change nothing here: ask without an Origin"}, 403
         return None
+
+    @app.errorhandler(HTTPException)
+    async def refuse(error: HTTPException) -> Said:
+        return {"error": f"{error.code} {error.name}"}, error.code or 500
+
+    @app.errorhandler(Exception)  # quart's own handler logs the path and the words of the exception
+    async def fail(error: Exception) -> Said:
+        log.error("the admin port failed inside: please report this\n%s", where_raised(error))
+        return {"error": "the proxy failed inside: its log says where; please report it"}, 500
 
     @app.get("/health")
     async def health() -> tuple[dict[str, str], int]:
@@ -152,24 +163,10 @@ def _show_replay(app: Quart, replay: Replayed) -> None:
     async def miss(name: str) -> Said:
         if (found := replay.miss(name)) is not None:
             return found, 200
-        return {"error": f"there is no miss {name}: /misses has those that are remembered"}, 404
+        return {"error": "there is no such miss: /misses has those that are remembered"}, 404
 
     @app.post("/reset")
     async def reset() -> Said:
         scope, counts = request.args.get("scope"), request.args.get("report") == "1"
         replay.reset(scope, counts)
         return {"reset": "all scopes" if scope is None else "scope", "scope": scope, "report": counts}, 200
-
-
-async def serve_admin(app: Quart, socket: int, stopped: asyncio.Event) -> None:
-    """Serve on a bound socket, given by its file descriptor, until `stopped`; then it is closed."""
-    config = Config()
-    config.bind = [f"fd://{socket}"]
-    config.accesslog = None
-    config.errorlog = None
-    config.graceful_timeout = 0.2
-
-    async def wait() -> None:
-        await stopped.wait()
-
-    await serve(app, config, shutdown_trigger=wait)

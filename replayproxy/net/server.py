@@ -62,11 +62,12 @@ class Server:
         host: str = "127.0.0.1",
         answers_unsent: AnswersUnsent | None = None,
         page_fields: PageFields | None = None,
+        refusals: Counter[str] | None = None,
     ) -> None:
-        """`host` is a name of our own, besides the addresses that are listened on."""
+        """`host` is a name of our own, besides the addresses listened on. `refusals` may be another server's."""
         self.limits = limits
         self.draining = False
-        self.refusals: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter() if refusals is None else refusals
         """Requests that were refused, by error code."""
         self.closings: Counter[str] = Counter()
         """Connections that were closed because of a limit, by its name."""
@@ -93,10 +94,14 @@ class Server:
     def listen(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
         """Listen on a TCP port; 0 takes a free one. Gives the address. Raises `SettingsError`."""
         listening = free_socket(host, port, flag="--port")
+        self.serve_on(listening, tls=tls)
+        return cast("tuple[str, int]", listening.getsockname()[:2])
+
+    def serve_on(self, listening: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
+        """Serve on a socket that listens already; it is closed when we stop."""
         self._listening.append(
             Door(listening, self._connection, tls=tls, patience=self.limits.header_timeout, failed=self._no_tls)
         )
-        return cast("tuple[str, int]", listening.getsockname()[:2])
 
     async def listen_unix(self, path: str) -> None:
         """Listen on a Unix domain socket. Raises `SettingsError`."""

@@ -11,6 +11,7 @@ Tables and data go through `screen` and `output`.
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 import threading
@@ -21,6 +22,7 @@ from typing import Any
 import click
 
 from replayproxy.core.visible import visible_json, visible_lines
+from replayproxy.errors import where_raised
 
 NAME = "replayproxy"
 
@@ -127,6 +129,23 @@ def _ignored(ended: sys.UnraisableHookArgs) -> None:
         _log.error("an exception was ignored in %r", ended.object, exc_info=trace)
 
 
+def without_quotations(record: logging.LogRecord) -> logging.LogRecord:
+    """The same record without words that may quote a request: of a library nothing but where it failed.
+
+    Libraries put what they read into their messages, and a client's key may stand anywhere in it: in a malformed
+    request line, in the arguments of a callback, in the text of an exception.
+    """
+    kept = copy.copy(record)
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        kept.exc_info, kept.exc_text = None, where_raised(error)
+    if record.name.partition(".")[0] not in (NAME, "py"):  # py.warnings is what `warnings` says
+        kept.msg = f"{record.name} reports {'an error' if record.levelno >= logging.ERROR else 'something'}"
+        kept.msg += ": its words are left out, because they may quote a request"
+        kept.args = ()
+    return kept
+
+
 class _Stderr(logging.Handler):
     """Writes lines to whatever stderr is now; where nobody reads it any more, nothing is said."""
 
@@ -136,10 +155,10 @@ class _Stderr(logging.Handler):
         """One record, in one write, so that lines of several processes do not mix."""
         try:
             try:
-                line = self.format(record)
+                record.getMessage()
             except (TypeError, ValueError, KeyError):  # a library's record whose arguments do not fit its text
                 record.msg, record.args = f"{record.msg!r} % {record.args!r}", ()
-                line = self.format(record)
+            line = self.format(without_quotations(record))
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
         except (OSError, ValueError):  # the terminal went away; stderr was closed
@@ -158,8 +177,8 @@ class _Text(logging.Formatter):
         if usage is not None:
             return visible_lines(str(usage))
         said = record.getMessage()
-        if record.exc_info:
-            said += "\n" + self.formatException(record.exc_info)
+        if record.exc_text:
+            said += "\n" + record.exc_text
         first, *more = visible_lines(said).split("\n")
         return "\n".join([f"{NAME}: {first}", *(line if line.startswith(" ") else f"  {line}" for line in more)])
 

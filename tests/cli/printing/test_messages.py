@@ -59,12 +59,14 @@ def warn(text: str) -> None:
         warnings.warn(text, stacklevel=2)
 
 
+LIBRARY = "an error: its words are left out, because they may quote a request"
+
 # Text
 
 
 @pytest.mark.usefixtures("as_text")
 def test_no_control_character_of_a_stranger_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """In the text, in an argument of a library's record, in an exception's message, in a warning."""
+    """In the text, in a warning; the words of libraries and of exceptions are not said at all."""
     messages.info(f"one {ESCAPES}")
     logging.getLogger("aiohttp.server").error("two %s", ESCAPES)
     try:
@@ -74,7 +76,7 @@ def test_no_control_character_of_a_stranger_is_said(capsys: pytest.CaptureFixtur
     warn(f"four {ESCAPES}")
     messages.usage_error(click.UsageError(f"five {ESCAPES}"))
     said = capsys.readouterr().err
-    assert all(word in said for word in ("one", "two", "three", "Traceback", "four", "five"))
+    assert all(word in said for word in ("one", "aiohttp.server", "three", "ValueError", "four", "five"))
     assert not set(said) & set(ESCAPES) - set("]0;titlem31")
 
 
@@ -107,11 +109,15 @@ def test_every_record_is_an_object_on_a_line(capsys: pytest.CaptureFixture[str])
     one, two, three, four, five, six = lines(said)
     assert (one["message"], one["name"], one["cassettes"]) == (f"one {ESCAPES}\n", "a name", ["a", "b\\udcff"])
     assert (one["logger"], one["level"]) == ("replayproxy", "info")
-    assert (two["logger"], two["level"], two["message"]) == ("hypercorn.error", "error", "two 2")
-    assert "ValueError: why" in three["exception"]
+    assert (two["logger"], two["level"], two["message"].partition(" reports ")[2]) == (
+        "hypercorn.error",
+        "error",
+        LIBRARY,
+    )
+    assert ("ValueError" in three["exception"], "why\n" in three["exception"]) == (True, False)
     assert (four["logger"], four["level"], "four" in four["message"]) == ("py.warnings", "warning", True)
     assert (five["message"], five["exit_code"], "usage" in five) == ("five", 2, False)
-    assert "one argument" in six["message"]
+    assert six["message"].endswith(LIBRARY)
 
 
 @pytest.mark.usefixtures("as_json")
