@@ -114,6 +114,7 @@ class App:
                 redactor,
                 block=block,
                 compared=matcher.compared_headers,
+                max_body=settings.listen.limits.body,
                 fields=recording.fields,
             )
         timed = self._pace().speed is not None

@@ -50,10 +50,15 @@ class Recorder:
         *,
         block: bool = False,
         compared: Collection[str] = (),
+        max_body: int = 128 * 1024 * 1024,
         fields: StoredFields = headers.STORED,
     ) -> None:
-        """`compared` names the headers, in lower case, that the match rules need."""
+        """`compared` names the headers, in lower case, that the match rules need.
+
+        Of an upload `max_body` bytes are kept: a longer one is passed on whole, and recorded as one that was cut.
+        """
         self.archive = archive
+        self.max_body = max_body
         self.compared = frozenset(compared)
         self.fields = fields
         self._redactor = redactor
@@ -198,10 +203,14 @@ class Tape:
 
     async def _hearing(self, upload: Upload) -> AsyncIterator[bytes]:
         self._upload = _Uploaded.IN_PART
+        room = self._recorder.max_body
         async for piece in upload:
-            self._uploaded.append(piece)
+            if room > 0:
+                self._uploaded.append(piece if len(piece) <= room else piece[:room])
+            room -= len(piece)
             yield piece
-        self._upload = _Uploaded.WHOLE
+        if room >= 0:  # else what is kept is the beginning, and no request can be compared with it
+            self._upload = _Uploaded.WHOLE
         self._recorded_at = self._recorder.asked_at()
         if self._head is None:
             self._started = self._recorder._clock.now()

@@ -16,6 +16,7 @@ from replayproxy.net.limits import Limits
 from replayproxy.settings import Listen
 from tests import wire
 from tests.apps import Running, exchanges, recording, replaying, run, running
+from tests.net.test_smuggling import judging
 from tests.upstreams import Hang, Scripted, Send, Step, answer, scripted
 
 OK = answer("200 OK", b'{"ok":true}')
@@ -229,3 +230,22 @@ def test_what_was_recorded_is_whole(tmp_path: Path) -> None:
 
     run(dialogue())
     assert [exchange.request.target for exchange in exchanges(tmp_path / "a.cassette")] == ["/v1/models"]
+
+
+@pytest.mark.parametrize("size", [99_999, 100_000, 100_001, 1_000_000])
+def test_of_a_long_upload_the_beginning_is_kept(tmp_path: Path, size: int) -> None:
+    """The server gets all of it; the recording says that its request is cut, and answers nobody."""
+
+    async def dialogue() -> int:
+        async with judging() as judge:
+            settings = recording(tmp_path / "a.cassette", judge.url, listen=Listen(limits=Limits(body=100_000)))
+            async with running(settings) as proxy, wire.connect(proxy.url) as connection:
+                connection.write(HEAD + b"Content-Length: %d\r\n\r\n" % size)
+                await asyncio.sleep(0.01)
+                connection.write(b"a" * size)
+                assert (await connection.answer()).status == 200
+            return len(judge.requests[0][2])
+
+    assert run(dialogue()) == size
+    [exchange] = exchanges(tmp_path / "a.cassette")
+    assert (len(exchange.request.body), exchange.request_cut) == (min(size, 100_000), size > 100_000)
