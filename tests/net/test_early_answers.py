@@ -158,10 +158,10 @@ def test_a_leg_that_is_refused_before_it_was_read_closes_its_connection(tmp_path
 async def never_reading() -> AsyncIterator[str]:
     """A server that answers 413 to each head, keeps the connection and does not read the body."""
 
-    transports: list[asyncio.WriteTransport] = []
+    writers: list[asyncio.StreamWriter] = []  # one that nobody holds closes its connection
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        transports.append(writer.transport)
+        writers.append(writer)
         await reader.readuntil(b"\r\n\r\n")
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # of a reading transport
         writer.write(b"".join(refusal(413)))
@@ -172,6 +172,6 @@ async def never_reading() -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     finally:
         listening.close()
-        for transport in transports:
-            transport.abort()
+        for writer in writers:
+            writer.transport.abort()
         await asyncio.sleep(0.01)
