@@ -25,18 +25,28 @@ SHOWN = 10
 @click.argument("out", type=FILE)
 @plain_option("--prefill", type=FILE, required=True, help="Recorded in front of the prefill server.")
 @plain_option("--decode", type=FILE, required=True, help="Recorded in front of the decode server.")
-def join(out: Path, prefill: Path, decode: Path) -> int:
+@plain_option("--front", type=FILE, help="Recorded in front of the router: what its clients asked and got.")
+def join(out: Path, prefill: Path, decode: Path, front: Path | None) -> int:
     """Write OUT, with one exchange of two legs for each prefill and its decode.
 
     Record in front of each server of somebody else's pair, then join. Legs find each other by transfer id or room, by
-    the id in the ticket, by X-Request-Id.
+    the id in the ticket, by X-Request-Id. With --front what the client asked and got is as the router's clients saw it,
+    which its servers do not: routers add fields.
 
     \b
     Example:
       replayproxy join pair.cassette --prefill p.cassette --decode d.cassette
+      replayproxy join pair.cassette --front f.cassette --prefill p.cassette \\
+        --decode d.cassette
     """
-    output_files.refuse(out, "OUT", (prefill, decode))
-    joined = join_cassettes(out, prefill, decode)
+    output_files.refuse(out, "OUT", (prefill, decode) if front is None else (front, prefill, decode))
+    joined = join_cassettes(out, prefill, decode, front)
+    if front is not None:
+        on_stderr().line(
+            f"{out}: {joined.pairs} pairs; {joined.alone} exchanges of the router without a pair, kept;"
+            f" {joined.left} prefills and {joined.unseen} pairs that no client asked for, left out"
+        )
+        return 0
     on_stderr().line(
         f"{out}: {joined.pairs} pairs; {joined.alone} decodes without a prefill, kept;"
         f" {joined.left} prefills without a decode, left out"

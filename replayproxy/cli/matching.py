@@ -30,6 +30,11 @@ matching = all_of(
     ),
     option("--match-header", multiple=True, metavar="NAME", help="Compare this header too. May be repeated."),
     option(
+        "--match-defaults",
+        is_flag=True,
+        help="A field with its documented default is as good as none: routers add some to every request.",
+    ),
+    option(
         "--match-from",
         type=click.Choice(["cassette", "flags"]),
         default=None,
@@ -40,8 +45,10 @@ matching = all_of(
 
 def rules_asked(options: Mapping[str, Any]) -> Rules | None:
     """What the flags say; None where they say nothing."""
-    given = [options.get(name) for name in ("match", "match_ignore", "match_normalise", "match_header")]
-    if not any(given):
+    ignore, normalise, compared = (
+        tuple(options.get(name) or ()) for name in ("match_ignore", "match_normalise", "match_header")
+    )
+    profile, defaults = options.get("match"), bool(options.get("match_defaults"))
+    if not any((profile, ignore, normalise, compared, defaults)):
         return None
-    profile, *lists = given
-    return Rules(str(profile or "default"), *(tuple(each or ()) for each in lists))
+    return Rules(str(profile or "default"), ignore, normalise, compared, defaults)

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 from jsonpath import JSONPathMatch
 
 from replayproxy.core import canonical, coding, headers
+from replayproxy.core.defaults import drop_defaults
 from replayproxy.core.normalising import normalisers
 from replayproxy.core.paths import Path
 from replayproxy.core.patterns import Refused
@@ -69,6 +70,8 @@ class Rules:
     """Names of `normalising.KNOWN`, or NAME=REGEX."""
     headers: tuple[str, ...] = ()
     """Names of request headers that are compared too."""
+    defaults: bool = False
+    """Whether a field that says its documented default is as good as none (`core.defaults`)."""
 
     def paths(self) -> tuple[str, ...]:
         """Everything that is ignored."""
@@ -81,18 +84,24 @@ class Rules:
             said["normalise"] = list(self.normalise)
         if self.headers:
             said["headers"] = list(self.headers)
+        if self.defaults:
+            said["defaults"] = True
         return said
 
     @classmethod
     def of(cls, document: object) -> Self:
         """From what a cassette has. Raises ValueError where that is something else."""
-        known = {"profile", "ignore", "normalise", "headers", "tag"}
+        known = {"profile", "ignore", "normalise", "headers", "defaults", "tag"}
         if not isinstance(document, dict) or document.get("tag") != canonical.TAG or not document.keys() <= known:
             raise ValueError("these are no match rules")
         profile = document.get("profile")
         if profile not in ("default", "exact"):
             raise ValueError(f"there is no match profile {profile}")
-        rules = cls(profile, *(_strings(document.get(name, [])) for name in ("ignore", "normalise", "headers")))
+        defaults = document.get("defaults", False)
+        if type(defaults) is not bool:
+            raise ValueError("these are no match rules")
+        ignore, normalise, compared = (_strings(document.get(name, [])) for name in ("ignore", "normalise", "headers"))
+        rules = cls(profile, ignore, normalise, compared, defaults)
         try:
             Matcher(
                 rules
@@ -107,6 +116,7 @@ class Rules:
         flags += [f"--match-ignore '{path}'" for path in self.ignore]
         flags += [f"--match-normalise '{name}'" for name in self.normalise]
         flags += [f"--match-header {name}" for name in self.headers]
+        flags += ["--match-defaults"] if self.defaults else []
         return " ".join(flags)
 
 
@@ -259,15 +269,17 @@ class Matcher:
             value = canonical.loads(body)
         except ValueError:
             return "bytes", body
-        return "json", self._kept(value)
+        return "json", self._kept(value, request.path)
 
-    def _kept(self, value: Any) -> Any:
+    def _kept(self, value: Any, path: str) -> Any:
         if isinstance(value, dict):
+            if self.rules.defaults:
+                drop_defaults(path, value)
             for name in self._names:
                 value.pop(name, None)
         if isinstance(value, dict | list):  # python-jsonpath takes a string for a document
-            for path in self._paths:
-                for match in list(path.matches(value)):
+            for ignored in self._paths:
+                for match in list(ignored.matches(value)):
                     _drop(match)
         return value
 

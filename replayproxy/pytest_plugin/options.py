@@ -22,7 +22,7 @@ LAYOUTS = ("test", "module")
 UNUSED = ("ignore", "warn", "fail")
 ASKED = (
     *("mode", "upstream", "speed", "stall", "match", "match_ignore", "match_normalise", "match_header", "redact"),
-    *("keep_header", "drop_header", "at_end", "on_miss"),
+    *("match_defaults", "keep_header", "drop_header", "at_end", "on_miss"),
 )
 """What a marker or the fixture `replayproxy_config` may say."""
 
@@ -48,6 +48,7 @@ class Choice:
     match_ignore: tuple[str, ...] = ()
     match_normalise: tuple[str, ...] = ()
     match_header: tuple[str, ...] = ()
+    match_defaults: bool = False
     redact: tuple[str, ...] = ()
     keep_header: tuple[str, ...] = ()
     drop_header: tuple[str, ...] = ()
@@ -154,6 +155,7 @@ def choose(config: pytest.Config, marker: Mapping[str, Any], fixture: Mapping[st
         match_ignore=tuple(narrowest("match_ignore", ())),
         match_normalise=tuple(narrowest("match_normalise", ())),
         match_header=tuple(narrowest("match_header", ())),
+        match_defaults=bool(narrowest("match_defaults", False)),
         redact=tuple(narrowest("redact", ())),
         keep_header=tuple(narrowest("keep_header", ())),
         drop_header=tuple(narrowest("drop_header", ())),

@@ -78,7 +78,9 @@ _LISTEN = Listen(port=0, admin_port=None, drain=DRAIN)
 
 def _rules(choice: Choice) -> Rules | None:
     lists = (choice.match_ignore, choice.match_normalise, choice.match_header)
-    return Rules(choice.match or "default", *lists) if choice.match or any(lists) else None
+    if not choice.match and not any(lists) and not choice.match_defaults:
+        return None
+    return Rules(choice.match or "default", *lists, defaults=choice.match_defaults)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ def inventory(cassette: Cassette) -> dict[str, Any]:
             "ignore": list(rules.paths()),
             "normalise": list(rules.normalise),
             "headers": list(rules.headers),
+            "defaults": rules.defaults,
         },
         "redaction": None if redactor is None else {"rules": list(redactor.rules)},  # the salt is nobody's business
         "meta": meta,
@@ -135,7 +136,11 @@ def page(known: Mapping[str, Any], screen: Screen) -> None:
 def _facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     rules = known["match"]
     yield "match", f"{rules['profile']}   ignores {' '.join(rules['ignore']) or 'nothing'}", ""
-    for what, names in (("normalise", rules["normalise"]), ("headers", rules["headers"])):
+    for what, names in (
+        ("normalise", rules["normalise"]),
+        ("headers", rules["headers"]),
+        ("defaults", ["are as good as no field"] if rules["defaults"] else []),
+    ):
         if names:
             yield what, " ".join(names), ""
     if known["redaction"] is None:
