@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ def by_a_detour(cassette: Path) -> Path:
 def newer(cassette: Path) -> Path:
     """One of a format that is not known yet."""
     path = other(cassette)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     return path
@@ -114,7 +115,7 @@ def cut_off(cassette: Path) -> Path:
 def database(cassette: Path) -> Path:
     """Somebody's database, which is no cassette."""
     path = cassette.with_name("a.db")
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE a (b)")
     connection.close()
     return path

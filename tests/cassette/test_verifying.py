@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -184,7 +185,7 @@ def test_a_sketch_that_is_not_of_its_request(tmp_path: Path) -> None:
 def test_a_broken_file_is_not_compared(tmp_path: Path) -> None:
     """What SQLite itself finds wrong is all that is said: nothing else of such a file can be trusted."""
     path = record(tmp_path / "a", samples())
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         (size,) = connection.execute("PRAGMA page_size").fetchone()
         page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'exchange_place'").fetchone()[0]
     content = bytearray(path.read_bytes())

@@ -5,6 +5,7 @@ cassettes, SQLite's errors, upstreams.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,7 @@ def test_an_ambiguous_id_lists_a_strangers_models(read: Read, tmp_path: Path) ->
     path = tmp_path / "a.cassette"
     with writing(path) as keep:
         keep(*(chat(f"{number}", model=f"{EVIL}{number}", started=number) for number in range(40)))
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE exchange SET digest = CAST(x'10' || substr(digest, 2) AS BLOB)")
     connection.close()
     ran = read("show", path, "1")
@@ -174,7 +175,7 @@ def test_no_variable_and_no_config_file_comes_back(
 @pytest.mark.parametrize("statement", ['CREATE TABLE "{}" (a)', "DROP VIEW v_exchange", "UPDATE meta SET value = '{}'"])
 def test_a_damaged_file_says_nothing_of_its_own(read: Read, cassette: Path, statement: str) -> None:
     """Names of tables, and values that cannot be read, stand in errors."""
-    with sqlite3.connect(cassette) as connection:
+    with closing(sqlite3.connect(cassette)) as connection, connection:
         connection.execute(statement.format(EVIL))
     connection.close()
     for verb in ("ls", "show", "info", "verify", "stats"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import replayproxy
@@ -105,7 +106,7 @@ def test_what_is_not_ours_is_named(read: Read, tmp_path: Path) -> None:
     path = tmp_path / "a.cassette"
     with writing(path) as keep:
         keep(chat())
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE VIEW chats AS SELECT * FROM v_exchange")
         connection.execute("CREATE TABLE [my notes] (a)")
     connection.close()

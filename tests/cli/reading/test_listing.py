@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,7 @@ def test_a_row_does_not_depend_on_the_payload(read: Read, mixed: Path) -> None:
     """A list of many rows unpacks nothing: no CHUNK p50 beyond a thousand rows."""
     import sqlite3
 
-    with sqlite3.connect(mixed) as connection:
+    with closing(sqlite3.connect(mixed)) as connection, connection:
         connection.execute("UPDATE payload SET request = x'00'")
         connection.execute("UPDATE answer SET answer = x'00'")
     connection.close()

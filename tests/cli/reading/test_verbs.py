@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -36,14 +37,14 @@ def text(path: Path) -> None:
 def foreign(path: Path) -> None:
     """Another program's database."""
     path.unlink()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE a (b)")
     connection.close()
 
 
 def newer(path: Path) -> None:
     """Of a later format."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
 
@@ -77,7 +78,7 @@ def test_a_file_that_is_no_good(
 
 def test_a_damaged_answer_is_not_shown(read: Read, path: Path) -> None:
     """Exit code 6; the others can be."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE answer SET answer = x'00' WHERE exchange = 30")
     connection.close()
     ran = read("show", path)
@@ -87,7 +88,7 @@ def test_a_damaged_answer_is_not_shown(read: Read, path: Path) -> None:
 
 def test_damaged_times(read: Read, path: Path) -> None:
     """Are noticed where they are read."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE payload SET times = x'ffffffffffffffffffff' WHERE exchange = 30")
     connection.close()
     for verb in ("ls", "show", "stats"):
@@ -101,13 +102,13 @@ def test_damaged_times(read: Read, path: Path) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_row_of_another_kind_is_damage(read: Read, path: Path, verb: str, column: str, value: str) -> None:
     """A stranger's file may hold what SQLite would not have written: a sentence, never a traceback."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         sql = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'exchange'").fetchone()[0]
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'exchange'", (sql.removesuffix(" STRICT"),))
     connection.close()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute(f"UPDATE exchange SET {column} = {value} WHERE id = 30")  # noqa: S608  from the table above
         connection.execute("PRAGMA writable_schema = ON")
