@@ -570,6 +570,13 @@ class Cassette:
                 for row in some:
                     yield dict(zip(names, typed(row, *kinds), strict=True))
 
+    def row(self, number: int) -> dict[str, Any]:
+        """The row of `v_exchange` of this exchange. Raises `Damaged` where the view has lost it."""
+        found = next(self.rows("number = :number", {"number": number}), None)
+        if found is None:  # its endpoint is not there, for example
+            raise Damaged(f"exchange {number} in {self._name} refers to something that is not there: restore it")
+        return found
+
     def timelines(
         self, where: str = "1", parameters: Mapping[str, Any] | None = None
     ) -> Iterator[tuple[int, Timeline]]:

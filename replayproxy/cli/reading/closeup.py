@@ -30,7 +30,7 @@ class Closeup:
     @classmethod
     def of(cls, cassette: Cassette, number: int) -> Closeup:
         """Read it. Raises `Damaged` unless it is what was written."""
-        row = next(cassette.rows("number = :number", {"number": number}))
+        row = cassette.row(number)
         asked, answer, times = cassette.one(
             "SELECT length(request), coalesce(length(answer), 0), length(times) FROM payload"
             " LEFT JOIN answer USING (exchange) WHERE exchange = ?",

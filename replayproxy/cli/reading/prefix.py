@@ -59,7 +59,7 @@ def _ambiguous(cassette: Cassette, prefix: str, found: list[int], digests: list[
     digits = SHORT if len({digest[:SHORT] for digest in digests}) == len(digests) else 16
     lines = [f"{prefix} begins several ids on {cassette.path}; give one more digit:"]
     for number, digest in list(zip(found, digests, strict=True))[:8]:
-        row = next(cassette.rows("number = :number", {"number": number}))
+        row = cassette.row(number)
         lines.append(
             f"  {digest[:digits]}  {row['recorded_at']}  {row['method']} {row['path']}  {row['model'] or ''}".rstrip()
         )
