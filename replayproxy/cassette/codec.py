@@ -18,6 +18,7 @@ import msgpack
 import zstandard
 
 from replayproxy.cassette import shapes, varint
+from replayproxy.cassette.budget import Budget
 from replayproxy.cassette.runs import MAX_CHUNKS, chunks_of, cut, runs_of
 from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.cassette.times import MAX_TICK, TICK, grained, ticks_of, timeline_of
@@ -55,8 +56,12 @@ class Codec:
     `fetch` looks up a dictionary by its number when a frame needs one that is not known yet.
     """
 
-    def __init__(self, fetch: Callable[[int], tuple[Kind, bytes] | None] = lambda _: None) -> None:
+    def __init__(
+        self, fetch: Callable[[int], tuple[Kind, bytes] | None] = lambda _: None, budget: Budget | None = None
+    ) -> None:
+        """`budget`: what all of it may unpack to, where it comes from a stranger."""
         self._fetch = fetch
+        self._budget = budget
         self._packers: dict[tuple[Kind, int], zstandard.ZstdCompressor] = {}
         self._unpackers: dict[int, zstandard.ZstdDecompressor] = {}
         self._quick = zstandard.ZstdCompressor(level=1, write_checksum=False, write_content_size=True)
@@ -102,7 +107,9 @@ class Codec:
 
     def unpack_request(self, frame: bytes, method: str, path: str) -> Request:
         """The request again. Raises `Damaged`."""
-        query, fields, body = shapes.array(self.expand(frame), 3)
+        plain = self.expand(frame)
+        shapes.refuse_many_fields(plain, 1)
+        query, fields, body = shapes.array(plain, 3)
         if not isinstance(query, str | None) or not isinstance(body, bytes):
             raise Damaged("a stored request has the wrong shape")
         return Request(method, path if query is None else f"{path}?{query}", shapes.headers(fields), body)
@@ -149,7 +156,11 @@ class Codec:
         if length > min(len(stored) - start, 2 * MAX_CHUNKS):
             raise Damaged("a stored answer ends within its codes")
         codes, frame = stored[start : start + length], stored[start + length :]
-        fields, coding, shape, content, *steps = shapes.array(self.expand(frame), 4, 5)
+        if self._budget is not None:
+            self._budget.spend(stored, size)
+        plain = self.expand(frame)
+        shapes.refuse_many_fields(plain, 0)
+        fields, coding, shape, content, *steps = shapes.array(plain, 4, 5)
         if not shapes.are_counts(shape):
             raise Damaged("a stored answer has the wrong shape")
         if codes and coding != 3:
@@ -224,7 +235,10 @@ class Codec:
 
     def expand(self, frame: bytes) -> bytes:
         """The content of a frame. Raises `Damaged`; never allocates more than the format allows."""
-        number = _parameters(frame).dict_id
+        parameters = _parameters(frame)
+        number = parameters.dict_id
+        if self._budget is not None and parameters.content_size > 0:
+            self._budget.spend(frame, parameters.content_size)
         if number not in self._unpackers and not self._fetched(number, "request", "answer"):
             raise Damaged(f"a stored frame needs dictionary {number}, which is not on the cassette")
         return self._expand(frame, self._unpackers[number], 2 * MAX_BODY)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from replayproxy.cassette import connection
+from replayproxy.cassette.budget import Budget
 from replayproxy.cassette.codec import Codec, Kind
 from replayproxy.errors import CassetteError
 
@@ -32,12 +33,12 @@ Fetch = Callable[["Reader", int], tuple[Kind, bytes] | None]
 class Reader:
     """One thread's connection and codec. Another thread may only `close` it."""
 
-    def __init__(self, name: str, opened: sqlite3.Connection, fetch: Fetch) -> None:
+    def __init__(self, name: str, opened: sqlite3.Connection, fetch: Fetch, budget: Budget) -> None:
         self._name = name
         self._connection = opened
         self._lock = threading.Lock()
         self._closed = False
-        self.codec = Codec(lambda number: fetch(self, number))
+        self.codec = Codec(lambda number: fetch(self, number), budget)
         self.attached: str | None = None
 
     def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
@@ -91,6 +92,7 @@ class Readers:
         self._lock = threading.Lock()
         self._closed = False
         self._identity = _identity(path)
+        self._budget = Budget(self._name, sum(map(_size, (path, Path(f"{path}-wal")))))
         self._places: tuple[str, sqlite3.Connection] | None = None
         self._abandoned = not connection.is_recorded(path) if abandoned is None else abandoned
         self._spares: list[Reader] = []
@@ -158,7 +160,8 @@ class Readers:
             return reader
 
     def _open(self, *, checked: bool = False) -> Reader:
-        return Reader(self._name, connection.read(self._path, checked=checked, abandoned=self._abandoned), self._fetch)
+        opened = connection.read(self._path, checked=checked, abandoned=self._abandoned)
+        return Reader(self._name, opened, self._fetch, self._budget)
 
     def _open_again(self) -> Reader:
         """Another one, of the same file: one that has taken its name since has other recordings by the same numbers."""
@@ -167,6 +170,13 @@ class Readers:
             reader.close()
             raise CassetteError(f"{self._name} has been replaced since it was opened: start again to read the new one")
         return reader
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -15,6 +15,12 @@ from replayproxy.model import Headers
 MAX_BODY = 256 * 1024 * 1024
 """Bytes. No answer and no request on a cassette is longer."""
 
+MAX_FIELDS = 16 * 1024
+"""Field lines of one message: those of a head of 64 KiB, and more."""
+
+MAX_BEFORE_FIELDS = 1024 * 1024
+"""Bytes that may stand before them: a query."""
+
 _LIMITS: dict[str, Any] = {
     "strict_map_key": True,
     "max_ext_len": 0,
@@ -34,6 +40,24 @@ def array(data: bytes, *lengths: int) -> list[Any]:
     if not isinstance(value, list) or len(value) not in lengths:
         raise Damaged("stored msgpack has the wrong shape")
     return value
+
+
+def refuse_many_fields(data: bytes, before: int) -> None:
+    """Look at the number of field lines behind so many other things, before any of them is made an object of.
+
+    A line takes three bytes there and two hundred in memory.
+    """
+    reader = msgpack.Unpacker(max_buffer_size=MAX_BEFORE_FIELDS)
+    reader.feed(data[:MAX_BEFORE_FIELDS])
+    try:
+        reader.read_array_header()
+        for _ in range(before):
+            reader.skip()
+        number = reader.read_array_header()
+    except (ValueError, msgpack.exceptions.UnpackException):
+        return  # it is something else, which is said when it is read
+    if number > MAX_FIELDS:
+        raise Damaged(f"a stored message has {number} header fields: no recorder writes more than {MAX_FIELDS}")
 
 
 def headers(value: object) -> Headers:
