@@ -46,7 +46,7 @@ class Request:
     """What the client asked. `target` is the raw path and query, `body` the bytes after transfer decoding.
 
     `undone` belongs to `core/coding`: a body, and what it reads with its content codings undone, so that this is done
-    once for a request.
+    once for a request. `masked` belongs to `core/redaction`: who masked the secrets, and the request without them.
     """
 
     method: str
@@ -54,6 +54,7 @@ class Request:
     headers: Headers = ()
     body: bytes = b""
     undone: tuple[bytes, bytes | None] | None = field(default=None, compare=False, repr=False)
+    masked: tuple[object, Request] | None = field(default=None, compare=False, repr=False, init=False)
 
     @property
     def path(self) -> str:

@@ -52,6 +52,9 @@ MOST_RULES = 256
 LONGEST_MEDIA = 1000
 """Bytes of a Content-Type with a boundary; the boundary has 70 at most (RFC 2046 §5.1.1)."""
 
+SHORT, SHORT_CODED = 64 * 1024, 64
+"""Bytes of a body that is looked at within the event loop, plain and in a content coding."""
+
 _TOP_LEVEL = re.compile(r"\$\.([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -185,6 +188,13 @@ class Matcher:
                 self._paths.append(Path(path))
             except Refused as reason:
                 raise SettingsError(f"--match-ignore {path!r} {reason}") from reason
+
+    def takes_long(self, request: Request) -> bool:
+        """Whether the key of a request takes so long that other streams would wait for it: more than a few ms.
+
+        A short body in a content coding may be a long one.
+        """
+        return len(request.body) > (SHORT_CODED if coding.is_coded(request.headers) else SHORT)
 
     def key(self, request: Request) -> Key:
         """The digest of the form. The same bytes have the same key: the last thousand short requests are remembered."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from replayproxy.core import headers
 from replayproxy.core.coding import body_of
@@ -42,6 +44,15 @@ NEIGHBOURS = 16
 """Recordings that are compared in earnest with a request that has none: 0.05 ms each for a chat of sixty words."""
 
 _PRESENTS_TICKET = b'"kv_transfer_params"'
+
+
+Result = TypeVar("Result")
+
+
+def _transfer_presented(request: Request) -> str | None:
+    """The transfer whose ticket a request presents."""
+    body = body_of(request)
+    return transfer_of(parsed(body), {}) if _PRESENTS_TICKET in body else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +165,8 @@ class ReplayProxy:
         scope, request = split_scope(request)
         if request.path in PROBES:
             return Asked(request, scope), self._by_table(request, None)
-        asked = Asked(request, scope, self.matcher.key(request))
+        key = await self._aside(self.matcher.key, request)
+        asked = Asked(request, scope, key)
         if self.playhead.has_forgotten(scope):  # to begin again would be somebody else's answer
             return asked, Refuse()
         try:
@@ -176,7 +188,7 @@ class ReplayProxy:
         if not looks_for_recordings(self.mode):
             return False
         scope, request = split_scope(request)
-        key = self.matcher.key(request)
+        key = await self._aside(self.matcher.key, request)
         try:
             count = self.shelf.count(key)
             if self.playhead.asked(scope, key) < count:
@@ -195,12 +207,18 @@ class ReplayProxy:
         if self._recorder is not None:
             await self._recorder.archive.settled(key)
         occurrence = self.playhead.next(scope, key, self.shelf.count(key))
-        body = body_of(request)
-        if _PRESENTS_TICKET in body and (transfer := transfer_of(parsed(body), {})) is not None:
+        transfer = await self._aside(_transfer_presented, request)
+        if transfer is not None:
             # A replayed prefill has handed out a recorded ticket: answer with what was decoded from that one.
             found = self.shelf.with_transfer(key, transfer)
             occurrence = occurrence if found is None else found
         return None if occurrence is None else Place(key, occurrence)
+
+    async def _aside(self, work: Callable[[Request], Result], request: Request) -> Result:
+        """What looks at all of a request: in a thread where that takes long, for other streams have their times."""
+        if self.matcher.takes_long(request):
+            return await asyncio.to_thread(work, request)
+        return work(request)
 
     def _count(self, asked: Asked, outcome: str, *, place: Place | None = None, miss: str | None = None) -> None:
         self.tally.requests[outcome] += 1
@@ -218,7 +236,7 @@ class ReplayProxy:
 
     async def _found_missing(self, asked: Asked) -> Miss:
         assert asked.key is not None
-        request, scope = self._shown(asked)
+        request, scope = await self._aside(lambda _: self._shown(asked), asked.request)
         if self.playhead.has_forgotten(asked.scope):
             return Miss(FORGOTTEN, request, asked.key, scope=scope)
         recorded = self.shelf.count(asked.key)

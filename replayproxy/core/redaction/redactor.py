@@ -22,6 +22,9 @@ from replayproxy.model import End, Head, Headers, Request, Response
 SALT_BYTES = 16
 """Of the keyed hashes in masks: as hard to guess as a key."""
 
+REMEMBERED = 16 * 1024
+"""Bytes of a request's body from which on what it is without secrets is kept with it."""
+
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -48,6 +51,15 @@ class Redactor:
 
     def request(self, request: Request, known: Credentials | None = None) -> Request:
         """The request without secrets. `known` are credentials that may echo in it besides its own."""
+        if known is not None or len(request.body) < REMEMBERED:
+            return self._without_secrets(request, known)
+        # A long one is masked for its key, in a thread, and again for the cassette, in the loop: done once.
+        if request.masked is None or request.masked[0] is not self:
+            object.__setattr__(request, "masked", (self, self._without_secrets(request, None)))
+        assert request.masked is not None
+        return request.masked[1]
+
+    def _without_secrets(self, request: Request, known: Credentials | None) -> Request:
         own = access.of_request(request)
         finder = self._finder(own if known is None else own + known)
         target = self._target(request.target, finder)
