@@ -48,6 +48,7 @@ def inventory(cassette: Cassette) -> dict[str, Any]:
         "statuses": _counts(cassette, "status", "status > 0"),
         "models": _counts(cassette, "model", "model IS NOT NULL"),
         "endpoints": _counts(cassette, "method || ' ' || path"),
+        "opaque": cassette.one("SELECT count(*) FROM v_exchange WHERE opaque = 1")[0],
         "bytes": _bytes(cassette, cassette.path.stat().st_size + (wal.stat().st_size if wal.exists() else 0)),
         "dictionaries": [
             {"id": number, "kind": kind, "bytes": length}
@@ -159,6 +160,12 @@ def _facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     if known["starved"]["answers"]:
         said = f"{plural(known['starved']['answers'], 'answer')}: {starved.sentence(known['starved']['longest_s'])}"
         yield "starved", said, "yellow"
+    if known["opaque"]:
+        yield (
+            "opaque",
+            f"{plural(known['opaque'], 'exchange')} with a body in a coding that cannot be looked into",
+            "yellow",
+        )
     if known["dropped"]:
         yield "dropped", _several(known["dropped"]), "bold red"
     if known["foreign"]:

@@ -80,6 +80,7 @@ def _finish(row: Row) -> str:
         "request cut" if row.get("request_cut") else "",
         f"stalled {row['stalled']}x" if row["stalled"] else "",
         f"starved {duration(delay)}" if (delay := starved.delay(row)) else "",
+        "opaque" if row.get("opaque") else "",
     ]
     return "  ".join(filter(None, marks))
 

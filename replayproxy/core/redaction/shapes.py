@@ -109,7 +109,7 @@ _BREAKS = bytes.maketrans(b'\n\r\v\f\t",{}<>', b" " * 11)
 _PEM_OVER = re.compile(rb"-----END[^-]*-----")
 _PEM_END = re.compile(rb"-----END(?: [A-Z0-9]+)* PRIVATE KEY(?: BLOCK)?-----")
 _NOT_PEM = re.compile(rb"[\"<>]")
-_PEM_BODY = re.compile(rb"(?:[A-Za-z0-9+/=:,.\s-]|\\+[nrt])*+")
+_PEM_BODY = re.compile(rb"(?:[A-Za-z0-9+/=:,.\s-]|\\{1,8}[nrt])*+")
 _LONGEST_PEM = 16 * 1024
 
 _RUNS = {b"sk-": re.compile(rb"[A-Za-z0-9_-]+"), b"eyJ": re.compile(rb"[A-Za-z0-9_-]+")}

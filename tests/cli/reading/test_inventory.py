@@ -39,6 +39,7 @@ def test_everything_as_data(read: Read, mixed: Path) -> None:
         "statuses": {"200": 6, "400": 1},
         "models": {"tiny": 5, "qwen": 1},
         "endpoints": {"POST /v1/chat/completions": 7, "GET /v1/models": 1},
+        "opaque": 0,
         "dictionaries": [],
         "starved": {"answers": 0, "longest_s": 0.0},
         "dropped": {},
