@@ -26,6 +26,11 @@ class Budget:
         self._left = IN_ALL + PER_BYTE * size
         self._counted: set[int] = set()
 
+    @staticmethod
+    def at_most(packed: bytes) -> int:
+        """Bytes that this may unpack to."""
+        return max(AT_ONCE, SMALL + IN_PROPORTION * len(packed))
+
     def spend(self, packed: bytes, unpacked: int) -> None:
         """Count what this is to unpack to, before it does. Raises `Damaged`."""
         if unpacked <= SMALL + IN_PROPORTION * len(packed):

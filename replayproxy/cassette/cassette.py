@@ -27,7 +27,6 @@ from replayproxy.cassette import codec, connection, schema
 from replayproxy.cassette.codec import Codec
 from replayproxy.cassette.readers import Reader, Readers
 from replayproxy.cassette.recovering import cut_at_last, joined
-from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.cassette.times import timeline_of, unpack_times
 from replayproxy.core.answers import check_answer
 from replayproxy.core.canonical import TAG
@@ -492,7 +491,7 @@ class Cassette:
             )
             unpacker = self._readers.mine().codec
             request = unpacker.unpack_request(asked, method, path)
-            response = unpack_response(unpacker, status, answer, times, size=MAX_BODY, ending=ending)
+            response = unpack_response(unpacker, status, answer, times, size=None, ending=ending)
             leg = Leg(role, upstream, request, response, started * 1000)
             if codec.digest_of_leg(f"{TAG}:{key.hex()}", leg) != written:
                 raise Damaged(f"the {role} leg of recording {number} in {self._name} is not what was written")
@@ -664,7 +663,9 @@ def typed(row: Sequence[Any], *kinds: type | UnionType) -> Sequence[Any]:
     return row
 
 
-def unpack_response(unpacker: Codec, status: int, answer: bytes, times: bytes, *, size: int, ending: int) -> Response:
+def unpack_response(
+    unpacker: Codec, status: int, answer: bytes, times: bytes, *, size: int | None, ending: int
+) -> Response:
     """A response from its frames. Raises `Damaged`."""
     unpacked = unpacker.unpack_answer(answer, size)
     try:

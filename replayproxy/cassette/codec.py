@@ -149,14 +149,14 @@ class Codec:
             return codes, _plain(continued, fields, 3, runs, [number, others])
         return b"", _plain(continued, fields, 2, runs, [number, others, codes])
 
-    def unpack_answer(self, stored: bytes, size: int) -> Answer:
-        """Field lines, chunks, and which of these did not end an HTTP chunk. `size` is what the row says the body has;
-        more is damage."""
+    def unpack_answer(self, stored: bytes, size: int | None = None) -> Answer:
+        """Field lines, chunks, and which of these did not end an HTTP chunk. `size` is what the row says the body has,
+        where it says it; more is damage."""
         length, start = varint.read(stored, 0)
         if length > min(len(stored) - start, 2 * MAX_CHUNKS):
             raise Damaged("a stored answer ends within its codes")
         codes, frame = stored[start : start + length], stored[start + length :]
-        if self._budget is not None:
+        if self._budget is not None and size is not None:
             self._budget.spend(stored, size)
         plain = self.expand(frame)
         shapes.refuse_many_fields(plain, 0)
@@ -165,7 +165,10 @@ class Codec:
             raise Damaged("a stored answer has the wrong shape")
         if codes and coding != 3:
             raise Damaged("a stored answer has codes that it does not use")
-        chunks = self._chunks(coding, shape, content, codes, size)
+        most = MAX_BODY if self._budget is None else self._budget.at_most(stored)
+        chunks = self._chunks(coding, shape, content, codes, min(most, MAX_BODY) if size is None else size)
+        if self._budget is not None and size is None:
+            self._budget.spend(stored, sum(map(len, chunks)))
         return Answer(shapes.headers(fields), chunks, shapes.indexes(steps[0], len(chunks)) if steps else ())
 
     def _chunks(self, coding: object, shape: list[int], content: object, codes: bytes, size: int) -> list[bytes]:

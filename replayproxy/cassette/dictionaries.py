@@ -15,7 +15,6 @@ from replayproxy.cassette import codec
 from replayproxy.cassette.cassette import typed
 from replayproxy.cassette.codec import Answer, Codec, Kind
 from replayproxy.cassette.runs import runs_of
-from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.cassette.vocabulary import with_bits, with_bytes
 
 TRIED = 256
@@ -53,7 +52,7 @@ class Dictionaries:
             f" JOIN exchange ON exchange.id = leg.exchange AND state = 1 {which} ORDER BY 1, 2"
         ).fetchall()
         requests = [self.codec.expand(row[2]) for row in rows]
-        answers = [self.codec.unpack_answer(row[3], MAX_BODY) for row in rows]
+        answers = [self.codec.unpack_answer(row[3]) for row in rows]
         self._learn("vocabulary", _vocabulary(answers))
         plain = [self.codec.plain_answer(*answer) for answer in answers]
         self._learn("request", codec.train(requests, self.next))

@@ -17,7 +17,7 @@ from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.codec import Codec, squeezed
 from replayproxy.cassette.verifying import verify
 from replayproxy.errors import Damaged
-from tests.recordings import asked, chats, exchange, read, record, said, streamed
+from tests.recordings import asked, chats, exchange, read, record, said, samples, streamed
 
 
 def bombs() -> dict[str, bytes]:
@@ -78,3 +78,13 @@ def test_what_repeats_itself_is_no_bomb(tmp_path: Path) -> None:
     found = read(record(tmp_path / "a.cassette", [*items, letters]))
     assert [item.response.body for item in found] == [item.response.body for item in [*items, letters]]
     assert replace(found[-1].request) == letters.request
+
+
+def test_legs_whose_rows_say_no_size_are_read_and_counted(tmp_path: Path) -> None:
+    """An honest one is whole; one of a few bytes that unpacks to more than any is not."""
+    path = record(tmp_path / "a.cassette", samples())
+    assert verify(path) == (len(samples()), [])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        runs = b"\0" + squeezed(msgpack.packb([[], 1, [0, 0, 1, 1_000_000, 0, 100], b"x" * 1_000_000 + b"\0" * 100]))
+        connection.execute("UPDATE leg SET answer = ?", (runs,))
+    assert any("longer than" in problem.what for problem in verify(path)[1])
