@@ -107,7 +107,7 @@ def has_terminal() -> bool:
     return True
 
 
-class _Stops:
+class Stops:
     """What was asked for by signals: `first` to stop, `second` to stop at once."""
 
     def __init__(self) -> None:
@@ -115,6 +115,7 @@ class _Stops:
         self.second = asyncio.Event()
 
     def hear(self, number: int) -> None:
+        """Take note of a signal that came."""
         # The kernel and the shell each send SIGHUP when a terminal goes away: two of them are no haste.
         if not self.first.is_set():
             self.first.set()
@@ -124,7 +125,7 @@ class _Stops:
 
 async def run(settings: Settings, ready: Callable[[App, Addresses], None], *, wait_upstream: float = 0) -> App:
     """Serve until a signal says to stop; a second one ends the draining. Gives the stopped app, for its last words."""
-    stops = _Stops()
+    stops = Stops()
     listen_for_signals(stops.hear)  # before a cassette is open: one that ends us now would leave it unsealed
     app = App(settings)
     first = asyncio.create_task(stops.first.wait())

@@ -19,6 +19,7 @@ import orjson
 import pytest
 
 from replayproxy.cassette.cassette import Cassette
+from replayproxy.lifetime import Stops
 from replayproxy.model import Ending
 from tests.cli.commands import tape
 from tests.processes import PROGRAM, environment, running
@@ -117,6 +118,28 @@ def test_so_it_does_for_a_replay_and_a_simulator(tmp_path: Path) -> None:
         proxy.until(b"http://")
         proxy.hang_up()
         assert proxy.end() == 0
+
+
+HUP, INT, TERM = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("came", "hurried"),
+    [
+        ((HUP,), False),
+        ((HUP, HUP, HUP), False),
+        ((INT, HUP), False),
+        ((TERM, TERM), True),
+        ((HUP, INT), True),
+        ((INT, HUP, TERM), True),
+    ],
+)
+def test_the_second_signal_is_haste_unless_it_is_sighup(came: tuple[signal.Signals, ...], hurried: bool) -> None:
+    """The kernel and the shell each send SIGHUP when a window closes; the streams in flight still get their time."""
+    stops = Stops()
+    for number in came:
+        stops.hear(number)
+    assert (stops.first.is_set(), stops.second.is_set()) == (True, hurried)
 
 
 SAYS_NOTHING = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
