@@ -184,10 +184,14 @@ class Connection:
         self._asked = request.method
         self.write(spelled(request, self._host))
 
-    def write(self, data: bytes) -> None:
-        """Send bytes as they are; times count from here. Raises `Ended` when nobody is there any more."""
+    def write(self, data: bytes, method: str | None = None) -> None:
+        """Send bytes as they are; times count from here. Raises `Ended` when nobody is there any more.
+
+        `method` is the request's: the answer to a HEAD has no body.
+        """
         if self._heard.transport.is_closing():
             raise Ended("closed", b"")
+        self._asked = method or self._asked
         self._heard.transport.write(data)
         self.sent_at = monotonic_ns()
 

@@ -3,7 +3,8 @@
     tests that record ──▶ vLLM is stopped ──▶ tests that replay what was recorded
 
 Where vLLM cannot be installed or does not start, the tests fail with its last words. Skipped is only what is for Node,
-on a machine that has none or reaches no registry of npm. For developers, REPLAYPROXY_LIVE_UPSTREAM names a server that
+on a machine that has none or reaches no registry of npm, and what needs nginx, HAProxy, Apache or Caddy, on a machine
+that has none and lets nobody but root install it. For developers, REPLAYPROXY_LIVE_UPSTREAM names a server that
 is running already; it is used as it is, and not stopped.
 """
 
