@@ -1,10 +1,16 @@
 """How much a file may unpack to: a small one that unpacks to gigabytes was made to exhaust whoever reads it.
 
 What a recorder packs is seldom a hundredth of what it was; streams of one word again and again may be a thousandth.
-What is in proportion costs nothing here. What is not is counted once per frame, however often that is read.
+What is in proportion costs nothing here. What is not is counted once per row, however often that is read.
+
+Time is bounded by counting what takes it, before it is done: chunks, header fields, events, parts of a JSON text. A
+clock would refuse the same file on a slow machine and take it on a fast one.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
 
 from replayproxy.errors import Damaged
 
@@ -17,36 +23,85 @@ AT_ONCE = 64 * 1024 * 1024
 IN_ALL, PER_BYTE = 200 * 1024 * 1024, 1000
 """Bytes that a file may unpack to out of proportion: these, and so many for each of its own."""
 
+FEW_STEPS = 64
+"""Steps, beside one for each packed byte, that are never counted. A step takes about 2 us: it is a chunk of an answer,
+for example, with all that `verify` does about it."""
+
+STEPS, STEPS_PER_BYTE = 500_000, 4
+"""Steps that a file may take out of proportion: these, 1 s, and so many for each of its own bytes. A real server's
+answers take 0.4 steps a byte; 20 000 times one word, at equal distances, 2.4; requests that share 64 KiB of JSON, 2.7.
+"""
+
+BYTES, PARTS, NUMBERS = 128, 4, 4
+"""So many unpacked bytes, parts of a request's JSON text, or stored numbers, take a step."""
+
+
+class OutOfProportion(Damaged):
+    """What is stored is small, and would take much memory or time."""
+
 
 class Budget:
     """That of one file of so many bytes. May be used by several threads: a sum that is a little wrong does no harm."""
 
     def __init__(self, name: str, size: int) -> None:
         self._name = name
-        self._left = IN_ALL + PER_BYTE * size
+        self._bytes_left = IN_ALL + PER_BYTE * size
+        self._steps_left = STEPS + STEPS_PER_BYTE * size
         self._counted: set[int] = set()
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """That of a file and its log."""
+        return cls(str(path), sum(map(_size, (path, Path(f"{path}-wal")))))
 
     @staticmethod
     def at_most(packed: bytes) -> int:
         """Bytes that this may unpack to."""
         return max(AT_ONCE, SMALL + IN_PROPORTION * len(packed))
 
-    def spend(self, packed: bytes, unpacked: int) -> None:
-        """Count what this is to unpack to, before it does. Raises `Damaged`."""
+    def spend(self, row: object, packed: bytes, unpacked: int) -> None:
+        """Count what this is to unpack to, before it does. Raises `OutOfProportion`."""
         if unpacked <= SMALL + IN_PROPORTION * len(packed):
             return
         if unpacked > AT_ONCE:
-            raise Damaged(
+            raise OutOfProportion(
                 f"{self._name} holds {len(packed)} bytes that unpack to {unpacked}, which no recorder writes: do not"
                 " use it, or restore it from a copy"
             )
-        which = hash((packed, unpacked))
-        if which in self._counted:
-            return
+        if self._is_new(row, packed, "bytes", unpacked):
+            self._bytes_left -= unpacked
+            if self._bytes_left < 0:
+                raise OutOfProportion(
+                    f"{self._name} unpacks to more than a recording of its size does ({IN_ALL >> 20} MiB and"
+                    f" {PER_BYTE} times its bytes): do not use it, or restore it from a copy"
+                )
+
+    def work(self, row: object, packed: bytes, steps: int, of: str) -> None:
+        """Count what it takes to read this, before it is read: `of` says which part. Raises `OutOfProportion`."""
+        if steps > FEW_STEPS + len(packed) and self._is_new(row, packed, of, steps):
+            self._steps_left -= steps
+            if self._steps_left < 0:
+                raise OutOfProportion(
+                    f"{self._name} takes far longer to read than a recording of its size does: some of its rows are a"
+                    " few bytes that unpack to very many chunks, fields or values. Do not use it, or restore it from a"
+                    " copy"
+                )
+
+    def _is_new(self, *what: object) -> bool:
+        which = hash(what)
+        if which in self._counted and (self._bytes_left >= 0 <= self._steps_left):
+            return False
         self._counted.add(which)
-        self._left -= unpacked
-        if self._left < 0:
-            raise Damaged(
-                f"{self._name} unpacks to more than a recording of its size does ({IN_ALL >> 20} MiB and"
-                f" {PER_BYTE} times its bytes): do not use it, or restore it from a copy"
-            )
+        return True
+
+
+def parts_of(body: bytes) -> int:
+    """About how many values and names there are in a JSON text."""
+    return sum(map(body.count, (b",", b"[", b"{")))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -424,7 +424,7 @@ class Cassette:
             number,
         )
         method, path, asked = typed(row, str, str, bytes)
-        return self._readers.mine().codec.unpack_request(asked, method, path)
+        return self.codec_of(number).unpack_request(asked, method, path)
 
     def response(self, number: int) -> Response:
         """What the client got. Raises `Damaged` unless it is byte for byte what was written."""
@@ -443,7 +443,7 @@ class Cassette:
         key, method, path, status, ending, size, written, asked, answer, times = typed(
             row[:10], bytes, str, str, int, int, int, bytes, bytes, bytes, bytes
         )
-        unpacker = self._readers.mine().codec
+        unpacker = self.codec_of(number)
         request = unpacker.unpack_request(asked, method, path)
         response = unpack_response(unpacker, status, answer, times, size=size, ending=ending)
         if codec.digest(f"{TAG}:{key.hex()}", request, response) != written:
@@ -455,7 +455,7 @@ class Cassette:
         stored = self.all("SELECT heard FROM segment WHERE exchange = ? ORDER BY position", number)
         if not stored:
             raise Damaged(f"recording {number} in {self._name} has lost its answer: restore it from a copy")
-        return cut_at_last(*joined(self._readers.mine().codec, stored))
+        return cut_at_last(*joined(self.codec_of(number), stored, number))
 
     def exchange(self, number: int) -> Exchange:
         """Everything about one exchange."""
@@ -485,11 +485,11 @@ class Cassette:
             " times FROM leg JOIN exchange ON exchange.id = leg.exchange WHERE exchange.id = ? ORDER BY leg",
             number,
         )
-        for row in rows:
+        for leg_number, row in enumerate(rows, 1):
             role, upstream, method, path, status, ending, started, written, key, asked, answer, times = typed(
                 row, str, str, str, str, int, int, int, bytes, bytes, bytes, bytes, bytes
             )
-            unpacker = self._readers.mine().codec
+            unpacker = self.codec_of("leg", number, leg_number)
             request = unpacker.unpack_request(asked, method, path)
             response = unpack_response(unpacker, status, answer, times, size=None, ending=ending)
             leg = Leg(role, upstream, request, response, started * 1000)
@@ -497,9 +497,15 @@ class Cassette:
                 raise Damaged(f"the {role} leg of recording {number} in {self._name} is not what was written")
             yield leg
 
-    def dictionary(self, number: int) -> tuple[codec.Kind, bytes] | None:
-        """What a `Codec` of this cassette's frames is to learn when it meets this number."""
-        return self._dictionary(self._readers.mine(), number)
+    def codec_of(self, *row: object) -> Codec:
+        """This thread's, for what stands in this row: the only one that has the file's dictionaries and its budget."""
+        unpacker = self._readers.mine().codec
+        unpacker.row = row
+        return unpacker
+
+    def fresh_codec(self) -> Codec:
+        """One that knows no dictionary, with the same budget."""
+        return Codec(budget=self._readers.budget)
 
     def _dictionary(self, reader: Reader, number: int) -> tuple[codec.Kind, bytes] | None:
         with connection.translated(self._name):

@@ -18,7 +18,7 @@ import msgpack
 import zstandard
 
 from replayproxy.cassette import shapes, varint
-from replayproxy.cassette.budget import Budget
+from replayproxy.cassette.budget import PARTS, Budget, parts_of
 from replayproxy.cassette.runs import MAX_CHUNKS, chunks_of, cut, runs_of
 from replayproxy.cassette.shapes import MAX_BODY
 from replayproxy.cassette.times import MAX_TICK, TICK, grained, ticks_of, timeline_of
@@ -46,6 +46,7 @@ _SHARE = 8
 smallest cassettes, within 1 %; of prose and source cut to chats too."""
 
 _LEVEL, _LEVEL_OF_LONG, _LONG = 9, 3, 64 * 1024  # 10 us a frame at level 9
+_STEPS_OF_DICTIONARY = 500  # 1 ms: its tables are made
 _MAGIC = b"\x28\xb5\x2f\xfd"
 """What every zstd frame begins with: left away on a cassette, which holds no others (zstd's own word: magicless)."""
 
@@ -59,7 +60,9 @@ class Codec:
     def __init__(
         self, fetch: Callable[[int], tuple[Kind, bytes] | None] = lambda _: None, budget: Budget | None = None
     ) -> None:
-        """`budget`: what all of it may unpack to, where it comes from a stranger."""
+        """`budget`: what all of it may unpack to, and the time that it may take, where it comes from a stranger."""
+        self.row: object = None
+        """Which row is unpacked: of each one the budget counts once what it is and what it takes."""
         self._fetch = fetch
         self._budget = budget
         self._packers: dict[tuple[Kind, int], zstandard.ZstdCompressor] = {}
@@ -73,6 +76,7 @@ class Codec:
     def learn(self, number: int, kind: Kind, content: bytes) -> None:
         """Use this dictionary for reading, and the one with the highest number for writing. Raises `Damaged`."""
         newest = number >= self._latest.get(kind, 0)
+        self._work(content, _STEPS_OF_DICTIONARY, f"{kind} {number}")
         if kind == "vocabulary":
             self._vocabularies[number] = self.vocabulary(content)
         else:
@@ -108,10 +112,12 @@ class Codec:
     def unpack_request(self, frame: bytes, method: str, path: str) -> Request:
         """The request again. Raises `Damaged`."""
         plain = self.expand(frame)
-        shapes.refuse_many_fields(plain, 1)
+        self._work(frame, shapes.steps_of(plain, "plain", "fields", "plain"), "request")
         query, fields, body = shapes.array(plain, 3)
         if not isinstance(query, str | None) or not isinstance(body, bytes):
             raise Damaged("a stored request has the wrong shape")
+        if len(body) > len(frame):
+            self._work(frame, parts_of(body) // PARTS, "body")
         return Request(method, path if query is None else f"{path}?{query}", shapes.headers(fields), body)
 
     # Answer
@@ -157,18 +163,21 @@ class Codec:
             raise Damaged("a stored answer ends within its codes")
         codes, frame = stored[start : start + length], stored[start + length :]
         if self._budget is not None and size is not None:
-            self._budget.spend(stored, size)
+            self._budget.spend(self.row, stored, size)
         plain = self.expand(frame)
-        shapes.refuse_many_fields(plain, 0)
+        self._work(stored, shapes.steps_of(plain, "fields", "plain", "numbers", "content", "numbers"), "answer")
         fields, coding, shape, content, *steps = shapes.array(plain, 4, 5)
         if not shapes.are_counts(shape):
             raise Damaged("a stored answer has the wrong shape")
         if codes and coding != 3:
             raise Damaged("a stored answer has codes that it does not use")
+        self._work(stored, len(shape) if coding == 0 else sum(shape[2::3]), "chunks")
         most = MAX_BODY if self._budget is None else self._budget.at_most(stored)
         chunks = self._chunks(coding, shape, content, codes, min(most, MAX_BODY) if size is None else size)
         if self._budget is not None and size is None:
-            self._budget.spend(stored, sum(map(len, chunks)))
+            self._budget.spend(self.row, stored, sum(map(len, chunks)))
+        # Events beyond those that have a chunk each: two lines or more make one.
+        self._work(stored, sum([chunk.count(b"\n") for chunk in chunks]) // 2 - len(chunks), "events")
         return Answer(shapes.headers(fields), chunks, shapes.indexes(steps[0], len(chunks)) if steps else ())
 
     def _chunks(self, coding: object, shape: list[int], content: object, codes: bytes, size: int) -> list[bytes]:
@@ -211,11 +220,14 @@ class Codec:
 
     def unpack_segment(self, frame: bytes) -> tuple[Head | None, Chunks]:
         """The head, if it is there, and the chunks again. Raises `Damaged`."""
-        began, cuts, ticks, body, *steps = shapes.array(self.expand(frame), 4, 5)
+        plain = self.expand(frame)
+        self._work(frame, shapes.steps_of(plain, "head", "numbers", "numbers", "plain", "numbers"), "segment")
+        began, cuts, ticks, body, *steps = shapes.array(plain, 4, 5)
         if not shapes.are_counts(cuts) or not isinstance(body, bytes) or sum(cuts) != len(body):
             raise Damaged("a stored segment has cuts that do not cover what it holds")
         if not shapes.are_times(ticks) or len(ticks) != len(cuts):
             raise Damaged("a stored segment has other times than chunks")
+        self._work(frame, max(len(cuts), body.count(b"\n") // 2), "chunks")
         continued = shapes.indexes(steps[0], len(cuts)) if steps else ()
         chunks = Chunks(body, tuple(cuts), tuple(tick * TICK for tick in ticks), continued)
         if began is None:
@@ -238,22 +250,26 @@ class Codec:
 
     def expand(self, frame: bytes) -> bytes:
         """The content of a frame. Raises `Damaged`; never allocates more than the format allows."""
-        parameters = _parameters(frame)
-        number = parameters.dict_id
-        if self._budget is not None and parameters.content_size > 0:
-            self._budget.spend(frame, parameters.content_size)
+        number = _parameters(frame).dict_id
         if number not in self._unpackers and not self._fetched(number, "request", "answer"):
             raise Damaged(f"a stored frame needs dictionary {number}, which is not on the cassette")
         return self._expand(frame, self._unpackers[number], 2 * MAX_BODY)
 
     def _expand(self, frame: bytes, unpacker: zstandard.ZstdDecompressor, limit: int) -> bytes:
         # A frame that declares its size makes the library ignore max_output_size: look first.
-        if not 0 <= _parameters(frame).content_size <= limit:
+        size = _parameters(frame).content_size
+        if not 0 <= size <= limit:
             raise Damaged("a stored frame declares an impossible size")
+        if self._budget is not None:
+            self._budget.spend(self.row, frame, size)
         try:
             return unpacker.decompress(_MAGIC + frame, max_output_size=limit, allow_extra_data=False)
         except (zstandard.ZstdError, MemoryError) as error:
             raise Damaged(f"a stored frame cannot be read: {error}") from error
+
+    def _work(self, packed: bytes, steps: int, of: str) -> None:
+        if self._budget is not None:
+            self._budget.work(self.row, packed, steps, of)
 
     def _fetched(self, number: int, *kinds: Kind) -> bool:
         """Whether there is a dictionary of one of these kinds, which is now learned."""

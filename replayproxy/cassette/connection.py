@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from replayproxy.cassette import naming, packing, recovering, schema
+from replayproxy.cassette.budget import Budget
 from replayproxy.errors import CassetteError, Damaged, Locked, NotACassette, OlderFormat
 
 _DEFENCES = (
@@ -45,10 +46,13 @@ def translated(name: str) -> Iterator[None]:
         raise Damaged(f"{name} is damaged: {error}. Restore it from a copy.") from error
 
 
-def read(path: Path, *, checked: bool = False, abandoned: bool | None = None) -> sqlite3.Connection:
+def read(
+    path: Path, *, checked: bool = False, abandoned: bool | None = None, budget: Budget | None = None
+) -> sqlite3.Connection:
     """A connection that cannot write. `checked`: this file's tables have been looked at before.
 
     `abandoned`: nobody records on it; None: find out. Then streams in flight are exchanges that a crash cut.
+    `budget`: that of the file, where it has one already.
     Raises `NotACassette`, `NewerFormat`, `Damaged`, `CassetteError`.
     """
     name = str(path)
@@ -71,7 +75,7 @@ def read(path: Path, *, checked: bool = False, abandoned: bool | None = None) ->
             if connection.execute("SELECT 1 FROM segment LIMIT 1").fetchone() and (
                 not is_recorded(path) if abandoned is None else abandoned
             ):
-                recovering.install(connection, found)
+                recovering.install(connection, found, budget or Budget.of(path))
             connection.execute("PRAGMA query_only = ON")
             if not checked:
                 _refuse_truncated(connection, path)

@@ -92,7 +92,7 @@ class Readers:
         self._lock = threading.Lock()
         self._closed = False
         self._identity = _identity(path)
-        self._budget = Budget(self._name, sum(map(_size, (path, Path(f"{path}-wal")))))
+        self.budget = Budget.of(path)
         self._places: tuple[str, sqlite3.Connection] | None = None
         self._abandoned = not connection.is_recorded(path) if abandoned is None else abandoned
         self._spares: list[Reader] = []
@@ -160,8 +160,8 @@ class Readers:
             return reader
 
     def _open(self, *, checked: bool = False) -> Reader:
-        opened = connection.read(self._path, checked=checked, abandoned=self._abandoned)
-        return Reader(self._name, opened, self._fetch, self._budget)
+        opened = connection.read(self._path, checked=checked, abandoned=self._abandoned, budget=self.budget)
+        return Reader(self._name, opened, self._fetch, self.budget)
 
     def _open_again(self) -> Reader:
         """Another one, of the same file: one that has taken its name since has other recordings by the same numbers."""
@@ -170,13 +170,6 @@ class Readers:
             reader.close()
             raise CassetteError(f"{self._name} has been replaced since it was opened: start again to read the new one")
         return reader
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

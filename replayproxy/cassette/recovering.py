@@ -10,8 +10,8 @@ They keep the id that they had while they were recorded. A file has as many of t
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
 
+from replayproxy.cassette.budget import Budget, OutOfProportion
 from replayproxy.cassette.codec import Codec, Kind
 from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.schema import VIEW, Format
@@ -29,15 +29,16 @@ _REQUEST = (
 def segments(codec: Codec, connection: sqlite3.Connection, number: int) -> tuple[Head | None, Chunks]:
     """A stream in flight, as far as it was written. Raises `Damaged`."""
     stored = connection.execute("SELECT heard FROM segment WHERE exchange = ? ORDER BY position", (number,)).fetchall()
-    return joined(codec, stored)
+    return joined(codec, stored, number)
 
 
-def joined(codec: Codec, stored: list[tuple[object]]) -> tuple[Head | None, Chunks]:
+def joined(codec: Codec, stored: list[tuple[object]], number: int) -> tuple[Head | None, Chunks]:
     """Stored segments as one. Raises `Damaged`."""
     heard = []
-    for (one,) in stored:
+    for position, (one,) in enumerate(stored):
         if not isinstance(one, bytes):
             raise Damaged("a stored segment is not one")
+        codec.row = "segment", number, position
         heard.append(codec.unpack_segment(one))
     return heard[0][0] if heard else None, Chunks.joined([chunks for _, chunks in heard])
 
@@ -48,7 +49,7 @@ def cut_at_last(head: Head | None, chunks: Chunks, ending: Ending = Ending.PROXY
     return as_read(Response.of(head, chunks, End(at, ending)))
 
 
-def install(connection: sqlite3.Connection, stored: Format) -> None:
+def install(connection: sqlite3.Connection, stored: Format, budget: Budget) -> None:
     """Let this connection find what a recorder has left open among the others, as rows that are done.
 
     Where another recorder finishes them later, its rows count. Raises `Damaged`, and SQLite's errors.
@@ -56,12 +57,16 @@ def install(connection: sqlite3.Connection, stored: Format) -> None:
     numbers = connection.execute("SELECT DISTINCT exchange FROM segment ORDER BY exchange").fetchall()
     if not numbers:
         return
-    codec = Codec(lambda number: _dictionary(connection, number))
+    codec = Codec(lambda number: _dictionary(connection, number), budget)
     connection.execute(f"CREATE TEMP TABLE recovered AS {stored.exchange} WHERE 0")
     connection.execute("CREATE TEMP TABLE recovered_endpoint (id, method, path, model)")
     for (number,) in numbers:
-        with suppress(Damaged):  # it stays open, and `verify` says what is wrong with it
+        try:
             _install_one(connection, stored, codec, number)
+        except OutOfProportion:
+            raise
+        except Damaged:
+            continue  # it stays open, and `verify` says what is wrong with it
     connection.executescript(
         f"""
         DROP VIEW IF EXISTS temp.v_exchange;
@@ -82,6 +87,7 @@ def _install_one(connection: sqlite3.Connection, stored: Format, codec: Codec, n
     if found is None or [type(part) for part in found] != [str, str, bytes]:
         raise Damaged(f"stream {number} has lost its request")
     method, path, packed = found
+    codec.row = number
     request = codec.unpack_request(packed, method, path)
     response = cut_at_last(*segments(codec, connection, number))
     facts = facts_of(request, response)

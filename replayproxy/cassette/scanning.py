@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette.cassette import Cassette, typed
-from replayproxy.cassette.codec import Codec
+from replayproxy.cassette.recovering import cut_at_last, joined
 from replayproxy.core import coding
 from replayproxy.core.headers import hands_out_credentials
 from replayproxy.core.redaction import Redactor, Trace, path_to
 from replayproxy.core.redaction.credentials import NONE, names_credential
-from replayproxy.model import Chunks, End, Ending, Headers, Request, Response
+from replayproxy.model import Headers, Request, Response
 
 OPAQUE = "in a content coding that cannot be looked into"
 
@@ -58,22 +58,20 @@ def _of_exchange(cassette: Cassette, redactor: Redactor, number: int, name: str)
 
 def _of_open(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
     """Streams in flight."""
-    unpacker = Codec(cassette.dictionary)
     rows = cassette.all(
-        "SELECT 'stream in flight ' || exchange.id, method, path, request FROM exchange"
+        "SELECT exchange.id, method, path, request FROM exchange"
         " JOIN endpoint ON endpoint.id = endpoint JOIN payload ON payload.exchange = exchange.id WHERE state = 0"
     )
     for row in rows:
-        name, method, path, asked = typed(row, str, str, str, bytes)
-        yield from _of_request(redactor, unpacker.unpack_request(asked, method, path), name, "request")
+        number, method, path, asked = typed(row, int, str, str, bytes)
+        request = cassette.codec_of(number).unpack_request(asked, method, path)
+        yield from _of_request(redactor, request, f"stream in flight {number}", "request")
     streams = cassette.all(
         "SELECT DISTINCT segment.exchange FROM segment JOIN exchange ON exchange.id = segment.exchange WHERE state = 0"
     )
     for (number,) in streams:
         stored = cassette.all("SELECT heard FROM segment WHERE exchange = ? ORDER BY position", number)
-        heard = [unpacker.unpack_segment(*typed(one, bytes)) for one in stored]
-        chunks = Chunks.joined([part for _, part in heard])
-        said = Response.of(heard[0][0], chunks, End(chunks.times[-1] if chunks else 0, Ending.PROXY_CRASHED))
+        said = cut_at_last(*joined(cassette.codec_of(number), stored, number))
         yield from _of_response(redactor, said, f"stream in flight {number}", "answer")
 
 
@@ -88,9 +86,10 @@ def _of_texts(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
     for table, sql in texts.items():
         for (text,) in cassette.all(sql):
             yield from _of_text(redactor, str(text), table, "name")
-    unpacker = Codec()
+    unpacker = cassette.fresh_codec()
     for row in cassette.all("SELECT id, kind, content FROM dictionary ORDER BY id"):
         number, kind, content = typed(row, int, str, bytes)
+        unpacker.row = "dictionary", number
         words = unpacker.vocabulary(content).words if kind == "vocabulary" else [unpacker.plain_dictionary(content)]
         yield from _named(redactor.traces(b"\n".join(words)), f"dictionary {number}", kind)
 

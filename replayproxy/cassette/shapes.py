@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import msgpack
 
+from replayproxy.cassette.budget import BYTES, NUMBERS
 from replayproxy.cassette.runs import MAX_CHUNKS
 from replayproxy.cassette.times import MAX_TICK
 from replayproxy.errors import Damaged
@@ -18,8 +19,13 @@ MAX_BODY = 256 * 1024 * 1024
 MAX_FIELDS = 16 * 1024
 """Field lines of one message: those of a head of 64 KiB, and more."""
 
-MAX_BEFORE_FIELDS = 1024 * 1024
-"""Bytes that may stand before them: a query."""
+FEW = 4096
+"""Bytes: so few are at once made objects of, whatever they are."""
+
+_NIL = 0xC0
+
+Kind = Literal["plain", "fields", "numbers", "head", "content"]
+"""Of an element. `plain` is no list; `head` is nil, or two of these and fields; `content` is plain, or up to three."""
 
 _LIMITS: dict[str, Any] = {
     "strict_map_key": True,
@@ -42,22 +48,74 @@ def array(data: bytes, *lengths: int) -> list[Any]:
     return value
 
 
-def refuse_many_fields(data: bytes, before: int) -> None:
-    """Look at the number of field lines behind so many other things, before any of them is made an object of.
+def steps_of(data: bytes, *kinds: Kind) -> int:
+    """Look at the elements of a list, before any of them is made an object of: a byte there may be a hundred in memory.
 
-    A line takes three bytes there and two hundred in memory.
+    Gives how many steps it takes to read them (`budget`). Raises `Damaged` for what is not of these kinds.
     """
-    reader = msgpack.Unpacker(max_buffer_size=MAX_BEFORE_FIELDS)
-    reader.feed(data[:MAX_BEFORE_FIELDS])
+    if len(data) <= FEW:
+        return len(data) // BYTES
+    reader = msgpack.Unpacker(max_buffer_size=len(data))
+    reader.feed(data)
     try:
-        reader.read_array_header()
-        for _ in range(before):
-            reader.skip()
-        number = reader.read_array_header()
-    except (ValueError, msgpack.exceptions.UnpackException):
-        return  # it is something else, which is said when it is read
+        length = reader.read_array_header()
+        return len(data) // BYTES + sum([_steps_of_one(reader, data, kind) for kind in kinds[:length]])
+    except (ValueError, IndexError, msgpack.exceptions.UnpackException) as error:
+        raise Damaged(f"stored msgpack cannot be read: {error}") from error
+
+
+def _steps_of_one(reader: msgpack.Unpacker, data: bytes, kind: Kind) -> int:
+    first, start = data[reader.tell()], reader.tell()
+    if kind == "fields":
+        return _steps_of_fields(reader, data)
+    if kind == "numbers":
+        length = _length(data, start)
+        reader.skip()
+        if reader.tell() - start > 5 + 9 * length:
+            raise Damaged("stored numbers are none")
+        return length // NUMBERS
+    if kind == "head" and first != _NIL:
+        if reader.read_array_header() != 3:
+            raise Damaged("a stored segment has a head of the wrong shape")
+        return sum(_steps_of_one(reader, data, part) for part in ("plain", "plain", "fields"))
+    if kind == "content" and _is_nested(first):
+        length = reader.read_array_header()
+        if length > 3:
+            raise Damaged("a stored answer has the wrong shape")
+        return sum(_steps_of_one(reader, data, "plain") for _ in range(length))
+    if _is_nested(first):
+        raise Damaged("stored msgpack has the wrong shape")
+    reader.skip()
+    return 0
+
+
+def _steps_of_fields(reader: msgpack.Unpacker, data: bytes) -> int:
+    number = reader.read_array_header()
     if number > MAX_FIELDS:
         raise Damaged(f"a stored message has {number} header fields: no recorder writes more than {MAX_FIELDS}")
+    for _ in range(number):
+        if reader.read_array_header() != 2:
+            raise Damaged("a stored header has the wrong shape")
+        for _ in range(2):
+            if _is_nested(data[reader.tell()]):
+                raise Damaged("a stored header has the wrong shape")
+            reader.skip()
+    return int(number)
+
+
+def _length(data: bytes, at: int) -> int:
+    """That of the list that begins there."""
+    first = data[at]
+    if first & 0xF0 == 0x90:
+        return first & 15
+    if first not in (0xDC, 0xDD):
+        raise Damaged("stored numbers are none")
+    return int.from_bytes(data[at + 1 : at + (3 if first == 0xDC else 5)], "big")
+
+
+def _is_nested(first: int) -> bool:
+    """Whether it begins a list or a map."""
+    return 0x80 <= first <= 0x9F or 0xDC <= first <= 0xDF
 
 
 def headers(value: object) -> Headers:

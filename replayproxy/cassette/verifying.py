@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette.cassette import Cassette, key_bytes
-from replayproxy.cassette.codec import Codec
 from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.core.answers import fault_in_answer
 from replayproxy.core.canonical import TAG
@@ -55,7 +54,9 @@ def _file_problems(cassette: Cassette) -> Iterator[Problem]:
             for row in cassette.all(f"PRAGMA main.foreign_key_check{which}"):
                 yield Problem("", f"a row of {row[0]} refers to a row of {row[2]} that is not there")
         for number, kind, content in cassette.all("SELECT id, kind, content FROM dictionary"):
-            Codec().learn(number, kind, content)
+            learner = cassette.fresh_codec()
+            learner.row = "dictionary", number
+            learner.learn(number, kind, content)
     except Damaged as error:
         yield Problem("", str(error))
 

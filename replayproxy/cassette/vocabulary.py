@@ -34,6 +34,7 @@ class Vocabulary:
     """One that was stored. Raises `Damaged`."""
 
     def __init__(self, content: bytes) -> None:
+        shapes.steps_of(content, "numbers", "plain", "plain")  # its own: how many there may be is bounded
         counts, escape, words = shapes.array(content, 3)
         if not isinstance(counts, list) or not shapes.is_count(escape) or not isinstance(words, bytes):
             raise Damaged("a stored vocabulary has the wrong shape")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import io
 import sqlite3
 import tracemalloc
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import msgpack
@@ -15,9 +19,10 @@ from replayproxy.cassette import budget as module
 from replayproxy.cassette.budget import AT_ONCE, Budget
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.codec import Codec, squeezed
+from replayproxy.cassette.keeper import Keeper
 from replayproxy.cassette.verifying import verify
-from replayproxy.errors import Damaged
-from tests.recordings import asked, chats, exchange, read, record, said, samples, streamed
+from replayproxy.errors import CassetteError, Damaged
+from tests.recordings import MATCHER, asked, chats, exchange, keep, pieces, read, record, said, samples, streamed
 
 
 def bombs() -> dict[str, bytes]:
@@ -60,14 +65,14 @@ def test_many_small_bombs_are_counted_together(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(module, "IN_ALL", 10_000_000)
     budget = Budget("a.cassette", 1000)
     for _ in range(100):
-        budget.spend(b"one", 1_000_000)
-        budget.spend(b"x" * 10_000, 1_000_000)
+        budget.spend(1, b"one", 1_000_000)
+        budget.spend(1, b"x" * 10_000, 1_000_000)
     for number in range(10):
-        budget.spend(b"%d" % number, 1_000_000)
+        budget.spend(number, b"two", 1_000_000)
     with pytest.raises(Damaged, match=r"a\.cassette unpacks to more than a recording of its size does"):
-        budget.spend(b"more", 1_000_000)
+        budget.spend(10, b"two", 1_000_000)
     with pytest.raises(Damaged, match="bytes that unpack to"):
-        Budget("a.cassette", 10**9).spend(b"x", AT_ONCE + 1)
+        Budget("a.cassette", 10**9).spend(1, b"x", AT_ONCE + 1)
 
 
 def test_what_repeats_itself_is_no_bomb(tmp_path: Path) -> None:
@@ -88,3 +93,181 @@ def test_legs_whose_rows_say_no_size_are_read_and_counted(tmp_path: Path) -> Non
         runs = b"\0" + squeezed(msgpack.packb([[], 1, [0, 0, 1, 1_000_000, 0, 100], b"x" * 1_000_000 + b"\0" * 100]))
         connection.execute("UPDATE leg SET answer = ?", (runs,))
     assert any("longer than" in problem.what for problem in verify(path)[1])
+
+
+MILLIONS = 4_000_000
+EVENTS = b"data: {}\n\n" * MILLIONS
+
+
+def stored_answer(*parts: object) -> bytes:
+    """An answer that has no codes."""
+    return b"\0" + squeezed(msgpack.packb(parts))
+
+
+def nested(depth: int) -> bytes:
+    """A list in a list in a list."""
+    return b"\x91" * depth + b"\xc0"
+
+
+@cache
+def slow_answers() -> dict[str, bytes]:
+    """A few hundred bytes each, that would take seconds."""
+    return {
+        "chunks": stored_answer([], 1, [0, 0, MILLIONS], b"\0" * (MILLIONS - 1)),
+        "cuts": stored_answer([], 0, [0] * MILLIONS, b""),
+        "lists for cuts": stored_answer([], 0, [[]] * MILLIONS, b""),
+        "lists for content": stored_answer([], 0, [], [[]] * MILLIONS),
+        "lists for a field": stored_answer([[[]] * MILLIONS], 0, [], b""),
+        "lists for a coding": stored_answer([], [[]] * MILLIONS, [], b""),
+        "lists and no end": b"\0" + squeezed(b"\x94\x90\x00" + msgpack.packb([[]] * MILLIONS)),
+        "deep lists": b"\0" + squeezed(b"\x94" + nested(MILLIONS) + b"\x00\x90\xc4\x00"),
+        "deep cuts": b"\0" + squeezed(b"\x94\x90\x00" + nested(MILLIONS) + b"\xc4\x00"),
+        "events": stored_answer([], 0, [len(EVENTS)], EVENTS),
+    }
+
+
+@cache
+def slow_requests() -> dict[str, bytes]:
+    """The same of requests."""
+    numbers = b"[" + b"0," * MILLIONS + b"0]"
+    return {
+        "values": squeezed(msgpack.packb([None, [], numbers])),
+        "lists for a query": squeezed(msgpack.packb([[[]] * MILLIONS, [], b""])),
+        "lists for a body": squeezed(msgpack.packb([None, [], [[]] * MILLIONS])),
+    }
+
+
+@cache
+def slow_segments() -> dict[str, bytes]:
+    """The same of streams in flight."""
+    return {
+        "chunks": squeezed(msgpack.packb([None, [0] * MILLIONS, [0] * MILLIONS, b""])),
+        "lists for times": squeezed(msgpack.packb([None, [], [[]] * MILLIONS, b""])),
+        "a long body": squeezed(msgpack.packb([None, [100_000_000], [0], bytes(100_000_000)])),
+    }
+
+
+def slow(path: Path, column: str, content: bytes) -> Path:
+    """A small cassette whose every row holds this."""
+    record(path, chats(3))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        table = "answer" if column == "answer" else "payload"
+        connection.execute(f"UPDATE {table} SET {column} = ?", (content,))  # noqa: S608  two names of our own
+        connection.execute("UPDATE exchange SET response_size = 60000000")
+    assert path.stat().st_size < 100_000
+    return path
+
+
+def in_flight(path: Path, content: bytes) -> Path:
+    """What a recorder has left that died while it wrote this."""
+    keeper = Keeper(path.with_suffix(".begun"), MATCHER)
+    for item in chats(2):
+        keep(keeper, pieces(item, item.recorded_at, [1])[:1])
+    with closing(sqlite3.connect(keeper.path)) as begun, closing(sqlite3.connect(path)) as copy:
+        begun.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+    keeper.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE segment SET heard = ?", (content,))
+    return path
+
+
+def ended(*arguments: str) -> tuple[int, str]:
+    """The exit code of a verb, and what it said."""
+    program = importlib.import_module("replayproxy.cli.main")
+    for command in program.commands():
+        program.replayproxy.add_command(command)
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with redirect_stdout(out):
+        try:
+            code = program.replayproxy.main(args=list(arguments), prog_name="replayproxy", standalone_mode=False)
+        except CassetteError as error:
+            return error.exit_code, str(error)
+    out.seek(0)
+    return code or 0, out.read()
+
+
+def readers_of(path: Path) -> list[list[str]]:
+    """The verbs that read payloads."""
+    with closing(sqlite3.connect(path)) as connection:
+        row = connection.execute("SELECT lower(hex(substr(digest, 1, 4))) FROM exchange WHERE digest > 0").fetchone()
+    show = [["show", str(path), row[0]]] if row else []
+    return [*show, ["verify", str(path)], ["verify", "--secrets", str(path)], ["merge", f"{path}.merged", str(path)]]
+
+
+@pytest.mark.parametrize("name", slow_answers())
+def test_a_slow_answer_is_refused_by_all_who_read_it(tmp_path: Path, name: str) -> None:
+    """With a sentence and exit code 6, before an object is made for each of the millions."""
+    path = slow(tmp_path / "a.cassette", "answer", slow_answers()[name])
+    refused_by_all(path)
+
+
+@pytest.mark.parametrize("name", slow_requests())
+def test_a_slow_request_is_refused_by_all_who_read_it(tmp_path: Path, name: str) -> None:
+    """So is a body that takes seconds to be compared."""
+    refused_by_all(slow(tmp_path / "a.cassette", "request", slow_requests()[name]))
+
+
+def refused_by_all(path: Path) -> None:
+    """Quickly: nothing of it becomes millions of objects."""
+    for arguments in readers_of(path):
+        tracemalloc.start()
+        code, text = ended(*arguments)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert (code, peak < 200_000_000) == (6, True), (arguments, code, peak)
+        assert "stored" in text or "takes far longer" in text
+    with Cassette(path) as cassette:
+        ((place, *_), *_) = cassette.playable()
+        with pytest.raises(Damaged):
+            asyncio.run(cassette.read(place))
+    for verb in ("ls", "info", "stats"):
+        assert ended(verb, str(path))[0] == 0  # they read no payload
+
+
+@pytest.mark.parametrize("name", slow_segments())
+def test_a_slow_stream_in_flight_is_refused(tmp_path: Path, name: str) -> None:
+    """By whoever opens the file: all of them read what a dead recorder has left."""
+    path = in_flight(tmp_path / "a.cassette", slow_segments()[name])
+    for verb in (["ls"], ["stats"], ["info"], ["verify"], ["verify", "--secrets"], ["replay", "--port", "0"]):
+        assert ended(*verb, str(path))[0] == 6
+
+
+def test_many_rows_are_counted_together_though_they_hold_the_same(tmp_path: Path) -> None:
+    """Each takes a tenth of a second, a hundred take ten; of equal rows the same is true."""
+    path = record(tmp_path / "a.cassette", chats(100))
+    chunks = stored_answer([], 1, [0, 0, 50_000], b"\0" * 49_999)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE answer SET answer = ?", (chunks,))
+    _, problems = verify(path)
+    assert sum("takes far longer" in problem.what for problem in problems) > 80
+    with Cassette(path) as cassette:
+        for _ in range(3):  # whoever reads one again and again is told the same of it
+            with pytest.raises(Damaged, match="another number of chunks"):
+                cassette.response(1)
+
+
+def test_dictionaries_are_counted(tmp_path: Path) -> None:
+    """Each of them takes time to learn."""
+    path = record(tmp_path / "a.cassette", chats(3))
+    words = squeezed(msgpack.packb([[], 0, b"\0".join(b"%d" % number for number in range(8000))]))
+    content = squeezed(msgpack.packb([[[]] * 500_000, 0, b""]))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        rows = [(number, "vocabulary", content) for number in range(1000, 1100)]
+        connection.executemany("INSERT INTO dictionary VALUES (?, ?, ?)", rows)
+    assert ended("verify", str(path))[0] == 6
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE dictionary SET content = ? WHERE id >= 1000", (words,))
+    assert ended("verify", str(path))[0] == 0
+
+
+def test_an_honest_file_that_repeats_itself_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long streams of one word, at equal distances; requests that share 48 KiB of JSON; a head of many fields."""
+    stream = said(streamed([" word"] * 20_000))
+    tools = [{"name": f"tool {number}", "kind": "function", "takes": ["a", "b", number]} for number in range(900)]
+    fields = tuple((f"x-{number}", "1") for number in range(300))
+    items = [exchange(asked(f"words {number}"), stream, number) for number in range(6)]
+    items += [exchange(asked(f"tools {n}", tools=tools), said([b"{}"], headers=fields), 100 + n) for n in range(80)]
+    path = record(tmp_path / "a.cassette", items)
+    monkeypatch.setattr(module, "STEPS", 10_000)  # what many more of them would take, all the same
+    assert verify(path) == (len(items), [])
