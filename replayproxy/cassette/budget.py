@@ -32,6 +32,9 @@ STEPS, STEPS_PER_BYTE = 500_000, 4
 answers take 0.4 steps a byte; 20 000 times one word, at equal distances, 2.4; requests that share 64 KiB of JSON, 2.7.
 """
 
+FIELD = 4
+"""Steps of a header field, which each check of an answer looks at."""
+
 BYTES, PARTS, NUMBERS = 128, 4, 4
 """So many unpacked bytes, parts of a request's JSON text, or stored numbers, take a step."""
 
@@ -61,6 +64,7 @@ class Budget:
 
     def spend(self, row: object, packed: bytes, unpacked: int) -> None:
         """Count what this is to unpack to, before it does. Raises `OutOfProportion`."""
+        self._refuse_spent(unpacked - 16 * len(packed) - SMALL // 4)
         if unpacked <= SMALL + IN_PROPORTION * len(packed):
             return
         if unpacked > AT_ONCE:
@@ -80,12 +84,15 @@ class Budget:
         """Count what it takes to read this, before it is read: `of` says which part. Raises `OutOfProportion`."""
         if steps > FEW_STEPS + len(packed) and self._is_new(row, packed, of, steps):
             self._steps_left -= steps
-            if self._steps_left < 0:
-                raise OutOfProportion(
-                    f"{self._name} takes far longer to read than a recording of its size does: some of its rows are a"
-                    " few bytes that unpack to very many chunks, fields or values. Do not use it, or restore it from a"
-                    " copy"
-                )
+            self._refuse_spent(steps)
+
+    def _refuse_spent(self, more: int) -> None:
+        """Once all steps are gone, what would take more of them is not even unpacked."""
+        if self._steps_left < 0 < more - FEW_STEPS:
+            raise OutOfProportion(
+                f"{self._name} takes far longer to read than a recording of its size does: some of its rows are a few"
+                " bytes that unpack to very many chunks, fields or values. Do not use it, or restore it from a copy"
+            )
 
     def _is_new(self, *what: object) -> bool:
         which = hash(what)

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeGuard
 
 import msgpack
 
-from replayproxy.cassette.budget import BYTES, NUMBERS
+from replayproxy.cassette.budget import BYTES, FIELD, NUMBERS
 from replayproxy.cassette.runs import MAX_CHUNKS
 from replayproxy.cassette.times import MAX_TICK
 from replayproxy.errors import Damaged
@@ -100,7 +100,7 @@ def _steps_of_fields(reader: msgpack.Unpacker, data: bytes) -> int:
             if _is_nested(data[reader.tell()]):
                 raise Damaged("a stored header has the wrong shape")
             reader.skip()
-    return int(number)
+    return FIELD * int(number)
 
 
 def _length(data: bytes, at: int) -> int:
