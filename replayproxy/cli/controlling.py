@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import click
 import orjson
@@ -114,8 +114,11 @@ def _got(admin: str, target: str, method: str = "GET", *, also: tuple[int, ...] 
         said = orjson.loads(response.body)
     except orjson.JSONDecodeError:
         said = None
-    if not isinstance(said, dict):
-        path = target.partition("?")[0]
+    path = target.partition("?")[0]
+    if response.status == 404 and path.startswith("/misses/"):
+        # The admin port quotes nothing of what it was sent; whoever asked knows the number.
+        raise ReplayProxyError(f"there is no miss {unquote(path.removeprefix('/misses/'))}: list them with ctl misses")
+    if not isinstance(said, dict) or response.status == 404:
         whose = "records" if path == "/rotate" else "runs" if path == "/ready" else "replays"
         raise ReplayProxyError(
             f"{admin} has no {path} (status {response.status}): give with --admin the admin port of a proxy that"
