@@ -1,6 +1,8 @@
-"""How all tests run: hypothesis without a clock and without chance, so that a red run is red again."""
+"""How all tests run: hypothesis without a clock and without chance, so that red stays red; signals as in a shell."""
 
 from __future__ import annotations
+
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -8,3 +10,17 @@ settings.register_profile(
     "replayproxy", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("replayproxy")
+
+
+def _signals_as_in_a_shell() -> None:
+    """A CI runner, nohup and a shell's `&` start us with signals ignored, and every process would inherit that.
+
+    A handler is not inherited (execve resets it), while an ignored signal stays ignored: so processes of the tests
+    start with the default, and what was to be kept from this run still is.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+_signals_as_in_a_shell()
