@@ -187,13 +187,13 @@ def test_exec_passes_them_to_its_command_once(tmp_path: Path, number: signal.Sig
     cassette = tape(tmp_path / "a.cassette", "hello")
     program = f"""
 import os, signal
-heard = []
-signal.signal({int(number)}, lambda number, _: heard.append(number))
-signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+expected = [{int(number)}, signal.SIGTERM]
+signal.pthread_sigmask(signal.SIG_BLOCK, expected)  # they wait for sigwait, so that none comes between look and wait
 print(os.getppid(), flush=True)
-while signal.SIGTERM not in heard:
-    signal.pause()
-print(heard.count({int(number)}), flush=True)
+received = []
+while signal.SIGTERM not in received:
+    received.append(signal.sigwait(expected))
+print(received.count({int(number)}), flush=True)
 """
     with subprocess.Popen(
         [*PROGRAM, "exec", str(cassette), "--allow-empty", "--", sys.executable, "-c", program],
