@@ -23,7 +23,7 @@ from replayproxy.cassette.library import Library
 from replayproxy.cassette.writer import Writer
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.pd import Knobs, Party, protocol
-from replayproxy.core.policy import Mode
+from replayproxy.core.policy import Mode, looks_for_recordings
 from replayproxy.core.redaction import SALT_BYTES, Redactor
 from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead, split_scope
@@ -31,13 +31,15 @@ from replayproxy.core.simulator import Simulator
 from replayproxy.core.timing import Pace
 from replayproxy.errors import CassetteError, ClientError, SettingsError
 from replayproxy.model import Place, Request
+from replayproxy.net.client import Client
 from replayproxy.net.clock import SystemClock
 from replayproxy.net.pair import PairUpstream
 from replayproxy.net.server import Server as DataPort
 from replayproxy.net.server import free_socket, tls_context
 from replayproxy.net.servers import Server, Servers
-from replayproxy.net.tunnel import tunnel
+from replayproxy.net.tunnel import Detach, tunnel
 from replayproxy.net.upstream import Address, HttpUpstream
+from replayproxy.proxy.client_origin import ClientOrigin
 from replayproxy.proxy.handler import ReplayProxy
 from replayproxy.proxy.journal import Call, Journal
 from replayproxy.proxy.misses import Miss, Misses
@@ -260,8 +262,8 @@ class App:
             raise SettingsError(f"--api-key-file {file} is empty: put the key into it")
         return key
 
-    async def _upgrade(self, request: Request, client: asyncio.Transport, rest: bytes) -> None:
-        """WebSocket and the like: through to the live server, unrecorded; nowhere else."""
+    async def _upgrade(self, request: Request, client: Client, detach: Detach) -> None:
+        """WebSocket: through to the live server, unrecorded; nowhere else."""
         shown = (self.proxy.matcher.redactor or Redactor(b"")).request(request)
         if not isinstance(self.upstream, HttpUpstream):
             self.tally.misses["unsupported"] += 1
@@ -278,7 +280,9 @@ class App:
         self.tally.requests["upgrade"] += 1
         if self.tally.requests["upgrade"] == 1:
             log.warning("%s asks for an upgrade: forwarded, not recorded (counted in metrics from here on)", shown.path)
-        await tunnel(request, client, self.upstream, rest)
+        scoped = split_scope(request)[1] if looks_for_recordings(self.settings.mode) else request
+        listener = ClientOrigin(client, request, scoped.target, tls=self.settings.listen.ssl_certfile is not None)
+        await tunnel(scoped, listener, detach, self.upstream)
 
     # Life
 

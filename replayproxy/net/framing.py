@@ -352,5 +352,11 @@ def answer_head(method: str, status: int, fields: Headers, *, keep: bool, minor:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
+def switching_head(fields: Headers) -> bytes:
+    """The head of a 101 that makes a client's connection a WebSocket. `fields` are end-to-end and have been checked."""
+    lines = ["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket", *_lines(fields)]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
 def _lines(fields: Iterable[tuple[str, str]]) -> list[str]:
     return [f"{name}: {value}" for name, value in fields]

@@ -229,7 +229,8 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
-        """Another protocol takes over, and this one; what came behind the request is its to pass on."""
+        """Another protocol takes the connection over. Gives what came behind the request, which is read on here while
+        the request is being answered, up to `PIPELINED` bytes."""
         assert self._transport is not None
         rest = bytes(self._received)
         self._received.clear()

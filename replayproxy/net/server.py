@@ -31,7 +31,8 @@ log = logging.getLogger("replayproxy.server")
 Answer = Callable[[Request, Client, Upload | None, int], Awaitable[None]]
 """Answers a request: it, its client, a body that is still arriving, and when the last of the request came, in ns."""
 
-Upgrade = Callable[[Request, asyncio.Transport, bytes], Awaitable[None]]
+Upgrade = Callable[[Request, Client, Callable[[], tuple[asyncio.Transport, bytes]]], Awaitable[None]]
+"""Answers a request for a WebSocket: it, its client, and what takes the connection from HTTP if it is granted."""
 
 AnswersUnsent = Callable[[Request], Awaitable[bool]]
 """Whether the answer to a request is known whose client waits for 100 before it sends the body."""
@@ -47,7 +48,7 @@ class Server:
     """Serves the data port.
 
     `answer` answers. `needs_body` says that it needs whole requests (to look recordings up); else a body that is still
-    arriving is passed on as an `Upload`. `upgrade` takes over connections that ask for a WebSocket.
+    arriving is passed on as an `Upload`. `upgrade` answers those that ask for a WebSocket.
     """
 
     def __init__(
@@ -227,7 +228,9 @@ class Server:
         try:
             self._admit(connection, incoming)
             if incoming.head.websocket:
-                await self._upgrade(incoming.head.request, *connection.detach())
+                # Not granted, what the client sent behind it is frames, or a request made to look as if it were ours.
+                client.keeps = False
+                await self._upgrade(incoming.head.request, client, connection.detach)
             else:
                 await self._answer_whole_or_streaming(connection, incoming, client)
         except ReplayProxyError as error:

@@ -1,76 +1,80 @@
-"""Two raw connections as one, for what we do not record: WebSocket and other upgrades (RFC 9110 §7.8)."""
+"""Client and server as one raw connection, for what is not recorded: WebSocket (RFC 9110 7.8).
+
+The server is asked first. While it has not switched, what the client sends early waits in its `HttpConnection`, which
+stops reading at a bound. A server that does not switch gives an ordinary answer; the early bytes are then dropped.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from collections.abc import Callable
 
 from replayproxy.model import Request
+from replayproxy.net.framing import switching_head
 from replayproxy.net.upstream import HttpUpstream
+from replayproxy.ports import Listener
+
+Detach = Callable[[], tuple[asyncio.Transport, bytes]]
+"""Takes a client's connection from HTTP: its transport, and what the client has sent behind its request."""
+
+FLUSH = 10.0
+"""Seconds for which the server may take what its client sent before it left."""
 
 
-class Far(asyncio.Protocol):
-    """The server's end: passes everything to the client."""
+class End(asyncio.Protocol):
+    """One end of a tunnel: passes what it receives to the other end, as fast as that takes it."""
 
-    def __init__(self, client: asyncio.Transport) -> None:
-        self.client = client
-        self.transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        self.client.write(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.client.close()
-
-    def pause_writing(self) -> None:
-        self.client.pause_reading()
-
-    def resume_writing(self) -> None:
-        if not self.client.is_closing():
-            self.client.resume_reading()
-
-
-class Near(asyncio.Protocol):
-    """The client's end, in place of the HTTP server's protocol, which still hears that the connection is lost."""
-
-    def __init__(self, server: asyncio.BaseProtocol, far: Far) -> None:
-        self._server = server
-        self._far = far
-        self.lost = asyncio.get_running_loop().create_future()
+    def __init__(self, lost: Callable[[Exception | None], None]) -> None:
+        self.other: asyncio.Transport | None = None
+        self._lost = lost
 
     def data_received(self, data: bytes) -> None:
-        if self._far.transport is not None:
-            self._far.transport.write(data)
+        if self.other is not None:
+            self.other.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._far.transport is not None:
-            self._far.transport.abort()
-        if not self.lost.done():
-            self.lost.set_result(None)
-        self._server.connection_lost(exc)
+        self._lost(exc)
 
     def pause_writing(self) -> None:
-        if self._far.transport is not None:
-            self._far.transport.pause_reading()
+        if self.other is not None:
+            self.other.pause_reading()
 
     def resume_writing(self) -> None:
-        if self._far.transport is not None and not self._far.transport.is_closing():
-            self._far.transport.resume_reading()
+        if self.other is not None and not self.other.is_closing():
+            self.other.resume_reading()
 
 
-async def tunnel(request: Request, client: asyncio.Transport, upstream: HttpUpstream, rest: bytes) -> None:
-    """Let client and server speak to each other until one of them hangs up. Raises `UpstreamError` before that.
+async def tunnel(request: Request, listener: Listener, detach: Detach, upstream: HttpUpstream) -> None:
+    """Let client and server exchange bytes until one of them hangs up; or play the answer of a server that refuses.
 
-    `rest` is what the client had sent behind its request.
+    Raises `UpstreamError` where there is neither a switch nor an answer.
     """
-    client.pause_reading()
-    far = Far(client)
-    head = await upstream.upgrade(request, far)
-    near = Near(client.get_protocol(), far)
+    wire = await upstream.upgrade(request, listener)
+    if wire is None:
+        return
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+    client, early = detach()
+    http = client.get_protocol()
+
+    def client_left(exc: Exception | None) -> None:
+        if server is not None:
+            server.close()  # after what the client sent last, a Close frame for example
+            loop.call_later(FLUSH, server.abort)
+        if not over.done():
+            over.set_result(None)
+        http.connection_lost(exc)
+
+    near, far = End(client_left), End(lambda _: client.close())
+    head = await wire.head()
+    server, behind = wire.take_over(far)
+    near.other, far.other = server, client
     client.set_protocol(near)
-    near.data_received(head + rest)
+    client.write(switching_head(head.headers) + behind)
+    if server is None:
+        client.close()
+    else:
+        server.write(early)
+        server.resume_reading()
     client.resume_reading()
-    await near.lost
+    await over

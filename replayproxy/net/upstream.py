@@ -23,6 +23,7 @@ from replayproxy.net import lingering
 from replayproxy.net.framing import request_head
 from replayproxy.net.pool import Pool
 from replayproxy.net.sending import Sending
+from replayproxy.net.switching import SwitchingWire
 from replayproxy.net.wire import Wire
 from replayproxy.ports import Clock, Listener, Upload
 
@@ -187,10 +188,30 @@ class HttpUpstream:
         """Try whether somebody listens. Raises `UpstreamError`."""
         (await self._connect(self._wire)).close()
 
-    async def upgrade(self, request: Request, far: P) -> bytes:
-        """Connect `far`, who will hear all that comes back, raw. Gives the request as it is to be sent."""
-        await self._connect(lambda: far)
-        return self._head_of(request, upgrade=headers.get(request.headers, "upgrade") or "websocket")
+    async def upgrade(self, request: Request, listener: Listener) -> SwitchingWire | None:
+        """Ask for a WebSocket, on a connection of its own. Gives the connection if the server has switched.
+
+        Else the server's answer has been played, and the connection is closed. Raises `UpstreamError`.
+        """
+        wire = await self._connect(lambda: SwitchingWire(self._clock.now, self.url))
+        watch = _Watch(wire, self._clock, self.url, self._first_byte, self._stall)
+        try:
+            wire.ask(request, self._clock.now())
+            watch.start()
+            wire.write(self._head_of(request, upgrade=headers.get(request.headers, "upgrade")))
+            wire.sent()
+            head = await wire.head()
+            if wire.switched:
+                return wire
+            await listener.head(head._replace(headers=neutral(head.headers, self.own)))
+            await listener.end(await wire.play(listener))
+            wire.close()
+        except BaseException:
+            wire.close()
+            raise
+        finally:
+            watch.stop()
+        return None
 
     def close(self) -> None:
         """Close what is idle."""

@@ -246,8 +246,8 @@ class Wire(asyncio.Protocol):
                 return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._garbled("it switched protocols without being asked")
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgraded(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._garbled(self._fault or str(error) or type(error).__name__)
         if self._part is not None:
@@ -365,6 +365,10 @@ class Wire(asyncio.Protocol):
         self._early_bytes += len(chunk.data)
         if len(self._early) > MOST_EARLY or self._early_bytes > EARLY_BYTES:
             self._pause()  # the client has not even taken the head
+
+    def _upgraded(self, behind: bytes) -> None:
+        """The server has switched protocols; `behind` is what this read brought behind the head."""
+        self._garbled("it switched protocols without being asked")
 
     def _refuse(self, fault: str) -> NoReturn:
         """Stop the parser, which would only say that a callback failed."""
