@@ -7,8 +7,9 @@ import logging
 import os
 import random
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
@@ -61,6 +62,16 @@ class Addresses:
     admin_url: str | None
 
 
+@dataclass(slots=True)
+class _Playable:
+    """The recordings that can be played; those of them that this run has recorded, which were asked for; and why these
+    are not all, if they are not."""
+
+    recordings: list[Recording] = field(default_factory=list)
+    new: set[Place] = field(default_factory=set)
+    damage: str = ""
+
+
 class App:
     """One proxy. `start` it, `stop` it; `lifetime` does both, and listens for signals."""
 
@@ -105,7 +116,7 @@ class App:
             onto = recording.onto or settings.cassettes[0]
             self.onto.append(onto)
             assert redactor is not None, "nothing is recorded onto what was recorded before secrets were masked"
-            self.keeper = Keeper(onto, matcher, full_durability=recording.full_durability)
+            self.keeper = Keeper(onto, matcher, full_durability=recording.full_durability, begin=False)
             block = recording.on_full == "block"
             self.writer = Writer(self.keeper, self.clock, queue_bytes=recording.queue_bytes, block=block)
             self.writer.moved = self._moved
@@ -119,13 +130,9 @@ class App:
                 max_body=settings.listen.limits.body,
                 fields=recording.fields,
             )
-        timed = self._pace().speed is not None
-        if settings.plays:
-            self._library = Library.open(settings.shelf, allow_incomplete=replaying.allow_incomplete, in_turn=timed)
-        for cassette in self._library.cassettes:
-            self._use_rules(cassette, matcher)
-            if timed:
-                cassette.warm_up()
+        self._library = Library((), in_turn=self._pace().speed is not None)
+        if settings.plays and not settings.records:
+            self._open_library(matcher)
         if settings.upstream is not None:
             self.upstream = self._server(settings.upstream)
         if settings.pair is not None:
@@ -162,6 +169,14 @@ class App:
             host=settings.listen.host,
             page_fields=self.proxy.stand_in.page_fields,
         )
+
+    def _open_library(self, matcher: Matcher) -> None:
+        """Open what is played. Where this run records, that is after the file is there that it records onto."""
+        self._library.open(self.settings.shelf, allow_incomplete=self.settings.replaying.allow_incomplete)
+        for cassette in self._library.cassettes:
+            self._use_rules(cassette, matcher)
+            if self._pace().speed is not None:
+                cassette.warm_up()
 
     def _use_rules(self, cassette: Cassette, matcher: Matcher) -> None:
         """Let a cassette be played by the rules of this run, and say where they are not its own."""
@@ -304,8 +319,12 @@ class App:
             said = {"url": url, "admin_url": admin_url, "pid": os.getpid()}
             output_files.write(listen.ready_file, orjson.dumps(said), "--ready-file", self.settings.shelf)
             self._ready_file = _identity(listen.ready_file)
-        # Last, and no other task has run since we listen: whatever failed before has written nothing.
+        # Last, and no other task has run since we listen: whatever failed before has written nothing, not a byte of a
+        # cassette that is there.
         if self.keeper is not None and self.writer is not None and self.recorder is not None:
+            self.keeper.begin_recording()
+            if self.settings.plays:
+                self._open_library(self.proxy.matcher)
             for name, value in about_server.items():
                 self.keeper.note(name, value)
             self.writer.start()
@@ -384,12 +403,12 @@ class App:
 
     def report(self) -> Report:
         """What has become of this run so far. After `stop`, which closes the cassettes, it is in `last_report`."""
-        return self._report(*self._playable())
+        return self._report(self._playable())
 
     async def _report_in_time(self) -> list[bytes]:
         """The same as JSON, in parts; all of it is made in a thread, so that no stream is late for it."""
         causes = self._causes()  # now, because the loop may add to them meanwhile
-        return await self._library.aside(lambda: list(self._report(*self._playable(), causes).encoded()))
+        return await self._library.aside(lambda: list(self._report(self._playable(), causes).encoded()))
 
     async def _missed(self) -> list[dict[str, Any]]:
         causes = self._causes()
@@ -433,24 +452,31 @@ class App:
         except CassetteError as error:
             log.error("what is recorded from now on is not played: %s", error)
 
-    def _playable(self) -> tuple[list[Recording], set[Place]]:
-        """What can be replayed; and what of it this run has recorded, for that was asked for."""
-        new = {place for _, place, *_ in self._library.playable(new=True)} if self.writer else set()
-        return self.playable(), new
+    def _playable(self) -> _Playable:
+        """What can be replayed, as far as it can be read: a damaged file must keep nothing from being sealed."""
+        found = _Playable()
+        try:
+            found.recordings.extend(self._listed())
+            if self.writer is not None:
+                found.new.update(place for _, place, *_ in self._library.playable(new=True))
+        except CassetteError as error:
+            found.damage = str(error)
+        return found
 
     def playable(self) -> list[Recording]:
-        """Everything that can be played now, oldest first."""
-        return [
-            Recording(cassette, short_id, place, method, path)
-            for cassette, place, short_id, method, path in self._library.playable()
-        ]
+        """Everything that can be played now, oldest first. Raises `CassetteError`."""
+        return list(self._listed())
 
-    def _report(self, playable: list[Recording], new: set[Place], causes: tuple[Cause, ...] | None = None) -> Report:
+    def _listed(self) -> Iterator[Recording]:
+        for cassette, place, short_id, method, path in self._library.playable():
+            yield Recording(cassette, short_id, place, method, path)
+
+    def _report(self, playable: _Playable, causes: tuple[Cause, ...] | None = None) -> Report:
         tally = self.tally
         return Report(
             mode=self.settings.mode.value,
             cassettes=tuple(map(str, self.settings.cassettes)),
-            recordings=len(playable),
+            recordings=len(playable.recordings),
             served=tally.requests["replay"],
             forwarded=tally.requests["forward"],
             recorded=self.writer.recorded if self.writer else 0,
@@ -459,11 +485,12 @@ class App:
             causes=self._causes() if causes is None else causes,
             unused=tuple(
                 recording
-                for recording in playable
-                if recording.place not in tally.played and recording.place not in new
+                for recording in playable.recordings
+                if recording.place not in tally.played and recording.place not in playable.new
             ),
             lateness_max=tally.lateness_max,
             forgotten=dict(self.misses.forgotten),
+            damage=playable.damage,
         )
 
     @property
@@ -485,7 +512,7 @@ class App:
         if self.writer is not None:
             self._library.close()  # a reader would keep the file from being sealed
             await self.writer.stop()
-        self.last_report = self._report(*playable)
+        self.last_report = self._report(playable)
         await self._end_tasks()
         self._close(keeper=False)
 

@@ -105,12 +105,8 @@ def write(path: Path, *, full: bool) -> sqlite3.Connection:
                 connection.execute(pragma)
             if new or path.stat().st_size == 0:
                 schema.create(connection)
-            found = schema.check(connection, name).format
-            if found.number < schema.FORMAT:
-                raise OlderFormat(
-                    f"{name} has cassette format {found.number}, which can be read and replayed, but not recorded on:"
-                    f" run `replayproxy migrate {name}` first, or record to another file"
-                )
+            schema.check(connection, name)
+            refuse_old(connection, path)
             with suppress(sqlite3.OperationalError):  # somebody reads it: then its pages stay small
                 packing.unpack(connection)
             connection.execute("PRAGMA journal_mode = WAL")
@@ -121,6 +117,16 @@ def write(path: Path, *, full: bool) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def refuse_old(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise `OlderFormat` where nothing can be recorded on a file, which has been checked."""
+    found = schema.format_of(connection)
+    if found.number < schema.FORMAT:
+        raise OlderFormat(
+            f"{path} has cassette format {found.number}, which can be read and replayed, but not recorded on:"
+            f" run `replayproxy migrate {path}` first, or record to another file"
+        )
 
 
 def fold(path: Path) -> None:
@@ -152,7 +158,7 @@ def _refuse_truncated(connection: sqlite3.Connection, path: Path) -> None:
 def is_recorded(path: Path) -> bool:
     """Whether a recorder that is alive has this file. Asks for its lock for a moment, and creates nothing."""
     try:
-        file = os.open(f"{path.resolve()}.lock", os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(f"{os.path.realpath(path)}.lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -170,7 +176,7 @@ class Lock:
     def __init__(self, path: Path) -> None:
         if (why := naming.why_unwritable(path)) is not None:
             raise CassetteError(why)
-        self._path = Path(f"{path.resolve()}.lock")
+        self._path = Path(f"{os.path.realpath(path)}.lock")
         self._file = self._acquire(path)
 
     def _acquire(self, path: Path) -> int:
@@ -210,8 +216,11 @@ class Lock:
             return False
 
     def release(self) -> None:
-        """Remove the file while it is still ours, then let go."""
+        """Remove the file while it is still ours, then let go. The second time it does nothing."""
+        if self._file < 0:
+            return
         if self.is_held:
             with suppress(OSError):  # what is left of it locks nobody out
                 self._path.unlink()
-        os.close(self._file)
+        file, self._file = self._file, -1
+        os.close(file)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import shutil
 import sqlite3
 from contextlib import closing, suppress
@@ -120,9 +121,9 @@ def save(source: sqlite3.Connection, path: Path, guard: FileGuard) -> Path:
     is damaged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = _part_beside(path)
+    os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
-        os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with closing(sqlite3.connect(part, isolation_level=None)) as copy:
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
@@ -137,9 +138,9 @@ def save(source: sqlite3.Connection, path: Path, guard: FileGuard) -> Path:
 def save_closed(file: int, path: Path, guard: FileGuard) -> Path:
     """The same, from the descriptor of a file that is whole and that nobody writes to."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = _part_beside(path)
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as copy, os.fdopen(file, "rb", closefd=False) as source:
             source.seek(0)
             shutil.copyfileobj(source, copy)
@@ -147,6 +148,11 @@ def save_closed(file: int, path: Path, guard: FileGuard) -> Path:
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def _part_beside(path: Path) -> Path:
+    """A name that nobody has: what is removed at the end is ours."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
 
 
 def beside(path: Path) -> Path:

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,7 +69,8 @@ class _Flight:
 class Keeper:
     """The one who writes on this cassette, until `seal` or `close`."""
 
-    def __init__(self, path: Path, matcher: Matcher, *, full_durability: bool = False) -> None:
+    def __init__(self, path: Path, matcher: Matcher, *, full_durability: bool = False, begin: bool = True) -> None:
+        """Without `begin` the file is locked and looked at, and stays as it is until `begin_recording`."""
         self.path = path
         self.matcher = matcher
         self.full_durability = full_durability
@@ -82,19 +83,46 @@ class Keeper:
         """Fields that this batch's answers had and that are not on the cassette."""
         self._before: tuple[dict[tuple[str, str, str | None], int], dict[int, int]] | None = None
         self._lock = connection.Lock(path)
-        self._made = not path.exists()
-        """The file was not there."""
+        self._begun = False
+        self.crashed = 0
+        """Streams that a recorder that died has left open."""
         try:
-            self._open()
-        except BaseException:
-            self._lock.release()
-            raise
-        try:
-            with connection.translated(str(path)):
-                self.crashed = self._finish_open(Ending.PROXY_CRASHED)
+            if begin:
+                self.begin_recording()
+            else:
+                self._refuse_unfit()
         except BaseException:
             self.close()
             raise
+
+    def begin_recording(self) -> None:
+        """Create the file or prepare it, and end what a recorder that died has left open.
+
+        Raises `CassetteError`; then `discard`.
+        """
+        self._made = not self.path.exists()
+        """The file was not there."""
+        self._was_empty = not self._made and self.path.stat().st_size == 0
+        self._open()
+        self._begun = True
+        try:
+            with connection.translated(str(self.path)):
+                self.crashed = self._finish_open(Ending.PROXY_CRASHED)
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self.rollback()
+            raise
+
+    def _refuse_unfit(self) -> None:
+        """Raise what `begin_recording` would raise of a file that is there, without writing to it.
+
+        Also a connection that writes nothing would: the last one that is closed moves a log into the file.
+        """
+        if not self.path.exists() or not (self.path.stat().st_size or Path(f"{self.path}-wal").exists()):
+            return
+        with closing(connection.read(self.path, abandoned=False)) as reading, connection.translated(str(self.path)):
+            connection.refuse_old(reading, self.path)
+            self._find_rules(reading)
 
     def _open(self) -> None:
         self._connection = connection.write(self.path, full=self.full_durability)
@@ -133,15 +161,20 @@ class Keeper:
 
     def _settle_rules(self) -> None:
         """A cassette has one set of match rules: those of its first recorder."""
-        match = self.matcher.rules.document()
-        stored = self._connection.execute("SELECT value FROM meta WHERE name = 'match'").fetchone()
-        if stored is None:
+        if not self._find_rules(self._connection):
             self._connection.execute("BEGIN IMMEDIATE")  # all of it or nothing, whenever the power fails
-            self._say("match", match)
+            self._say("match", self.matcher.rules.document())
             self._say("creator", f"replayproxy {replayproxy.__version__}")
-            self._settle_redaction(new=True)
+            if (redaction := self._redaction()) is not None:
+                self._say("redaction", redaction)
             self._connection.execute("COMMIT")
-            return
+
+    def _find_rules(self, reading: sqlite3.Connection) -> bool:
+        """Whether a file has rules. Raises `SettingsError` where these are others, `Damaged` where they are none."""
+        match = self.matcher.rules.document()
+        stored = reading.execute("SELECT value FROM meta WHERE name = 'match'").fetchone()
+        if stored is None:
+            return False
         (said,) = typed(stored, str)
         try:
             same = orjson.loads(said) == match
@@ -151,18 +184,21 @@ class Keeper:
             raise SettingsError(
                 f"{self.path} was recorded with other match rules ({said}): use those, or record to another file"
             )
-        self._settle_redaction(new=False)
+        self._refuse_other_redaction(reading)
+        return True
 
-    def _settle_redaction(self, *, new: bool) -> None:
-        """And one salt with one set of redaction rules: keys are made of what they leave."""
+    def _redaction(self) -> dict[str, object] | None:
         redactor = self.matcher.redactor
-        stored = self._connection.execute("SELECT value FROM meta WHERE name = 'redaction'").fetchone()
-        said = None if redactor is None else {"salt": redactor.salt.hex(), "rules": list(redactor.rules)}
-        if stored is None and new:
-            if said is not None:
-                self._say("redaction", said)
-            return
-        if (None if stored is None else orjson.loads(typed(stored, str)[0])) != said:
+        return None if redactor is None else {"salt": redactor.salt.hex(), "rules": list(redactor.rules)}
+
+    def _refuse_other_redaction(self, reading: sqlite3.Connection) -> None:
+        """A cassette has one salt with one set of redaction rules: keys are made of what they leave."""
+        stored = reading.execute("SELECT value FROM meta WHERE name = 'redaction'").fetchone()
+        try:
+            said = None if stored is None else orjson.loads(typed(stored, str)[0])
+        except orjson.JSONDecodeError as error:
+            raise Damaged(f"{self.path} does not say how its secrets were masked: {error}") from error
+        if said != self._redaction():
             how = "before secrets were masked" if stored is None else "with other redaction rules"
             raise SettingsError(
                 f"{self.path} was recorded {how}: run `replayproxy redact {self.path}` with the rules it shall have,"
@@ -204,7 +240,11 @@ class Keeper:
     def _left_out_so_far(self) -> Counter[str]:
         """In how many answers on this cassette which fields were left out."""
         stored = self._connection.execute("SELECT value FROM meta WHERE name = 'left_out'").fetchone()
-        return Counter() if stored is None else left_out(orjson.loads(typed(stored, str)[0]))
+        if stored is None:
+            return Counter()
+        with suppress(orjson.JSONDecodeError):  # it is damaged, and must not keep anybody from recording
+            return left_out(orjson.loads(typed(stored, str)[0]))
+        return Counter()
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file, as far as readers let it, and sync."""
@@ -554,10 +594,15 @@ class Keeper:
 
     def discard(self) -> None:
         """Let go of a file on which this keeper has recorded nothing: one that it has made is no more."""
+        if not self._begun:
+            self.close()
+            return
         try:
-            if self._made and self._one("SELECT count(*) FROM exchange") == 0:
+            if (self._made or self._was_empty) and self._one("SELECT count(*) FROM exchange") == 0:
                 self._connection.close()
-                for tail in ("-wal", "-shm", "-journal", ""):
+                if self._was_empty:
+                    os.truncate(self.path, 0)
+                for tail in ("-wal", "-shm", "-journal", *([""] if self._made else [])):
                     with suppress(OSError):
                         Path(f"{self.path}{tail}").unlink()  # the lock is ours still: nobody else records there
             else:
@@ -570,7 +615,8 @@ class Keeper:
     def close(self) -> None:
         """Let go, sealed or not."""
         try:
-            self._connection.close()
+            if self._begun:
+                self._connection.close()
         finally:
             self._lock.release()
 

@@ -27,7 +27,7 @@ class Library:
     requests that come together, those that the loop has not heard yet would count their times from after all of that.
     """
 
-    def __init__(self, cassettes: Sequence[Cassette], *, in_turn: bool = False) -> None:
+    def __init__(self, cassettes: Sequence[Cassette] = (), *, in_turn: bool = False) -> None:
         self._cassettes = list(cassettes)
         self._left: list[Cassette] = []
         """Those whose file is gone: who reads in one of them reads on."""
@@ -35,9 +35,11 @@ class Library:
         self._unpacking = ThreadPoolExecutor(1, "replayproxy-unpacking")
         self._looking = ThreadPoolExecutor(LOOKING, "replayproxy-looking")
 
-    @classmethod
-    def open(cls, paths: Sequence[Path], *, allow_incomplete: bool = False, in_turn: bool = False) -> Self:
-        """Open cassettes, with a connection each for every thread of ours: they read on when a file is replaced."""
+    def open(self, paths: Sequence[Path], *, allow_incomplete: bool = False) -> Self:
+        """Open cassettes, with a connection each for every thread of ours: they read on when a file is replaced.
+
+        Raises as `Cassette` does; then none of them stays open.
+        """
         cassettes: list[Cassette] = []
         try:
             for path in paths:
@@ -47,7 +49,8 @@ class Library:
             for cassette in cassettes:
                 cassette.close()
             raise
-        return cls(cassettes, in_turn=in_turn)
+        self._cassettes += cassettes
+        return self
 
     @property
     def cassettes(self) -> Sequence[Cassette]:

@@ -7,6 +7,7 @@ Knows nothing of what is written.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,9 +26,8 @@ def replacing(target: Path) -> Iterator[Path]:
 
     Raises `CassetteError` where the file system does not let it.
     """
-    target = target.resolve()
-    fresh = target.with_name(f"{target.name}.part")
-    _remove(fresh)
+    target = Path(os.path.realpath(target))  # `resolve` raises RuntimeError for a loop of links
+    fresh = _part_beside(target)
     try:
         yield fresh
         try:
@@ -60,6 +60,11 @@ def fold(path: Path) -> None:
             Keeper(path, matcher).seal()
     if log.exists():
         raise CassetteError(f"{path} is open elsewhere, and its log {log} cannot be folded in: close it there first")
+
+
+def _part_beside(target: Path) -> Path:
+    """A name beside it that nobody has: `a.cassette.part` may be a file of somebody's own."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
 
 
 def _remove(fresh: Path) -> None:

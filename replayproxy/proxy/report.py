@@ -73,6 +73,8 @@ class Report:
     lateness_max: float
     forgotten: Mapping[str, int] = field(default_factory=dict)
     """By code, how often requests had no answer whose causes are not among `causes`: there were too many."""
+    damage: str = ""
+    """Why the recordings could not all be listed; empty where they could. Those that were read are in the report."""
 
     @property
     def misses(self) -> int:
@@ -128,5 +130,6 @@ class Report:
             "simulated": self.simulated,
             "lateness_max_s": self.lateness_max,
             "damaged": self.damaged,
+            **({"damage": self.damage} if self.damage else {}),
             "misses_not_listed": self.unexplained,
         }

@@ -67,7 +67,7 @@ def test_long_answers_that_are_requested_at_once_are_all_right(
 
     async def story() -> None:
         for _ in range(6):
-            library = Library.open([long_cassette], in_turn=in_turn)  # nothing is remembered of the round before
+            library = Library(in_turn=in_turn).open([long_cassette])  # nothing is remembered of the round before
             items = [*long_ones, *short]
             searches = [library.aside(library.near, "POST", CHAT, wanted, 4) for _ in range(8)]
             reading = asyncio.gather(*(library.read(place(item)) for item in items))
@@ -181,7 +181,7 @@ def test_a_proxy_reads_on_in_a_file_that_was_replaced(long_cassette: Path, tmp_p
         (row,) = cassette.all("SELECT key FROM exchange WHERE id = 1")
 
     async def story() -> None:
-        library = Library.open([path])
+        library = Library().open([path])
         record(tmp_path / "other", chats(1)).replace(path)
         response = await library.read(Place(f"rp1:{row[0].hex()}", 0))
         listed = await asyncio.gather(*(library.aside(lambda: list(library.playable())) for _ in range(2 * LOOKING)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,11 +32,25 @@ def test_what_was_written_is_there_and_who_reads_reads_on(tmp_path: Path) -> Non
     assert (target.read_bytes(), link.is_symlink(), names(tmp_path)) == (b"new", True, ["a", "link"])
 
 
+@pytest.mark.parametrize("tail", [".part", ".part-wal", ".part-journal", f".{os.getpid()}.part"])
+@pytest.mark.parametrize("end", ["well", "badly"])
+def test_what_lies_beside_it_is_somebody_elses(tmp_path: Path, tail: str, end: str) -> None:
+    """`a.cassette.part` was removed as what an earlier run had left."""
+    target, own = tmp_path / "a", tmp_path / f"a{tail}"
+    target.write_bytes(b"old")
+    own.write_bytes(b"mine")
+    with suppress(CassetteError), replacing(target) as fresh:
+        fresh.write_bytes(b"new")
+        if end == "badly":
+            raise CassetteError("no")
+    assert (own.read_bytes(), names(tmp_path)) == (b"mine", ["a", own.name])
+    assert target.read_bytes() == (b"new" if end == "well" else b"old")
+
+
 def test_a_failure_leaves_the_old_one(tmp_path: Path) -> None:
-    """And nothing beside it, also of what an earlier one has left."""
+    """And nothing beside it."""
     target = tmp_path / "a"
     target.write_bytes(b"old")
-    (tmp_path / "a.part-wal").write_bytes(b"of a crash")
 
     def fail() -> None:
         with replacing(target) as fresh:

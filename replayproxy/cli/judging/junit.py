@@ -39,6 +39,8 @@ def junit(report: Report, verdict: Verdict, demands: Demands, *, seconds: float,
     if ended is not None:
         failure = ("child", ended.sentence) if ended.code else None
         cases.append(_case(suite, "the command's exit code", "replayproxy", failure=failure))
+    if report.damage:
+        cases.append(_case(suite, "the cassettes can be read", "replayproxy", failure=("damaged", report.damage)))
     if verdict.word == "degraded":
         cases.append(_case(suite, "recording", "replayproxy", failure=("degraded", verdict.sentence)))
     if not report.vacuous:

@@ -64,6 +64,7 @@ def judge(report: Report, demands: Demands, *, ended: Ended | None = None, troub
     if ended is not None and ended.code:
         also = f", and {missed}: look at those first" if report.misses else ""
         also = f", and {damaged}: look at those first" if report.damaged else also
+        also = also or (f", and {report.damage}" if report.damage else "")
         return Verdict("child", ended.code, ended.sentence + also)
     if report.damaged:
         return Verdict(
@@ -71,6 +72,8 @@ def judge(report: Report, demands: Demands, *, ended: Ended | None = None, troub
             6,
             f"{damaged}: restore the cassette from a copy, or record again what `replayproxy verify` names",
         )
+    if report.damage:  # what has been played so far is no proof that the rest is there
+        return Verdict("damaged", 6, report.damage)
     if trouble is not None:
         return Verdict("degraded", 1, f"recording was degraded at the end: {trouble}")
     if report.misses:
