@@ -16,10 +16,10 @@ from replayproxy.cassette.verifying import verify as find_problems
 from replayproxy.cli.matching import matching, rules_asked
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.screen import on_stdout
-from replayproxy.cli.printing.units import plural
 from replayproxy.cli.redacting import redacting, rules_from
 from replayproxy.core.matching import Rules
 from replayproxy.errors import CassetteError
+from replayproxy.views.units import plural
 
 
 @click.command(short_help="Is a cassette what was written?")

@@ -14,12 +14,12 @@ from replayproxy.cli.printing import messages
 from replayproxy.cli.printing.output import Output, output_family
 from replayproxy.cli.printing.screen import Screen, Span
 from replayproxy.cli.printing.table import Column, layout
-from replayproxy.cli.printing.units import duration, plural
 from replayproxy.errors import ReplayProxyError, SettingsError, UpstreamError
 from replayproxy.lifetime import on_loop
 from replayproxy.model import Ending, Request, Response
 from replayproxy.net.clock import SystemClock
 from replayproxy.net.waiting import answering, ask
+from replayproxy.views.units import duration, plural
 
 TIMED_OUT = 124
 """As timeout(1) has it."""

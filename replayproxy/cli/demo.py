@@ -28,13 +28,13 @@ from replayproxy import output_files
 from replayproxy.cassette.verifying import verify
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.screen import Line, Screen, Span, on_stderr, on_stdout
-from replayproxy.cli.printing.units import plural
 from replayproxy.core.stats import Summary, summarise
 from replayproxy.errors import ReplayProxyError
 from replayproxy.model import Request, Response
 from replayproxy.net.clock import SystemClock
 from replayproxy.net.ear import Ear
 from replayproxy.net.upstream import HttpUpstream
+from replayproxy.views.units import plural
 
 STREAMS = 16
 ATTEMPTS = 3

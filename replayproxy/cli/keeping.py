@@ -12,8 +12,8 @@ from replayproxy.cassette.merging import merge as merge_cassettes
 from replayproxy.cassette.migrating import migrate as migrate_cassette
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.screen import on_stderr
-from replayproxy.cli.printing.units import plural, size
 from replayproxy.cli.redacting import in_words
+from replayproxy.views.units import plural, size
 
 FILE = click.Path(path_type=Path)
 

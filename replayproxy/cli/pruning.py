@@ -20,11 +20,11 @@ from replayproxy.cassette.pruning import prune as delete
 from replayproxy.cli.judging.receipt import digest_of
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.screen import Screen, on_stderr
-from replayproxy.cli.printing.units import plural, size
 from replayproxy.cli.reading.choice import Choice, choosing
 from replayproxy.cli.redacting import in_words
 from replayproxy.core.visible import visible
 from replayproxy.errors import ReplayProxyError
+from replayproxy.views.units import plural, size
 
 FILE = click.Path(path_type=Path)
 

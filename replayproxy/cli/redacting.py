@@ -13,9 +13,9 @@ from replayproxy import output_files
 from replayproxy.cassette.rewriting import redact as rewrite
 from replayproxy.cli.options import all_of, option, plain_option
 from replayproxy.cli.printing.screen import on_stderr
-from replayproxy.cli.printing.units import plural
 from replayproxy.core.headers import NOT_STORED_IN_WORDS, StoredFields
 from replayproxy.errors import SettingsError
+from replayproxy.views.units import plural
 
 FILE = click.Path(path_type=Path)
 

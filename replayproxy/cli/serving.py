@@ -17,7 +17,6 @@ from replayproxy.cli.judging.verdict import Demands
 from replayproxy.cli.matching import matching, rules_asked
 from replayproxy.cli.options import AdminPort, Duration, F, Port, Size, Speed, all_of, option
 from replayproxy.cli.printing import messages
-from replayproxy.cli.printing.units import plural
 from replayproxy.cli.priority import run_at
 from replayproxy.cli.redacting import fields_from, redacting, rules_from, stored_fields
 from replayproxy.core.cors import AllowedOrigins
@@ -29,6 +28,7 @@ from replayproxy.core.timing import STALL
 from replayproxy.errors import SettingsError
 from replayproxy.net.limits import Limits
 from replayproxy.settings import QUEUE_BYTES, Listen, Pair, Recording, Replaying, Settings, Simulation
+from replayproxy.views.units import plural
 
 PORT = Port()
 FILE = click.Path(path_type=Path)

@@ -11,9 +11,9 @@ from itertools import groupby
 from replayproxy.cli.judging.verdict import Verdict, told
 from replayproxy.cli.printing import messages
 from replayproxy.cli.printing.screen import Screen, Span
-from replayproxy.cli.printing.units import duration, plural
 from replayproxy.proxy.misses import UNPLAYABLE, Miss
 from replayproxy.proxy.report import Cause, Recording, Report
+from replayproxy.views.units import duration, plural
 
 UNUSED_SHOWN = 10
 

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 
 from replayproxy.cli.judging.account import explanation, headline
 from replayproxy.cli.judging.verdict import Demands, Ended, Verdict, told
-from replayproxy.cli.printing.units import plural
 from replayproxy.core.visible import visible_lines
 from replayproxy.proxy.report import Report
+from replayproxy.views.units import plural
 
 _NOT_XML = re.compile("[\ufffe\uffff]")
 

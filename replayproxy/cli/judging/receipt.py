@@ -16,8 +16,8 @@ import orjson
 
 from replayproxy import __version__
 from replayproxy.cli.judging.verdict import Ended, Verdict
-from replayproxy.cli.printing.units import moment
 from replayproxy.proxy.report import Report
+from replayproxy.views.units import moment
 
 
 @dataclass(frozen=True, slots=True)

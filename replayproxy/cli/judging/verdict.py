@@ -9,8 +9,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from replayproxy.cli.printing.units import plural
 from replayproxy.proxy.report import Report
+from replayproxy.views.units import plural
 
 
 @dataclass(frozen=True, slots=True)

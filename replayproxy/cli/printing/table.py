@@ -15,8 +15,8 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from replayproxy.cli.printing.screen import Line, Span
-from replayproxy.cli.printing.units import NOTHING
 from replayproxy.core.visible import visible
+from replayproxy.views.units import NOTHING
 
 Row = Mapping[str, Any]
 

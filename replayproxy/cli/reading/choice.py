@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.condition import fault_in
 from replayproxy.cli.options import F, plain_option
-from replayproxy.cli.reading.condition import fault_in
 from replayproxy.net.clock import SystemClock
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cli.reading import body
 from replayproxy.core import coding
 from replayproxy.core.matching import Rules
 from replayproxy.model import Exchange, Response
+from replayproxy.views import body
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from typing import Any
 
 from replayproxy.cli.printing.screen import Line, Screen, Span
 from replayproxy.cli.printing.table import Column, layout
-from replayproxy.cli.printing.units import count, duration, moment, plural
-from replayproxy.cli.reading import measures, starved, timeline
+from replayproxy.cli.reading import measures
 from replayproxy.cli.reading.measures import Group, Load
+from replayproxy.views import starvation, timeline
+from replayproxy.views.units import count, duration, moment, plural
 
 NAMES = {
     "ttft_s": "TTFT",
@@ -66,7 +67,7 @@ def page(groups: Sequence[Group], names: str, screen: Screen, *, width: int | No
         screen.lines(_spread(group))
         if group.starved:
             of = f" ({count(group.starved)} of {count(group.streamed)} streams)"
-            screen.line(Span(f"  {starved.sentence(group.starved_s)}{of}", "yellow"))
+            screen.line(Span(f"  {starvation.sentence(group.starved_s)}{of}", "yellow"))
     load = measures.load_of(groups)
     if load is not None:
         screen.entry("Output", *_load(load, sum(len(group.values["output_tokens"]) for group in groups)))

@@ -12,9 +12,9 @@ from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.keeper import left_out
 from replayproxy.cli.printing.screen import Screen, Span
 from replayproxy.cli.printing.table import Column, layout
-from replayproxy.cli.printing.units import count, moment, plural, share, size
-from replayproxy.cli.reading import starved
 from replayproxy.core.server_facts import ServerFacts
+from replayproxy.views import starvation
+from replayproxy.views.units import count, moment, plural, share, size
 
 
 def inventory(cassette: Cassette) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _counts(cassette: Cassette, what: str, where: str = "1") -> dict[str, int]:
 def _starved(cassette: Cassette) -> dict[str, float]:
     """How many answers have gaps that a late recorder has spoilt, and by how much at most."""
     answers, longest = cassette.one(
-        f"SELECT count(*), coalesce(max(starved_s), 0.0) FROM v_exchange WHERE {starved.CONDITION}"  # noqa: S608  ours
+        f"SELECT count(*), coalesce(max(starved_s), 0.0) FROM v_exchange WHERE {starvation.CONDITION}"  # noqa: S608  ours
     )
     return {"answers": answers, "longest_s": longest}
 
@@ -158,7 +158,7 @@ def _facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         if known[head]:
             yield head, _several(known[head]), ""
     if known["starved"]["answers"]:
-        said = f"{plural(known['starved']['answers'], 'answer')}: {starved.sentence(known['starved']['longest_s'])}"
+        said = f"{plural(known['starved']['answers'], 'answer')}: {starvation.sentence(known['starved']['longest_s'])}"
         yield "starved", said, "yellow"
     if known["opaque"]:
         yield (

@@ -18,10 +18,10 @@ from replayproxy.cassette.cassette import Cassette
 from replayproxy.cli.options import suggestion
 from replayproxy.cli.printing.screen import Line, Span
 from replayproxy.cli.printing.table import Column, Row
-from replayproxy.cli.printing.units import count, duration, plural
-from replayproxy.cli.reading import starved
 from replayproxy.cli.reading.choice import Choice
 from replayproxy.core.stats import percentile
+from replayproxy.views import starvation
+from replayproxy.views.units import count, duration, plural
 
 NEWEST = 50
 """Rows on a terminal unless told; a pipe gets all."""
@@ -79,7 +79,7 @@ def _finish(row: Row) -> str:
         "pair" if row["legs"] else "",
         "request cut" if row.get("request_cut") else "",
         f"stalled {row['stalled']}x" if row["stalled"] else "",
-        f"starved {duration(delay)}" if (delay := starved.delay(row)) else "",
+        f"starved {duration(delay)}" if (delay := starvation.delay(row)) else "",
         "opaque" if row.get("opaque") else "",
     ]
     return "  ".join(filter(None, marks))

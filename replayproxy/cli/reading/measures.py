@@ -16,9 +16,9 @@ from itertools import accumulate
 from typing import Any
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cli.reading import starved
 from replayproxy.cli.reading.choice import Choice
 from replayproxy.core.stats import DEFINITIONS, Summary, percentile, summarise
+from replayproxy.views import starvation
 
 ENOUGH = 20_000
 """Streams whose gaps are read: 4 s. More do not change a percentile that anybody reads."""
@@ -100,7 +100,7 @@ class Group:
             return
         self.measured += 1
         self.streamed += row["stream"]
-        if delay := starved.delay(row):
+        if delay := starvation.delay(row):
             self.starved += 1
             self.starved_s = max(self.starved_s, delay)
         for name, values in self.values.items():

@@ -9,8 +9,7 @@ from typing import Any
 
 from replayproxy.cli.printing.screen import INDENT, Line, Screen, Span
 from replayproxy.cli.printing.table import Column, layout
-from replayproxy.cli.printing.units import count, duration, plural, size
-from replayproxy.cli.reading import body, listing, starved, timeline
+from replayproxy.cli.reading import listing
 from replayproxy.cli.reading.closeup import Closeup
 from replayproxy.core.coding import body_of, decoded
 from replayproxy.core.openai import is_event_stream, parsed
@@ -18,6 +17,8 @@ from replayproxy.core.stats import percentile
 from replayproxy.core.stream_end import end_of
 from replayproxy.core.visible import visible_lines
 from replayproxy.model import Leg
+from replayproxy.views import body, starvation, timeline
+from replayproxy.views.units import count, duration, plural, size
 
 LINES = 12
 """Of the answer's text, unless told."""
@@ -51,8 +52,8 @@ def page(it: Closeup, screen: Screen, *, trunc: bool) -> None:
     screen.lines(_timing(it))
     if pace := _pace(it):
         screen.entry("pace", pace)
-    if delay := starved.delay(it.row):
-        screen.entry("starved", Span(starved.sentence(delay), "yellow"))
+    if delay := starvation.delay(it.row):
+        screen.entry("starved", Span(starvation.sentence(delay), "yellow"))
     screen.lines(_drawing(it, screen.width if trunc and screen.width else PLAIN_WIDTH))
     if it.exchange.legs:
         screen.line()

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 from replayproxy.cli.printing.screen import Screen, Span
 from replayproxy.cli.printing.table import Column, Row, layout
-from replayproxy.cli.printing.units import count, duration, size
-from replayproxy.cli.reading import body
 from replayproxy.cli.reading.closeup import Closeup, chunk_rows
 from replayproxy.core import coding
 from replayproxy.model import Headers
+from replayproxy.views import body
+from replayproxy.views.units import count, duration, size
 
 LETTERS = "mHBhbt"
 """In the order in which they are printed."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cli.printing.units import count
 from replayproxy.errors import SettingsError
+from replayproxy.views.units import count
 
 SHORT = 8
 """Digits that are shown."""

@@ -16,10 +16,10 @@ from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing import messages, table
 from replayproxy.cli.printing.output import Form, Output, output_family
 from replayproxy.cli.printing.screen import on_stderr
-from replayproxy.cli.printing.units import count, plural
 from replayproxy.cli.reading import closeup, figures, inventory, listing, measures, page, parts
 from replayproxy.cli.reading.choice import Choice, choosing
 from replayproxy.cli.reading.prefix import resolve
+from replayproxy.views.units import count, plural
 
 FILE = click.Path(path_type=Path)
 

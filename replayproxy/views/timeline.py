@@ -12,7 +12,7 @@ from itertools import pairwise
 from statistics import fmean as mean
 from statistics import median
 
-from replayproxy.cli.printing.units import duration
+from replayproxy.views.units import duration
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 

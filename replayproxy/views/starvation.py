@@ -7,14 +7,16 @@ was. A delay that is short beside the gaps changes no figure that anybody reads.
 
 from __future__ import annotations
 
-from replayproxy.cli.printing.table import Row
-from replayproxy.cli.printing.units import duration
+from collections.abc import Mapping
+from typing import Any
+
+from replayproxy.views.units import duration
 
 CONDITION = "stream AND chunks > 1 AND starved_s > 0 AND 2 * starved_s * (chunks - 1) >= total_s - coalesce(ttft_s, 0)"
 """The same in SQL, over the columns of `v_exchange`."""
 
 
-def delay(row: Row) -> float:
+def delay(row: Mapping[str, Any]) -> float:
     """The largest delay of the recorder while this answer ran, in seconds; 0 where it does not matter."""
     if not row["stream"] or row["chunks"] < 2 or not row["starved_s"] or row["total_s"] is None:
         return 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replayproxy.cli.reading.timeline import Lateness, axis, draw, spark
+from replayproxy.views.timeline import Lateness, axis, draw, spark
 
 MS = 1_000_000
 

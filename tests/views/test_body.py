@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replayproxy.cli.reading import body
 from replayproxy.core import coding as codings
 from replayproxy.model import Headers, Response, Timeline
+from replayproxy.views import body
 
 
 def response(content: bytes, cuts: tuple[int, ...] | None = None, *fields: tuple[str, str]) -> Response:

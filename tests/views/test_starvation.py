@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cli.reading.starved import CONDITION, delay
 from replayproxy.model import Ending
 from replayproxy.ports import Piece
+from replayproxy.views.starvation import CONDITION, delay
 from tests.cli.tapes import MS, Read, chat, writing
 
 SENTENCE = "the recorder was starved, up to 70 ms: gaps below that mean nothing"

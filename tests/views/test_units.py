@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from replayproxy.cli.printing import units
+from replayproxy.views import units
 
 DURATIONS = [
     (0, "0 ms"),
