@@ -24,6 +24,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 TESTS ?=
 
+# Set in many container images. Each of the thousand processes that the tests start would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lowest pythons live lint bench
 .DELETE_ON_ERROR:
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -24,3 +27,19 @@ def _signals_as_in_a_shell() -> None:
 
 
 _signals_as_in_a_shell()
+
+
+def _bytecode_is_kept() -> None:
+    """Images for containers set PYTHONDONTWRITEBYTECODE: then each process that a test starts compiles 130 files."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
+_bytecode_is_kept()
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes that are no text are named after their argument: gzip writes the time, and workers must agree on names."""
+    if isinstance(val, bytes) and not val.decode("latin-1").isprintable():
+        return argname
+    return None

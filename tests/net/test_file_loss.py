@@ -43,7 +43,7 @@ async def is_noticed(proxy: Proxy) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("harm", "code"), [(removed, 0), (unlinked, 0), (truncated, 1)], ids=str)
+@pytest.mark.parametrize(("harm", "code"), [(removed, 0), (unlinked, 0), (truncated, 1)])
 def test_the_exit_code_says_whether_all_is_there(tmp_path: Path, harm: Callable[[Path], None], code: int) -> None:
     """Nothing is lost and 0, or the loss is counted and 1."""
     cassette = tmp_path / "folder" / "chat.cassette"
