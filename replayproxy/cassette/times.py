@@ -117,13 +117,27 @@ def pack_times(ticks: Sequence[int]) -> bytes:
     return bytes(out) + packed(bits)
 
 
+class _Values(dict[str, int]):
+    """The values of bits, those that have been met: a look-up costs a tenth. Holds no more than `_LOOKED_UP`."""
+
+    def __init__(self, k: int) -> None:
+        self._k = k
+
+    def __missing__(self, bits: str) -> int:
+        # Filled as bits are met: a table of all small values takes longer to make than a short list takes to read.
+        value = _value(bits, self._k)
+        if len(self) < _LOOKED_UP:
+            self[bits] = value
+        return value
+
+
 @cache
-def _code(k: int) -> tuple[re.Pattern[str], dict[str, int]]:
-    """What finds one value after the other, or at once all of what is none; and the smallest values."""
+def _code(k: int) -> tuple[re.Pattern[str], _Values]:
+    """What finds one value after the other, or at once all of what is none; and the values that have been met."""
     pattern = f"0[01]{{{_ONES + k}}}"
     for ones in range(_ONES - 1, -1, -1):
         pattern = f"0[01]{{{ones + k}}}|1(?:{pattern})"
-    return re.compile(f"{pattern}|.+"), {bits: value for value, bits in enumerate(_spelled(k))}
+    return re.compile(f"{pattern}|.+"), _Values(k)
 
 
 def _is_value(bits: str, k: int) -> bool:
@@ -152,7 +166,7 @@ def unpack_times(stored: bytes) -> list[int]:
     found = values.findall(bits)[: count - 1]
     if len(found) < count - 1 or (found and not _is_value(found[-1], k)):
         raise Damaged("stored times end too early")
-    folded = [known[one] if one in known else _value(one, k) for one in found]
+    folded = [known[one] for one in found]
     gaps = [median - (fold >> 1) - 1 if fold & 1 else median + (fold >> 1) for fold in folded]
     if gaps and min(gaps) < 0:
         raise Damaged("stored times run backwards")
