@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -223,6 +222,8 @@ def _is_special(path: Path) -> bool:
 def _create_part(target: Path) -> Path:
     """An empty file beside the target, with the rights that the target has or would get."""
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    import secrets  # loads hashlib and random, which those who write no file need not wait for
+
     name = f".replayproxy-{secrets.token_hex(8)}.tmp"
     try:
         part = target.with_name(name)

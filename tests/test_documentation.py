@@ -14,7 +14,7 @@ import click
 import pytest
 
 from replayproxy.assembly import Addresses
-from replayproxy.cli.executing import child_variables
+from replayproxy.cli.command_run import child_variables
 from replayproxy.pytest_plugin.options import ASKED, MODES, add_options
 from replayproxy.pytest_plugin.playback import Playback
 from tests.cli.judging.test_verdict import TABLE

@@ -10,8 +10,8 @@ import click
 import pytest
 import yaml
 
+from replayproxy.cli.config_file import load_config
 from replayproxy.cli.main import commands
-from replayproxy.cli.options import load_config
 from replayproxy.cli.serving import settings_from
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode

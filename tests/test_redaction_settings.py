@@ -11,8 +11,8 @@ import pytest
 from replayproxy.assembly import App
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.keeper import Keeper
+from replayproxy.cli.config_file import load_config
 from replayproxy.cli.main import commands
-from replayproxy.cli.options import load_config
 from replayproxy.cli.redacting import rules_from
 from replayproxy.core.matching import Matcher, Rules
 from replayproxy.core.redaction import Redactor

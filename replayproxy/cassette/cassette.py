@@ -4,38 +4,34 @@ asked for, and nothing is handed out whose digest does not hold.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import threading
 from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from types import UnionType
-from typing import Any, Self, TypeVar
-
-import orjson
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from replayproxy.cassette import codec, connection, schema
 from replayproxy.cassette.codec import Codec
 from replayproxy.cassette.readers import Reader, Readers
-from replayproxy.cassette.recovering import cut_at_last, joined
 from replayproxy.cassette.times import timeline_of, unpack_times
-from replayproxy.core.answers import check_answer
-from replayproxy.core.canonical import TAG
-from replayproxy.core.matching import Matcher, Rules
-from replayproxy.core.redaction import Redactor
-from replayproxy.core.sketch import SIZE, alike
 from replayproxy.errors import CassetteError, Damaged, SettingsError
 from replayproxy.model import Ending, Exchange, Key, Leg, Place, Request, Response, Timeline, is_playable
-from replayproxy.ports import Neighbour
+
+# Imported where they are used: `ls` and its like read rows, without a loop, rules or JSON (tests/cli/test_imports.py).
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from replayproxy.core.matching import Matcher, Rules
+    from replayproxy.core.redaction import Redactor
+    from replayproxy.ports import Neighbour
 
 T = TypeVar("T")
 
@@ -61,6 +57,13 @@ WARMING = 16
 def key_bytes(key: Key) -> bytes:
     """A key as it is stored."""
     return bytes.fromhex(key.partition(":")[2])
+
+
+def key_text(stored: bytes) -> Key:
+    """A stored key, as it is everywhere else."""
+    from replayproxy.core.canonical import TAG
+
+    return f"{TAG}:{stored.hex()}"
 
 
 _ENDINGS = frozenset(Ending)
@@ -140,6 +143,8 @@ class Cassette:
     @property
     def meta(self) -> Mapping[str, Any]:
         """Who made it, by which rules."""
+        import orjson
+
         rows = self.all("SELECT name, value FROM meta")
         try:
             return {name: orjson.loads(value) for name, value in (typed(row, str, str) for row in rows)}
@@ -149,6 +154,8 @@ class Cassette:
     @property
     def rules(self) -> Rules:
         """The rules its keys were made by."""
+        from replayproxy.core.matching import Rules
+
         stored = self.meta.get("match")
         if stored is None:  # its recorder died before it had begun
             return Rules()
@@ -166,6 +173,8 @@ class Cassette:
             case None:
                 return None
             case {"salt": str(salt), "rules": [*rules]} if all(isinstance(rule, str) for rule in rules):
+                from replayproxy.core.redaction import Redactor
+
                 with suppress(ValueError, SettingsError):
                     return Redactor(bytes.fromhex(salt)[:64], rules)
         raise Damaged(f"{self._name} does not say how its secrets were masked: restore it from a copy")
@@ -306,6 +315,8 @@ class Cassette:
 
     async def aside(self, function: Callable[..., T], *arguments: object) -> T:
         """Call what reads for long in a thread, which gets a connection of its own."""
+        import asyncio
+
         return await asyncio.to_thread(function, *arguments)
 
     async def read(self, place: Place, aside: Executor | None = None) -> Response:
@@ -329,9 +340,13 @@ class Cassette:
         if self._places == "exchange" and (key, occurrence) != expected:
             raise Damaged(f"the index of {self._name} takes recording {number} for another one: restore it from a copy")
         if size > LONG:
+            import asyncio
+
             request, response = await asyncio.get_running_loop().run_in_executor(aside, self._whole, number)
         else:
             request, response = self._whole(number)
+        from replayproxy.core.answers import check_answer
+
         # A digest says who wrote it last, not that it is an answer: the file may come from anywhere.
         check_answer(request.method, response, f"recording {number} in {self._name}")
         self._remember(place, response)
@@ -355,6 +370,8 @@ class Cassette:
 
     def near(self, method: str, path: str, sketch: bytes, limit: int) -> list[Neighbour]:
         """Recordings of this endpoint whose sketch is most alike, best first."""
+        from replayproxy.core.sketch import alike
+
         with self._looking:
             numbers, sketches = self._sketches(method, path)
             positions = alike(sketches, sketch, limit)
@@ -375,6 +392,8 @@ class Cassette:
             *(method, path),
         )
         texts = typed(row, str, str)
+        from replayproxy.core.sketch import SIZE
+
         if len(texts[1]) != 2 * SIZE * (texts[0].count(",") + bool(texts[0])):
             raise Damaged(f"{self._name} holds a sketch of another size: restore it from a copy")
         numbers, sketches = array("q", map(int, filter(None, texts[0].split(",")))), bytes.fromhex(texts[1])
@@ -394,6 +413,8 @@ class Cassette:
             self._endpoints_bytes -= 20 * len(known.numbers)
 
     def _neighbour(self, number: int) -> Neighbour:
+        from replayproxy.ports import Neighbour
+
         row = self._must("SELECT digest, status, completion_tokens, finish FROM exchange WHERE id = ?", number)
         digest, status, tokens, finish = typed(row, bytes, int, int | None, str | None)
         return Neighbour(self._name, digest[:4].hex(), self.request(number), status, tokens, finish)
@@ -446,7 +467,7 @@ class Cassette:
         unpacker = self.codec_of(number)
         request = unpacker.unpack_request(asked, method, path)
         response = unpack_response(unpacker, status, answer, times, size=size, ending=ending)
-        if codec.digest(f"{TAG}:{key.hex()}", request, response) != written:
+        if codec.digest(key_text(key), request, response) != written:
             raise Damaged(f"recording {number} in {self._name} is not what was written (its digest differs)")
         return request, response
 
@@ -455,6 +476,8 @@ class Cassette:
         stored = self.all("SELECT heard FROM segment WHERE exchange = ? ORDER BY position", number)
         if not stored:
             raise Damaged(f"recording {number} in {self._name} has lost its answer: restore it from a copy")
+        from replayproxy.cassette.recovering import cut_at_last, joined
+
         return cut_at_last(*joined(self.codec_of(number), stored, number))
 
     def exchange(self, number: int) -> Exchange:
@@ -493,7 +516,7 @@ class Cassette:
             request = unpacker.unpack_request(asked, method, path)
             response = unpack_response(unpacker, status, answer, times, size=None, ending=ending)
             leg = Leg(role, upstream, request, response, started * 1000)
-            if codec.digest_of_leg(f"{TAG}:{key.hex()}", leg) != written:
+            if codec.digest_of_leg(key_text(key), leg) != written:
                 raise Damaged(f"the {role} leg of recording {number} in {self._name} is not what was written")
             yield leg
 
@@ -525,7 +548,7 @@ class Cassette:
         )
         for row in rows:
             number, key, occurrence, digest = typed(row, int, bytes, int, bytes)
-            yield number, Place(f"{TAG}:{key.hex()}", occurrence), digest[:4].hex()
+            yield number, Place(key_text(key), occurrence), digest[:4].hex()
 
     def playable(self, *, new: bool = False) -> Iterator[tuple[Place, str, str, str]]:
         """Everything that can be replayed: its place, short id, method and path; oldest first.
@@ -540,7 +563,7 @@ class Cassette:
         )
         for row in rows:
             number, stored, occurrence, digest, method, path = typed(row, int, bytes, int, bytes, str, str)
-            key = f"{TAG}:{stored.hex()}"
+            key = key_text(stored)
             if number in (steady := self._order.get(key, ())):
                 occurrence = steady.index(number)
             yield Place(key, occurrence), digest[:4].hex(), method, path
@@ -625,6 +648,8 @@ class Cassette:
         names = [column[0] for column in self._readers.mine().execute("SELECT * FROM v_exchange LIMIT 0").description]
         what = str(error).rstrip(".")
         if what.startswith("no such column: "):
+            from difflib import get_close_matches
+
             close = get_close_matches(what.rpartition(" ")[2], names, 1)
             what += f" (did you mean {close[0]}?)" if close else ""
         return SettingsError(f"this SQL cannot be run: {what}. The columns are {', '.join(names)}.")

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from replayproxy.cassette import naming, packing, recovering, schema
+from replayproxy.cassette import naming, packing, schema
 from replayproxy.cassette.budget import Budget
 from replayproxy.errors import CassetteError, Damaged, Locked, NotACassette, OlderFormat
 
@@ -75,6 +75,8 @@ def read(
             if connection.execute("SELECT 1 FROM segment LIMIT 1").fetchone() and (
                 not is_recorded(path) if abandoned is None else abandoned
             ):
+                from replayproxy.cassette import recovering
+
                 recovering.install(connection, found, budget or Budget.of(path))
             connection.execute("PRAGMA query_only = ON")
             if not checked:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
 SUFFIX = ".cassette"
@@ -48,6 +47,8 @@ def _near(path: Path) -> str:
     if path.suffix != SUFFIX and path.name + SUFFIX in names:
         close = [path.name + SUFFIX]
     else:
+        from difflib import get_close_matches
+
         close = get_close_matches(path.name, names, 1, 0.75)
     return f" (did you mean {path.with_name(close[0])}?)" if close else ""
 

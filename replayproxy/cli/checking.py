@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.scanning import scan
-from replayproxy.cassette.self_matching import self_match
-from replayproxy.cassette.verifying import Problem
-from replayproxy.cassette.verifying import verify as find_problems
 from replayproxy.cli.matching import matching, rules_asked
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.screen import on_stdout
 from replayproxy.cli.redacting import redacting, rules_from
-from replayproxy.core.matching import Rules
 from replayproxy.errors import CassetteError
 from replayproxy.views.units import plural
 
+if TYPE_CHECKING:
+    from replayproxy.cassette.verifying import Problem
+    from replayproxy.core.matching import Rules
 
-@click.command(short_help="Is a cassette what was written?")
+
+@click.command
 @click.argument("cassette", type=click.Path(path_type=Path), nargs=-1, required=True)
 @plain_option("--secrets", is_flag=True, help="Look for secrets too, in everything unpacked.")
 @redacting
@@ -40,6 +38,9 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
       replayproxy verify chat.cassette
       replayproxy verify chat.cassette --self-match --match-normalise date
     """
+    # Here and below: cassettes are read only when the verb runs, not for --help and completion.
+    from replayproxy.cassette.verifying import verify as find_problems
+
     _refuse_ignored(secrets=secrets, self_matching=options["self_match"])
     worst = 0
     for path in cassette:
@@ -78,6 +79,8 @@ def _refuse_ignored(*, secrets: bool, self_matching: bool) -> None:
 
 def _cut(path: Path) -> str:
     """How many of them have a request that was not read to its end, which is no damage."""
+    from replayproxy.cassette.cassette import Cassette
+
     with Cassette(path) as cassette:
         (cut,) = cassette.one("SELECT count(*) FROM exchange WHERE request_cut = 1")
     return f", {cut} of them with a request that was cut and answers nothing in replay" if cut else ""
@@ -85,6 +88,8 @@ def _cut(path: Path) -> str:
 
 def _finds_itself(path: Path, rules: Rules | None) -> bool:
     """Say what does not, and what collides."""
+    from replayproxy.cassette.self_matching import self_match
+
     found = self_match(path, rules)
     for short_id in found.lost:
         on_stdout().line(f"{path}: {short_id}: asked for again, it does not find itself; please report this")
@@ -100,10 +105,10 @@ def _finds_itself(path: Path, rules: Rules | None) -> bool:
 
 def _leaks(path: Path, rules: tuple[str, ...]) -> list[Problem]:
     """Where secrets are, and of which kind; never what they are."""
+    from replayproxy.cassette.scanning import scan
+    from replayproxy.cassette.verifying import Problem
+
     return [
         Problem(leak.where, f"{leak.field} holds a secret ({leak.kind}): take it out with `replayproxy redact {path}`")
         for leak in scan(path, rules)
     ]
-
-
-COMMANDS = (verify,)

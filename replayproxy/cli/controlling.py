@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlencode
 
 import click
-import orjson
 
 from replayproxy.cli.options import Duration, option, plain_option
 from replayproxy.cli.printing import messages
@@ -15,17 +14,16 @@ from replayproxy.cli.printing.output import Output, output_family
 from replayproxy.cli.printing.screen import Screen, Span
 from replayproxy.cli.printing.table import Column, layout
 from replayproxy.errors import ReplayProxyError, SettingsError, UpstreamError
-from replayproxy.lifetime import on_loop
-from replayproxy.model import Ending, Request, Response
-from replayproxy.net.clock import SystemClock
-from replayproxy.net.waiting import answering, ask
 from replayproxy.views.units import duration, plural
+
+if TYPE_CHECKING:
+    from replayproxy.model import Request, Response
 
 TIMED_OUT = 124
 """As timeout(1) has it."""
 
 
-@click.command(short_help="Wait until a server answers.")
+@click.command
 @click.argument("url", envvar="REPLAYPROXY_URL")
 @option("--timeout", type=Duration(), default="30s", help="Wait no longer than this.")
 def wait(url: str, timeout: float) -> int:
@@ -37,6 +35,11 @@ def wait(url: str, timeout: float) -> int:
     Example:
       replayproxy wait http://127.0.0.1:8080 --timeout 60s
     """
+    # The client is loaded only when it is to ask, not for --help and completion; so below.
+    from replayproxy.lifetime import on_loop
+    from replayproxy.net.clock import SystemClock
+    from replayproxy.net.waiting import answering
+
     url = url.rstrip("/").removesuffix("/v1")  # OPENAI_BASE_URL has it
 
     async def waited() -> str | None:
@@ -53,7 +56,7 @@ def wait(url: str, timeout: float) -> int:
     return TIMED_OUT
 
 
-@click.command(short_help="Ask a running proxy: status, misses, report, reset, rotate.")
+@click.command
 @click.argument("action", type=click.Choice(["status", "misses", "report", "reset", "rotate"]))
 @click.argument("miss", required=False)
 @option("--admin", metavar="URL", default="http://127.0.0.1:8081", help="The proxy's admin port.")
@@ -101,14 +104,16 @@ def ctl(action: str, miss: str | None, admin: str, *, scope: str | None, counts:
     return 0
 
 
-COMMANDS = (wait, ctl)
-
-
 # Asking
 
 
 def _got(admin: str, target: str, method: str = "GET", *, also: tuple[int, ...] = ()) -> dict[str, Any]:
     """What the admin port says. Raises `ReplayProxyError` with a sentence."""
+    import orjson
+
+    from replayproxy.lifetime import on_loop
+    from replayproxy.model import Request
+
     response = on_loop(_asked(admin, Request(method, target, (("Accept", "application/json"),))))
     try:
         said = orjson.loads(response.body)
@@ -130,6 +135,10 @@ def _got(admin: str, target: str, method: str = "GET", *, also: tuple[int, ...] 
 
 
 async def _asked(admin: str, request: Request) -> Response:
+    from replayproxy.model import Ending
+    from replayproxy.net.clock import SystemClock
+    from replayproxy.net.waiting import ask
+
     clock = SystemClock()
     try:
         response = await ask(admin, request, clock)

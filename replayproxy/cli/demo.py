@@ -1,4 +1,4 @@
-"""`demo`: the main job, end to end, on this machine, without a model.
+"""What `demo` does: the main job, end to end, on this machine, without a model.
 
 A simulated vLLM is recorded through the proxy and stopped; then the recording alone answers, as fast as possible and at
 its own pace; what came out is compared byte by byte, chunk by chunk and beat by beat. Each part is a process of its
@@ -15,19 +15,15 @@ import shlex
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import orjson
 
-from replayproxy import output_files
 from replayproxy.cassette.verifying import verify
-from replayproxy.cli.options import plain_option
-from replayproxy.cli.printing.screen import Line, Screen, Span, on_stderr, on_stdout
+from replayproxy.cli.printing.screen import Line, Screen, Span, on_stderr
 from replayproxy.core.stats import Summary, summarise
 from replayproxy.errors import ReplayProxyError
 from replayproxy.model import Request, Response
@@ -52,35 +48,6 @@ class Heard:
     took: int
 
 
-@click.command(short_help="Record, replay and compare, here and now.")
-@plain_option("--keep", type=click.Path(path_type=Path), help="Keep the cassette in this file, not in a temporary one.")
-@plain_option("--strict", is_flag=True, help="Fail where the replay is late: for machines that do nothing else.")
-def demo(keep: Path | None, strict: bool) -> int:
-    """Record a simulated vLLM, stop it, replay the recording, and compare byte by byte and beat by beat.
-
-    Needs no GPU, no model, no network; takes some fifteen seconds. The cassette stays for a look at it.
-
-    \b
-    Example:
-      replayproxy demo --keep demo.cassette
-      replayproxy ls demo.cassette
-    """
-    if keep is not None:
-        if keep.exists():
-            raise click.UsageError(f"{keep} is there already: name another file for --keep")
-        output_files.refuse(keep, "--keep")
-    cassette = keep or Path(tempfile.mkdtemp(prefix="replayproxy-demo-")) / "demo.cassette"
-    with tempfile.TemporaryDirectory(prefix="replayproxy-demo-") as folder:
-        claims = asyncio.run(_demo(Path(folder), cassette))
-    _tell(claims, on_stdout())
-    on_stderr().lines(_next_steps(cassette))
-    failed = any(claim.holds is False or (claim.holds is None and strict) for claim in claims)
-    return 1 if failed else 0
-
-
-COMMANDS = (demo,)
-
-
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What was to be proven, whether it holds (None: but for the time), and what was measured."""
@@ -90,7 +57,8 @@ class Claim:
     measured: str
 
 
-async def _demo(folder: Path, cassette: Path) -> list[Claim]:
+async def rehearse(folder: Path, cassette: Path) -> list[Claim]:
+    """Record onto this cassette, replay it twice, compare. `folder` is for the processes' own files."""
     say = on_stderr().line
     say(f"1/4  recording {STREAMS} streams at once from a simulated vLLM, through the proxy …")
     latency = ("--ttft", "150ms", "--itl", "25ms", "--jitter", "0.3", "--seed", "7")
@@ -129,7 +97,7 @@ def _on_time(lateness: Summary | None) -> Claim:
     return Claim(words, True if lateness.p99 <= ON_TIME else None, measured)
 
 
-def _tell(claims: Sequence[Claim], screen: Screen) -> None:
+def tell(claims: Sequence[Claim], screen: Screen) -> None:
     """A table that fits 80 columns, wherever it goes."""
     marks = {True: Span("yes ", "green"), False: Span("NO  ", "bold red"), None: Span("late", "yellow")}
     screen.line()
@@ -141,7 +109,7 @@ def _tell(claims: Sequence[Claim], screen: Screen) -> None:
         screen.line("the times run it again when the machine is idle.")
 
 
-def _next_steps(cassette: Path) -> list[Line]:
+def next_steps(cassette: Path) -> list[Line]:
     """What to type now, so that it can be pasted here."""
     program, name = _program(), shlex.quote(str(cassette))
     return [

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from replayproxy import lifetime
-from replayproxy.assembly import Addresses, App
-from replayproxy.cli import child
-from replayproxy.cli.child import Signals
-from replayproxy.cli.judging import ending
-from replayproxy.cli.judging.verdict import Demands, Ended
+from replayproxy.cli.judging.options import judging
 from replayproxy.cli.matching import matching
 from replayproxy.cli.options import AdminPort, Port, option
 from replayproxy.cli.printing import messages
 from replayproxy.cli.redacting import redacting, stored_fields
 from replayproxy.cli.serving import log_format, pacing, settings_from, upstream_timeouts
-from replayproxy.core.no_proxy import LOCAL, no_proxy_for
+from replayproxy.core.no_proxy import LOCAL
 from replayproxy.core.policy import Mode
-from replayproxy.settings import Settings
 
 DRAIN = 2.0
 """Seconds for the answers that somebody still hears when the command has ended: a process it has left behind."""
-
-KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
 
 
 class Wrapping(click.Command):
@@ -51,7 +40,7 @@ class Wrapping(click.Command):
         return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
 
 
-@click.command("exec", cls=Wrapping, short_help="Run a command against recordings, and judge the run.")
+@click.command("exec", cls=Wrapping)
 @click.argument("cassette", type=click.Path(path_type=Path), nargs=-1, required=True)
 @option(
     "--on-miss",
@@ -61,7 +50,7 @@ class Wrapping(click.Command):
 )
 @option("--auto", is_flag=True, help="The same as --on-miss record.")
 @option("--upstream", metavar="URL", help="The live server for --on-miss forward or record, without /v1.")
-@ending.judging
+@judging
 @option("--allow-empty", is_flag=True, help="A run that asked for nothing is in order too.")
 @option(
     "--at-end",
@@ -98,6 +87,11 @@ def exec_(
       replayproxy exec tests/chat.cassette --on-miss record \\
         --upstream http://127.0.0.1:8000 -- npm test
     """
+    # The server is loaded only when it is to run, not for --help and completion.
+    from replayproxy.cli.command_run import CommandRun
+    from replayproxy.cli.judging import ending
+    from replayproxy.cli.judging.verdict import Demands
+
     if auto:
         if options["on_miss"] == "forward":
             raise click.UsageError("--auto is --on-miss record: give one or the other")
@@ -109,69 +103,8 @@ def exec_(
     demands = Demands(options["fail_unused"], must_serve=not options["allow_empty"])
     wanted = ending.Wanted(demands, options["report"], options["junit"])
     before = ending.begin(settings, wanted)
-    app, ended = _Run(settings, command, options["wait_upstream"]).to_its_end()
+    app, ended = CommandRun(settings, command, options["wait_upstream"]).to_its_end()
     if app is None:
         messages.error(ended.sentence, exit_code=ended.code)
         return ended.code
     return ending.conclude(app, wanted, before, ended)
-
-
-COMMANDS = (exec_,)
-
-
-class _Run:
-    """One app and one command. A signal that no command is there to get ends what is going on."""
-
-    def __init__(self, settings: Settings, command: tuple[str, ...], wait_upstream: float) -> None:
-        self._settings = settings
-        self._command = command
-        self._wait_upstream = wait_upstream
-        self._signal: int | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._app: App | None = None
-        self._task: asyncio.Task[Any] | None = None
-        self._signals = Signals(self._unclaimed)
-
-    def to_its_end(self) -> tuple[App | None, Ended]:
-        """Serve, run, stop, seal. Without an app: a signal came before the command was started."""
-        try:
-            return lifetime.on_loop(self._serve())
-        except asyncio.CancelledError:
-            number = self._signal or 0
-            trouble = f"stopped by signal {number} before `{self._command[0]}` was started"
-            return None, Ended(self._command, 128 + number, trouble=trouble)
-
-    async def _serve(self) -> tuple[App, Ended]:
-        self._task = asyncio.current_task()
-        self._loop = asyncio.get_running_loop()
-        if self._signal is not None:
-            raise asyncio.CancelledError
-        async with lifetime.serving(self._settings, wait_upstream=self._wait_upstream) as (app, addresses):
-            self._app = app
-            ended = await child.run(self._command, child_variables(os.environ, addresses), self._signals)
-        return app, ended
-
-    def _unclaimed(self, number: int) -> None:
-        """Called in the thread that hears signals."""
-        self._signal = number
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._leave)
-
-    def _leave(self) -> None:
-        if self._signals.claimed and self._app is not None:  # the command is over: only hurry
-            self._app.server.hurry()
-        elif self._task is not None:
-            self._task.cancel()
-
-
-def child_variables(variables: Mapping[str, str], addresses: Addresses) -> dict[str, str]:
-    """What the command gets to see: where the recordings are, some key, and that no proxy stands before them."""
-    url = addresses.url
-    told = dict(variables)
-    told |= {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_BASE": f"{url}/v1"}
-    told |= {"ANTHROPIC_BASE_URL": url, "REPLAYPROXY_URL": url}
-    if addresses.admin_url is not None:
-        told["REPLAYPROXY_ADMIN"] = addresses.admin_url
-    for name in KEYS:  # an empty one is what CI gives for a secret that a fork may not have
-        told[name] = told.get(name) or "replayproxy"
-    return told | no_proxy_for(told)

@@ -7,9 +7,6 @@ from pathlib import Path
 import click
 
 from replayproxy import output_files
-from replayproxy.cassette.joining import join as join_cassettes
-from replayproxy.cassette.merging import merge as merge_cassettes
-from replayproxy.cassette.migrating import migrate as migrate_cassette
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.screen import on_stderr
 from replayproxy.cli.redacting import in_words
@@ -21,7 +18,7 @@ SHOWN = 10
 """Requests with different answers that are listed; of a thousand nobody reads more."""
 
 
-@click.command(short_help="Join the cassettes of a prefill and a decode server.")
+@click.command
 @click.argument("out", type=FILE)
 @plain_option("--prefill", type=FILE, required=True, help="Recorded in front of the prefill server.")
 @plain_option("--decode", type=FILE, required=True, help="Recorded in front of the decode server.")
@@ -39,6 +36,8 @@ def join(out: Path, prefill: Path, decode: Path, front: Path | None) -> int:
       replayproxy join pair.cassette --front f.cassette --prefill p.cassette \\
         --decode d.cassette
     """
+    from replayproxy.cassette.joining import join as join_cassettes  # not for --help and completion; so below
+
     output_files.refuse(out, "OUT", (prefill, decode) if front is None else (front, prefill, decode))
     joined = join_cassettes(out, prefill, decode, front)
     if front is not None:
@@ -54,7 +53,7 @@ def join(out: Path, prefill: Path, decode: Path, front: Path | None) -> int:
     return 0
 
 
-@click.command(short_help="Make one cassette of several.")
+@click.command
 @click.argument("out", type=FILE)
 @click.argument("cassette", type=FILE, nargs=-1, required=True)
 def merge(out: Path, cassette: tuple[Path, ...]) -> int:
@@ -67,6 +66,8 @@ def merge(out: Path, cassette: tuple[Path, ...]) -> int:
     Example:
       replayproxy merge all.cassette monday.cassette tuesday.cassette
     """
+    from replayproxy.cassette.merging import merge as merge_cassettes
+
     if not any(out.exists() and part.exists() and out.samefile(part) for part in cassette):
         output_files.refuse(out, "OUT", cassette)
     merged = merge_cassettes(out, cassette)
@@ -82,7 +83,7 @@ def merge(out: Path, cassette: tuple[Path, ...]) -> int:
     return 0
 
 
-@click.command(short_help="Bring a cassette to the newest format.")
+@click.command
 @click.argument("cassette", type=FILE)
 @plain_option("-o", "--output", type=FILE, help="Write there, and leave CASSETTE as it is.")
 def migrate(cassette: Path, output: Path | None) -> int:
@@ -95,6 +96,8 @@ def migrate(cassette: Path, output: Path | None) -> int:
     Example:
       replayproxy migrate chat.cassette
     """
+    from replayproxy.cassette.migrating import migrate as migrate_cassette
+
     if output is not None:
         output_files.refuse(output, "-o")
     migrated = migrate_cassette(cassette, output)
@@ -110,6 +113,3 @@ def migrate(cassette: Path, output: Path | None) -> int:
     if migrated.left:
         on_stderr().line(f"  left out: {in_words(migrated.left)}")
     return 0
-
-
-COMMANDS = (join, merge, migrate)

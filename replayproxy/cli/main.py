@@ -7,18 +7,55 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import click
 
 from replayproxy import __version__
-from replayproxy.cli.options import PREFIX, load_config, plain_option, refuse_unknown_variables, suggestion
+from replayproxy.cli.options import PREFIX, plain_option, refuse_unknown_variables, suggestion
 from replayproxy.cli.printing import messages
 from replayproxy.core.visible import visible_lines
 from replayproxy.errors import CassetteError, ReplayProxyError, SettingsError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 LOG_FORMAT = PREFIX + "LOG_FORMAT"
+
+
+class Verb(NamedTuple):
+    """Where a verb is defined, and its line in the list of verbs."""
+
+    module: str
+    function: str
+    short_help: str
+
+
+VERBS = {
+    "record": Verb("serving", "record", "Proxy to a live server and record what passes."),
+    "replay": Verb("serving", "replay", "Answer from recordings."),
+    "auto": Verb("serving", "auto", "Play what is there, record what is not."),
+    "simulate": Verb("serving", "simulate", "Answer with no recording and no server."),
+    "exec": Verb("executing", "exec_", "Run a command against recordings, and judge the run."),
+    "wait": Verb("controlling", "wait", "Wait until a server answers."),
+    "ctl": Verb("controlling", "ctl", "Ask a running proxy: status, misses, report, reset, rotate."),
+    "ls": Verb("reading.verbs", "ls", "List recordings, the newest last."),
+    "show": Verb("reading.verbs", "show", "One exchange, near, with its timeline."),
+    "stats": Verb("reading.measuring", "stats", "TTFT, chunk gap, TPOT, total: percentiles."),
+    "info": Verb("reading.verbs", "info", "What a cassette is and holds."),
+    "verify": Verb("checking", "verify", "Is a cassette what was written?"),
+    "join": Verb("keeping", "join", "Join the cassettes of a prefill and a decode server."),
+    "merge": Verb("keeping", "merge", "Make one cassette of several."),
+    "migrate": Verb("keeping", "migrate", "Bring a cassette to the newest format."),
+    "prune": Verb("pruning", "prune", "Delete recordings."),
+    "redact": Verb("redacting", "redact", "Take secrets out of a cassette."),
+    "demo": Verb("demonstrating", "demo", "Record, replay and compare, here and now."),
+}
+"""All verbs, in the order of a user's life. The list, completion and suggestions come from this table alone, so that a
+verb's module, and what it imports, is loaded only when the verb is used (tests/cli/test_imports.py)."""
 
 
 class Context(click.Context):
@@ -39,13 +76,27 @@ class Verbs(click.Group):
     context_class = Context
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return verb_named(cmd_name) if cmd_name in VERBS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.short_help) for name, verb in VERBS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        options = click.Command.shell_complete(self, ctx, incomplete)  # the group's own way would load every verb
+        names = [name for name in VERBS if name.startswith(incomplete)]
+        return [*(CompletionItem(name, help=VERBS[name].short_help) for name in names), *options]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            near = suggestion(args[0], self.commands) or ": `replayproxy --help` lists them"
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            near = suggestion(args[0], VERBS) or ": `replayproxy --help` lists them"
             raise click.UsageError(f"there is no verb {args[0]!r}{near}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -67,8 +118,10 @@ def replayproxy(ctx: click.Context, config: Path | None) -> None:
     """
     group = ctx.command
     assert isinstance(group, click.Group)
-    refuse_unknown_variables(group)
+    refuse_unknown_variables(group, ctx.invoked_subcommand)
     if config is not None:
+        from replayproxy.cli.config_file import load_config
+
         ctx.default_map = dict(load_config(group, config))
         section = ctx.default_map.get(ctx.invoked_subcommand or "", {})
         if LOG_FORMAT not in os.environ and section.get("log_format") in messages.FORMATS:
@@ -76,22 +129,17 @@ def replayproxy(ctx: click.Context, config: Path | None) -> None:
 
 
 def commands() -> list[click.Command]:
-    """All verbs, in the order of a user's life."""
-    from replayproxy.cli import checking, controlling, demo, executing, keeping, pruning, redacting, serving
-    from replayproxy.cli.reading import verbs as reading
+    """All verbs, in the order of a user's life. Loads every one."""
+    return [verb_named(name) for name in VERBS]
 
-    verbs = [
-        *serving.COMMANDS,
-        *executing.COMMANDS,
-        *controlling.COMMANDS,
-        *reading.COMMANDS,
-        *checking.COMMANDS,
-        *keeping.COMMANDS,
-        *pruning.COMMANDS,
-        *redacting.COMMANDS,
-        *demo.COMMANDS,
-    ]
-    return [_with_example_last(verb) for verb in verbs]
+
+@cache
+def verb_named(name: str) -> click.Command:
+    """A verb of the table. Loads its module."""
+    verb = VERBS[name]
+    command: click.Command = getattr(import_module(f"replayproxy.cli.{verb.module}"), verb.function)
+    command.short_help = verb.short_help
+    return _with_example_last(command)
 
 
 def _with_example_last(verb: click.Command) -> click.Command:
@@ -105,8 +153,6 @@ def _with_example_last(verb: click.Command) -> click.Command:
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script."""
-    for command in commands():
-        replayproxy.add_command(command)
     with messages.speaking(_form(sys.argv[1:] if arguments is None else arguments)):
         code = _run(arguments)
     for stream in (sys.stdout, sys.stderr):
@@ -124,8 +170,8 @@ def _let_go(stream: TextIO) -> None:
 
 def _form(words: Sequence[str]) -> str:
     """How to speak before it is known whether the words make sense: as they ask for, where their verb has formats."""
-    verb = next((replayproxy.commands[word] for word in words if word in replayproxy.commands), None)
-    if verb is None or all(parameter.name != "log_format" for parameter in verb.params):
+    name = next((word for word in words if word in VERBS), None)
+    if name is None or all(parameter.name != "log_format" for parameter in verb_named(name).params):
         return "text"
     return messages.form_asked_for(words, os.environ.get(LOG_FORMAT))
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from replayproxy.cli.options import all_of, option
-from replayproxy.core.matching import Rules
 from replayproxy.core.normalising import KNOWN
+
+if TYPE_CHECKING:
+    from replayproxy.core.matching import Rules
 
 matching = all_of(
     option(

@@ -1,20 +1,16 @@
-"""Where options come from: flag, environment, config file, default, in this order; and what their values look like.
+"""Where options come from: flag, environment, file of `--config`, default, in this order; and how their values look.
 
-Unknown `REPLAYPROXY_*` variables and unknown keys are errors with a suggestion: a misspelt option that is ignored is
-worse than none.
+Unknown `REPLAYPROXY_*` variables are errors with a suggestion: a misspelt option that is ignored is worse than none.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
-import yaml
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -158,6 +154,8 @@ def all_of(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 def suggestion(word: str, words: Iterable[str]) -> str:
     """` (did you mean …?)`, or nothing."""
+    from difflib import get_close_matches  # for mistakes only
+
     close = get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""
 
@@ -165,14 +163,12 @@ def suggestion(word: str, words: Iterable[str]) -> str:
 # Environment
 
 
-def known_variables(group: click.Group) -> set[str]:
-    """Every variable that some option reads."""
-    known = {PREFIX + "CONFIG"}
-    for command in group.commands.values():
-        for parameter in command.params:
-            if isinstance(parameter.envvar, str):
-                known.add(parameter.envvar)
-    return known
+def known_variables(group: click.Group, names: Iterable[str] | None = None) -> set[str]:
+    """Every variable that an option of these verbs reads; of all verbs where none are named."""
+    context = click.Context(group)
+    commands = (group.get_command(context, name) for name in names or group.list_commands(context))
+    parameters = (parameter for command in commands if command is not None for parameter in command.params)
+    return {PREFIX + "CONFIG"} | {name.envvar for name in parameters if isinstance(name.envvar, str)}
 
 
 _LINK = re.compile(
@@ -193,70 +189,19 @@ def is_service_link(variable: str, value: str) -> bool:
     return found is not None and (found["named"] is not None or re.match("(tcp|udp|sctp)://", value) is not None)
 
 
-def refuse_unknown_variables(group: click.Group) -> None:
-    """A `REPLAYPROXY_*` that nobody reads is a mistake, unless Kubernetes has made it."""
+def refuse_unknown_variables(group: click.Group, invoked: str | None = None) -> None:
+    """A `REPLAYPROXY_*` that nobody reads is a mistake, unless Kubernetes has made it.
+
+    `invoked` is the verb that runs: the others are loaded only where it does not read all that is set.
+    """
+    ours = sorted(
+        name for name, value in os.environ.items() if name.startswith(PREFIX) and not is_service_link(name, value)
+    )
+    if not ours or (invoked is not None and known_variables(group, [invoked]).issuperset(ours)):
+        return
     known = known_variables(group)
-    for variable, value in sorted(os.environ.items()):
-        if variable.startswith(PREFIX) and variable not in known and not is_service_link(variable, value):
+    for variable in ours:
+        if variable not in known:
             raise click.UsageError(
                 f"environment variable {variable} is not known{suggestion(variable, known)}: unset it"
             )
-
-
-# Config file
-
-
-class _OnceEach(yaml.SafeLoader):
-    """YAML in which no key stands twice: the second one would silently count."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        """As a `SafeLoader` does. Raises `yaml.YAMLError`."""
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"{key.value} stands there twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
-        return super().construct_mapping(node, deep)
-
-
-def load_config(group: click.Group, path: Path) -> Mapping[str, Any]:
-    """A `default_map` from YAML: one section a verb, keys are the long flags. Raises `click.UsageError`."""
-    try:
-        document = yaml.load(path.read_text(), _OnceEach)  # noqa: S506  it is a SafeLoader
-    except OSError as error:
-        raise click.UsageError(f"--config {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise click.UsageError(f"--config {path} is not YAML: it is not UTF-8") from error
-    except yaml.YAMLError as error:
-        raise click.UsageError(f"--config {path} is not YAML: {error}") from error
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise click.UsageError(f"--config {path} must have one section a verb, such as `record:`")
-    return {str(verb): _section(group, path, str(verb), section) for verb, section in document.items()}
-
-
-def _section(group: click.Group, path: Path, verb: str, section: Any) -> dict[str, Any]:
-    command = group.commands.get(verb)
-    if command is None:
-        raise click.UsageError(f"--config {path}: there is no verb {verb!r}{suggestion(verb, group.commands)}")
-    if not isinstance(section, dict):
-        raise click.UsageError(f"--config {path}: section {verb} must have keys, such as `port: 8080`")
-    flags = {
-        flag.removeprefix("--"): parameter
-        for parameter in command.params
-        for flag in (parameter.opts if isinstance(parameter, click.Option) else (parameter.name or "",))
-        if flag.startswith("--") or isinstance(parameter, click.Argument)
-    }
-    defaults: dict[str, Any] = {}
-    for key, value in section.items():
-        parameter = flags.get(str(key))
-        if parameter is None:
-            raise click.UsageError(f"--config {path}: {verb} has no option {key!r}{suggestion(str(key), flags)}")
-        several = parameter.multiple if isinstance(parameter, click.Option) else parameter.nargs == -1
-        if isinstance(value, list | dict) and not (several and isinstance(value, list)):
-            raise click.UsageError(f"--config {path}: {verb}: {key} takes one value")
-        defaults[parameter.name or ""] = [value] if several and not isinstance(value, list) else value
-    return defaults

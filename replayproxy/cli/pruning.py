@@ -12,12 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
 from replayproxy import output_files
-from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.pruning import prune as delete
-from replayproxy.cli.judging.receipt import digest_of
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.screen import Screen, on_stderr
 from replayproxy.cli.reading.choice import Choice, choosing
@@ -33,7 +29,7 @@ SHOWN = 10
 Row = Mapping[str, Any]
 
 
-@click.command(short_help="Delete recordings.")
+@click.command
 @click.argument("cassette", type=FILE)
 @plain_option("--unused", type=FILE, metavar="REPORT", help="What this report of a run names as unused.")
 @choosing
@@ -52,6 +48,10 @@ def prune(cassette: Path, unused: Path | None, *, choice: Choice, dry_run: bool,
       replayproxy prune chat.cassette --unused run.json --dry-run
       replayproxy prune chat.cassette --where 'status >= 500' --yes
     """
+    # Cassettes are read only when the verb runs, not for --help and completion.
+    from replayproxy.cassette.cassette import Cassette
+    from replayproxy.cassette.pruning import prune as delete
+
     if unused is None and choice.is_everything:
         raise click.UsageError("say which recordings: --unused REPORT, or --where SQL")
     if output is not None:
@@ -86,9 +86,6 @@ def prune(cassette: Path, unused: Path | None, *, choice: Choice, dry_run: bool,
     return 0
 
 
-COMMANDS = (prune,)
-
-
 def _tell(rows: Sequence[Row], screen: Screen) -> None:
     for row in rows[:SHOWN]:
         screen.line(f"  {row['id']}  {row['method']} {row['path']}")
@@ -109,6 +106,8 @@ def _ask(question: str, rows: Sequence[Row], screen: Screen) -> None:
 
 def _named(path: Path, cassette: Path, rows: Sequence[Row]) -> Iterator[int]:
     """The numbers of the recordings that a report names as unused. Raises `ReplayProxyError` if it proves nothing."""
+    from replayproxy.cli.judging.receipt import digest_of
+
     report = _read(path)
     _refuse_unproven(path, report)
     digest = digest_of(cassette)
@@ -139,6 +138,8 @@ def _named(path: Path, cassette: Path, rows: Sequence[Row]) -> Iterator[int]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    import orjson
+
     try:
         report: dict[str, Any] = orjson.loads(path.read_bytes())
     except OSError as error:

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from replayproxy import output_files
-from replayproxy.cassette.rewriting import redact as rewrite
 from replayproxy.cli.options import all_of, option, plain_option
 from replayproxy.cli.printing.screen import on_stderr
 from replayproxy.core.headers import NOT_STORED_IN_WORDS, StoredFields
@@ -58,7 +57,7 @@ def rules_from(said: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(rules))
 
 
-@click.command(short_help="Take secrets out of a cassette.")
+@click.command
 @click.argument("cassette", type=FILE)
 @redacting
 @plain_option("-o", "--output", type=FILE, help="Write there, and leave CASSETTE as it is.")
@@ -73,6 +72,8 @@ def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
       replayproxy redact chat.cassette --redact '$.metadata.email' \\
         --redact 're:cust-[0-9]{6}'
     """
+    from replayproxy.cassette.rewriting import redact as rewrite  # not for --help and completion
+
     if output is not None:
         output_files.refuse(output, "-o")
     redacted = rewrite(cassette, rules_from(redact), output)
@@ -93,6 +94,3 @@ def in_words(foreign: Sequence[tuple[str, str]]) -> str:
 def _said(masked: Counter[str]) -> str:
     kinds = ", ".join(f"{kind} {times}" for kind, times in masked.most_common())
     return f"masked: {kinds}" if kinds else "nothing to mask"
-
-
-COMMANDS = (redact,)

@@ -6,29 +6,26 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from replayproxy import lifetime
-from replayproxy.assembly import Addresses, App
-from replayproxy.cli.judging import ending
-from replayproxy.cli.judging.verdict import Demands
+from replayproxy.cli.judging.options import judging
 from replayproxy.cli.matching import matching, rules_asked
 from replayproxy.cli.options import AdminPort, Duration, F, Port, Size, Speed, all_of, option
 from replayproxy.cli.printing import messages
 from replayproxy.cli.priority import run_at
 from replayproxy.cli.redacting import fields_from, redacting, rules_from, stored_fields
-from replayproxy.core.cors import AllowedOrigins
-from replayproxy.core.latency import Latency
 from replayproxy.core.pd import PROTOCOLS
-from replayproxy.core.policy import Mode, OnMiss
-from replayproxy.core.sequence import AtEnd
+from replayproxy.core.policy import Mode
 from replayproxy.core.timing import STALL
 from replayproxy.errors import SettingsError
-from replayproxy.net.limits import Limits
-from replayproxy.settings import QUEUE_BYTES, Listen, Pair, Recording, Replaying, Settings, Simulation
 from replayproxy.views.units import plural
+
+if TYPE_CHECKING:
+    from replayproxy.assembly import Addresses, App
+    from replayproxy.net.limits import Limits
+    from replayproxy.settings import Pair, Settings, Simulation
 
 PORT = Port()
 FILE = click.Path(path_type=Path)
@@ -159,7 +156,7 @@ pacing = all_of(
 )
 
 
-@click.command(short_help="Proxy to a live server and record what passes.")
+@click.command
 @click.argument("cassette", type=FILE)
 @option("--upstream", metavar="URL", help="The live server, without /v1.")
 @pair
@@ -188,7 +185,7 @@ def record(cassette: Path, upstream: str | None, **options: Any) -> int:
     return _serve(Mode.RECORD, (cassette,), options, upstream=upstream)
 
 
-@click.command(short_help="Answer from recordings.")
+@click.command
 @click.argument("cassette", type=FILE, nargs=-1, required=True)
 @option("--upstream", metavar="URL", help="A live server for --on-miss forward or record.")
 @option(
@@ -206,7 +203,7 @@ def record(cassette: Path, upstream: str | None, **options: Any) -> int:
 @pacing
 @redacting
 @matching
-@ending.judging
+@judging
 @listening()
 @upstream_timeouts
 def replay(cassette: tuple[Path, ...], upstream: str | None, **options: Any) -> int:
@@ -221,7 +218,7 @@ def replay(cassette: tuple[Path, ...], upstream: str | None, **options: Any) -> 
     return _serve(Mode.REPLAY, cassette, options, upstream=upstream)
 
 
-@click.command(short_help="Play what is there, record what is not.")
+@click.command
 @click.argument("cassette", type=FILE)
 @option("--upstream", metavar="URL", help="The live server, without /v1.")
 @pair
@@ -241,7 +238,7 @@ def auto(cassette: Path, upstream: str | None, **options: Any) -> int:
     return _serve(Mode.AUTO, (cassette,), options, upstream=upstream)
 
 
-@click.command(short_help="Answer with no recording and no server.")
+@click.command
 @option("--model", default="simulated", help="Name of the one model served.")
 @option("--ttft", type=Duration(), default="0ms", help="Time to first token.")
 @option("--itl", type=Duration(), default="0ms", help="Inter-token latency.")
@@ -255,11 +252,11 @@ def simulate(model: str, ttft: float, itl: float, jitter: float, seed: int, **op
     Example:
       replayproxy simulate --model tiny --ttft 200ms --itl 20ms --jitter 0.1
     """
+    from replayproxy.core.latency import Latency
+    from replayproxy.settings import Simulation
+
     latency = Latency(ttft=round(ttft * 1e9), itl=round(itl * 1e9), jitter=jitter)
     return _serve(Mode.SIMULATE, (), options, simulation=Simulation(model, latency, seed))
-
-
-COMMANDS = (record, replay, auto, simulate)
 
 
 def _serve(
@@ -270,6 +267,11 @@ def _serve(
     upstream: str | None = None,
     simulation: Simulation | None = None,
 ) -> int:
+    # The server is loaded only when it is to run, not for --help and completion.
+    from replayproxy import lifetime
+    from replayproxy.cli.judging import ending
+    from replayproxy.cli.judging.verdict import Demands
+
     messages.use(options["log_format"])
     settings = settings_from(mode, cassettes, options, upstream)
     if options.get("rt_priority") is not None:
@@ -307,6 +309,11 @@ def _serve(
 
 def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any], upstream: str | None) -> Settings:
     """One frozen settings object out of what Click parsed. Raises `SettingsError`."""
+    from replayproxy.core.cors import AllowedOrigins
+    from replayproxy.core.policy import OnMiss
+    from replayproxy.core.sequence import AtEnd
+    from replayproxy.settings import QUEUE_BYTES, Listen, Recording, Replaying, Settings
+
     admin_port = options["admin_port"]
     return Settings(
         mode=mode,
@@ -354,6 +361,8 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
 
 
 def _limits_from(options: dict[str, Any]) -> Limits:
+    from replayproxy.net.limits import Limits
+
     own = Limits()
     return Limits(
         header_timeout=options.get("header_timeout", own.header_timeout),
@@ -366,6 +375,8 @@ def _limits_from(options: dict[str, Any]) -> Limits:
 
 
 def _pair_from(options: dict[str, Any]) -> Pair | None:
+    from replayproxy.settings import Pair
+
     if not options.get("prefill") and not options.get("decode"):
         for name in ("prefill_kv", "decode_kv"):
             if options.get(name):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from replayproxy.core.openai import Facts, facts_of
-from replayproxy.model import Exchange
+if TYPE_CHECKING:
+    from replayproxy.core.openai import Facts
+    from replayproxy.model import Exchange
 
 DEFINITIONS = {
     "TTFT": "time of the first event with content, since the request was complete",
@@ -41,6 +43,8 @@ def tpot(ttft: int | None, total: int, completion_tokens: int | None) -> float |
 
 def measure(exchange: Exchange, facts: Facts | None = None) -> Measure:
     """Measure one exchange."""
+    from replayproxy.core.openai import facts_of  # lists need percentiles alone
+
     facts = facts or facts_of(exchange.request, exchange.response)
     timeline = exchange.response.timeline
     return Measure(

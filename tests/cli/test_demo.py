@@ -36,7 +36,7 @@ def read_demo(read: Read, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Re
             tape(cassette, "hello")
             return list(claims)
 
-        monkeypatch.setattr(demo, "_demo", measured)
+        monkeypatch.setattr(demo, "rehearse", measured)
         return read("demo", *flags)
 
     return run  # type: ignore[return-value]  # as `read`, with the claims before its words

@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import click
 
 from replayproxy import output_files
 from replayproxy.assembly import App
@@ -22,27 +18,12 @@ from replayproxy.cli.judging.account import account, account_as_records
 from replayproxy.cli.judging.junit import junit
 from replayproxy.cli.judging.receipt import Circumstances
 from replayproxy.cli.judging.verdict import Demands, Ended, Verdict, judge
-from replayproxy.cli.options import F, option
 from replayproxy.cli.printing import messages
 from replayproxy.cli.printing.screen import on_stderr
 from replayproxy.errors import ReplayProxyError
 from replayproxy.net.clock import SystemClock
 from replayproxy.proxy.report import Report
 from replayproxy.settings import Settings
-
-FILE = click.Path(path_type=Path)
-
-
-def judging(function: F) -> F:
-    """Adds `--report`, `--junit` and `--fail-unused`."""
-    options: tuple[Callable[[Any], Any], ...] = (
-        option("--report", type=FILE, help="Write what became of the run here, as JSON."),
-        option("--junit", type=FILE, help="Write it here as JUnit XML."),
-        option("--fail-unused", is_flag=True, help="Exit code 4 when recordings were asked for by nobody."),
-    )
-    for one in reversed(options):
-        function = one(function)
-    return function
 
 
 @dataclass(frozen=True, slots=True)

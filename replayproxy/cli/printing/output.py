@@ -6,7 +6,6 @@ What goes to stdout is data; what is said about it goes to stderr. No file that 
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import sys
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import click
-import orjson
 
 from replayproxy import output_files
 from replayproxy.cli.options import F, plain_option
@@ -129,6 +127,8 @@ class _CsvLine:
     """One line of CSV as text."""
 
     def __init__(self) -> None:
+        import csv  # not for tables
+
         self._said = ""
         self._writer = csv.writer(self, lineterminator="\n")
 
@@ -148,6 +148,8 @@ def _cell(value: object) -> str:
 
 
 def _json(value: object, *, indent: bool = False) -> str:
+    import orjson  # not for tables
+
     option = orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if indent else 0)
     return visible_json(orjson.dumps(value, option=option, default=repr).decode())
 

@@ -6,18 +6,21 @@ Values are bound, never pasted. SQL is that of whoever sits at the keyboard; the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.condition import fault_in
 from replayproxy.cli.options import F, plain_option
-from replayproxy.net.clock import SystemClock
+
+if TYPE_CHECKING:
+    from replayproxy.cassette.cassette import Cassette
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 _AGO = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)(?:\s+ago)?")
@@ -35,6 +38,8 @@ class Moment(click.ParamType[int]):
             return value
         text = value.isoformat() if isinstance(value, datetime) else str(value).strip()  # YAML makes datetimes
         if ago := _AGO.fullmatch(text):
+            from replayproxy.net.clock import SystemClock
+
             clock = SystemClock()
             now = clock.today()
             clock.close()
@@ -138,3 +143,12 @@ def choosing(function: F) -> F:
     for option in reversed(options):
         chosen = option(chosen)
     return chosen  # type: ignore[return-value]  # click's decorators keep the function, their types do not say so
+
+
+@contextmanager
+def opened(paths: Sequence[Path]) -> Iterator[list[Cassette]]:
+    """These cassettes, for as long as the block runs."""
+    from replayproxy.cassette.cassette import Cassette  # here: the flags alone need none
+
+    with ExitStack() as stack:
+        yield [stack.enter_context(Cassette(path)) for path in paths]

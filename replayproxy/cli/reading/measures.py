@@ -13,12 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cli.reading.choice import Choice
 from replayproxy.core.stats import DEFINITIONS, Summary, percentile, summarise
 from replayproxy.views import starvation
+
+if TYPE_CHECKING:
+    from replayproxy.cassette.cassette import Cassette
 
 ENOUGH = 20_000
 """Streams whose gaps are read: 4 s. More do not change a percentile that anybody reads."""

@@ -1,30 +1,33 @@
-"""`ls`, `show`, `stats`, `info`: parse options, read, print. What is read and how it is said is in the files beside."""
+"""`ls`, `show`, `info`: parse options, read, print. What is read and how it is said is in the files beside.
+
+Each verb loads its own of them when it runs, so that `--help` and completion load none.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from replayproxy import output_files
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cli.options import plain_option
-from replayproxy.cli.printing import messages, table
 from replayproxy.cli.printing.output import Form, Output, output_family
 from replayproxy.cli.printing.screen import on_stderr
-from replayproxy.cli.reading import closeup, figures, inventory, listing, measures, page, parts
-from replayproxy.cli.reading.choice import Choice, choosing
-from replayproxy.cli.reading.prefix import resolve
-from replayproxy.views.units import count, plural
+from replayproxy.cli.reading.choice import Choice, choosing, opened
+from replayproxy.views.units import plural
+
+if TYPE_CHECKING:
+    from replayproxy.cassette.cassette import Cassette
+    from replayproxy.cli.reading import listing
 
 FILE = click.Path(path_type=Path)
 
 
-@click.command(short_help="List recordings, the newest last.")
+@click.command
 @click.argument("cassette", type=FILE, nargs=-1, required=True)
 @plain_option(
     "-n", "--limit", type=click.IntRange(0), help="The newest so many, or the first so many of --sort; 0: all."
@@ -44,7 +47,9 @@ def ls(cassette: tuple[Path, ...], limit: int | None, sort: str | None, choice: 
       replayproxy ls chat.cassette --sort -ttft_s -n 10
       replayproxy ls chat.cassette --where 'ending <> :e' -p e complete --csv
     """
-    with _opened(cassette) as cassettes:
+    from replayproxy.cli.reading import listing
+
+    with opened(cassette) as cassettes:
         choice.check(cassettes)
         fields = listing.fields(cassettes[0])
         order = listing.Order.read(sort, fields) if sort else None
@@ -58,6 +63,9 @@ def ls(cassette: tuple[Path, ...], limit: int | None, sort: str | None, choice: 
 def _print_list(
     cassettes: Sequence[Cassette], choice: Choice, order: listing.Order | None, limit: int | None, output: Output
 ) -> None:
+    from replayproxy.cli.printing import table
+    from replayproxy.cli.reading import listing
+
     seen, day = listing.Seen(), ""
     tally = listing.Tally.of(cassettes, choice)
     with output.screen(*(cassette.path for cassette in cassettes)) as screen:
@@ -85,7 +93,7 @@ def _print_list(
         below.prose(*line)
 
 
-@click.command(short_help="One exchange, near, with its timeline.")
+@click.command
 @click.argument("cassette", type=FILE)
 @click.argument("id", required=False)
 @plain_option(
@@ -109,26 +117,38 @@ def show(cassette: Path, id: str | None, letters: str | None, raw: bool, output:
       replayproxy show chat.cassette 7f3a --print b --raw > answer.sse
       replayproxy show chat.cassette 7f3a --csv > chunks.csv
     """
+    from replayproxy.cassette.cassette import Cassette
+    from replayproxy.cli.reading import closeup
+    from replayproxy.cli.reading.prefix import resolve
+
     _check_letters(letters, raw, output)
-    with Cassette(cassette) as opened:
-        it = closeup.Closeup.of(opened, resolve(opened, id))
+    with Cassette(cassette) as source:
+        it = closeup.Closeup.of(source, resolve(source, id))
     match output.form:
         case Form.JSON | Form.NL:
             output.value(closeup.as_data(it), cassette)
         case Form.CSV | Form.TSV:
             output.rows(closeup.CHUNK_FIELDS, closeup.chunk_rows(it), cassette)
         case Form.TABLE if letters is None:
+            from replayproxy.cli.reading import page
+
             with output.screen(cassette) as screen:
                 page.page(it, screen, trunc=output.trunc)
             on_stderr().prose(*page.next_steps())
         case Form.TABLE if raw:
+            from replayproxy.cli.reading import parts
+
             output.raw(parts.raw_parts(it, letters or ""), cassette)
         case Form.TABLE:
+            from replayproxy.cli.reading import parts
+
             with output.screen(cassette) as screen:
                 parts.parts(it, letters or "", screen, trunc=output.trunc)
 
 
 def _check_letters(letters: str | None, raw: bool, output: Output) -> None:
+    from replayproxy.cli.reading import parts
+
     unknown = set(letters or "") - set(parts.LETTERS)
     if unknown:
         raise click.UsageError(f"--print: there is no part {''.join(sorted(unknown))!r}; parts are H B h b t m")
@@ -142,54 +162,7 @@ def _check_letters(letters: str | None, raw: bool, output: Output) -> None:
         raise click.UsageError("--raw could take over this terminal: send it into a pipe or a file, or leave --raw out")
 
 
-@click.command(short_help="TTFT, chunk gap, TPOT, total: percentiles.")
-@click.argument("cassette", type=FILE, nargs=-1)
-@plain_option(
-    "--by", type=click.Choice(list(measures.GROUPINGS)), default="model", show_default=True, help="One group each."
-)
-@plain_option(
-    "--exact", is_flag=True, help=f"Read the gaps of every stream, however many there are above {measures.ENOUGH:,}."
-)
-@plain_option("--explain", is_flag=True, help="Say what each number means.")
-@choosing
-@output_family
-def stats(cassette: tuple[Path, ...], *, by: str, exact: bool, explain: bool, choice: Choice, output: Output) -> None:
-    """Measure the answers on CASSETTE: time to first token, gaps, time per token, totals; and how much ran at once.
-
-    Data formats have one row a distribution, with seconds as floats.
-
-    \b
-    Examples:
-      replayproxy stats chat.cassette
-      replayproxy stats monday.cassette tuesday.cassette --by cassette
-      replayproxy stats chat.cassette --where 'prompt_tokens > 1000' --json
-    """
-    if explain:
-        with output.screen(*cassette) as screen:
-            figures.explained(screen)
-        return
-    if not cassette:
-        raise click.UsageError("name a cassette, such as: replayproxy stats chat.cassette")
-    with _opened(cassette) as cassettes:
-        choice.check(cassettes)
-        groups = measures.gather(cassettes, choice, by, exact=exact, watch=_say_how_long)
-    if not output.is_for_people:
-        output.rows(measures.FIELDS, measures.data_rows(groups), *cassette)
-        return
-    names = str(cassette[0]) if len(cassette) == 1 else plural(len(cassette), "cassette")
-    with output.screen(*cassette) as screen:
-        width = screen.width if output.trunc else None
-        figures.page(groups, names, screen, width=width, headers=output.headers)
-    on_stderr().line("What each number means:  replayproxy stats --explain")
-
-
-def _say_how_long(streams: int) -> None:
-    """A silence of more than a second is announced to those who watch."""
-    if streams > 5000 and sys.stderr.isatty():
-        messages.info(f"reading the times of {count(streams)} streams, about {streams // 5000} s …")
-
-
-@click.command(short_help="What a cassette is and holds.")
+@click.command
 @click.argument("cassette", type=FILE)
 @output_family
 def info(cassette: Path, output: Output) -> None:
@@ -200,8 +173,11 @@ def info(cassette: Path, output: Output) -> None:
       replayproxy info chat.cassette
       replayproxy info chat.cassette --json
     """
-    with Cassette(cassette) as opened:
-        known = inventory.inventory(opened)
+    from replayproxy.cassette.cassette import Cassette
+    from replayproxy.cli.reading import inventory
+
+    with Cassette(cassette) as source:
+        known = inventory.inventory(source)
     match output.form:
         case Form.JSON | Form.NL:
             output.value(known, cassette)
@@ -210,12 +186,3 @@ def info(cassette: Path, output: Output) -> None:
         case Form.TABLE:
             with output.screen(cassette) as screen:
                 inventory.page(known, screen)
-
-
-COMMANDS = (ls, show, stats, info)
-
-
-@contextmanager
-def _opened(paths: Sequence[Path]) -> Iterator[list[Cassette]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(Cassette(path)) for path in paths]

@@ -1,0 +1,25 @@
+"""The flags that judge a run: `replay` and `exec` share them. Apart from `ending`, so that `--help` loads no server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from replayproxy.cli.options import F, option
+
+FILE = click.Path(path_type=Path)
+
+
+def judging(function: F) -> F:
+    """Adds `--report`, `--junit` and `--fail-unused`."""
+    options: tuple[Callable[[Any], Any], ...] = (
+        option("--report", type=FILE, help="Write what became of the run here, as JSON."),
+        option("--junit", type=FILE, help="Write it here as JUnit XML."),
+        option("--fail-unused", is_flag=True, help="Exit code 4 when recordings were asked for by nobody."),
+    )
+    for one in reversed(options):
+        function = one(function)
+    return function
