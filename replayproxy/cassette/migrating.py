@@ -16,15 +16,18 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from replayproxy.cassette import connection, schema, to_format_2
-from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.columns import is_opaque
+from replayproxy.cassette import codec, connection, schema, to_format_2
+from replayproxy.cassette.cassette import Cassette, key_bytes
+from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.keeper import Keeper
+from replayproxy.cassette.numbering import number_anew
 from replayproxy.cassette.replacing import fold, replacing
 from replayproxy.cassette.verifying import verify
 from replayproxy.core.matching import Matcher
+from replayproxy.core.openai import facts_of
 from replayproxy.core.sketch import sketch
 from replayproxy.errors import CassetteError, Damaged
+from replayproxy.model import Exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +99,61 @@ def _apply(path: Path, fresh: Path) -> Matcher:
         closing(sqlite3.connect(fresh, isolation_level=None)) as copy,
     ):
         matcher = Matcher(cassette.rules, cassette.redactor)
+
+        def sketch_of(row: int) -> bytes:
+            return sketch(matcher.compared(cassette.request(row)))
+
         for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "temp_store = MEMORY", "journal_mode = DELETE"):
             copy.execute(f"PRAGMA {pragma}")
         for number in range(cassette.stored.number, schema.FORMAT):
-            MIGRATIONS[number](copy, lambda row: sketch(matcher.compared(cassette.request(row))))
-        for (number,) in cassette.all("SELECT id FROM exchange WHERE state = 1 ORDER BY id"):
+            MIGRATIONS[number](copy, sketch_of)
+        copy.execute("BEGIN IMMEDIATE")
+        for number, done in cassette.all("SELECT id, state FROM exchange ORDER BY id"):
             with suppress(Damaged):  # the proof says so
-                exchange = cassette.exchange(number)
-                if is_opaque(exchange.request, exchange.response):
-                    copy.execute("UPDATE exchange SET opaque = 1 WHERE id = ?", (number,))
+                _give_key(copy, cassette, matcher, number, done=bool(done))
+                if done:
+                    _derive_columns(copy, cassette.exchange(number), number)
+        for (key,) in copy.execute("SELECT DISTINCT key FROM exchange WHERE occurrence IS NULL").fetchall():
+            number_anew(copy, key, sketch_of)
+        copy.execute("COMMIT")
         schema.check(copy, str(fresh))
     return matcher
+
+
+def _give_key(copy: sqlite3.Connection, cassette: Cassette, matcher: Matcher, number: int, *, done: bool) -> None:
+    """The key that its request has today. Those who wrote older formats compared some requests otherwise
+    (see `verifying`). The digests follow, as they are over the key too."""
+    key = matcher.key(cassette.request(number))
+    (stored, recorded_at) = cassette.one("SELECT key, recorded_at FROM exchange WHERE id = ?", number)
+    if key_bytes(key) == stored:
+        return
+    exchange = cassette.exchange(number)  # raises where the stored key is damage: it does not fit the digest
+    new = key_bytes(key)
+    digest = (
+        codec.digest(key, exchange.request, exchange.response)
+        if done
+        else schema.provisional_digest(new, recorded_at, number)
+    )
+    change = "UPDATE exchange SET key = ?, digest = ?, occurrence = NULL, sketch = NULL WHERE id = ?"
+    copy.execute(change, (new, digest, number))
+    copy.execute("UPDATE exchange SET occurrence = NULL, sketch = NULL WHERE key IN (?, ?)", (stored, new))
+    for position, leg in enumerate(exchange.legs, 1):
+        change = "UPDATE leg SET digest = ? WHERE exchange = ? AND leg = ?"
+        copy.execute(change, (codec.digest_of_leg(key, leg), number, position))
+
+
+def _derive_columns(copy: sqlite3.Connection, exchange: Exchange, number: int) -> None:
+    """What its row repeats of its payload, as it is read today: a coded request has a model since format 2."""
+    request, response = exchange.request, exchange.response
+    facts = facts_of(request, response)
+    derived = derived_columns(request, response, facts)
+    changes = ", ".join(f"{name} = :{name}" for name in derived)
+    copy.execute(f"UPDATE exchange SET {changes} WHERE id = :number", {**derived, "number": number})
+    endpoint = (request.method, request.path, model_of(facts))
+    found = copy.execute("SELECT id FROM endpoint WHERE (method, path) = (?, ?) AND model IS ?", endpoint).fetchone()
+    if found is None:
+        found = (copy.execute("INSERT INTO endpoint VALUES (NULL, ?, ?, ?)", endpoint).lastrowid,)
+    copy.execute("UPDATE exchange SET endpoint = ? WHERE id = ?", (found[0], number))
 
 
 def _prove(path: Path, fresh: Path) -> tuple[tuple[str, str], ...]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
 
+from replayproxy.cassette import schema
 from replayproxy.cassette.cassette import Cassette, key_bytes
 from replayproxy.cassette.columns import derived_columns, model_of
+from replayproxy.core import coding
 from replayproxy.core.answers import fault_in_answer
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import facts_of
 from replayproxy.core.sketch import sketch
+from replayproxy.core.stream_end import missing_end
 from replayproxy.errors import CassetteError, Damaged, SettingsError
+from replayproxy.model import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +30,12 @@ class Problem:
     what: str
 
 
-def verify(path: Path) -> tuple[int, list[Problem]]:
-    """How many exchanges there are, and every problem. Raises `CassetteError` where the file cannot be opened."""
+def verify(path: Path, missing_ends: Counter[str] | None = None) -> tuple[int, list[Problem]]:
+    """How many exchanges there are, and every problem. Raises `CassetteError` where the file cannot be opened.
+
+    `missing_ends` counts the streams that are whole as HTTP and lack the event that ends them, by its name.
+    """
+    missing_ends = Counter() if missing_ends is None else missing_ends
     with Cassette(path) as cassette:
         problems = list(_file_problems(cassette))
         if problems:
@@ -37,7 +47,7 @@ def verify(path: Path) -> tuple[int, list[Problem]]:
         exchanges = 0
         for number, name in cassette.all("SELECT number, id FROM v_exchange WHERE state = 'done' ORDER BY number"):
             exchanges += 1
-            problems += [Problem(name, what) for what in _exchange_problems(cassette, matcher, number)]
+            problems += [Problem(name, what) for what in _exchange_problems(cassette, matcher, number, missing_ends)]
         problems += _place_problems(cassette)
         return exchanges, problems
 
@@ -61,7 +71,7 @@ def _file_problems(cassette: Cassette) -> Iterator[Problem]:
         yield Problem("", str(error))
 
 
-def _exchange_problems(cassette: Cassette, matcher: Matcher, number: int) -> Iterator[str]:
+def _exchange_problems(cassette: Cassette, matcher: Matcher, number: int, missing_ends: Counter[str]) -> Iterator[str]:
     try:
         exchange = cassette.exchange(number)
     except CassetteError as error:
@@ -71,13 +81,16 @@ def _exchange_problems(cassette: Cassette, matcher: Matcher, number: int) -> Ite
     key = matcher.key(request)
     (stored,) = cassette.one("SELECT key FROM exchange WHERE id = ?", number)
     if key_bytes(key) != stored:
-        yield f"its key is {TAG}:{stored.hex()}, its request gives {key}"
+        why = _why_another_key(cassette, matcher, request, stored)
+        yield f"its key is {TAG}:{stored.hex()}, its request gives {key}{why}"
     else:
         (sketched,) = cassette.one("SELECT sketch FROM exchange WHERE id = ?", number)
         if sketched is not None and sketched != sketch(matcher.compared(request)):
             yield "its sketch is not that of its request: it would not be found near a miss"
     if (fault := fault_in_answer(request.method, response)) is not None:
         yield f"its answer must not be sent to a client: {fault}"
+    if (label := missing_end(request.path, response)) is not None:
+        missing_ends[label] += 1
     facts = facts_of(request, response)
     derived = derived_columns(request, response, facts)
     if cassette.stored.number == 1:
@@ -95,6 +108,24 @@ def _exchange_problems(cassette: Cassette, matcher: Matcher, number: int) -> Ite
         timeline = leg.response.timeline
         if times != [timeline.head // 1000, timeline.end // 1000]:
             yield f"its {role} leg says that it began and ended at {times} us, its payload says another time"
+
+
+def _why_another_key(cassette: Cassette, matcher: Matcher, request: Request, stored: bytes) -> str:
+    """What made the key of an older format another one, and what to do.
+
+    The digest is over the key too, and has been found right: such a key is not damage.
+    """
+    if cassette.stored.number == schema.FORMAT:
+        return ""
+    pairs = sorted(parse_qsl(request.query, keep_blank_values=True, encoding="latin-1"))
+    sorted_query = f"{request.path}?{urlencode(pairs, encoding='latin-1')}"
+    if key_bytes(matcher.key(replace(request, target=sorted_query))) == stored:
+        why = "the values of a repeated query name were sorted when it was recorded, and their order counts today"
+    elif coding.is_coded(request.headers):
+        why = "its body was compared in its content coding when it was recorded, and is compared as it reads today"
+    else:
+        why = "its request was compared otherwise when it was recorded"
+    return f" ({why}: until `replayproxy migrate {cassette.path}` has given it today's key, such a request misses it)"
 
 
 def _place_problems(cassette: Cassette) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,8 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
     worst = 0
     for path in cassette:
         try:
-            exchanges, problems = find_problems(path)
+            missing_ends: Counter[str] = Counter()
+            exchanges, problems = find_problems(path, missing_ends)
         except CassetteError as error:
             said = str(error)
             on_stdout().line(said if said.startswith(str(path)) else f"{path}: {said}")
@@ -59,7 +61,7 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
         else:
             on_stdout().line(
                 f"{path}: {plural(exchanges, 'exchange')}, all as they were written{_cut(path)}"
-                f"{', no secret found' if secrets else ''}"
+                f"{_without_end(missing_ends)}{', no secret found' if secrets else ''}"
             )
             if options["self_match"] and not _finds_itself(path, rules_asked(options)):
                 worst = 6
@@ -84,6 +86,17 @@ def _cut(path: Path) -> str:
     with Cassette(path) as cassette:
         (cut,) = cassette.one("SELECT count(*) FROM exchange WHERE request_cut = 1")
     return f", {cut} of them with a request that was cut and answers nothing in replay" if cut else ""
+
+
+def _without_end(missing_ends: Counter[str]) -> str:
+    """How many streams lack the event that ends them although HTTP says that they are whole, which is no damage."""
+    if not missing_ends:
+        return ""
+    named = ", ".join(f"{label} {times}" for label, times in missing_ends.most_common())
+    return (
+        f", {missing_ends.total()} of them streams that ended well as HTTP without the event that ends such a stream"
+        f" ({named}): replay plays them as they came"
+    )
 
 
 def _finds_itself(path: Path, rules: Rules | None) -> bool:

@@ -5,6 +5,10 @@
 HTTP tells how a body ends only where it is framed; a stream that ends with its connection looks the same cut and whole,
 and a client that has seen the last event may leave before the framing says that there is no more. Then the events
 decide. Reading is put off until somebody wants to know, or `WAITING` bytes have come: of most streams nobody does.
+
+A stream that its framing ends (last-chunk, Content-Length) is whole as HTTP, whatever its events are: that is what the
+server sent, and what is played. Some servers send no last event, and some proxies (Caddy before 2.8) end a stream well
+whose server was cut. Nobody can tell these two apart: the answer stays whole, and `missing_end` says what it lacks.
 """
 
 from __future__ import annotations
@@ -14,8 +18,9 @@ from dataclasses import dataclass
 import orjson
 
 from replayproxy.core import coding
+from replayproxy.core.openai import is_event_stream
 from replayproxy.core.sse import Decoder, RawEvent
-from replayproxy.model import Headers, Response
+from replayproxy.model import Ending, Headers, Response
 
 WAITING = 64 * 1024
 """Bytes that may wait to be read: a chat of 200 tokens that ends well is never read at all."""
@@ -29,7 +34,8 @@ class Dialect:
     """How a kind of stream ends.
 
     `types` are names of events, or what their JSON says of its `type`; `done`: also by the data `[DONE]`. `promises`:
-    a stream without such an event is cut, whatever HTTP says. `label` is how people call the end.
+    a stream without such an event is cut where the end of its connection is its end, and people are told of one that
+    HTTP ended. `label` is how people call the end.
     """
 
     label: str
@@ -106,7 +112,7 @@ class StreamEnd:
 
     @property
     def must_end(self) -> bool:
-        """Whether a stream without such an event is cut: a rule is known for its endpoint, and it can be read."""
+        """Whether a stream should have such an event: a rule is known for its endpoint, and it can be read."""
         return self.dialect.promises and self._coding.state is not coding.State.UNKNOWN
 
     def _read(self) -> None:
@@ -156,3 +162,11 @@ def end_of(path: str, response: Response) -> StreamEnd:
     end = StreamEnd(path, response.headers)
     end.feed(response.body)
     return end
+
+
+def missing_end(path: str, response: Response) -> str | None:
+    """What people call the last event that a whole stream lacks, although others of its endpoint have one; or None."""
+    if response.ending is not Ending.COMPLETE or response.status // 100 != 2 or not is_event_stream(response.headers):
+        return None
+    end = end_of(path, response)
+    return end.dialect.label if end.must_end and not end.ended else None

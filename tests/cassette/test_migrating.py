@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -11,15 +12,16 @@ from pathlib import Path
 import pytest
 
 from replayproxy.cassette import schema
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.cassette import Cassette, key_bytes
 from replayproxy.cassette.connection import Lock
 from replayproxy.cassette.keeper import Keeper
 from replayproxy.cassette.migrating import migrate
 from replayproxy.cassette.pruning import prune
 from replayproxy.cassette.rewriting import redact
 from replayproxy.cassette.verifying import verify
+from replayproxy.core.matching import Matcher
 from replayproxy.errors import CassetteError, Damaged, Locked, OlderFormat
-from replayproxy.model import Ending
+from replayproxy.model import Ending, Headers, Request
 from tests.recordings import MATCHER, chats, keep, pieces, record, samples
 
 GOLDEN = Path(__file__).parents[2] / "cassettes" / "format-1.cassette"
@@ -65,6 +67,98 @@ def test_equal_requests_are_numbered_by_the_time_of_asking(old: Path) -> None:
     migrate(old)
     with Cassette(old) as cassette:
         assert cassette.all("SELECT occurrence FROM exchange WHERE id IN (1, 2, 5) ORDER BY id") == [(2,), (0,), (1,)]
+
+
+def old_recording(path: Path, target: str, fields: Headers, body: bytes, compared: Request) -> None:
+    """Let recording 30, a GET without a body, be one of this request that format 1 gave the key of `compared`."""
+    from replayproxy.cassette.codec import Codec, digest
+
+    with Cassette(path) as cassette:
+        response = cassette.response(30)
+        matcher = Matcher(cassette.rules, cassette.redactor)
+    request = Request("GET", target, fields, body)
+    key = matcher.key(compared)
+    assert key != matcher.key(request)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        packed = Codec().pack_request(request)
+        connection.execute("UPDATE payload SET request = ? WHERE id = 16 * 30", (packed,))
+        changes = (key_bytes(key), digest(key, request, response), len(body))
+        connection.execute("UPDATE exchange SET key = ?, digest = ?, request_size = ? WHERE id = 30", changes)
+
+
+CHAT = b'{"model":"zipped"}'
+ZIPPED = gzip.compress(CHAT, mtime=1)
+CODED = (("Content-Type", "application/json"), ("Content-Encoding", "gzip"))
+OLD_KEYS: dict[str, tuple[str, Headers, bytes, Request, str]] = {
+    "a repeated name": (
+        "/v1/models?loc=2&loc=1&loc=2",
+        (),
+        b"",
+        Request("GET", "/v1/models?loc=1&loc=2&loc=2"),
+        "the values of a repeated query name were sorted",
+    ),
+    "two repeated names, and escapes": (
+        "/v1/models?b=z&a=%C3%A9&b=%20y&a=1",
+        (),
+        b"",
+        Request("GET", "/v1/models?a=1&a=%C3%A9&b=%20y&b=z"),
+        "the values of a repeated query name were sorted",
+    ),
+    "an empty value": (
+        "/v1/models?a=1&a=",
+        (),
+        b"",
+        Request("GET", "/v1/models?a=&a=1"),
+        "the values of a repeated query name were sorted",
+    ),
+    "a coded body": (
+        "/v1/models",
+        CODED,
+        ZIPPED,
+        Request("GET", "/v1/models", CODED[:1], ZIPPED),
+        "its body was compared in its content coding",
+    ),
+    "something else": ("/v1/models", (), b"", Request("GET", "/v1/other"), "its request was compared otherwise"),
+}
+
+
+@pytest.mark.parametrize("name", OLD_KEYS)
+def test_requests_that_were_compared_otherwise_get_the_key_of_today(old: Path, name: str) -> None:
+    """`verify` says why the key is another one and what to do; `migrate` does it, and the request finds its answer."""
+    target, fields, body, compared, why = OLD_KEYS[name]
+    old_recording(old, target, fields, body, compared)
+    _, problems = verify(old)
+    (said,) = [problem.what for problem in problems if "its key is" in problem.what]
+    assert why in said
+    assert f"`replayproxy migrate {old}`" in said
+    migrate(old)
+    assert verify(old) == (36, [])
+    with Cassette(old) as cassette:
+        (row,) = cassette.rows("number = 30")
+        assert (row["occurrence"], row["model"]) == (0, "zipped" if body else None)
+        key = Matcher(cassette.rules, cassette.redactor).key(Request("GET", target, fields, body))
+        assert (row["key"], cassette.count(key)) == (key, 1)
+
+
+def test_equal_requests_with_old_and_new_keys_are_numbered_together(old: Path) -> None:
+    """By the time of asking, whatever key each had."""
+    with Cassette(old) as cassette:
+        first = cassette.request(1)
+        response = cassette.response(1)
+        (asked,) = cassette.one("SELECT recorded_at FROM exchange WHERE id = 1")
+    from replayproxy.cassette.codec import digest
+
+    other = "rp1:" + "ab" * 16
+    changes = (key_bytes(other), digest(other, first, response))
+    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+        connection.execute("UPDATE exchange SET occurrence = occurrence + 10 WHERE occurrence > 0")
+        connection.execute("UPDATE exchange SET key = ?, digest = ? WHERE id = 1", changes)
+    migrate(old)
+    assert verify(old) == (36, [])
+    with Cassette(old) as cassette:
+        assert cassette.all("SELECT occurrence FROM exchange WHERE id IN (1, 2, 5) ORDER BY id") == [(0,), (1,), (2,)]
+        assert cassette.one("SELECT min(recorded_at) FROM exchange WHERE key = ?", changes[0]) == (None,)
+        assert asked
 
 
 def test_another_file_may_be_written(old: Path) -> None:

@@ -14,7 +14,7 @@ import zstandard
 
 from replayproxy.core import stream_end
 from replayproxy.core.sse import BOM, Decoder
-from replayproxy.core.stream_end import StreamEnd, dialect_of, end_of
+from replayproxy.core.stream_end import StreamEnd, dialect_of, end_of, missing_end
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Response
 
 CHAT, RESPONSES, MESSAGES, OTHER = "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/realtime"
@@ -142,6 +142,43 @@ def test_which_dialects_promise_an_end() -> None:
     assert not StreamEnd(OTHER, PLAIN).must_end
     assert not StreamEnd(CHAT, (*PLAIN, ("Content-Encoding", "compress"))).must_end
     assert not ended(CHAT, DONE, fields=(*PLAIN, ("Content-Encoding", "compress")))
+
+
+def answered(body: bytes, ending: Ending = Ending.COMPLETE, status: int = 200, fields: Headers = PLAIN) -> Response:
+    """An answer of one chunk."""
+    return Response.of(Head(0, status, fields), [Chunk(1, body)], End(2, ending))
+
+
+@pytest.mark.parametrize(
+    ("path", "last", "label"),
+    [
+        (CHAT, b"", "[DONE]"),
+        ("/v1/completions", b"", "[DONE]"),
+        (CHAT, b"data: [DONE]\n", "[DONE]"),
+        (CHAT, DONE, None),
+        (CHAT, b'data: {"error":{"message":"no"}}\n\n', None),
+        (RESPONSES, b"", "response.completed"),
+        (RESPONSES, b"event: response.incomplete\ndata: {}\n\n", None),
+        (MESSAGES, b"", "message_stop"),
+        (MESSAGES, DONE, "message_stop"),
+        (MESSAGES, b'data: {"type":"message_stop"}\n\n', None),
+        (OTHER, b"", None),
+    ],
+)
+def test_what_a_stream_that_http_ended_well_lacks(path: str, last: bytes, label: str | None) -> None:
+    """It is whole, and people are told."""
+    assert missing_end(path, answered(TOKEN + last)) == label
+    coded = answered(gzip.compress(TOKEN + last), fields=(*PLAIN, ("Content-Encoding", "gzip")))
+    assert missing_end(path, coded) == label
+
+
+def test_what_lacks_nothing() -> None:
+    """What is marked otherwise, is no stream, is an error, or cannot be read."""
+    assert missing_end(CHAT, answered(TOKEN, Ending.UPSTREAM_CUT)) is None
+    assert missing_end(CHAT, answered(TOKEN, Ending.CLIENT_LEFT)) is None
+    assert missing_end(CHAT, answered(TOKEN, status=503)) is None
+    assert missing_end(CHAT, answered(TOKEN, fields=(("Content-Type", "application/json"),))) is None
+    assert missing_end(CHAT, answered(TOKEN, fields=(*PLAIN, ("Content-Encoding", "compress")))) is None
 
 
 def _flushed_gzip(parts: list[bytes]) -> Iterator[bytes]:

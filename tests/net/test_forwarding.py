@@ -277,6 +277,30 @@ def test_websockets_pass_through_unrecorded_and_are_counted(tmp_path: Path) -> N
     run(dialogue())
 
 
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+def test_a_stream_that_http_ends_without_done_is_played_as_it_came(tmp_path: Path, framing: str) -> None:
+    """To the live client and in replay: nobody can tell a server that sends no [DONE] from a proxy that hides a cut."""
+    cassette = tmp_path / "a.cassette"
+    body = event(0) + event(1)
+    sent = (
+        STREAM + chunk(event(0)) + chunk(event(1)) + END
+        if framing == "chunked"
+        else answer("200 OK", body, media=b"text/event-stream")
+    )
+
+    async def dialogue() -> None:
+        request = wire.post("/v1/chat/completions", {"stream": True})
+        async with scripted(Send(sent)) as server, running(recording(cassette, server.url)) as proxy:
+            live = await wire.ask(proxy.url, request)
+        async with running(replaying(cassette)) as proxy:
+            again = await wire.ask(proxy.url, request)
+        for got in (live, again):
+            assert (got.status, got.body, got.whole, got.framing) == (200, body, True, framing)
+
+    run(dialogue())
+    assert endings(cassette) == [Ending.COMPLETE]
+
+
 def test_idle_connections_are_reused_and_broken_ones_are_not(tmp_path: Path) -> None:
     """One connection carries one whole answer after another."""
 

@@ -1,7 +1,8 @@
 """`ls`: exchanges as lines, the newest last.
 
-Looks at rows only; the one payload column it unpacks is the times of the rows that a table shows, for CHUNK p50. What
-is newest is read from the row numbers, which grow as exchanges end, so a list of fifty costs the same on any cassette.
+Looks at rows only. Of a short list it also unpacks the streams: their times for CHUNK p50, and their answers for
+whether the event that ends such a stream is there. What is newest is read from the row numbers, which grow as
+exchanges end, so a list of fifty costs the same on any cassette.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import heapq
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,8 @@ from replayproxy.cli.printing.screen import Line, Span
 from replayproxy.cli.printing.table import Column, Row
 from replayproxy.cli.reading.choice import Choice
 from replayproxy.core.stats import percentile
+from replayproxy.core.stream_end import missing_end
+from replayproxy.errors import CassetteError
 from replayproxy.views import starvation
 from replayproxy.views.units import count, duration, plural
 
@@ -81,6 +85,7 @@ def _finish(row: Row) -> str:
         f"stalled {row['stalled']}x" if row["stalled"] else "",
         f"starved {duration(delay)}" if (delay := starvation.delay(row)) else "",
         "opaque" if row.get("opaque") else "",
+        f"no {row['missing_end']}" if row.get("missing_end") else "",
     ]
     return "  ".join(filter(None, marks))
 
@@ -211,15 +216,22 @@ def _first(rows: Iterable[dict[str, Any]], limit: int | None) -> Iterator[dict[s
         yield row
 
 
-def with_gaps(rows: Iterable[dict[str, Any]], cassettes: Sequence[Cassette]) -> Iterator[dict[str, Any]]:
-    """The same rows with `chunk_gap_p50_s`, for those that streamed."""
+def with_streams(rows: Iterable[dict[str, Any]], cassettes: Sequence[Cassette]) -> Iterator[dict[str, Any]]:
+    """The same rows with `chunk_gap_p50_s` and `missing_end`, for those that streamed."""
     by_path = {str(cassette.path): cassette for cassette in cassettes}
     for row in rows:
-        if row["stream"] and row["state"] == "done" and row["chunks"] > 1:
-            for _, timeline in by_path[row["cassette"]].timelines("number = :number", {"number": row["number"]}):
-                yield row | {"chunk_gap_p50_s": percentile(sorted(timeline.gaps()), 50) / 1e9}
-        else:
+        if not row["stream"] or row["state"] != "done":
             yield row
+            continue
+        cassette = by_path[row["cassette"]]
+        more: dict[str, Any] = {}
+        if row["chunks"] > 1:
+            for _, timeline in cassette.timelines("number = :number", {"number": row["number"]}):
+                more["chunk_gap_p50_s"] = percentile(sorted(timeline.gaps()), 50) / 1e9
+        if row["ending"] == "complete":
+            with suppress(CassetteError):  # `verify` says what is wrong with it
+                more["missing_end"] = missing_end(row["path"], cassette.response(row["number"]))
+        yield row | more
 
 
 # What is said below

@@ -73,7 +73,7 @@ def _print_list(
         rows = seen.watch(listing.rows(cassettes, choice, order, most))
         gaps = min(tally.chosen, most or tally.chosen) <= listing.FEW
         if gaps:
-            rows = listing.with_gaps(rows, cassettes)
+            rows = listing.with_streams(rows, cassettes)
         columns = partial(listing.columns, several=len(cassettes) > 1, gaps=gaps)
         if screen.width is None or not output.trunc:
             layout, shown = table.measured(columns(), rows)
