@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 from replayproxy.core import canonical
+from replayproxy.core.defaults import drop_defaults
 from replayproxy.core.matching import Compared, Matcher
 from replayproxy.core.normalising import likeness
 from replayproxy.core.sketch import CONVERSATION, texts
@@ -66,6 +67,8 @@ class Nearest:
     differences: tuple[Difference, ...]
     more: int = 0
     """Differences beyond those that are kept."""
+    only_defaults: bool = False
+    """Whether they would be equal if a field that says its documented default were as good as none."""
 
 
 def nearest(matcher: Matcher, request: Request, neighbours: Sequence[Neighbour]) -> Nearest | None:
@@ -84,7 +87,16 @@ def nearest(matcher: Matcher, request: Request, neighbours: Sequence[Neighbour])
     alike, neighbour, recorded = best
     found = _different(recorded, received)
     shown = tuple(_difference(*place) for place in islice(found, SHOWN))
-    return Nearest(neighbour, alike, shown, sum(1 for _ in islice(found, COUNTED)))
+    more = sum(1 for _ in islice(found, COUNTED))
+    return Nearest(neighbour, alike, shown, more, _without_defaults(recorded) == _without_defaults(received))
+
+
+def _without_defaults(compared: Compared) -> Compared:
+    body = compared.body
+    if isinstance(body, dict):
+        body = dict(body)
+        drop_defaults(compared.path, body)
+    return replace(compared, body=body)
 
 
 def similarity(recorded: Compared, received: Compared) -> float:

@@ -93,8 +93,8 @@ class Miss:
             case "no_match" if self.nearest is not None:
                 return (
                     f"no recording matches this {what}. Closest: {self.nearest.neighbour.id}"
-                    f" ({self.nearest.neighbour.cassette}), {self._where}. Make the request as it was recorded, or"
-                    " record it again with --on-miss record and an --upstream."
+                    f" ({self.nearest.neighbour.cassette}), {self._where}. Make the request as it was recorded,"
+                    f"{self._or_defaults} or record it again with --on-miss record and an --upstream."
                 )
             case _:
                 return (
@@ -125,6 +125,11 @@ class Miss:
         return f"{count} {'difference' if count == 1 else 'differences'} at {', '.join(places)}" + (
             f" and {count - len(places)} more" if count > len(places) else ""
         )
+
+    @property
+    def _or_defaults(self) -> str:
+        assert self.nearest is not None
+        return " or replay with --match-defaults," if self.nearest.only_defaults else ""
 
     @property
     def explanation(self) -> str:
@@ -167,7 +172,9 @@ class Miss:
         ways = ["make the request as it was recorded"]
         names = dict.fromkeys(d.likeness for d in self.nearest.differences if d.likeness)
         ways += [f"--match-normalise {name}   (compares every {name} as equal)" for name in names]
-        if not self.nearest.more:
+        if self.nearest.only_defaults:
+            ways.append("--match-defaults   (compares a field with its documented default as absent)")
+        elif not self.nearest.more:
             paths = [d.path for d in self.nearest.differences if d.path.startswith("$.") and not d.likeness]
             if paths:
                 flags = " ".join(f"--match-ignore '{path}'" for path in paths)
@@ -201,6 +208,7 @@ class Miss:
                 for d in near.differences
             ],
             "more_differences": near.more,
+            "only_defaults": near.only_defaults,
             "would_have_answered": {
                 "status": neighbour.status,
                 "completion_tokens": neighbour.completion_tokens,

@@ -159,3 +159,27 @@ def test_similarity_is_one_for_equals_and_the_same_both_ways() -> None:
             there, back = (similarity(*map(MATCHER.compared, pair)) for pair in ((one, other), (other, one)))
             assert 0 <= there <= 1
             assert there == pytest.approx(back)
+
+
+ONLY_DEFAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "one that a router adds": ({}, {"separate_reasoning": True}, True),
+    "ten of them": ({}, {"logprobs": False, "n": 1, "stream": False, "stop": None, "tool_choice": None}, True),
+    "on the recording": ({"n": 1}, {}, True),
+    "on both": ({"n": 1}, {"frequency_penalty": 0.0}, True),
+    "another value": ({}, {"n": 2}, False),
+    "a default and something else": ({}, {"n": 1, "temperature": 0.9}, False),
+    "a field without a default": ({}, {"vendor": None}, False),
+    "other words": ({}, {"n": 1, "messages": content("Why is the sea so salt, and since when do people know?")}, False),
+}
+
+
+@pytest.mark.parametrize("name", ONLY_DEFAULTS)
+def test_whether_only_defaults_differ(name: str) -> None:
+    """Then --match-defaults finds the recording, and else it does not."""
+    recorded, received, only = ONLY_DEFAULTS[name]
+    neighbour = Neighbour("a.cassette", "1", chat(**recorded), 200)
+    found = nearest(MATCHER, chat(**received), [neighbour])
+    assert found is not None
+    assert found.only_defaults is only
+    lenient = Matcher(Rules(defaults=True))
+    assert (lenient.key(chat(**recorded)) == lenient.key(chat(**received))) is only

@@ -199,6 +199,20 @@ def test_a_near_miss_explains_itself() -> None:
     ]
 
 
+def test_a_miss_for_defaults_alone_names_the_flag() -> None:
+    """To the client and to people, in place of one that loses meaning."""
+    miss = near(Difference("$.separate_reasoning", "(absent)", "true"))
+    assert miss.nearest is not None
+    only = replace(miss, nearest=replace(miss.nearest, only_defaults=True))
+    assert "Make the request as it was recorded, or replay with --match-defaults, or record it again" in only.sentence
+    assert only.explanation.splitlines()[-3:] == [
+        "  make the request as it was recorded",
+        "  --match-defaults   (compares a field with its documented default as absent)",
+        "  record only this: --on-miss record --upstream URL",
+    ]
+    assert "--match-defaults" not in miss.explanation + miss.sentence
+
+
 def test_a_miss_as_data() -> None:
     """Everything that the words say."""
     document = near(DATE).document()
@@ -215,6 +229,7 @@ def test_a_miss_as_data() -> None:
             }
         ],
         "more_differences": 0,
+        "only_defaults": False,
         "would_have_answered": {"status": 200, "completion_tokens": 311, "finish": "stop"},
     }
     assert Miss("exhausted", CHAT, "rp1:00").document()["nearest"] is None
