@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 SUFFIX = ".cassette"
@@ -44,6 +47,24 @@ def nearby(target: Path, root: Path) -> list[str]:
     similar = set(difflib.get_close_matches(target.stem, {path.stem for path in there}, 3))
     names = [shown(path, root) for path in there if path.stem in similar]
     return difflib.get_close_matches(shown(target, root), names, 3, 0)
+
+
+def cassettes_below(folders: Iterable[Path], passed_over: Sequence[str]) -> Iterator[Path]:
+    """Every cassette of a folder `cassettes` below these, wherever pytest looks for tests.
+
+    `passed_over` are names of folders with wildcards, as `norecursedirs` has them.
+    """
+    for folder in folders:
+        for place, names, _ in os.walk(folder):
+            if "cassettes" in names:
+                yield from Path(place, "cassettes").rglob(f"*{SUFFIX}")
+            names[:] = [
+                name
+                for name in names
+                if name != "cassettes"
+                and not any(fnmatch(name, pattern) for pattern in passed_over)
+                and not Path(place, name, "pyvenv.cfg").exists()
+            ]
 
 
 def shown(path: Path, root: Path) -> str:

@@ -22,7 +22,7 @@ from replayproxy.pytest_plugin import options, summary
 from replayproxy.pytest_plugin.ledger import Account, Kept, Ledger, Told
 from replayproxy.pytest_plugin.network import Guard
 from replayproxy.pytest_plugin.options import Choice, Unusable
-from replayproxy.pytest_plugin.places import SUFFIX, nearby, scope_name, shown
+from replayproxy.pytest_plugin.places import SUFFIX, cassettes_below, nearby, scope_name, shown
 
 if TYPE_CHECKING:
     from replayproxy.proxy.misses import Miss
@@ -75,6 +75,8 @@ class Session:
         self._selected: dict[str, list[str]] = {}
         self._asking: dict[str, list[str]] = {}
         """What may be the cassettes of each test that asks for a proxy."""
+        self._passed_over = _ignored(config)
+        """Cassettes and folders of tests that were not even collected."""
         self._stage: Stage | None = None
         self._existed: dict[Path, bool] = {}
         self._targets: dict[Settings, Path] = {}
@@ -102,6 +104,14 @@ class Session:
             self._selected.setdefault(_file(item.nodeid), []).append(item.nodeid)
             if "replayproxy" in getattr(item, "fixturenames", ()):
                 self._asking[item.nodeid] = self._likely_cassettes(item)
+
+    @pytest.hookimpl
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Of a module that skips itself (importorskip) or cannot be imported nobody knows which tests it has."""
+        if report.failed:
+            self.ledger.narrowed = sorted({*self.ledger.narrowed, "*"})
+        elif report.skipped:
+            self._passed_over.append(_folder_of(self.root / _file(report.nodeid), self.root))
 
     def _likely_cassettes(self, item: pytest.Item) -> list[str]:
         """Where the cassette of a test may be that has not run: its fixtures might say otherwise if they were asked."""
@@ -353,7 +363,7 @@ class Session:
         self.ledger.selected = {file: tests for file, tests in self._selected.items() if file in files}
         self.ledger.folders = sorted({shown(_cassette_folder(target), self.root) for target in self._existed})
         not_begun = {test: likely for test, likely in self._asking.items() if test not in self.ledger.tests}
-        self.ledger.spared = sorted({name for likely in not_begun.values() for name in likely})
+        self.ledger.spared = sorted({name for likely in not_begun.values() for name in likely} | {*self._passed_over})
         if self.worker is not None:
             self.config.workeroutput["replayproxy"] = json.dumps(self.ledger.document())  # type: ignore[attr-defined]  # xdist's
             return
@@ -361,12 +371,21 @@ class Session:
         if not run.workers:
             run.ledgers = [self.ledger]
         crashed = len(run.ledgers) < run.workers
+        # Else it was interrupted, or refused before all tests were chosen.
+        to_its_end = session.exitstatus in (
+            pytest.ExitCode.OK,
+            pytest.ExitCode.TESTS_FAILED,
+            pytest.ExitCode.NO_TESTS_COLLECTED,
+        )
         passed = run.passed - run.failed
         run.ledgers.sort(key=lambda told: sorted(told.tests))
-        if not any(told.cassettes for told in run.ledgers):
+        used = any(told.cassettes for told in run.ledgers)
+        if not used and not self._looks_for_orphans:
             return
         self._keep_parts(run.ledgers, passed)
-        orphans = telling.orphans(run.ledgers, self._cassettes_there(run.ledgers), crashed=crashed)
+        orphans = telling.orphans(run.ledgers, self._cassettes_there(run.ledgers), crashed=crashed or not to_its_end)
+        if not used and not orphans:
+            return
         self.account = telling.account(run.ledgers, passed, crashed=crashed, orphans=orphans)
         if file := options.of_run(self.config, "report"):
             self._write_report(file, self.account)
@@ -376,10 +395,21 @@ class Session:
     def _reasons_to_fail(self, account: Account) -> list[str]:
         return summary.reasons_to_fail(account, options.of_run(self.config, "unused"), failed=self.failed)
 
+    @property
+    def _looks_for_orphans(self) -> bool:
+        """Whether a run whose tests use no recordings is to look for cassettes all the same."""
+        typed = self.config.getoption("replayproxy_unused")
+        return bool(typed == "warn" or options.of_run(self.config, "unused") == "fail")
+
     def _cassettes_there(self, ledgers: Sequence[Ledger]) -> list[str]:
-        """Every cassette in the folders that this run has used."""
+        """Every cassette in the folders that this run has used, or has looked for tests."""
         folders = {self.root / folder for ledger in ledgers for folder in ledger.folders}
-        return sorted({shown(path, self.root) for folder in folders for path in folder.rglob(f"*{SUFFIX}")})
+        found = {path for folder in folders for path in folder.rglob(f"*{SUFFIX}")}
+        if options.of_run(self.config, "unused") != "ignore" and not any(ledger.narrowed for ledger in ledgers):
+            places = (self.config.invocation_params.dir / word for word in self.config.args)
+            looked = [place.resolve() for place in places if place.is_dir()]
+            found.update(cassettes_below(looked, self.config.getini("norecursedirs")))
+        return sorted({shown(path, self.root) for path in found})
 
     def _write_report(self, file: str, account: Account) -> None:
         from replayproxy import output_files
@@ -466,9 +496,20 @@ def _cassette_folder(target: Path) -> Path:
     return next((folder for folder in target.parents if folder.name == "cassettes"), target.parent)
 
 
+def _folder_of(path: Path, root: Path) -> str:
+    """Where the cassettes of the tests in a file or folder lie."""
+    return shown(path if path.is_dir() else path.parent / "cassettes", root)
+
+
+def _ignored(config: pytest.Config) -> list[str]:
+    """What `--ignore` leaves away."""
+    words = config.getoption("ignore", None) or []
+    return [_folder_of((config.invocation_params.dir / word).resolve(), config.rootpath) for word in words]
+
+
 def _chosen(config: pytest.Config) -> list[str]:
     """Files of which the command line names single tests; `*` where it names files at all."""
-    narrowed = set()
+    narrowed = {"*"} if config.getoption("ignore_glob", None) else set()
     for word in config.args:
         path, single, _ = word.partition("::")
         place = config.invocation_params.dir / path

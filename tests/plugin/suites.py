@@ -6,6 +6,7 @@ The suites ask by `http.client`, so that nothing but the plugin stands between a
 from __future__ import annotations
 
 import json
+import os
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ class Suite:
 
     def cassette(self, name: str, *prompts: str) -> Path:
         """A cassette under `cassettes/` whose answers repeat the prompts."""
-        path = self.path / "cassettes" / name
+        path = Path(os.path.normpath(self.path / "cassettes" / name))
         path.parent.mkdir(parents=True, exist_ok=True)
         said = [
             recordings.exchange(

@@ -214,6 +214,98 @@ def test_the_cassette_of_a_deleted_test_is_named(suite: Suite, name: str, why: s
     assert suite.report()["orphans"] == [name]
 
 
+ELSEWHERE = [
+    "test_gone/test_it.cassette",
+    "test_gone.cassette",
+    "shared.cassette",
+]
+
+
+@pytest.fixture
+def folders(suite: Suite) -> Suite:
+    """A folder whose tests use recordings, and two whose tests do not any more."""
+    for folder in ("one", "two", "three/deep"):
+        (suite.path / folder).mkdir(parents=True)
+    suite.tests(**{"one/test_chat": ASKS, "two/test_plain": "def test_it(): ..."})
+    for test, prompt in (("test_one", "a"), ("test_two", "b")):
+        suite.cassette(f"../one/cassettes/test_chat/{test}.cassette", prompt)
+    return suite
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("folder", ["two", "three/deep"])
+def test_a_cassette_is_found_where_no_test_uses_one(folders: Suite, folder: str, name: str) -> None:
+    """In every folder in which pytest looks for tests; in workers too."""
+    folders.cassette(f"../{folder}/cassettes/{name}", "x")
+    for flags in ((), ("one", folder), ("-n", "2")):
+        ran = folders.run("--replayproxy-unused", "fail", "--replayproxy-report", "report.json", *flags)
+        assert ran.ret == pytest.ExitCode.TESTS_FAILED
+        ran.stdout.fnmatch_lines([f"{folder}/cassettes/{name} is of no test any more*", "*FAILED the run: 1 cassette*"])
+    ran = folders.run()
+    assert ran.ret == 0
+    ran.stdout.fnmatch_lines([f"{folder}/cassettes/{name} is of no test any more*"])
+    assert f"{name} is of no" not in folders.run("--replayproxy-unused", "ignore").stdout.str()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        *[
+            ("-k", "one"),
+            ("-m", "x"),
+            ("-m", "replayproxy"),
+            ("one/test_chat.py",),
+            ("one",),
+            ("two/test_plain.py::test_it",),
+        ],
+        *[("--ignore", "two"), ("--ignore", "two/test_gone.py"), ("--ignore-glob", "*/test_gone.py")],
+    ],
+    ids=" ".join,
+)
+def test_a_run_of_some_folders_finds_none_elsewhere(folders: Suite, flags: tuple[str, ...]) -> None:
+    """The tests that were left away may use them."""
+    folders.cassette("../two/cassettes/test_gone/test_it.cassette", "x")
+    assert "is of no test" not in folders.run("--replayproxy-unused", "fail", *flags).stdout.str()
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["pytest.importorskip('no_such_module')", "pytest.skip('not here', allow_module_level=True)", "raise OSError"],
+    ids=["importorskip", "skip", "broken"],
+)
+def test_the_cassettes_of_a_module_that_was_not_collected_are_not_judged(folders: Suite, module: str) -> None:
+    """Nobody knows which tests it has."""
+    folders.tests(**{"two/test_gone": f"{module}\ndef test_it(replayproxy): ..."})
+    folders.cassette("../two/cassettes/test_gone/test_it.cassette", "x")
+    ran = folders.run("--replayproxy-unused", "fail", "--continue-on-collection-errors")
+    assert "is of no test" not in ran.stdout.str()
+
+
+def test_where_pytest_does_not_look_nothing_is_found(folders: Suite) -> None:
+    """Other folders than those it is told, dependencies, environments, and files that are not in `cassettes`."""
+    for name in ("node_modules/a/cassettes", ".git/cassettes", "env/cassettes", "two/data"):
+        folders.cassette(f"../{name}/x.cassette", "x")
+    (folders.path / "env" / "pyvenv.cfg").touch()
+    assert folders.report()["orphans"] == []
+    folders.cassette("../three/cassettes/x.cassette", "x")
+    assert folders.report("one", "two")["orphans"] == []
+    assert folders.report("one", "three")["orphans"] == ["three/cassettes/x.cassette"]
+
+
+def test_a_run_without_recordings_looks_when_it_is_told_to(suite: Suite) -> None:
+    """By `fail`, or by a typed `warn`; else a suite that never used the plugin would hear of it."""
+    suite.tests(test_plain="def test_it(): ...")
+    suite.cassette("test_gone/test_it.cassette", "x")
+    named = "cassettes/test_gone/test_it.cassette is of no test any more"
+    assert "replayproxy" not in suite.run().stdout.str().replace("plugins: ", "").split("collected")[1]
+    assert named in suite.run("--replayproxy-unused", "warn").stdout.str()
+    ran = suite.run("--override-ini", "replayproxy_unused=fail")
+    assert (ran.ret, named in ran.stdout.str()) == (pytest.ExitCode.TESTS_FAILED, True)
+    suite.path.joinpath("cassettes/test_gone/test_it.cassette").unlink()
+    ran = suite.run("--replayproxy-unused", "fail")
+    assert (ran.ret, "0 served" in ran.stdout.str()) == (0, False)
+
+
 SOME = [("-k", "one"), ("test_chat.py::test_one",), ("test_chat.py",), ("--deselect", "test_chat.py::test_two")]
 
 
