@@ -50,6 +50,7 @@ from replayproxy.proxy.report import Cause, Recording, Report
 from replayproxy.proxy.stand_in import StandIn
 from replayproxy.proxy.tally import Tally
 from replayproxy.settings import Pair, Settings
+from replayproxy.worker_process import WorkerProcess
 
 log = logging.getLogger("replayproxy")
 
@@ -110,6 +111,7 @@ class App:
         if settings.listen.ready_file is not None:
             output_files.refuse(settings.listen.ready_file, "--ready-file", settings.shelf)
             _remove_stale(settings.listen.ready_file)
+        self.worker = WorkerProcess()
         redactor = self._redactor()
         matcher = Matcher(self._rules(), redactor)
         if settings.records:
@@ -129,6 +131,8 @@ class App:
                 compared=matcher.compared_headers,
                 max_body=settings.listen.limits.body,
                 fields=recording.fields,
+                matcher=matcher,
+                worker=self.worker,
             )
         self._library = Library((), in_turn=self._pace().speed is not None)
         if settings.plays and not settings.records:
@@ -157,6 +161,7 @@ class App:
             journal=self.journal,
             tls=settings.listen.ssl_certfile is not None,
             stand_in=StandIn(self._library if settings.plays else None, settings.replaying.origins),
+            worker=self.worker,
         )
         self.server = DataPort(
             self.proxy.answer,
@@ -396,6 +401,7 @@ class App:
         """What is kept of past requests and for coming ones, by kind. Each of them is bounded."""
         return {
             "misses": self.misses.bytes,
+            "unmasked": 0 if self.recorder is None else self.recorder.pending_bytes,
             "positions": self.proxy.playhead.bytes,
             "request_log": 0 if self.journal is None else self.journal.bytes,
             **self._library.state_bytes(),
@@ -508,6 +514,9 @@ class App:
         await self.server.cut()
         if self.upstream is not None:
             self.upstream.close()
+        if self.recorder is not None:
+            await self.recorder.finish()
+        await asyncio.to_thread(self.worker.close)
         playable = self._playable()
         if self.writer is not None:
             self._library.close()  # a reader would keep the file from being sealed

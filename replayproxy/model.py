@@ -42,11 +42,24 @@ def is_playable(status: int, ending: Ending) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """What match rules and a cassette's columns need of a request, so that a long body is parsed once."""
+
+    key: Key
+    sketch: bytes
+    model: str | None
+    stream: bool
+    transfer: str | None
+    """The transfer of a prefill that it presents a ticket of."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What the client asked. `target` is the raw path and query, `body` the bytes after transfer decoding.
 
     `undone` belongs to `core/coding`: a body, and what it reads with its content codings undone, so that this is done
     once for a request. `masked` belongs to `core/redaction`: who masked the secrets, and the request without them.
+    `prepared` belongs to `core/preparing`: by whose match rules, and what they need to know of the request.
     """
 
     method: str
@@ -55,6 +68,7 @@ class Request:
     body: bytes = b""
     undone: tuple[bytes, bytes | None] | None = field(default=None, compare=False, repr=False)
     masked: tuple[object, Request] | None = field(default=None, compare=False, repr=False, init=False)
+    prepared: tuple[object, Prepared] | None = field(default=None, compare=False, repr=False, init=False)
 
     @property
     def path(self) -> str:

@@ -89,6 +89,14 @@ class Neighbour:
     finish: str | None = None
 
 
+class Worker(Protocol):
+    """Does heavy work where it holds nobody up."""
+
+    async def run(self, work: Callable[..., T], *arguments: object) -> T:
+        """Call a function of a module with values as arguments, all of which can be pickled. Raises what it raises."""
+        ...
+
+
 class Shelf(Protocol):
     """Where recordings stand."""
 

@@ -27,6 +27,7 @@ class Bare:
     """A veil that hides nothing: masking is tried elsewhere, and takes longer than all of this."""
 
     too_long = False
+    waiting = 0
 
     def __init__(self) -> None:
         self._held: list[Chunks] = []

@@ -29,7 +29,8 @@ from replayproxy.cassette.times import as_read, pack_times, ticks_of
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import facts_of
-from replayproxy.core.sketch import Sketch, sketch
+from replayproxy.core.preparing import sketch_of
+from replayproxy.core.sketch import Sketch
 from replayproxy.errors import Damaged, SettingsError
 from replayproxy.model import Chunks, End, Ending, Head, Request, Response, is_playable
 from replayproxy.ports import Piece
@@ -358,7 +359,7 @@ class Keeper:
     def _begin(self, piece: Piece) -> _Flight:
         key = piece.key or self.matcher.key(piece.request)
         # Its form is at hand now, and will not be when it ends.
-        drawn = None if self._one(_FIRST, key_bytes(key)) else sketch(self.matcher.compared(piece.request))
+        drawn = None if self._one(_FIRST, key_bytes(key)) else sketch_of(self.matcher, piece.request)
         number = self._one("SELECT coalesce(max(id), 0) + 1 FROM exchange")
         cursor = self._connection.execute(
             "INSERT INTO exchange (id, key, recorded_at, endpoint, stream, state, status, request_size, response_size,"
@@ -419,7 +420,7 @@ class Keeper:
             "key": key_bytes(key),
             "occurrence": occurrence,
             "recorded_at": piece.recorded_at,
-            "sketch": (drawn or sketch(self.matcher.compared(request))) if occurrence == 0 else None,
+            "sketch": (drawn or sketch_of(self.matcher, request)) if occurrence == 0 else None,
             "endpoint": self._endpoint(request, model_of(facts)),
             "state": 1,
             "scope": piece.scope or None,

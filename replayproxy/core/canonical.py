@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import chain
 from typing import Any
 
@@ -28,6 +28,14 @@ MOST_DIGITS = 40
 """Of an integer that was written with an exponent. Written out, `1.5e300` is forty times as long, and a body of them
 took 1.6 GB; such numbers keep their exponent, and differ from the same integer with all its digits."""
 
+MOST_VALUES = 4_000_000
+"""Brackets, commas and colons outside strings. A body with more of them is compared as bytes: each may cost 80 bytes of
+memory once it is parsed, and 128 MB of `[[],[],...]` would take 5 GB."""
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+
+_STRUCTURE = b"[{,:"
+
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 
 _EXACT = 2**53  # below, every integral double is the integer it was spelled as
@@ -39,6 +47,8 @@ def loads(body: bytes) -> Any:
     The standard library and not orjson, which makes integers beyond 64 bit floats, and so different numbers equal;
     looking for those first costs more than the 4 us that orjson saves on a chat.
     """
+    if len(body) > MOST_VALUES and _values(body) > MOST_VALUES and _values(_STRING.sub(b"", body)) > MOST_VALUES:
+        raise ValueError("too many values")
     try:
         value = json.loads(body.decode(), parse_float=_number, parse_constant=_refuse)
     except RecursionError as error:
@@ -46,6 +56,10 @@ def loads(body: bytes) -> Any:
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise ValueError("nested too deeply")
     return value
+
+
+def _values(text: bytes) -> int:
+    return sum(text.count(mark) for mark in _STRUCTURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +78,19 @@ def _number(spelled: str) -> int | float | Huge:
         return value
     if abs(value) < _EXACT:
         return int(value)
-    exact = Decimal(spelled)
-    if exact != exact.to_integral_value():
+    # By its digits: `Decimal` writes an integer of 301 digits to tell that it is one, and a body may hold 300 000.
+    mantissa, _, exponent = spelled.replace("E", "e").partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    sign = "-" if whole.startswith("-") else ""
+    power = int(exponent or 0) - len(fraction)
+    digits = (whole.removeprefix("-") + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    power += len(digits) - len(significant)
+    if power < 0:
         return value
-    if exact.adjusted() < MOST_DIGITS:
-        return int(exact)
-    mantissa, _, exponent = f"{exact:E}".partition("E")
-    first, _, rest = mantissa.partition(".")
-    rest = rest.rstrip("0")
-    return Huge(f"{first}{rest}e{int(exponent) - len(rest)}")
+    if len(significant) + power <= MOST_DIGITS:
+        return int(f"{sign}{significant}{'0' * power}")
+    return Huge(f"{sign}{significant}e{power}")
 
 
 def _refuse(name: str) -> None:

@@ -74,8 +74,7 @@ class Nearest:
 def nearest(matcher: Matcher, request: Request, neighbours: Sequence[Neighbour]) -> Nearest | None:
     """The one with the least weighted difference; None where all are below FLOOR."""
     received = matcher.compared(request)
-    # Comparing takes up to 0.1 s a megabyte. The first one is that which resembles most by its sketch.
-    neighbours = neighbours[: max(1, MOST_COMPARED // max(1, len(request.body)))]
+    neighbours = neighbours[: most_compared(request)]
     best: tuple[float, Neighbour, Compared] | None = None
     for neighbour in neighbours:
         recorded = matcher.compared(neighbour.request)
@@ -97,6 +96,12 @@ def _without_defaults(compared: Compared) -> Compared:
         body = dict(body)
         drop_defaults(compared.path, body)
     return replace(compared, body=body)
+
+
+def most_compared(request: Request) -> int:
+    """How many neighbours are compared with it: that takes up to 0.1 s a megabyte. The first one is that which
+    resembles most by its sketch."""
+    return max(1, MOST_COMPARED // max(1, len(request.body)))
 
 
 def similarity(recorded: Compared, received: Compared) -> float:

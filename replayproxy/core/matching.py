@@ -189,6 +189,10 @@ class Matcher:
             except Refused as reason:
                 raise SettingsError(f"--match-ignore {path!r} {reason}") from reason
 
+    def __reduce__(self) -> tuple[type[Matcher], tuple[Rules, Redactor | None]]:
+        """Made again in the process that gets it."""
+        return Matcher, (self.rules, self.redactor)
+
     def takes_long(self, request: Request) -> bool:
         """Whether the key of a request takes so long that other streams would wait for it: more than a few ms.
 
@@ -198,6 +202,8 @@ class Matcher:
 
     def key(self, request: Request) -> Key:
         """The digest of the form. The same bytes have the same key: the last thousand short requests are remembered."""
+        if request.prepared is not None and request.prepared[0] is self:
+            return request.prepared[1].key
         if len(request.body) > REMEMBERED or self.compared_headers:
             return canonical.digest(self.form(request))
         # What is masked as an echo depends on who asks.

@@ -152,14 +152,12 @@ def events_at(response: Response) -> Iterator[tuple[int, Event]]:
 
 def facts_of(request: Request, response: Response) -> Facts:
     """Read what is worth a column. Looks at the first events (up to the first with content) and at the last ones."""
-    asked = parsed(body_of(request))
-    model = asked.get("model")
-    name = model if isinstance(model, str) else None
+    name, wants_stream, presented = asked_facts(request)
     if not is_event_stream(response.headers):
         body = parsed(decoded(response))
         prompt, completion, cached = _usage(body)
-        transfer = transfer_of(asked, body)
-        return Facts(name, bool(asked.get("stream")), prompt, completion, cached, _finish(body), transfer=transfer)
+        transfer = transfer_of({}, body) if presented is None else presented
+        return Facts(name, wants_stream, prompt, completion, cached, _finish(body), transfer=transfer)
     ends = _ending_of(decoded(response))
     first, first_content = _beginning_of(response)
     usage: tuple[int | None, ...] = (None, None, None)
@@ -173,8 +171,18 @@ def facts_of(request: Request, response: Response) -> Facts:
         cached_tokens=usage[2],
         finish=_last(_finish(value) for value in ends),
         first_content=first_content,
-        transfer=transfer_of(asked, {}),
+        transfer=presented,
     )
+
+
+def asked_facts(request: Request) -> tuple[str | None, bool, str | None]:
+    """What a request says: the model, whether the answer shall be a stream, the transfer whose ticket it presents."""
+    if request.prepared is not None:
+        known = request.prepared[1]
+        return known.model, known.stream, known.transfer
+    asked = parsed(body_of(request))
+    model = asked.get("model")
+    return model if isinstance(model, str) else None, bool(asked.get("stream")), transfer_of(asked, {})
 
 
 def transfer_of(asked: dict[str, Any], said: dict[str, Any]) -> str | None:

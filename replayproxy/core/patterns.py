@@ -59,6 +59,10 @@ class Pattern:
         self.source = source
         self._compiled = _compiled(_translated(source, _ASCII_CLASSES).encode(), latin1=True)
 
+    def __reduce__(self) -> tuple[type[Pattern], tuple[str]]:
+        """Compiled again in the process that gets it."""
+        return Pattern, (self.source,)
+
     def spans(self, text: bytes, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:
         """Where it matches, leftmost first, nothing overlapping; places where it matches nothing are left out."""
         return _spans(self._compiled, text, start, len(text) if stop is None else stop)

@@ -80,6 +80,11 @@ class ProxyCollector(Collector):
         yield state
         yield from _of_upstream(self._upstream())
         yield CounterMetricFamily("replayproxy_stalled", "Times a slow client paused the upstream", tally.stalled)
+        yield CounterMetricFamily(
+            "replayproxy_uploads_cut",
+            "Requests longer than --max-body: passed on whole, and recorded cut",
+            tally.uploads_cut,
+        )
         yield _labelled("replay_misses", "Requests that no recording answered", "code", tally.misses)
         total, buckets = 0, []
         for bound, count in zip((*map(str, LATENESS_BOUNDS), "+Inf"), tally.lateness_counts, strict=True):

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from replayproxy.core import headers
 from replayproxy.core.coding import body_of
-from replayproxy.core.diff import nearest
+from replayproxy.core.diff import Nearest, most_compared
 from replayproxy.core.matching import Matcher
-from replayproxy.core.openai import parsed, transfer_of
 from replayproxy.core.policy import (
     PROBES,
     Decision,
@@ -26,12 +24,14 @@ from replayproxy.core.policy import (
     decide,
     looks_for_recordings,
 )
+from replayproxy.core.preparing import HEAVY, carry_prepared, closest, sketch_of, transfer_presented
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.sequence import Playhead, split_scope
-from replayproxy.core.sketch import sketch
 from replayproxy.errors import CassetteError
 from replayproxy.model import Key, Place, Request, Response
-from replayproxy.ports import Clock, Listener, Shelf, Source, Upload
+from replayproxy.ports import Clock, Listener, Neighbour, Shelf, Source, Upload, Worker
+from replayproxy.proxy import aside
+from replayproxy.proxy.aside import InThread
 from replayproxy.proxy.client_origin import ClientOrigin
 from replayproxy.proxy.journal import Call, Journal
 from replayproxy.proxy.misses import FORGOTTEN, UNPLAYABLE, Miss, Misses
@@ -42,17 +42,6 @@ from replayproxy.proxy.tally import Tally
 
 NEIGHBOURS = 16
 """Recordings that are compared in earnest with a request that has none: 0.05 ms each for a chat of sixty words."""
-
-_PRESENTS_TICKET = b'"kv_transfer_params"'
-
-
-Result = TypeVar("Result")
-
-
-def _transfer_presented(request: Request) -> str | None:
-    """The transfer whose ticket a request presents."""
-    body = body_of(request)
-    return transfer_of(parsed(body), {}) if _PRESENTS_TICKET in body else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +77,7 @@ class ReplayProxy:
         journal: Journal | None = None,
         tls: bool = False,
         stand_in: StandIn | None = None,
+        worker: Worker | None = None,
     ) -> None:
         """`tls`: clients reach the proxy by https."""
         self.mode = mode
@@ -105,6 +95,7 @@ class ReplayProxy:
         self._wanted = wanted
         self._journal = journal
         self._tls = tls
+        self._worker: Worker = worker or InThread()
         self.stand_in = stand_in or StandIn(shelf)
 
     async def answer(
@@ -165,7 +156,8 @@ class ReplayProxy:
         scope, request = split_scope(request)
         if request.path in PROBES:
             return Asked(request, scope), self._by_table(request, None)
-        key = await self._aside(self.matcher.key, request)
+        await aside.prepared(self.matcher, self._worker, request)
+        key = self.matcher.key(request)
         asked = Asked(request, scope, key)
         if self.playhead.has_forgotten(scope):  # to begin again would be somebody else's answer
             return asked, Refuse()
@@ -188,7 +180,7 @@ class ReplayProxy:
         if not looks_for_recordings(self.mode):
             return False
         scope, request = split_scope(request)
-        key = await self._aside(self.matcher.key, request)
+        key = self.matcher.key(request)  # without a body
         try:
             count = self.shelf.count(key)
             if self.playhead.asked(scope, key) < count:
@@ -205,20 +197,14 @@ class ReplayProxy:
 
     async def _next(self, key: Key, scope: str, request: Request) -> Place | None:
         if self._recorder is not None:
-            await self._recorder.archive.settled(key)
+            await self._recorder.settled(key)
         occurrence = self.playhead.next(scope, key, self.shelf.count(key))
-        transfer = await self._aside(_transfer_presented, request)
+        transfer = transfer_presented(request)
         if transfer is not None:
             # A replayed prefill has handed out a recorded ticket: answer with what was decoded from that one.
             found = self.shelf.with_transfer(key, transfer)
             occurrence = occurrence if found is None else found
         return None if occurrence is None else Place(key, occurrence)
-
-    async def _aside(self, work: Callable[[Request], Result], request: Request) -> Result:
-        """What looks at all of a request: in a thread where that takes long, for other streams have their times."""
-        if self.matcher.takes_long(request):
-            return await asyncio.to_thread(work, request)
-        return work(request)
 
     def _count(self, asked: Asked, outcome: str, *, place: Place | None = None, miss: str | None = None) -> None:
         self.tally.requests[outcome] += 1
@@ -236,7 +222,8 @@ class ReplayProxy:
 
     async def _found_missing(self, asked: Asked) -> Miss:
         assert asked.key is not None
-        request, scope = await self._aside(lambda _: self._shown(asked), asked.request)
+        long = self.matcher.takes_long(asked.request) and self.matcher.redactor is None  # else it is known by now
+        request, scope = await asyncio.to_thread(self._shown, asked) if long else self._shown(asked)
         if self.playhead.has_forgotten(asked.scope):
             return Miss(FORGOTTEN, request, asked.key, scope=scope)
         recorded = self.shelf.count(asked.key)
@@ -247,18 +234,40 @@ class ReplayProxy:
             found = Miss(code, request, asked.key, recorded=recorded or broken)
         elif known := self.misses.known("no_match", asked.key) or self.misses.known("nothing_close", asked.key):
             found = known
-        else:  # in a thread: it takes milliseconds, and other streams have their times
-            found = await self.shelf.aside(self._stranger, request, asked.key)
+        else:
+            found = await self._stranger(request, asked.key)
         return replace(found, scope=scope, asked=times)
 
     def _damaged(self, asked: Asked, error: CassetteError) -> Miss:
         request, scope = self._shown(asked)
         return Miss(UNPLAYABLE, request, asked.key or "", scope=scope, damage=str(error))
 
-    def _stranger(self, request: Request, key: Key) -> Miss:
-        """A request that was never recorded, with the recording that it resembles most."""
-        wanted = sketch(self.matcher.compared(request))
-        found = nearest(self.matcher, request, self.shelf.near(request.method, request.path, wanted, NEIGHBOURS))
+    async def _stranger(self, request: Request, key: Key) -> Miss:
+        """A request that was never recorded, with the recording that it resembles most.
+
+        In a thread: it takes milliseconds, and other streams have their times; what takes seconds, in a process.
+        """
+        return await self.shelf.aside(self._compared, request, key) or await self._compared_in_worker(request, key)
+
+    def _compared(self, request: Request, key: Key) -> Miss | None:
+        """None where a body is too long to be compared in this process."""
+        neighbours = self._neighbours(request)
+        if any(len(body_of(one)) > HEAVY for one in (request, *(neighbour.request for neighbour in neighbours))):
+            return None
+        return self._unknown(request, key, closest(self.matcher, request, neighbours)[0])
+
+    async def _compared_in_worker(self, request: Request, key: Key) -> Miss:
+        neighbours = await self.shelf.aside(self._neighbours, request)
+        found, number = await self._worker.run(closest, self.matcher, request, neighbours)
+        if found is not None:
+            found = replace(found, neighbour=neighbours[number])
+        return await self.shelf.aside(self._unknown, request, key, found)
+
+    def _neighbours(self, request: Request) -> list[Neighbour]:
+        near = self.shelf.near(request.method, request.path, sketch_of(self.matcher, request), NEIGHBOURS)
+        return list(near[: most_compared(request)])
+
+    def _unknown(self, request: Request, key: Key, found: Nearest | None) -> Miss:
         every, here = self.shelf.asked(request.method, request.path)
         cut = self.shelf.count_cut(request.method, request.path)
         code = "no_match" if found else "nothing_close"
@@ -268,7 +277,9 @@ class ReplayProxy:
         """A request and its scope as people may see them, also beside a cassette that is older than redaction."""
         redactor = self.matcher.redactor or Redactor(b"")
         scope = redactor.text(asked.scope, redactor.credentials(asked.request)) if asked.scope else ""
-        return redactor.request(asked.request), scope
+        shown = redactor.request(asked.request)
+        carry_prepared(asked.request, shown)
+        return shown, scope
 
     # What this mode has
 

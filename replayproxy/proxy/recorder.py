@@ -7,7 +7,8 @@ Synchronous where it matters: a cancelled handler still keeps what was heard, ma
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+import logging
+from collections.abc import AsyncIterator, Collection, Coroutine
 from dataclasses import replace
 from enum import Enum, auto
 from itertools import count
@@ -15,13 +16,18 @@ from types import TracebackType
 from typing import Self
 
 from replayproxy.core import headers
+from replayproxy.core.coding import is_coded
 from replayproxy.core.headers import StoredFields
+from replayproxy.core.matching import SHORT, Matcher, Rules
 from replayproxy.core.openai import is_event_stream
+from replayproxy.core.preparing import HEAVY, carry_prepared, finish_answer
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.stream_end import StreamEnd, end_of
 from replayproxy.errors import ClientError, UpstreamError, UpstreamTimeout
 from replayproxy.model import Chunk, Chunks, End, Ending, Head, Key, Leg, Request, Response
-from replayproxy.ports import Archive, Clock, Listener, Piece, Upload
+from replayproxy.ports import Archive, Clock, Listener, Piece, Upload, Worker
+from replayproxy.proxy import aside
+from replayproxy.proxy.aside import InThread
 from replayproxy.proxy.starvation import Starvation
 from replayproxy.proxy.tally import Tally
 
@@ -34,8 +40,17 @@ believed."""
 TURNS = 20
 """In a second. Streams let go in turns, as they began: 300 at once would hold the traffic up for 11 ms."""
 
+MOST_PENDING = 256 * 1024 * 1024
+"""Bytes of long exchanges that have ended and are not masked yet; beyond it they are not recorded."""
+
+SHORT_CODED, HEAVY_CODED = 1024, 16 * 1024
+"""Bytes of an answer in a content coding, which may unpack to a thousand times as many."""
+
 AT_ONCE = 16
 """Streams that may let go before others have a turn of the loop."""
+
+
+log = logging.getLogger("replayproxy.recorder")
 
 
 class Recorder:
@@ -52,16 +67,24 @@ class Recorder:
         compared: Collection[str] = (),
         max_body: int = 128 * 1024 * 1024,
         fields: StoredFields = headers.STORED,
+        matcher: Matcher | None = None,
+        worker: Worker | None = None,
     ) -> None:
         """`compared` names the headers, in lower case, that the match rules need.
 
         Of an upload `max_body` bytes are kept: a longer one is passed on whole, and recorded as one that was cut.
+        `matcher` derives the keys of long requests, with the help of `worker`; the archive derives those of short ones.
         """
         self.archive = archive
         self.max_body = max_body
         self.compared = frozenset(compared)
         self.fields = fields
         self._redactor = redactor
+        self._matcher = matcher or Matcher(Rules(), redactor)
+        self._worker: Worker = worker or InThread()
+        self._pending: dict[asyncio.Task[None], Key | None] = {}
+        """What masks long exchanges that have ended."""
+        self.pending_bytes = 0
         self._clock = clock
         self._tally = tally
         self._block = block
@@ -84,6 +107,41 @@ class Recorder:
         if not self._block or not self.archive.full:
             return False
         await self.archive.room()
+        return True
+
+    async def settled(self, key: Key) -> None:
+        """Wait until everything recorded with this key has been committed."""
+        if waiting := [task for task, pending in self._pending.items() if pending == key]:
+            await asyncio.wait(waiting)
+        await self.archive.settled(key)
+
+    async def finish(self) -> None:
+        """Wait until the archive has everything that was recorded."""
+        while self._pending:
+            await asyncio.wait(self._pending)
+
+    def is_prepared(self, request: Request) -> bool:
+        """Whether its key and its masks are known, or take no time."""
+        return aside.is_prepared(self._matcher, request)
+
+    async def prepare(self, request: Request) -> None:
+        """Find them out, aside."""
+        await aside.prepared(self._matcher, self._worker, request)
+
+    def keep_later(self, work: Coroutine[None, None, None], key: Key | None, size: int) -> bool:
+        """Let a tape be kept aside; False where too much waits for that already."""
+        if self.pending_bytes + size > MOST_PENDING and self._pending and not self._block:
+            work.close()
+            return False
+        task = asyncio.create_task(work)
+        self._pending[task] = key
+        self.pending_bytes += size
+
+        def done(task: asyncio.Task[None]) -> None:
+            del self._pending[task]
+            self.pending_bytes -= size
+
+        task.add_done_callback(done)
         return True
 
     def asked_at(self) -> int:
@@ -147,6 +205,8 @@ class Tape:
         self._recorded_at = recorder.asked_at()
         self._started = recorder._clock.now()
         self._uploaded: list[bytes] = []
+        self._uploaded_size = 0
+        self._preparing: asyncio.Task[None] | None = None
         self._upload = _Uploaded.WHOLE
         self._stored: Request | None = None
         self._head: Head | None = None
@@ -159,6 +219,8 @@ class Tape:
         self._end: End | None = None
         self._lost = False
         self._legs: tuple[Leg, ...] = ()
+        self._unmasked_legs: list[tuple[Leg, Request, Response]] = []
+        self._coded = False
         self._client_left = False
         self._starved = 0
         self.stalled = 0
@@ -207,6 +269,9 @@ class Tape:
         async for piece in upload:
             if room > 0:
                 self._uploaded.append(piece if len(piece) <= room else piece[:room])
+                self._uploaded_size += min(len(piece), room)
+            if 0 <= room < len(piece):
+                self._recorder._tally.uploads_cut += 1
             room -= len(piece)
             yield piece
         if room >= 0:  # else what is kept is the beginning, and no request can be compared with it
@@ -230,6 +295,7 @@ class Tape:
             self._stream_end = StreamEnd(self._asked.path, head.headers)
         fields = self._recorder.fields
         self._left_out = fields.left_out(head.headers)
+        self._coded = is_coded(head.headers)
         masked = self._veil.head(head)
         self._head = masked._replace(headers=fields.of_answer(masked.headers))
 
@@ -258,9 +324,15 @@ class Tape:
         asked = replace(asked, headers=fields.of_request(asked.headers, self._recorder.compared))
         ending = self._ending_of_leg(leg)
         said = replace(said, headers=fields.of_answer(said.headers), ending=ending)
-        known = self._redactor.credentials(self._asked, leg.request, answered=leg.response.headers)
-        kept = replace(leg, request=self._redactor.request(asked, known), response=self._redactor.response(said, known))
-        self._legs = tuple(sorted((*self._legs, kept), key=lambda one: one.started))
+        self._unmasked_legs.append((leg, asked, said))
+
+    def _mask_legs(self) -> None:
+        for leg, asked, said in self._unmasked_legs:
+            known = self._redactor.credentials(self._asked, leg.request, answered=leg.response.headers)
+            request, response = self._redactor.request(asked, known), self._redactor.response(said, known)
+            self._legs = (*self._legs, replace(leg, request=request, response=response))
+        self._unmasked_legs.clear()
+        self._legs = tuple(sorted(self._legs, key=lambda one: one.started))
 
     def _ending_of_leg(self, leg: Leg) -> Ending:
         """As `_ending_by` says of the whole: a leg is given up where the client leaves, and where we stop."""
@@ -298,6 +370,8 @@ class Tape:
         if self._lost:
             return Chunks()
         self._veil.hear(heard)
+        if not self._is_prepared():
+            return Chunks()
         if self._upload is _Uploaded.IN_PART:  # the request that stands before them may have been cut within a secret
             return Chunks()
         decided = self._veil.decide()
@@ -306,20 +380,73 @@ class Tape:
         return decided
 
     def _keep(self) -> None:
-        """Hand over all that is left."""
-        self._veil.hear(self._heard())
-        head, chunks = self._veil.finish(self._head)
-        if self._veil.too_long and not self._lost:
+        """Hand over all that is left: now, or when what takes long has been done aside."""
+        heard = self._heard()
+        if self._lost:
+            return
+        self._veil.hear(heard)
+        size = self._size
+        if size <= (SHORT_CODED if self._coded else SHORT) and self._is_prepared(start=False):
+            self._mask_legs()
+            self._hand_over_rest(*finish_answer(self._veil, self._head))
+        elif not self._recorder.keep_later(self._keep_aside(), self._key, size):
+            self._lose("queue full")
+
+    @property
+    def _size(self) -> int:
+        """Bytes that are to be looked at when it has ended."""
+        legs = sum(len(asked.body) + len(said.body) for _, asked, said in self._unmasked_legs)
+        return self._veil.waiting + self._uploaded_size + legs
+
+    async def _keep_aside(self) -> None:
+        """Whatever fails here costs this recording, and nothing else."""
+        try:
+            if self._preparing is not None:
+                await self._preparing
+            elif not self._is_prepared(start=False):
+                await self._prepare()
+            if self._unmasked_legs:
+                await asyncio.to_thread(self._mask_legs)
+            heavy = self._veil.waiting > (HEAVY_CODED if self._coded else HEAVY)
+            run = self._recorder._worker.run if heavy else asyncio.to_thread
+            rest = await run(finish_answer, self._veil, self._head)
+        except Exception:
+            log.exception("an exchange could not be masked, and is not recorded: please report this")
+            self._lose("failed")
+            return
+        self._hand_over_rest(*rest)
+
+    def _hand_over_rest(self, head: Head | None, chunks: Chunks, too_long: bool) -> None:
+        if too_long and not self._lost:
             self._lose("too long to look for secrets")
         self._hand_over(head, chunks)
+
+    def _is_prepared(self, *, start: bool = True) -> bool:
+        """Whether the request can be handed over at once. If not, begin with what that takes."""
+        arrives = self._upload is _Uploaded.IN_PART and self._end is None
+        if self._uploaded and not arrives and self._uploaded_size <= SHORT:
+            self._join_upload()
+        if not self._uploaded and self._recorder.is_prepared(self._asked):
+            return True
+        if start and self._preparing is None and not arrives:
+            self._preparing = asyncio.create_task(self._prepare())
+        return False
+
+    async def _prepare(self) -> None:
+        await asyncio.to_thread(self._join_upload)
+        await self._recorder.prepare(self._asked)
+
+    def _join_upload(self) -> None:
+        if self._uploaded:
+            self._asked = replace(self._asked, body=b"".join([self._asked.body, *self._uploaded]))
+            self._uploaded.clear()
+            self._uploaded_size = 0
+            self._stored = None
 
     def _hand_over(self, head: Head | None, chunks: Chunks) -> None:
         if self._lost:
             return
-        if self._uploaded:
-            self._asked = replace(self._asked, body=self._asked.body + b"".join(self._uploaded))
-            self._uploaded.clear()
-            self._stored = None
+        self._join_upload()
         if self._stored is None:
             self._stored = self._without_secrets(self._asked)
         piece = Piece(
@@ -347,7 +474,9 @@ class Tape:
         stored = self._recorder.fields.of_request(request.headers, self._recorder.compared)
         if self._unsent:  # the field is what tells such a request from one that has no body
             stored = (*headers.without(stored, "expect"), ("Expect", "100-continue"))
-        return replace(request, headers=stored)
+        kept = replace(request, headers=stored)
+        carry_prepared(self._asked, kept)
+        return kept
 
     @property
     def _unsent(self) -> bool:

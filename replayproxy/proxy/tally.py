@@ -25,6 +25,8 @@ class Tally:
         """How often each recording was played: was read, was what had been written, and began to be sent."""
         self.in_flight = 0
         self.stalled = 0
+        self.uploads_cut = 0
+        """Uploads longer than is kept of one: passed on whole, and recorded cut."""
         self.lateness_counts = [0] * (len(LATENESS_BOUNDS) + 1)
         self.lateness_sum = 0.0
         self.lateness_max = 0.0
@@ -33,7 +35,7 @@ class Tally:
         """Count from nothing again; what is in flight stays in flight."""
         for counter in (self.requests, self.endings, self.misses, self.played):
             counter.clear()
-        self.stalled = 0
+        self.stalled = self.uploads_cut = 0
         self.lateness_counts = [0] * (len(LATENESS_BOUNDS) + 1)
         self.lateness_sum = self.lateness_max = 0.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -179,3 +180,42 @@ def test_a_number_is_as_long_as_it_was_written() -> None:
     beside = {canonical.dumps(canonical.loads(b'["\\ud800",' + body[1:])) for body in same}
     assert len(beside) == 1
     assert canonical.loads(b"[1e39]") == [10**39]
+
+
+@given(
+    st.from_regex(r"-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", fullmatch=True).filter(
+        lambda spelled: any(mark in spelled for mark in ".eE") and math.isfinite(float(spelled))
+    )
+)
+def test_a_number_is_the_integer_that_decimal_says(spelled: str) -> None:
+    """Written with a fraction or an exponent, whatever that is."""
+    [value] = canonical.loads(f"[{spelled}]".encode())
+    exact = Decimal(spelled)
+    if isinstance(value, canonical.Huge):
+        assert Decimal(value.spelled) == exact
+        assert exact.adjusted() >= canonical.MOST_DIGITS
+    elif isinstance(value, int):
+        assert value == exact or abs(exact) < 2**53  # where the double nearest to it is one
+    else:
+        assert value == float(spelled)
+        assert abs(value) < 2**53 or int(exact) != exact
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b",".join([b"[]"] * 2_100_000) + b"]",
+        b"[" + b",".join([b"1"] * 4_100_000) + b"]",
+        b'{"a":"\\"",' + b",".join([b'"b":""'] * 2_100_000) + b"}",
+    ],
+    ids=["lists", "numbers", "keys"],
+)
+def test_more_values_than_four_million_are_not_json(body: bytes) -> None:
+    """They are compared as bytes: parsed, 128 MB of them would take 5 GB."""
+    with pytest.raises(ValueError, match="too many values"):
+        canonical.loads(body)
+
+
+def test_what_stands_in_strings_is_no_value() -> None:
+    """Of a text with many commas, escaped quotes among them."""
+    assert canonical.loads(b'["' + b'\\",[' * 2_000_000 + b'"]')

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from replayproxy.errors import SettingsError
+from replayproxy.net.http_connection import PIPELINED
 from replayproxy.net.limits import Limits
 from replayproxy.settings import Listen
 from tests import wire
@@ -244,8 +245,69 @@ def test_of_a_long_upload_the_beginning_is_kept(tmp_path: Path, size: int) -> No
                 await asyncio.sleep(0.01)
                 connection.write(b"a" * size)
                 assert (await connection.answer()).status == 200
+                assert proxy.app.tally.uploads_cut == (size > 100_000)
             return len(judge.requests[0][2])
 
     assert run(dialogue()) == size
     [exchange] = exchanges(tmp_path / "a.cassette")
     assert (len(exchange.request.body), exchange.request_cut) == (min(size, 100_000), size > 100_000)
+
+
+def test_of_an_upload_in_many_small_chunks_the_beginning_is_kept(tmp_path: Path) -> None:
+    """200 000 chunks of a byte, whose end nobody announced."""
+    size = 200_000
+
+    async def dialogue() -> int:
+        async with judging() as judge:
+            settings = recording(tmp_path / "a.cassette", judge.url, listen=Listen(limits=Limits(body=100_000)))
+            async with running(settings) as proxy, wire.connect(proxy.url) as connection:
+                connection.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+                for _ in range(0, size, 10_000):
+                    connection.write(b"1\r\na\r\n" * 10_000)
+                    await asyncio.sleep(0)
+                connection.write(b"0\r\n\r\n")
+                assert (await connection.answer()).status == 200
+                assert proxy.app.tally.uploads_cut == 1
+            return len(judge.requests[0][2])
+
+    assert run(dialogue()) == size
+    [exchange] = exchanges(tmp_path / "a.cassette")
+    assert (len(exchange.request.body), exchange.request_cut) == (100_000, True)
+
+
+DRIPS = [(HEAD, b"X-A: b\r\n"), (b"GET /", b"a")]
+
+
+@pytest.mark.parametrize(("begin", "drip"), DRIPS, ids=["field by field", "byte by byte"])
+def test_a_head_that_drips_has_no_more_time(tmp_path: Path, begin: bytes, drip: bytes) -> None:
+    """Its time counts from its first byte, not from its last."""
+
+    async def dialogue() -> None:
+        async with proxied(tmp_path, header_timeout=2 * SOON) as (proxy, _), wire.connect(proxy.url) as connection:
+            connection.write(begin)
+            for _ in range(100):
+                if proxy.app.server.refusals:
+                    break
+                connection.write(drip)
+                await asyncio.sleep(SOON / 4)
+            assert proxy.app.server.refusals == {"header_timeout": 1}
+            assert (await connection.rest())[0].startswith(b"HTTP/1.1 408 ")
+
+    run(dialogue())
+
+
+def test_pipelined_requests_whose_answers_nobody_reads_wait_in_the_socket(tmp_path: Path) -> None:
+    """Behind the one that is being answered at most 64 KiB are read."""
+
+    async def dialogue() -> None:
+        async with proxied(tmp_path, Hang()) as (proxy, _), wire.connect(proxy.url) as connection:
+            request = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
+            for _ in range(1000):
+                connection.write(request * 100)
+            [served] = proxy.app.server._connections
+            while not served._paused:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert len(served._received) <= PIPELINED + 256 * 1024  # and one read of the loop
+
+    run(dialogue())

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import pickle  # noqa: TID251  as between two processes of ours
 import threading
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar, cast
 
 import pytest
 
-from replayproxy.core.matching import SHORT, Matcher, Rules
+from replayproxy.core.matching import SHORT, Compared, Matcher, Rules
 from replayproxy.core.policy import Mode
+from replayproxy.core.preparing import HEAVY
 from replayproxy.core.redaction import Redactor
-from replayproxy.model import Key, Request
-from tests.fakes import JSON
+from replayproxy.core.redaction.credentials import Credentials
+from replayproxy.model import End, Ending, Head, Request
+from replayproxy.proxy.recorder import Recorder
+from replayproxy.proxy.tally import Tally
+from tests.fakes import JSON, InMemoryArchive, ManualClock
 from tests.proxy.test_handler import CHAT, MATCHER, ONE, House
+
+T = TypeVar("T")
+
+SALT = b"0123456789abcdef"
 
 CODED = (*JSON, ("Content-Encoding", "gzip"))
 
@@ -23,16 +35,16 @@ def of_size(size: int) -> bytes:
 
 
 class Watching(Matcher):
-    """Says in which threads it worked."""
+    """Says in which threads it compared."""
 
     def __init__(self) -> None:
         super().__init__(Rules())
         self.threads: list[bool] = []
 
-    def key(self, request: Request) -> Key:
+    def compared(self, request: Request) -> Compared:
         """As it was; notes whether the event loop's thread did it."""
         self.threads.append(threading.current_thread() is threading.main_thread())
-        return super().key(request)
+        return super().compared(request)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +62,7 @@ def test_the_key_of_a_long_request_is_made_in_a_thread(request_: Request, in_loo
     house = House(Mode.REPLAY, recordings=[(request_, ONE)])
     house.proxy.matcher = matcher = Watching()
     house.ask(request_)
-    assert matcher.threads == [in_loop]
+    assert set(matcher.threads) == {in_loop}
     assert dict(house.tally.requests) == {"replay": 1}
 
 
@@ -59,6 +71,100 @@ def test_a_long_request_without_a_recording_is_a_miss() -> None:
     house = House(Mode.REPLAY, recordings=[(Request("POST", CHAT, JSON, of_size(100)), ONE)])
     house.ask(Request("POST", CHAT, JSON, b"{" + b",".join(b'"k%d":1' % number for number in range(10_000)) + b"}"))
     assert sum(house.tally.misses.values()) == 1
+
+
+def copied(value: T) -> T:
+    """Through a pickle."""
+    return cast("T", pickle.loads(pickle.dumps(value)))  # noqa: S301  our own
+
+
+class Elsewhere:
+    """A worker that notes what it is given."""
+
+    def __init__(self) -> None:
+        self.jobs: list[str] = []
+
+    async def run(self, work: Callable[..., T], *arguments: object) -> T:
+        """As another process would: of what is passed in nothing changes."""
+        self.jobs.append(work.__name__)
+        return copied(work(*copied(arguments)))
+
+
+HEAVY_BODIES = {
+    "escapes": b'{"prompt":"' + b"\\u0061" * 60_000 + b'"}',
+    "keys": b"{" + b",".join(b'"k%d":1' % number for number in range(40_000)) + b"}",
+    "numbers": b'{"prompt":[' + b",".join([b"1.5e300"] * 60_000) + b"]}",
+    "nesting": b"[" * 300_000,
+    "multipart": b"--b\r\n\r\na\r\n" * 40_000 + b"--b--\r\n",
+}
+
+
+@pytest.mark.parametrize("name", HEAVY_BODIES)
+def test_a_heavy_request_is_compared_in_the_worker(name: str) -> None:
+    """Its key, its masks, its sketch, and the recording that it resembles: nothing of it in the event loop."""
+    house = House(Mode.REPLAY, recordings=[(Request("POST", CHAT, JSON, of_size(100)), ONE)])
+    house.proxy._worker = elsewhere = Elsewhere()
+    house.proxy.matcher = matcher = Watching()
+    house.ask(Request("POST", CHAT, JSON, HEAVY_BODIES[name]))
+    assert sum(house.tally.misses.values()) == 1
+    assert (elsewhere.jobs, matcher.threads) == (["prepare", "closest"], [])
+
+
+@pytest.mark.parametrize(
+    ("size", "jobs", "in_loop"),
+    [(SHORT - 100, [], True), (SHORT + 1, [], False), (HEAVY + 1, ["prepare"], False)],
+    ids=["short", "long", "heavy"],
+)
+def test_a_recorded_upload_is_masked_aside(size: int, jobs: list[str], in_loop: bool) -> None:
+    """Not in the event loop from 64 KiB on, and in the worker from 256 KiB on; what is kept is the same."""
+    threads: list[bool] = []
+
+    class WatchingRedactor(Redactor):
+        def _without_secrets(self, request: Request, known: Credentials | None) -> Request:
+            threads.append(threading.current_thread() is threading.main_thread())
+            return super()._without_secrets(request, known)
+
+    redactor, archive, elsewhere = WatchingRedactor(SALT), InMemoryArchive(), Elsewhere()
+    recorder = Recorder(archive, ManualClock(), Tally(), redactor, worker=elsewhere)
+    body = of_size(size)[:-2] + b" sk-proj-" + b"aB3" * 12 + b'"}'
+
+    async def upload() -> AsyncIterator[bytes]:
+        yield body[:1000]
+        yield body[1000:]
+
+    async def record() -> None:
+        with recorder.tape(Request("POST", CHAT, JSON)) as tape:
+            async for _ in tape.hearing(upload()):
+                pass
+            await tape.head(Head(0, 200, JSON))
+            await tape.end(End(1, Ending.COMPLETE))
+        await recorder.finish()
+
+    asyncio.run(record())
+    [piece] = archive.pieces
+    assert piece.request.body == Redactor(SALT).request(Request("POST", CHAT, JSON, body)).body
+    assert b"sk-proj" not in piece.request.body
+    assert elsewhere.jobs == jobs
+    assert (True in threads) == in_loop
+    assert recorder.pending_bytes == 0
+
+
+def test_who_asks_the_same_waits_for_what_is_masked_still() -> None:
+    """An equal request finds it among what is recorded; one with another key does not wait."""
+    archive = InMemoryArchive()
+    recorder = Recorder(archive, ManualClock(), Tally(), Redactor(SALT))
+
+    async def record() -> list[int]:
+        with recorder.tape(Request("POST", CHAT, JSON, HEAVY_BODIES["escapes"]), key="rp1:a") as tape:
+            await tape.head(Head(0, 200, JSON))
+            await tape.end(End(1, Ending.COMPLETE))
+        there = [len(archive.pieces)]
+        for key in ("rp1:b", "rp1:a"):
+            await recorder.settled(key)
+            there.append(len(archive.pieces))
+        return there
+
+    assert asyncio.run(record()) == [0, 0, 1]
 
 
 def test_a_long_request_is_masked_once() -> None:

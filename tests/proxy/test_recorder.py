@@ -303,6 +303,7 @@ def stream(tape: Tape, clock: ManualClock, pieces: int) -> None:
             for number in range(pieces):
                 tape.chunk(Chunk(number, b"x" * PIECE_BYTES))
             await tape.end(End(pieces, Ending.COMPLETE))
+        await tape._recorder.finish()
 
     asyncio.run(hear())
 
@@ -348,6 +349,7 @@ def test_who_chose_to_block_waits_and_loses_nothing() -> None:
             waited = not playing.done() and len(log) == 3
             studio.archive.empty()
             await playing
+        await studio.recorder.finish()
         return waited
 
     assert asyncio.run(play())

@@ -35,6 +35,10 @@ class Redactor:
         self.salt = salt
         self._rules = Rules(said)
 
+    def __reduce__(self) -> tuple[type[Redactor], tuple[bytes, tuple[str, ...]]]:
+        """Made again in the process that gets it."""
+        return Redactor, (self.salt, self.rules)
+
     @property
     def rules(self) -> tuple[str, ...]:
         """The rules as they were said."""

@@ -49,6 +49,10 @@ class Rules:
         for rule in self.said:
             self._take(rule)
 
+    def __reduce__(self) -> tuple[type[Rules], tuple[tuple[str, ...]]]:
+        """Understood again in the process that gets them."""
+        return Rules, (self.said,)
+
     @property
     def of_bodies(self) -> bool:
         """Whether there is one that may need a whole body to be judged."""

@@ -116,6 +116,11 @@ class Veil:
         self._held.append(chunks)
         self._bytes += len(chunks.body)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that are not decided."""
+        return self._bytes - self._done
+
     def decide(self) -> Chunks:
         """The chunks that may be kept by now: in them there is no secret, and no beginning of one."""
         if self._is_coded or self._rules.of_bodies or self._must_be_whole:

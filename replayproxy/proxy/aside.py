@@ -1,0 +1,42 @@
+"""Where long requests are looked at, so that no stream is late for them.
+
+Short ones in the event loop, longer ones in a thread, and what would hold the interpreter's lock in another process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from replayproxy.core.coding import body_of, is_coded
+from replayproxy.core.matching import Matcher
+from replayproxy.core.preparing import HEAVY, keep_prepared, prepare
+from replayproxy.model import Request
+from replayproxy.ports import Worker
+
+T = TypeVar("T")
+
+
+class InThread:
+    """A `Worker` without a process of its own."""
+
+    async def run(self, work: Callable[..., T], *arguments: object) -> T:
+        """In a thread."""
+        return await asyncio.to_thread(work, *arguments)
+
+
+def is_prepared(matcher: Matcher, request: Request) -> bool:
+    """Whether nothing is left to do that takes long."""
+    return not matcher.takes_long(request) or (request.prepared is not None and request.prepared[0] is matcher)
+
+
+async def prepared(matcher: Matcher, worker: Worker, request: Request) -> None:
+    """Find out what there is to know of a long request, once, and keep it with the request."""
+    if is_prepared(matcher, request):
+        return
+    size = len(request.body)
+    if is_coded(request.headers):
+        size = max(size, len(await asyncio.to_thread(body_of, request)))
+    run = worker.run if size > HEAVY else asyncio.to_thread
+    keep_prepared(matcher, request, *await run(prepare, matcher, request))
