@@ -43,7 +43,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pytest": ("pytest_plugin/",),
     # Nobody's: a cassette comes from strangers
     "marshal": (),
-    "pickle": ("worker_process",),  # between two processes of ours
+    "pickle": ("worker_process.py",),  # between two processes of ours
     "shelve": (),
 }
 
