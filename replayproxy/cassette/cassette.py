@@ -325,7 +325,10 @@ class Cassette:
         if known is not None:
             self._remembered.move_to_end(place)
             return known
-        found = "SELECT id, key, occurrence, response_size FROM exchange WHERE id ="
+        found = (
+            "SELECT id, key, occurrence, response_size, EXISTS (SELECT 1 FROM leg WHERE leg.exchange = exchange.id)"
+            " FROM exchange WHERE id ="
+        )
         if self._sealed:
             row = self._row(
                 f"{found} (SELECT id FROM {self._places} WHERE key = ? AND occurrence = ?)",
@@ -335,14 +338,14 @@ class Cassette:
             row = self._row(f"{found} ?", self._number_at(place))
         if row is None:
             raise Damaged(f"{self._name} has no recording {place.occurrence} of {place.key}")
-        number, key, occurrence, size = typed(row, int, bytes, int | None, int)
+        number, key, occurrence, size, has_legs = typed(row, int, bytes, int | None, int, int)
         expected = key_bytes(place.key), place.occurrence if self._sealed else occurrence
         if self._places == "exchange" and (key, occurrence) != expected:
             raise Damaged(f"the index of {self._name} takes recording {number} for another one: restore it from a copy")
-        if size > LONG:
+        if size > LONG or has_legs:
             import asyncio
 
-            request, response = await asyncio.get_running_loop().run_in_executor(aside, self._whole, number)
+            request, response = await asyncio.get_running_loop().run_in_executor(aside, self._whole_pair, number)
         else:
             request, response = self._whole(number)
         from replayproxy.core.answers import check_answer
@@ -470,6 +473,14 @@ class Cassette:
         if codec.digest(key_text(key), request, response) != written:
             raise Damaged(f"recording {number} in {self._name} is not what was written (its digest differs)")
         return request, response
+
+    def _whole_pair(self, number: int) -> tuple[Request, Response]:
+        """With its legs, if it has any: no client gets them, but what is on record of a pair is one recording, and a
+        run that has played it is to prove that it was what was written."""
+        whole = self._whole(number)
+        for _ in self._legs(number):
+            pass
+        return whole
 
     def _so_far(self, number: int) -> Response:
         """A stream in flight, as far as it was written: all that its recorder has left of it, if that has died."""

@@ -17,8 +17,9 @@ from replayproxy.cli.judging.verdict import Demands, judge
 from replayproxy.model import Place
 from tests import wire
 from tests.apps import replaying, run, running
+from tests.processes import replaying as process
 from tests.processes import replayproxy
-from tests.recordings import MATCHER, chats, record
+from tests.recordings import MATCHER, chats, record, samples
 
 
 def altered(*statements: str) -> Callable[[Path], None]:
@@ -103,3 +104,54 @@ def test_a_cassette_that_says_nothing_of_itself_is_refused_at_the_start(tmp_path
     altered("UPDATE meta SET value = '{' WHERE name = 'match'")(cassette)
     ended = replayproxy("exec", cassette, "--", sys.executable, "-c", "")
     assert (ended.returncode, "Traceback" in ended.stderr) == (6, False)
+
+
+LEG_DAMAGE: dict[str, Callable[[Path], None]] = {
+    "digest": altered("UPDATE leg SET digest = x'0011223344556677' WHERE role = 'prefill'"),
+    "digest of the second": altered("UPDATE leg SET digest = x'0011223344556677' WHERE role = 'decode'"),
+    "request": altered("UPDATE leg SET request = substr(request, 2)"),
+    "answer": altered("UPDATE leg SET answer = x'00'"),
+    "times": altered("UPDATE leg SET times = x'00'"),
+    "server": altered("UPDATE leg SET upstream = 'http://elsewhere'"),
+    "status": altered("UPDATE leg SET status = 500"),
+    "an ending that is none": altered("UPDATE leg SET ending = 77"),
+}
+
+
+@pytest.mark.parametrize("damage", LEG_DAMAGE.values(), ids=LEG_DAMAGE)
+def test_a_damaged_leg_of_a_pair_fails_the_run_that_plays_it(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    """What is on record of a pair is one recording: only `verify` noticed. Others on the same cassette are played."""
+    paired = next(item for item in samples() if item.legs)
+    cassette = record(tmp_path / "a.cassette", [paired, *chats(2)])
+    damage(cassette)
+
+    async def story() -> None:
+        async with running(replaying(cassette)) as proxy:
+            for _ in range(2):
+                answer = await wire.ask(proxy.url, paired.request)
+                assert (answer.status, answer.head.get("x-replayproxy-error")) == (500, "damaged")
+            assert (await wire.ask(proxy.url, chats(1)[0].request)).status == 200
+        report = proxy.app.last_report
+        assert report is not None
+        assert (report.served, report.damaged) == (1, 2)
+        assert judge(report, Demands()).code == 6
+
+    run(story())
+
+
+def test_a_sound_pair_is_played(tmp_path: Path) -> None:
+    """Byte for byte, and again out of memory; a replay that played a damaged one ends with 6."""
+    paired = next(item for item in samples() if item.legs)
+    cassette = record(tmp_path / "a.cassette", [paired])
+
+    async def ask(url: str) -> list[tuple[int, bytes]]:
+        answers = [await wire.ask(url, paired.request) for _ in range(2)]
+        return [(answer.status, answer.body) for answer in answers]
+
+    with process(cassette) as proxy:
+        assert run(ask(proxy.url)) == [(200, paired.response.body)] * 2
+    assert proxy.code == 0
+    LEG_DAMAGE["digest"](cassette)
+    with process(cassette) as proxy:
+        assert [status for status, _ in run(ask(proxy.url))] == [500, 500]
+    assert proxy.code == 6
