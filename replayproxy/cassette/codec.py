@@ -64,7 +64,7 @@ class Codec:
         self.row: object = None
         """Which row is unpacked: of each one the budget counts once what it is and what it takes."""
         self._fetch = fetch
-        self._budget = budget
+        self.budget = budget
         self._packers: dict[tuple[Kind, int], zstandard.ZstdCompressor] = {}
         self._unpackers: dict[int, zstandard.ZstdDecompressor] = {}
         self._quick = zstandard.ZstdCompressor(level=1, write_checksum=False, write_content_size=True)
@@ -162,8 +162,8 @@ class Codec:
         if length > min(len(stored) - start, 2 * MAX_CHUNKS):
             raise Damaged("a stored answer ends within its codes")
         codes, frame = stored[start : start + length], stored[start + length :]
-        if self._budget is not None and size is not None:
-            self._budget.spend(self.row, stored, size)
+        if self.budget is not None and size is not None:
+            self.budget.spend(self.row, stored, size)
         plain = self.expand(frame)
         self._work(stored, shapes.steps_of(plain, "fields", "plain", "numbers", "content", "numbers"), "answer")
         fields, coding, shape, content, *steps = shapes.array(plain, 4, 5)
@@ -172,10 +172,10 @@ class Codec:
         if codes and coding != 3:
             raise Damaged("a stored answer has codes that it does not use")
         self._work(stored, len(shape) if coding == 0 else sum(shape[2::3]), "chunks")
-        most = MAX_BODY if self._budget is None else self._budget.at_most(stored)
+        most = MAX_BODY if self.budget is None else self.budget.at_most(stored)
         chunks = self._chunks(coding, shape, content, codes, min(most, MAX_BODY) if size is None else size)
-        if self._budget is not None and size is None:
-            self._budget.spend(self.row, stored, sum(map(len, chunks)))
+        if self.budget is not None and size is None:
+            self.budget.spend(self.row, stored, sum(map(len, chunks)))
         # Events beyond those that have a chunk each: two lines or more make one.
         self._work(stored, sum([chunk.count(b"\n") for chunk in chunks]) // 2 - len(chunks), "events")
         return Answer(shapes.headers(fields), chunks, shapes.indexes(steps[0], len(chunks)) if steps else ())
@@ -260,16 +260,16 @@ class Codec:
         size = _parameters(frame).content_size
         if not 0 <= size <= limit:
             raise Damaged("a stored frame declares an impossible size")
-        if self._budget is not None:
-            self._budget.spend(self.row, frame, size)
+        if self.budget is not None:
+            self.budget.spend(self.row, frame, size)
         try:
             return unpacker.decompress(_MAGIC + frame, max_output_size=limit, allow_extra_data=False)
         except (zstandard.ZstdError, MemoryError) as error:
             raise Damaged(f"a stored frame cannot be read: {error}") from error
 
     def _work(self, packed: bytes, steps: int, of: str) -> None:
-        if self._budget is not None:
-            self._budget.work(self.row, packed, steps, of)
+        if self.budget is not None:
+            self.budget.work(self.row, packed, steps, of)
 
     def _fetched(self, number: int, *kinds: Kind) -> bool:
         """Whether there is a dictionary of one of these kinds, which is now learned."""

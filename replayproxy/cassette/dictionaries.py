@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from replayproxy.cassette import codec
+from replayproxy.cassette.budget import Budget
 from replayproxy.cassette.cassette import typed
 from replayproxy.cassette.codec import Answer, Codec, Kind
 from replayproxy.cassette.runs import runs_of
@@ -26,24 +29,45 @@ Answers = Sequence[Answer]
 class Dictionaries:
     """Those of one connection, and the codec that writes with the newest of them."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
+        self._path = path
         self._last = 0
         self.learn_all()
+
+    @contextmanager
+    def budgeted(self) -> Iterator[None]:
+        """Within the block, what is unpacked counts against a budget of the file as it is now.
+
+        For what stands in a file that is opened, which may come from a stranger, and for packing it again. What this
+        process has written itself needs none: a file that begins to grow is smaller than one stream that is read back.
+        Raises `OutOfProportion` in the block.
+        """
+        # Not the size of the files: the log of this run may be many times what is in it.
+        (size,) = self._connection.execute(
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        ).fetchone()
+        self.codec.budget = Budget(str(self._path), size)
+        try:
+            yield
+        finally:
+            self.codec.budget = None
 
     def learn_all(self) -> None:
         """Know those that are on the cassette, and no others: a frame must not need what is not there."""
         self.codec = Codec(self._fetch)
-        for row in self._connection.execute("SELECT id, kind, content FROM dictionary ORDER BY id"):
-            number, kind, content = typed(row, int, str, bytes)
-            self.codec.learn(number, kind, content)
-            self._last = max(self._last, number)
+        with self.budgeted():
+            for row in self._connection.execute("SELECT id, kind, content FROM dictionary ORDER BY id"):
+                number, kind, content = typed(row, int, str, bytes)
+                self.codec.row = "dictionary", number
+                self.codec.learn(number, kind, content)
+                self._last = max(self._last, number)
 
     def train(self, which: str = "") -> int:
         """Train on these finished exchanges, and pack them again. Gives how many payloads there were.
 
-        What there was of dictionaries stays, for what else is packed with it. Raises; then `learn_all` after the
-        rollback.
+        What there was of dictionaries stays, for what else is packed with it. Raises, `Damaged` where one of them is;
+        then `learn_all` after the rollback.
         """
         rows = self._connection.execute(
             "SELECT payload.exchange, 0, request, answer FROM payload JOIN answer USING (exchange)"
@@ -51,14 +75,19 @@ class Dictionaries:
             " UNION ALL SELECT leg.exchange, leg, request, answer FROM leg"
             f" JOIN exchange ON exchange.id = leg.exchange AND state = 1 {which} ORDER BY 1, 2"
         ).fetchall()
-        requests = [self.codec.expand(row[2]) for row in rows]
-        answers = [self.codec.unpack_answer(row[3]) for row in rows]
+        requests, answers = [], []
+        with self.budgeted():
+            for row in rows:
+                number, leg, request, answer = typed(row, int, int, bytes, bytes)
+                self.codec.row = "packed again", number, leg
+                requests.append(self.codec.expand(request))
+                answers.append(self.codec.unpack_answer(answer))
         self._learn("vocabulary", _vocabulary(answers))
         plain = [self.codec.plain_answer(*answer) for answer in answers]
         self._learn("request", codec.train(requests, self.next))
         self._learn("answer", codec.train([rest for _, rest in plain], self.next))
-        for (number, leg, *_), request, answer in zip(rows, requests, plain, strict=True):
-            packed = self.codec.squeeze("request", request), self.codec.squeeze_answer(answer)
+        for (number, leg, *_), asked, said in zip(rows, requests, plain, strict=True):
+            packed = self.codec.squeeze("request", asked), self.codec.squeeze_answer(said)
             if leg:
                 change = "UPDATE leg SET request = ?, answer = ? WHERE exchange = ? AND leg = ?"
                 self._connection.execute(change, (*packed, number, leg))
@@ -87,7 +116,10 @@ class Dictionaries:
 
     def _fetch(self, number: int) -> tuple[Kind, bytes] | None:
         found = self._connection.execute("SELECT kind, content FROM dictionary WHERE id = ?", (number,)).fetchone()
-        return None if found is None else (found[0], found[1])
+        if found is None:
+            return None
+        kind, content = typed(found, str, bytes)
+        return kind, content
 
     @property
     def known(self) -> bool:

@@ -107,7 +107,7 @@ class Keeper:
         self._open()
         self._begun = True
         try:
-            with connection.translated(str(self.path)):
+            with connection.translated(str(self.path)), self._dictionaries.budgeted():
                 self.crashed = self._finish_open(Ending.PROXY_CRASHED)
         except BaseException:
             with suppress(sqlite3.Error):
@@ -131,7 +131,7 @@ class Keeper:
             with connection.translated(str(self.path)):
                 self._endpoints: dict[tuple[str, str, str | None], int] = {}
                 self._settle_rules()
-                self._dictionaries = Dictionaries(self._connection)
+                self._dictionaries = Dictionaries(self._connection, self.path)
                 self._trained = self._one("SELECT count(*) FROM exchange") if self._dictionaries.known else 0
                 self._guard = FileGuard(self.path)
         except BaseException:
@@ -532,6 +532,7 @@ class Keeper:
             raise Damaged(f"{self.path} has lost a request that it had begun to answer: restore it from a copy")
         key, recorded_at, scope, method, path, frame = typed(found, bytes, int, str | None, str, str, bytes)
         head, chunks = self._segments(row)
+        self._dictionaries.codec.row = "request", row
         return Piece(
             tape=0,
             request=self._dictionaries.codec.unpack_request(frame, method, path),
@@ -575,8 +576,9 @@ class Keeper:
         small = self._one("SELECT coalesce(sum(request_size + response_size), 0) FROM exchange") < SMALL
         if small and exchanges >= max(TRAINED_AT_SEAL, 2 * self._trained):
             before = self._dictionaries.next
-            self._train()
-            self._dictionaries.forget_before(before)
+            with suppress(Damaged):  # the file stays larger; an old row that cannot be read keeps no new one from disk
+                self._train()
+                self._dictionaries.forget_before(before)
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._guard.note()
         self.refuse_lost()

@@ -7,6 +7,7 @@ import importlib
 import io
 import sqlite3
 import tracemalloc
+from collections.abc import Callable
 from contextlib import closing, redirect_stdout
 from dataclasses import replace
 from functools import cache
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import msgpack
 import pytest
+import zstandard
 
 from replayproxy.cassette import budget as module
 from replayproxy.cassette.budget import AT_ONCE, Budget
@@ -231,6 +233,123 @@ def test_a_slow_stream_in_flight_is_refused(tmp_path: Path, name: str) -> None:
     path = in_flight(tmp_path / "a.cassette", slow_segments()[name])
     for verb in (["ls"], ["stats"], ["info"], ["verify"], ["verify", "--secrets"], ["replay", "--port", "0"]):
         assert ended(*verb, str(path))[0] == 6
+
+
+@pytest.mark.parametrize("name", slow_segments())
+def test_who_records_onto_a_slow_file_is_told_at_once(tmp_path: Path, name: str) -> None:
+    """The recorder's own reading of what a dead one has left had no budget."""
+    path = in_flight(tmp_path / "a.cassette", slow_segments()[name])
+    with pytest.raises(Damaged):
+        within_bounds(lambda: Keeper(path, MATCHER))
+    assert not Path(f"{path}.lock").exists()
+
+
+def test_who_records_onto_a_file_with_slow_dictionaries_is_told_at_once(tmp_path: Path) -> None:
+    """All of them are learned when it is opened."""
+    path = record(tmp_path / "a.cassette", chats(3))
+    content = squeezed(msgpack.packb([[[]] * 500_000, 0, b""]))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        rows = [(number, "vocabulary", content) for number in range(1000, 1100)]
+        connection.executemany("INSERT INTO dictionary VALUES (?, ?, ?)", rows)
+    with pytest.raises(Damaged):
+        within_bounds(lambda: Keeper(path, MATCHER))
+
+
+@pytest.mark.parametrize("name", [*slow_answers(), *slow_requests()])
+def test_what_is_recorded_onto_a_slow_file_is_sealed(tmp_path: Path, name: str) -> None:
+    """Its old rows cannot be packed again with the new ones, which keeps none of these from the file."""
+    column, content = ("answer", slow_answers()[name]) if name in slow_answers() else ("request", slow_requests()[name])
+    path = slow(tmp_path / "a.cassette", column, content)
+    new = chats(30, first=100)
+
+    def go_on() -> None:
+        keeper = Keeper(path, MATCHER)
+        for tape, item in enumerate(new, 1):
+            keep(keeper, pieces(item, tape))
+        keeper.seal()
+
+    within_bounds(go_on)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.cassette"]
+    with Cassette(path) as cassette:
+        assert [cassette.exchange(4 + number).response.body for number in range(30)] == [
+            item.response.body for item in new
+        ]
+
+
+def test_a_stream_of_this_run_is_read_back_whatever_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that begins to grow is smaller than one of its streams: no budget of the file counts for that."""
+    monkeypatch.setattr(module, "STEPS", 10)
+    monkeypatch.setattr(module, "IN_ALL", 10)
+    monkeypatch.setattr("replayproxy.cassette.keeper.REMEMBERED", 10)
+    stream = exchange(asked("words"), said(streamed([" word"] * 20_000)))
+    keeper = Keeper(tmp_path / "a.cassette", MATCHER)
+    for piece in pieces(stream, 1, range(0, 20_000, 5000)):
+        keep(keeper, [piece])
+    keeper.seal()
+    monkeypatch.undo()
+    assert [one.response.body for one in read(tmp_path / "a.cassette")] == [stream.response.body]
+
+
+def within_bounds(work: Callable[[], object]) -> None:
+    """Do this in less than 200 MB of what Python counts."""
+    tracemalloc.start()
+    try:
+        work()
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 200_000_000
+
+
+def forged(content: bytes, size: int) -> bytes:
+    """A frame that says of itself that it unpacks to so many bytes."""
+    frame = zstandard.ZstdCompressor(write_content_size=True).compress(content)
+    # A descriptor: 8 bytes of size (0xc0), a single segment (0x20); what follows are the blocks (RFC 8878, 3.1.1.1).
+    blocks = frame[zstandard.frame_header_size(frame) :]
+    return b"\xe0" + size.to_bytes(8, "little") + blocks
+
+
+LENGTHS = {
+    "list": b"\xdd\x7f\xff\xff\xff",
+    "bytes": b"\xc6\x7f\xff\xff\xff",
+    "text": b"\xdb\x7f\xff\xff\xff",
+    "map": b"\xdf\x7f\xff\xff\xff",
+    "extension": b"\xc9\x7f\xff\xff\xff\x01",
+}
+
+
+@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("name", LENGTHS)
+def test_a_forged_length_in_a_segment_is_damage(place: int, name: str) -> None:
+    """Two milliards of elements that are announced, and are not there; in each part of it, and in its head."""
+    parts = [msgpack.packb(part) for part in ([1, 200, [["a", "b"]]], [1], [2], b"x", [])]
+    parts[place] = LENGTHS[name]
+    inside = b"\x95" + b"".join(parts)
+    budget = Budget("a.cassette", 1000)
+    for content in (inside, b"\x95\x93\x01\x02" + LENGTHS[name] + b"\x91\x01\x91\x02\xc4\x01x\x90"):
+        with pytest.raises(Damaged):
+            within_bounds(lambda content=content: Codec(budget=budget).unpack_segment(squeezed(content)))  # type: ignore[misc]  # bound now
+
+
+@pytest.mark.parametrize("size", [0, 1, 30, 2**20, 2**32, 2**40, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("kind", ["segment", "request", "answer"])
+def test_a_frame_that_lies_about_its_size_is_damage(kind: str, size: int) -> None:
+    """Too little, too much, or not known: nothing is allocated for what it says."""
+    content = msgpack.packb([None, [1], [2], b"x" * 100] if kind == "segment" else [None, [], b"x" * 100])
+    frame = forged(content, size)
+    codec = Codec(budget=Budget("a.cassette", 1000))
+
+    def unpack() -> None:
+        match kind:
+            case "segment":
+                codec.unpack_segment(frame)
+            case "request":
+                codec.unpack_request(frame, "GET", "/")
+            case _:
+                codec.unpack_answer(b"\0" + frame, 100)
+
+    with pytest.raises(Damaged):
+        within_bounds(unpack)
 
 
 def test_many_rows_are_counted_together_though_they_hold_the_same(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def kinds(opened: sqlite3.Connection) -> list[tuple[int, str]]:
 def test_what_is_trained_makes_payloads_smaller(path: Path) -> None:
     """A vocabulary and a dictionary for each side; and everything still holds."""
     with closing(connection.write(path, full=False)) as opened:
-        dictionaries, before = Dictionaries(opened), sizes(opened)
+        dictionaries, before = Dictionaries(opened, path), sizes(opened)
         assert (dictionaries.known, dictionaries.next) == (False, 1)
         assert dictionaries.train() == 60
         assert sizes(opened) < 0.5 * before
@@ -63,7 +63,7 @@ def test_the_vocabulary_is_of_the_kind_that_fits(tmp_path: Path, phrase: int, bi
         keep(keeper, pieces(exchange(asked(f"{tape}"), said(streamed(words, tape)), tape), tape))
     keeper.close()
     with closing(connection.write(keeper.path, full=False)) as opened:
-        dictionaries = Dictionaries(opened)
+        dictionaries = Dictionaries(opened, keeper.path)
         dictionaries.train()
         (content,) = opened.execute("SELECT content FROM dictionary WHERE kind = 'vocabulary'").fetchone()
         assert dictionaries.codec.vocabulary(content).has_bits == bits
@@ -73,7 +73,7 @@ def test_the_vocabulary_is_of_the_kind_that_fits(tmp_path: Path, phrase: int, bi
 def test_no_number_is_used_twice(path: Path) -> None:
     """Also where what had it is gone; what is trained anew needs nothing that was there before."""
     with closing(connection.write(path, full=False)) as opened:
-        dictionaries = Dictionaries(opened)
+        dictionaries = Dictionaries(opened, path)
         for first in (1, 4):
             assert dictionaries.next == first
             dictionaries.train()
@@ -86,17 +86,17 @@ def test_no_number_is_used_twice(path: Path) -> None:
 def test_what_was_rolled_back_is_not_written_with(path: Path) -> None:
     """A frame must not need what is not on the cassette."""
     with closing(connection.write(path, full=False)) as opened:
-        dictionaries = Dictionaries(opened)
+        dictionaries = Dictionaries(opened, path)
         opened.execute("BEGIN")
         dictionaries.train()
         opened.execute("ROLLBACK")
         dictionaries.learn_all()
         frame = dictionaries.codec.squeeze("request", b"asked")
-        assert Dictionaries(opened).codec.expand(frame) == b"asked"
+        assert Dictionaries(opened, path).codec.expand(frame) == b"asked"
     assert verify(path) == (60, [])
 
 
 def test_it_trains_on_what_it_is_told(path: Path) -> None:
     """Of the finished ones."""
     with closing(connection.write(path, full=False)) as opened:
-        assert Dictionaries(opened).train("WHERE exchange.id <= 30") == 30
+        assert Dictionaries(opened, path).train("WHERE exchange.id <= 30") == 30
