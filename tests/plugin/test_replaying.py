@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from replayproxy.core.timing import STALL
@@ -316,3 +319,49 @@ def test_what_a_marker_says_wrong_is_told(suite: Suite, said: str) -> None:
 def test_an_answer_is_held_open_for_as_long_as_elsewhere() -> None:
     """The plugin says the default again, because it must not import it."""
     assert Choice().stall == STALL
+
+
+DAMAGE = {
+    "wrong digest": "UPDATE exchange SET digest = x'0011223344556677'",
+    "answer missing": "DELETE FROM answer",
+    "torn answer": "UPDATE answer SET answer = substr(answer, 1, length(answer) - 3)",
+    "a status that is none": "UPDATE exchange SET status = 42",
+}
+
+
+@pytest.mark.parametrize("statement", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize("body", ["expects the answer", "swallows the error"])
+def test_a_test_whose_answer_is_damaged_fails(suite: Suite, statement: str, body: str) -> None:
+    """Also where the code under test has swallowed the 500; the report counts it, and the run is red."""
+    expected = '(200, "hello!")' if body == "expects the answer" else '(500, "damaged")'
+    suite.tests(
+        test_chat=f"""
+        def test_asks(replayproxy):
+            assert ask(replayproxy.base_url, "hello") == {expected}
+
+        def test_other(replayproxy):
+            assert ask(replayproxy.base_url, "sound") == (200, "sound!")
+        """
+    )
+    damaged = suite.cassette("test_chat/test_asks.cassette", "hello")
+    suite.cassette("test_chat/test_other.cassette", "sound")
+    with closing(sqlite3.connect(damaged)) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute(statement)
+    ran = suite.run()
+    ran.assert_outcomes(passed=1, failed=1)
+    ran.stdout.fnmatch_lines(["*cannot be played: *"])
+    assert ran.ret == pytest.ExitCode.TESTS_FAILED
+    assert suite.report()["misses"][0]["code"] == "damaged"
+
+
+def test_a_cassette_that_cannot_be_opened_fails_the_test_with_a_sentence(suite: Suite) -> None:
+    """No traceback of ours."""
+    suite.tests(test_chat=ASKS)
+    damaged = suite.cassette("test_chat/test_asks.cassette", "hello")
+    for content in (b"", b"SQLite format 3\0", b"\0" * 5000, damaged.read_bytes()[:3000]):
+        damaged.write_bytes(content)
+        ran = suite.run()
+        ran.assert_outcomes(errors=1)
+        assert "Restore it" in ran.stdout.str() or "cassette" in ran.stdout.str()
+        assert "sqlite3." not in ran.stdout.str()
