@@ -7,6 +7,9 @@
 #   make live    the same claims against a real vLLM, which it installs and starts itself
 #   make lint    ruff, mypy --strict, import-linter
 #   make bench   how fast, how small
+#   make docs    the documentation as a site in build/site; broken links fail
+#   make reference   docs/cli.md from the commands themselves
+#   make picture     docs/assets/terminal.svg from real commands
 #
 # Each of them takes PYTHON=python3.13 (a name or a path), which gets an environment of its own, .venv-3.13.
 # TESTS="tests/core -x" passes arguments to pytest.
@@ -27,7 +30,7 @@ TESTS ?=
 # Set in many container images. Each of the thousand processes that the tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lowest pythons live lint bench
+.PHONY: help demo test lowest pythons live lint bench docs reference picture
 .DELETE_ON_ERROR:
 
 help:
@@ -58,6 +61,15 @@ lint: $(VENV)/tests
 bench: $(VENV)/tests
 	$(BIN)/python -m tests.bench
 
+docs: .venv-docs/builds
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
+
+reference: $(VENV)/runs
+	$(BIN)/python -m tools.reference
+
+picture: $(VENV)/runs
+	$(BIN)/python -m tools.picture
+
 # What runs replayproxy. The lock holds the build backend too, so that nothing is resolved behind its back.
 $(VENV)/runs: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv --clear $(VENV)
@@ -68,6 +80,12 @@ $(VENV)/runs: pyproject.toml requirements.lock
 # What tests and checks it.
 $(VENV)/tests: $(VENV)/runs requirements-dev.lock
 	$(PIP) install -r requirements-dev.lock
+	touch $@
+
+# What builds the documentation: apart, because its packages are not needed for anything else.
+.venv-docs/builds: requirements-docs.lock
+	$(PYTHON) -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip --quiet --disable-pip-version-check install -r requirements-docs.lock
 	touch $@
 
 # The lower bound of each direct requirement, and the newest of what these require in turn. New each time, because pip

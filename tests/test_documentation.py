@@ -1,5 +1,7 @@
-"""What the documentation says is there: every verb and flag that README names exists, every example parses, every verb
-has an example in its help.
+"""What the documentation says is there: every flag that it names exists, every example parses, the reference is what
+the commands say, every verb has an example in its help.
+
+What pages say about facts of the package, and whether their examples run, is in tests/docs.
 """
 
 from __future__ import annotations
@@ -7,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 from itertools import takewhile
-from pathlib import Path
 from typing import cast
 
 import click
@@ -18,10 +19,12 @@ from replayproxy.cli.command_run import child_variables
 from replayproxy.pytest_plugin.options import ASKED, MODES, add_options
 from replayproxy.pytest_plugin.playback import Playback
 from tests.cli.judging.test_verdict import TABLE
+from tests.docs.pages import PAGES, blocks
 from tests.examples.folders import VERBS, understood
+from tools import reference
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-EXAMPLES = sorted(set(re.findall(r"^    (?:# )?replayproxy (.+?)(?:\s{2,}#.*)?$", README, re.MULTILINE)))
+SHELL = "\n".join(block for name in PAGES for language in ("sh", "yaml") for block in blocks(name, language))
+EXAMPLES = sorted(set(re.findall(r"^(?:# )?replayproxy (.+?)(?:\s{2,}#.*)?$", SHELL.replace("\\\n", ""), re.MULTILINE)))
 VERDICTS = {code for *_, word, code in TABLE if word in ("misses", "unused", "damaged", "vacuous")}
 
 
@@ -61,53 +64,53 @@ def plugin() -> Declared:
     return declared
 
 
-def test_every_flag_in_the_readme_exists() -> None:
+def test_every_flag_in_the_documentation_exists() -> None:
     """A flag that is written about can be typed."""
-    known = set().union(*map(flags, VERBS.values())) | {"--config", "--help"} | plugin().flags
+    known = set().union(*map(flags, VERBS.values())) | {"--config", "--help", "--version"} | plugin().flags
     foreign = {"--strict"}  # mypy's
-    assert set(re.findall(r"--[a-z][a-z-]+", README)) - known - foreign == set()
+    written = {(name, flag) for name, text in PAGES.items() for flag in re.findall(r"--[a-z][a-z-]+", text)}
+    assert {(name, flag) for name, flag in written if flag not in known | foreign} == set()
 
 
-def test_every_verb_in_the_readme_exists_and_is_written_about() -> None:
-    """The table of verbs is complete."""
-    table = README.partition("## Commands")[2]
-    written = {
-        word for cell in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for word in re.findall(r"`(\w+)", cell)
-    }
-    assert written == set(VERBS)
+def test_the_reference_is_what_the_commands_say() -> None:
+    """`make reference` would change nothing; so every verb and every option is written about."""
+    assert PAGES["docs/cli.md"] == reference.reference(), "run `make reference`"
+    written = re.findall(r"^## (\w+)$", PAGES["docs/cli.md"], re.MULTILINE)
+    assert written == list(VERBS)
 
 
-def test_what_the_chapter_on_ci_names_is_so() -> None:
+def test_what_the_page_on_ci_names_is_so() -> None:
     """The variables that a command gets, and the exit codes of a run."""
-    chapter = README.partition("## In CI")[2].partition("## ")[0]
-    named = set(re.findall(r"`([A-Z_]{8,})`", chapter))
+    page = PAGES["docs/ci.md"]
+    named = set(re.findall(r"`([A-Z_]{8,})`", page))
     told = child_variables({}, Addresses("http://127.0.0.1:1", "http://127.0.0.1:2"))
     assert named == {name for name in told if name.isupper()}
-    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", chapter, re.MULTILINE)}
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
     assert codes == VERDICTS
 
 
-def test_every_option_of_the_plugin_is_in_the_readme() -> None:
+def test_every_option_of_the_plugin_is_documented() -> None:
     """And has its twin in the ini file, save for the one that switches all of it off."""
     declared = plugin()
-    assert declared.flags - set(re.findall(r"--[a-z][a-z-]+", README)) == set()
+    assert declared.flags - set(re.findall(r"--[a-z][a-z-]+", PAGES["docs/pytest.md"])) == set()
     twins = {flag.removeprefix("--").replace("-", "_") for flag in declared.flags} - {"disable_replayproxy"}
     assert declared.twins == twins
 
 
-def test_what_a_test_gets_is_in_the_readme() -> None:
+def test_what_a_test_gets_is_documented() -> None:
     """Every public name of the fixture, and every word of the marker."""
-    chapter = README.partition("## In pytest")[2].partition("\n## ")[0]
+    page = PAGES["docs/pytest.md"]
     names = {name for name in vars(Playback) if not name.startswith("_")} - {"records"}
-    assert {name for name in names if f"`{name}" not in chapter} == set()
-    assert {word for word in ASKED if f"{word}=" not in chapter} == set()
-    assert {mode for mode in MODES if f"`{mode}`" not in chapter} == set()
+    assert {name for name in names if f"`{name}" not in page} == set()
+    assert {word for word in ASKED if f"{word}=" not in page} == set()
+    assert {mode for mode in MODES if f"`{mode}`" not in page} == set()
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_every_example_in_the_readme_parses(example: str) -> None:
-    """Nothing is run; the words are understood."""
-    understood(shlex.split(example, comments=True))
+def test_every_example_in_the_documentation_parses(example: str) -> None:
+    """Nothing is run; the words are understood. tests/docs runs them."""
+    words = list(takewhile(lambda word: word not in (">", "|", "&"), shlex.split(example, comments=True)))
+    understood(words)
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))

@@ -1,0 +1,97 @@
+"""Writes the command-line reference, docs/cli.md, from the click commands themselves.
+
+    python -m tools.reference            writes docs/cli.md
+    python -m tools.reference --check    exits with 1 if docs/cli.md is not what would be written
+
+Every word of a verb, an option and an example comes from `--help`. Knows click and Markdown; nothing of what an option
+does.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from replayproxy.cli.main import commands, replayproxy
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "cli.md"
+
+HEAD = """\
+# CLI reference
+
+This page is generated from the program by `make reference`. Do not edit it.
+
+`replayproxy VERB --help` prints the same text. [Operation](operation.md#options) describes how options, environment
+variables and the configuration file work together, and [CI](ci.md#exit-codes) explains the exit codes.
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    verbs = [verb for verb in commands() if not verb.hidden]
+    index = "\n".join(f"| [`{verb.name}`](#{verb.name}) | {_cell(verb.get_short_help_str(200))} |" for verb in verbs)
+    shared = _options(replayproxy)
+    head = [HEAD, "| verb | does |\n|---|---|", f"{index}\n", "## Options of the program\n", shared]
+    return "\n".join([*head, *map(_verb, verbs)])
+
+
+def _verb(verb: click.Command) -> str:
+    context = click.Context(verb, info_name=f"replayproxy {verb.name}")
+    usage = " ".join(verb.collect_usage_pieces(context))
+    paragraphs = inspect.cleandoc(verb.help or "").replace("\b\n", "").split("\n\n")
+    text = "\n\n".join(_text(" ".join(paragraph.split())) for paragraph in paragraphs)
+    parts = [f"## {verb.name}\n", f"```text\nreplayproxy {verb.name} {usage}\n```\n", f"{text}\n", _options(verb)]
+    if example := inspect.cleandoc((verb.epilog or "").replace("\b\n", "")):
+        title, _, lines = example.partition("\n")
+        parts += [f"{title}\n", f"```sh\n{inspect.cleandoc(lines)}\n```\n"]
+    return "\n".join(parts)
+
+
+def _options(command: click.Command) -> str:
+    context = click.Context(command, info_name=command.name)
+    rows = []
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if not isinstance(parameter, click.Option) or record is None or "--help" in parameter.opts:
+            continue
+        flags, meaning = record
+        variable = parameter.envvar if isinstance(parameter.envvar, str) else None
+        rows.append(f"| {_flags(flags)} | {f'`{variable}`' if variable else ''} | {_cell(meaning)} |")
+    return "\n".join(["| option | environment | meaning |", "|---|---|---|", *rows]) + "\n"
+
+
+def _flags(flags: str) -> str:
+    """The spellings and the metavar as code. The table of Markdown needs `|` escaped, also within code."""
+    return f"`{flags}`".replace("|", "\\|")
+
+
+def _cell(text: str) -> str:
+    """Text of a table's cell."""
+    return _text(" ".join(text.split())).replace("|", "\\|")
+
+
+def _text(text: str) -> str:
+    """Text in which Markdown finds nothing but code: flags, variables, paths and placeholders in capitals."""
+    text = re.sub(r"([*_\\])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+    return re.sub(r"(?<![\w/`-])(--[a-z][a-z-]*[a-z])", r"`\1`", text)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or compare it."""
+    page = reference()
+    if "--check" in arguments:
+        if PAGE.read_text("utf-8") == page:
+            return 0
+        print("docs/cli.md is not what the program says: run `make reference`", file=sys.stderr)
+        return 1
+    PAGE.write_text(page, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
