@@ -53,4 +53,6 @@ def rules_asked(options: Mapping[str, Any]) -> Rules | None:
     profile, defaults = options.get("match"), bool(options.get("match_defaults"))
     if not any((profile, ignore, normalise, compared, defaults)):
         return None
+    from replayproxy.core.matching import Rules  # not for --help and completion
+
     return Rules(str(profile or "default"), ignore, normalise, compared, defaults)
