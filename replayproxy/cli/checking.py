@@ -81,10 +81,10 @@ def _refuse_ignored(*, secrets: bool, self_matching: bool) -> None:
 
 def _cut(path: Path) -> str:
     """How many of them have a request that was not read to its end, which is no damage."""
-    from replayproxy.cassette.cassette import Cassette
+    from replayproxy.cassette.browse import CassetteBrowser
 
-    with Cassette(path) as cassette:
-        (cut,) = cassette.one("SELECT count(*) FROM exchange WHERE request_cut = 1")
+    with CassetteBrowser.open(path) as browser:
+        cut = browser.count_cut_requests()
     return f", {cut} of them with a request that was cut and answers nothing in replay" if cut else ""
 
 

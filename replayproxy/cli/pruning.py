@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,16 @@ import click
 from replayproxy import output_files
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.screen import Screen, on_stderr
-from replayproxy.cli.reading.choice import Choice, choosing
+from replayproxy.cli.reading.choice import choosing
 from replayproxy.cli.redacting import in_words
 from replayproxy.core.visible import visible
 from replayproxy.errors import ReplayProxyError
+from replayproxy.views.port import ExchangeFilter, ExchangeRow, RowOrder
 from replayproxy.views.units import plural, size
 
 FILE = click.Path(path_type=Path)
 
 SHOWN = 10
-
-Row = Mapping[str, Any]
 
 
 @click.command
@@ -36,7 +36,9 @@ Row = Mapping[str, Any]
 @plain_option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 @plain_option("--yes", is_flag=True, help="Do not ask.")
 @plain_option("-o", "--output", type=FILE, help="Write what is left there, and leave CASSETTE as it is.")
-def prune(cassette: Path, unused: Path | None, *, choice: Choice, dry_run: bool, yes: bool, output: Path | None) -> int:
+def prune(
+    cassette: Path, unused: Path | None, *, chosen: ExchangeFilter, dry_run: bool, yes: bool, output: Path | None
+) -> int:
     """Delete recordings from CASSETTE: those that nobody asked for in the run of REPORT, or those that --where chooses.
 
     With both, those that are in both. REPORT comes from --report of exec or replay; that of a run which failed, served
@@ -49,23 +51,21 @@ def prune(cassette: Path, unused: Path | None, *, choice: Choice, dry_run: bool,
       replayproxy prune chat.cassette --where 'status >= 500' --yes
     """
     # Cassettes are read only when the verb runs, not for --help and completion.
-    from replayproxy.cassette.cassette import Cassette
+    from replayproxy.cassette.browse import CassetteBrowser
     from replayproxy.cassette.pruning import prune as delete
 
-    if unused is None and choice.is_everything:
+    if unused is None and chosen.is_everything:
         raise click.UsageError("say which recordings: --unused REPORT, or --where SQL")
     if output is not None:
         output_files.refuse(output, "-o")
-    with Cassette(cassette) as opened:
-        columns = "number, id, key, occurrence, method, path"
-        choice.check([opened])
-        condition = f"state = 'done' AND ({choice.condition})"
-        rows = list(opened.rows(condition, choice.parameters, columns=columns, order="number"))
+    with CassetteBrowser.open(cassette) as browser:
+        browser.check(chosen)
+        rows = list(browser.rows(replace(chosen, finished=True), RowOrder("number")))
         if unused is not None:
-            everything = rows if choice.is_everything else list(opened.rows("state = 'done'", columns=columns))
-            named = set(_named(unused, cassette, everything))
-            rows = [row for row in rows if row["number"] in named]
-        (there,) = opened.one("SELECT count(*) FROM exchange")
+            everything = rows if chosen.is_everything else browser.rows(ExchangeFilter(finished=True))
+            unused_numbers = set(_named(unused, cassette, list(everything)))
+            rows = [row for row in rows if row["number"] in unused_numbers]
+        there = browser.count()
     screen = on_stderr()
     if not rows:
         screen.prose(f"{cassette}: nothing to delete")
@@ -86,14 +86,14 @@ def prune(cassette: Path, unused: Path | None, *, choice: Choice, dry_run: bool,
     return 0
 
 
-def _tell(rows: Sequence[Row], screen: Screen) -> None:
+def _tell(rows: Sequence[ExchangeRow], screen: Screen) -> None:
     for row in rows[:SHOWN]:
         screen.line(f"  {row['id']}  {row['method']} {row['path']}")
     if len(rows) > SHOWN:
         screen.line(f"  … and {len(rows) - SHOWN} more")
 
 
-def _ask(question: str, rows: Sequence[Row], screen: Screen) -> None:
+def _ask(question: str, rows: Sequence[ExchangeRow], screen: Screen) -> None:
     """Raises `click.Abort` for a no."""
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Nobody is here to ask: say --yes, or look first with --dry-run")
@@ -104,7 +104,7 @@ def _ask(question: str, rows: Sequence[Row], screen: Screen) -> None:
 # The report
 
 
-def _named(path: Path, cassette: Path, rows: Sequence[Row]) -> Iterator[int]:
+def _named(path: Path, cassette: Path, rows: Sequence[ExchangeRow]) -> Iterator[int]:
     """The numbers of the recordings that a report names as unused. Raises `ReplayProxyError` if it proves nothing."""
     from replayproxy.cli.judging.receipt import digest_of
 
@@ -121,7 +121,7 @@ def _named(path: Path, cassette: Path, rows: Sequence[Row]) -> Iterator[int]:
     for one in report["unused"]:
         if one["cassette"] in names:
             wanted.setdefault((one["id"], one["key"]), set()).add(one["occurrence"])
-    by_id: dict[str, list[Row]] = {}
+    by_id: dict[str, list[ExchangeRow]] = {}
     for row in rows:
         by_id.setdefault(row["id"], []).append(row)
     for (name, key), places in wanted.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from replayproxy.cassette.cassette import Cassette
@@ -36,10 +37,7 @@ def _again(parts: Sequence[Path]) -> list[tuple[Path, list[int]]]:
     found = []
     for part in parts:
         with Cassette(part) as cassette:
-            where = "state = 'done' AND occurrence IS NOT NULL"
-            rows = list(cassette.rows(where, columns="number, key, occurrence", order="occurrence"))
-        found.append((part, [row["number"] for row in rows if row["occurrence"] < longest[row["key"]]]))
-        longest |= Counter(
-            {row["key"]: row["occurrence"] + 1 for row in sorted(rows, key=lambda row: row["occurrence"])}
-        )
+            places = [(number, place) for number, place, _ in cassette.places()]
+        found.append((part, [number for number, place in places if place.occurrence < longest[place.key]]))
+        longest |= Counter({place.key: place.occurrence + 1 for _, place in sorted(places, key=itemgetter(1))})
     return found

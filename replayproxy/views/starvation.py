@@ -12,9 +12,6 @@ from typing import Any
 
 from replayproxy.views.units import duration
 
-CONDITION = "stream AND chunks > 1 AND starved_s > 0 AND 2 * starved_s * (chunks - 1) >= total_s - coalesce(ttft_s, 0)"
-"""The same in SQL, over the columns of `v_exchange`."""
-
 
 def delay(row: Mapping[str, Any]) -> float:
     """The largest delay of the recorder while this answer ran, in seconds; 0 where it does not matter."""

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from replayproxy.cassette.browse import STARVED
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.model import Ending
 from replayproxy.ports import Piece
-from replayproxy.views.starvation import CONDITION, delay
+from replayproxy.views.starvation import delay
 from tests.cli.tapes import MS, Read, chat, writing
 
 SENTENCE = "the recorder was starved, up to 70 ms: gaps below that mean nothing"
@@ -40,7 +41,7 @@ def test_it_matters_where_it_is_half_of_a_gap(starved: Path) -> None:
     """Of the mean gap, which is true also where all chunks came in one read; and SQL says the same."""
     with Cassette(starved) as cassette:
         rows = list(cassette.rows())
-        chosen = [row["number"] for row in cassette.rows(CONDITION)]
+        chosen = [row["number"] for row in cassette.rows(STARVED)]
     assert [round(delay(row), 6) for row in rows] == [seconds for *_, seconds in ROWS]
     assert chosen == [row["number"] for row in rows if delay(row)]
 

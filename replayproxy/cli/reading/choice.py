@@ -1,14 +1,10 @@
-"""Which exchanges: `--where SQL -p NAME VALUE --since --until`, as one condition on the view `v_exchange`.
-
-Values are bound, never pasted. SQL is that of whoever sits at the keyboard; the file is open for reading only.
-"""
+"""The options that choose exchanges: `--where SQL -p NAME VALUE --since --until`, as one `ExchangeFilter`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -18,9 +14,10 @@ import click
 
 from replayproxy.cassette.condition import fault_in
 from replayproxy.cli.options import F, plain_option
+from replayproxy.views.port import ExchangeFilter
 
 if TYPE_CHECKING:
-    from replayproxy.cassette.cassette import Cassette
+    from replayproxy.cassette.browse import CassetteBrowser
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 _AGO = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)(?:\s+ago)?")
@@ -52,56 +49,18 @@ class Moment(click.ParamType[int]):
         return (since_epoch.days * 86400 + since_epoch.seconds) * 1_000_000_000 + since_epoch.microseconds * 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A condition on `v_exchange` with its bound values."""
-
-    where: str | None = None
-    values: tuple[tuple[str, str], ...] = ()
-    since: int | None = None
-    until: int | None = None
-
-    @property
-    def is_everything(self) -> bool:
-        """Nothing was asked for."""
-        return self.where is None and self.since is None and self.until is None
-
-    def check(self, cassettes: Iterable[Cassette]) -> None:
-        """Raise `SettingsError` where the SQL cannot be run, before any of it stands among ours."""
-        for cassette in cassettes if self.where is not None else ():
-            cassette.check_condition(self.where or "", dict(self.parameters))
-
-    @property
-    def condition(self) -> str:
-        """SQL. The line feed ends a comment that somebody may have left open."""
-        parts = [f"({self.where}\n)"] if self.where is not None else []
-        # Text in the view, a number in the table; the number is exact.
-        if self.since is not None:
-            parts.append("number IN (SELECT id FROM exchange WHERE recorded_at >= :replayproxy_since)")
-        if self.until is not None:
-            parts.append("number IN (SELECT id FROM exchange WHERE recorded_at < :replayproxy_until)")
-        return " AND ".join(parts) or "1"
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """What is bound. A value that looks like a number is one: to SQLite any number is less than any text."""
-        return {name: _typed(value) for name, value in self.values} | {
-            "replayproxy_since": self.since,
-            "replayproxy_until": self.until,
-        }
-
-
 def _typed(value: str) -> str | int | float:
+    """A value that looks like a number is one: to SQLite any number is less than any text."""
     if not _NUMBER.fullmatch(value):
         return value
     return float(value) if "." in value or len(value) > 18 else int(value)
 
 
 def choosing(function: F) -> F:
-    """Adds the options; the verb gets them as one `choice`."""
+    """Adds the options; the verb gets them as one `chosen`."""
 
     @wraps(function)
-    def chosen(
+    def called(
         *arguments: Any,
         where: str | None,
         values: tuple[tuple[str, str], ...],
@@ -116,11 +75,11 @@ def choosing(function: F) -> F:
             raise click.UsageError("-p gives one name several values: choose")
         if where is not None and (fault := fault_in(where, bound)) is not None:
             raise click.UsageError(f"--where: {fault}")
-        values = tuple((name.lstrip(":@$"), value) for name, value in values)
         for text in (where or "", *(part for pair in values for part in pair)):
             if not text.isprintable() and any(0xD800 <= ord(character) < 0xE000 for character in text):
                 raise click.UsageError(f"{text!r} is not UTF-8")
-        return function(*arguments, choice=Choice(where, values, since, until), **others)
+        typed = tuple((name.lstrip(":@$"), _typed(value)) for name, value in values)
+        return function(*arguments, chosen=ExchangeFilter(where, typed, since, until), **others)
 
     options: tuple[Callable[[Any], Any], ...] = (
         plain_option(
@@ -141,14 +100,17 @@ def choosing(function: F) -> F:
         plain_option("--until", type=Moment(), help="Asked before."),
     )
     for option in reversed(options):
-        chosen = option(chosen)
-    return chosen  # type: ignore[return-value]  # click's decorators keep the function, their types do not say so
+        called = option(called)
+    return called  # type: ignore[return-value]  # click's decorators keep the function, their types do not say so
 
 
 @contextmanager
-def opened(paths: Sequence[Path]) -> Iterator[list[Cassette]]:
-    """These cassettes, for as long as the block runs."""
-    from replayproxy.cassette.cassette import Cassette  # here: the flags alone need none
+def opened(paths: Sequence[Path], chosen: ExchangeFilter) -> Iterator[list[CassetteBrowser]]:
+    """Open these cassettes while the block runs. Raises `SettingsError` where the filter's SQL cannot run on one."""
+    from replayproxy.cassette.browse import CassetteBrowser  # here: the flags alone need none
 
     with ExitStack() as stack:
-        yield [stack.enter_context(Cassette(path)) for path in paths]
+        browsers = [stack.enter_context(CassetteBrowser.open(path)) for path in paths]
+        for browser in browsers:
+            browser.check(chosen)
+        yield browsers

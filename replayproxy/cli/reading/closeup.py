@@ -1,48 +1,41 @@
-"""`show`: one exchange with everything that is known of it, read once; and as data. How it is drawn is in `page`."""
+"""One exchange with everything that is known of it, read once; and as data."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.core import coding
 from replayproxy.core.matching import Rules
 from replayproxy.model import Exchange, Response
 from replayproxy.views import body
+from replayproxy.views.port import Browser, ExchangeRow, StoredSizes
 
 
 @dataclass(frozen=True, slots=True)
 class Closeup:
-    """Everything about one exchange."""
+    """Everything about one exchange. `playable` recordings replay to requests with the same key."""
 
     path: str
-    row: Mapping[str, Any]
+    row: ExchangeRow
     exchange: Exchange
     rules: Rules
     playable: int
-    """Recordings that replay to requests with the same key."""
-    stored: tuple[int, int, int]
-    """Bytes on disk: request, answer, times."""
+    stored: StoredSizes
 
     @classmethod
-    def of(cls, cassette: Cassette, number: int) -> Closeup:
+    def of(cls, browser: Browser, number: int) -> Closeup:
         """Read it. Raises `Damaged` unless it is what was written."""
-        row = cassette.row(number)
-        asked, answer, times = cassette.one(
-            "SELECT length(request), coalesce(length(answer), 0), length(times) FROM payload"
-            " LEFT JOIN answer USING (exchange) WHERE exchange = ?",
-            number,
-        )
+        row, stored = browser.row(number), browser.stored_sizes(number)
         return cls(
-            path=str(cassette.path),
+            path=str(browser.path),
             row=row,
-            exchange=cassette.exchange(number),
-            rules=cassette.rules,
-            playable=cassette.count(row["key"]),
-            stored=(asked, answer, times),
+            exchange=browser.exchange(number),
+            rules=browser.rules,
+            playable=browser.playable(row["key"]),
+            stored=stored,
         )
 
     @property
@@ -51,12 +44,23 @@ class Closeup:
         return self.exchange.response
 
 
+class ChunkRow(TypedDict):
+    """One chunk: when it came, how long after the one before it, and the text it adds to the answer."""
+
+    chunk: int
+    at_s: float
+    gap_s: float | None
+    bytes: int
+    http_chunk: int
+    text: str | None
+    data: str
+
+
 # As data
 
 
-def chunk_rows(it: Closeup) -> Iterator[dict[str, Any]]:
-    """One row a chunk, as it was read: when it came, how long after the one before, how long it is, what it says, and
-    which of the server's HTTP chunks it belongs to."""
+def chunk_rows(it: Closeup) -> Iterator[ChunkRow]:
+    """One row per chunk, as it was read. `http_chunk` numbers the server's own chunks, of which it is a part."""
     before: int | None = None
     unended, http_chunk = frozenset(it.response.continued), 1
     chunks = zip(
@@ -76,11 +80,11 @@ def chunk_rows(it: Closeup) -> Iterator[dict[str, Any]]:
         http_chunk += number - 1 not in unended
 
 
-CHUNK_FIELDS = ("chunk", "at_s", "gap_s", "bytes", "http_chunk", "text", "data")
+CHUNK_FIELDS = tuple(ChunkRow.__annotations__)
 
 
 def as_data(it: Closeup) -> dict[str, Any]:
-    """Everything: bodies as text, or base64 where they are none; times in seconds."""
+    """Everything as one JSON object: bodies as text, or as base64 where they are not UTF-8; times in seconds."""
     return {
         **it.row,
         "match": {"profile": it.rules.profile, "ignore": list(it.rules.paths())},

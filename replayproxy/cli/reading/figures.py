@@ -82,7 +82,7 @@ def _summary(groups: Sequence[Group], names: str) -> list[Span | str]:
     endings: Counter[str] = Counter()
     for group in groups:
         endings.update(group.endings)
-    spans = [group.asked for group in groups if group.asked is not None]
+    spans = [group.span for group in groups if group.span is not None]
     line: list[Span | str] = [Span(names, "bold"), "   ", plural(sum(group.exchanges for group in groups), "exchange")]
     if spans:
         first, last = min(first for first, _ in spans), max(last for _, last in spans)

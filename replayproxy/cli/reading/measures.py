@@ -13,20 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from replayproxy.cli.reading.choice import Choice
 from replayproxy.core.stats import DEFINITIONS, Summary, percentile, summarise
 from replayproxy.views import starvation
-
-if TYPE_CHECKING:
-    from replayproxy.cassette.cassette import Cassette
+from replayproxy.views.port import Browser, ExchangeFilter, MeasuredRow
 
 ENOUGH = 20_000
 """Streams whose gaps are read: 4 s. More do not change a percentile that anybody reads."""
-
-COUNTED = "state = 'done' AND ending = 'complete' AND status BETWEEN 200 AND 399"
-"""Answers that are measured. An error that comes fast is no fast answer."""
 
 EXPLAINED = {
     **DEFINITIONS,
@@ -45,26 +39,13 @@ EXPLAINED = {
 MEASURES = ("ttft_s", "prefill_s", "handover_s", "decode_ttft_s", "chunk_gap_s", "tpot_s", "total_s", "output_tokens")
 """The distributions, by the names they have as data."""
 
-By = Callable[[Mapping[str, Any]], str]
-
-GROUPINGS: Mapping[str, By] = {
-    "model": lambda row: row["model"] or "(no model)",
-    "endpoint": lambda row: f"{row['method']} {row['path']}",
-    "cassette": lambda row: row["cassette"],
-    "none": lambda _: "all",
+GROUPINGS: Mapping[str, Callable[[MeasuredRow, str], str]] = {
+    "model": lambda row, _: row["model"] or "(no model)",
+    "endpoint": lambda row, _: f"{row['method']} {row['path']}",
+    "cassette": lambda _, cassette: cassette,
+    "none": lambda *_: "all",
 }
-
-# The last leg of a role: a server that was out may have had one before.
-_LEG = "(SELECT ({}) / 1e6 FROM leg WHERE leg.exchange = v_exchange.number AND role = '{}' ORDER BY leg DESC LIMIT 1)"
-
-_COLUMNS = (
-    "number, model, method, path, stream, status, state, ending, ttft_s, tpot_s, total_s, chunks, starved_s,"
-    " CAST(completion_tokens AS INTEGER) AS output_tokens,"
-    " (SELECT CAST(recorded_at AS INTEGER) FROM exchange WHERE exchange.id = v_exchange.number) AS at,"
-    f" {_LEG.format('total_us', 'prefill')} AS prefill_s,"
-    f" {_LEG.format('started_us', 'decode')} - {_LEG.format('started_us + total_us', 'prefill')} AS handover_s,"
-    f" ttft_s - {_LEG.format('started_us', 'decode')} AS decode_ttft_s"
-)
+"""The name of a row's group, given the row and its cassette."""
 
 
 @dataclass(slots=True)
@@ -81,8 +62,8 @@ class Group:
     starved_s: float = 0.0
     """By how much at most."""
     endings: Counter[str] = field(default_factory=Counter)
-    asked: tuple[int, int] | None = None
-    """When the first and the last exchange were, in ns since the Unix epoch."""
+    span: tuple[int, int] | None = None
+    """When the first and the last exchange began, in ns since the Unix epoch."""
     values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURES})
     gaps: Counter[int] = field(default_factory=Counter)
     """How often each gap occurred, in ns."""
@@ -91,12 +72,12 @@ class Group:
     flights: list[tuple[int, int]] = field(default_factory=list)
     """When each measured answer began and ended, in ns since the Unix epoch."""
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: MeasuredRow) -> None:
         """Count one exchange."""
         self.exchanges += 1
-        first, last = self.asked or (row["at"], row["at"])
-        self.asked = min(first, row["at"]), max(last, row["at"])
-        self.endings["in flight" if row["state"] == "open" else row["ending"]] += 1
+        first, last = self.span or (row["at"], row["at"])
+        self.span = min(first, row["at"]), max(last, row["at"])
+        self.endings["in flight" if row["state"] == "open" else row["ending"] or ""] += 1
         self.errors += row["status"] >= 400
         if not row["measured"]:
             return
@@ -105,9 +86,10 @@ class Group:
         if delay := starvation.delay(row):
             self.starved += 1
             self.starved_s = max(self.starved_s, delay)
+        numbers: Mapping[str, Any] = row
         for name, values in self.values.items():
-            if name != "chunk_gap_s" and row[name] is not None:
-                values.append(row[name])
+            if name != "chunk_gap_s" and numbers[name] is not None:
+                values.append(numbers[name])
         self.flights.append((row["at"], row["at"] + round(row["total_s"] * 1e9)))
 
     def summaries(self) -> Iterator[tuple[str, Summary]]:
@@ -153,42 +135,34 @@ class _Repeated(Sequence[float]):
 
 
 def gather(
-    cassettes: Sequence[Cassette],
-    choice: Choice,
+    browsers: Sequence[Browser],
+    chosen: ExchangeFilter,
     by: str,
     *,
     exact: bool = False,
     watch: Callable[[int], None] = lambda _: None,
 ) -> list[Group]:
-    """Every group, the largest first. `watch` is told how many streams are going to be read."""
+    """Every group, the largest first. `watch` is called with the number of streams that will be read."""
     groups: dict[str, Group] = {}
-    streams: list[tuple[Cassette, dict[int, Group]]] = []
-    for cassette in cassettes:
+    streams: list[tuple[Browser, dict[int, Group]]] = []
+    for browser in browsers:
         of_stream: dict[int, Group] = {}
-        columns = f"{_COLUMNS}, {COUNTED} AS measured"
-        for row in cassette.rows(choice.condition, choice.parameters, columns=columns, order="1"):
-            name = GROUPINGS[by](row | {"cassette": str(cassette.path)})
+        for row in browser.measured_rows(chosen):
+            name = GROUPINGS[by](row, str(browser.path))
             group = groups.setdefault(name, Group(name))
             group.add(row)
             if row["measured"] and row["stream"]:
                 of_stream[row["number"]] = group
-        streams.append((cassette, of_stream))
+        streams.append((browser, of_stream))
     total = sum(len(of_stream) for _, of_stream in streams)
     step = 1 if exact else -(-total // ENOUGH) or 1
     watch(total // step)
-    for cassette, of_stream in streams:
-        for number, gaps in _gaps(cassette, list(of_stream)[::step]):
-            of_stream[number].gaps.update(gaps)
+    for browser, of_stream in streams:
+        for number, timeline in browser.timelines(list(of_stream)[::step]):
+            of_stream[number].gaps.update(timeline.gaps())
     for group in groups.values():
         group.sampled = step
     return sorted(groups.values(), key=lambda group: (-group.exchanges, group.name))
-
-
-def _gaps(cassette: Cassette, numbers: Sequence[int]) -> Iterator[tuple[int, Iterable[int]]]:
-    for start in range(0, len(numbers), 500):
-        some = ",".join(map(str, numbers[start : start + 500]))  # integers of ours: nothing to bind
-        for number, timeline in cassette.timelines(f"number IN ({some})"):
-            yield number, timeline.gaps()
 
 
 # How much at once

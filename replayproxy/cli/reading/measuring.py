@@ -12,7 +12,8 @@ from replayproxy.cli.printing import messages
 from replayproxy.cli.printing.output import Output, output_family
 from replayproxy.cli.printing.screen import on_stderr
 from replayproxy.cli.reading import figures, measures
-from replayproxy.cli.reading.choice import Choice, choosing, opened
+from replayproxy.cli.reading.choice import choosing, opened
+from replayproxy.views.port import ExchangeFilter
 from replayproxy.views.units import count, plural
 
 FILE = click.Path(path_type=Path)
@@ -29,7 +30,9 @@ FILE = click.Path(path_type=Path)
 @plain_option("--explain", is_flag=True, help="Say what each number means.")
 @choosing
 @output_family
-def stats(cassette: tuple[Path, ...], *, by: str, exact: bool, explain: bool, choice: Choice, output: Output) -> None:
+def stats(
+    cassette: tuple[Path, ...], *, by: str, exact: bool, explain: bool, chosen: ExchangeFilter, output: Output
+) -> None:
     """Measure the answers on CASSETTE: time to first token, gaps, time per token, totals; and how much ran at once.
 
     Data formats have one row a distribution, with seconds as floats.
@@ -46,9 +49,8 @@ def stats(cassette: tuple[Path, ...], *, by: str, exact: bool, explain: bool, ch
         return
     if not cassette:
         raise click.UsageError("name a cassette, such as: replayproxy stats chat.cassette")
-    with opened(cassette) as cassettes:
-        choice.check(cassettes)
-        groups = measures.gather(cassettes, choice, by, exact=exact, watch=_say_how_long)
+    with opened(cassette, chosen) as browsers:
+        groups = measures.gather(browsers, chosen, by, exact=exact, watch=_say_how_long)
     if not output.is_for_people:
         output.rows(measures.FIELDS, measures.data_rows(groups), *cassette)
         return

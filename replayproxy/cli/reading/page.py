@@ -18,6 +18,7 @@ from replayproxy.core.stream_end import end_of
 from replayproxy.core.visible import visible_lines
 from replayproxy.model import Leg
 from replayproxy.views import body, starvation, timeline
+from replayproxy.views.listing import ending
 from replayproxy.views.units import count, duration, plural, size
 
 LINES = 12
@@ -70,7 +71,7 @@ def _title(it: Closeup) -> list[Span | str]:
     if row["status"]:
         parts += ["   ", Span(str(row["status"]), "bold red" if row["status"] >= 400 else "bold green")]
     if row["ending"] != "complete":
-        parts += ["   ", Span(listing.ending(row), listing.ending_style(row))]
+        parts += ["   ", Span(ending(row), listing.ending_style(row))]
     if it.exchange.request_cut:
         parts += ["   ", Span("request cut: it was not read to its end, and answers nothing in replay", "yellow")]
     parts += ["   ", row["recorded_at"].replace("T", " ")]
@@ -105,7 +106,7 @@ def _request(it: Closeup) -> list[Span | str]:
     said += [f"{name}={_short(asked[name])}" for name in PARAMETERS if asked.get(name) is not None]
     if not asked and it.exchange.request.body:
         said.append("a body that is no JSON object")
-    return [", ".join(said) or "no body", *_sizes(len(it.exchange.request.body), it.stored[0])]
+    return [", ".join(said) or "no body", *_sizes(len(it.exchange.request.body), it.stored.request)]
 
 
 def _parts(asked: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
@@ -174,7 +175,7 @@ def _response(it: Closeup) -> list[Span | str]:
         said.append("the client had left before the end")
     if row["stalled"]:
         said.append(f"stalled {row['stalled']}x by a slow client: times are not the server's own")
-    sizes = _sizes(len(response.body), it.stored[1] + it.stored[2])
+    sizes = _sizes(len(response.body), it.stored.answer + it.stored.times)
     return [", ".join(said), *sizes]
 
 
@@ -192,7 +193,7 @@ def _timing(it: Closeup) -> list[Line]:
         facts.append((round(it.row["ttft_s"] * 1e9), "first content: TTFT"))
     if len(line.chunks) > 1:
         facts.append((line.chunks[-1], "last chunk"))
-    facts.append((line.end, "end" if it.row["ending"] == "complete" else listing.ending(it.row)))
+    facts.append((line.end, "end" if it.row["ending"] == "complete" else ending(it.row)))
     return [
         [
             Span(("" if place else "timing").ljust(INDENT), "dim"),

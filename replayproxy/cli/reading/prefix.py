@@ -1,69 +1,68 @@
-"""Ids as people type them: the first digits of an exchange's digest, as few as say which one."""
+"""Find an exchange by the first digits of its id: as many as say which one."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.errors import SettingsError
+from replayproxy.views.port import Browser, ExchangeId
 from replayproxy.views.units import count
 
 SHORT = 8
-"""Digits that are shown."""
+"""Digits of an id that are shown."""
+
+MOST = 8
+"""Exchanges that are listed where a prefix begins several ids."""
 
 _DIGITS = re.compile(r"[0-9a-fA-F]{1,16}")
 
 
-def resolve(cassette: Cassette, prefix: str | None) -> int:
-    """The number of the one exchange meant; without a prefix the newest. Raises `SettingsError`."""
-    path = cassette.path
+def resolve(browser: Browser, prefix: str | None) -> int:
+    """Return the number of the exchange with this prefix, or of the newest one. Raises `SettingsError`."""
+    path = browser.path
     if prefix is None:
-        newest = cassette.all("SELECT max(id) FROM exchange WHERE state = 1")[0][0]
+        newest = browser.newest()
         if newest is None:
             raise SettingsError(f"{path} holds no finished exchange yet")
-        return int(newest)
+        return newest
     if not _DIGITS.fullmatch(prefix):
-        raise SettingsError(f"{prefix!r} is not an id: give the first hex digits of one{_some(cassette)}")
-    found = cassette.find(prefix)
+        raise SettingsError(f"{prefix!r} is not an id: give the first hex digits of one{_examples(browser)}")
+    found = browser.find(prefix)
     if len(found) == 1:
-        return found[0]
+        return found[0].number
     if not found:
-        raise SettingsError(f"no exchange on {path} has an id that begins with {prefix}{_nearest(cassette, prefix)}")
-    digests = _digests(cassette, found)
-    if len(set(digests)) == 1:
-        return found[0]  # the same request, bytes and times: whichever is shown is shown
-    raise SettingsError(_ambiguous(cassette, prefix, found, digests))
+        raise SettingsError(f"no exchange on {path} has an id that begins with {prefix}{_nearest(browser, prefix)}")
+    if len({one.digest for one in found}) == 1:
+        return found[0].number  # equal requests, bytes and times: any of them will do
+    raise SettingsError(_ambiguous(browser, prefix, found))
 
 
-def _digests(cassette: Cassette, numbers: list[int]) -> list[str]:
-    return [str(cassette.one("SELECT lower(hex(digest)) FROM exchange WHERE id = ?", number)[0]) for number in numbers]
+def _short(ids: Sequence[ExchangeId]) -> str:
+    return ", ".join(dict.fromkeys(one.digest[:SHORT] for one in ids))
 
 
-def _some(cassette: Cassette) -> str:
-    """What ids look like here: the newest."""
-    newest = cassette.all("SELECT id FROM exchange WHERE digest IS NOT NULL ORDER BY id DESC LIMIT 3")
-    ids = ", ".join(dict.fromkeys(digest[:SHORT] for digest in _digests(cassette, [number for (number,) in newest])))
-    return f"{f', such as {ids}' if ids else ''}; all: replayproxy ls {cassette.path}"
+def _examples(browser: Browser) -> str:
+    """The newest ids, to show what ids look like."""
+    ids = _short(browser.newest_ids(3))
+    return f"{f', such as {ids}' if ids else ''}; all: replayproxy ls {browser.path}"
 
 
-def _nearest(cassette: Cassette, prefix: str) -> str:
-    """Those that share the most of it."""
+def _nearest(browser: Browser, prefix: str) -> str:
+    """The ids that share the most digits with it."""
     for length in range(min(len(prefix), SHORT) - 1, 0, -1):
-        if near := cassette.find(prefix[:length]):
-            ids = ", ".join(dict.fromkeys(digest[:SHORT] for digest in _digests(cassette, near[:3])))
-            return f"; nearest: {ids}. All: replayproxy ls {cassette.path}"
-    return f"; all: replayproxy ls {cassette.path}"
+        if near := browser.find(prefix[:length]):
+            return f"; nearest: {_short(near[:3])}. All: replayproxy ls {browser.path}"
+    return f"; all: replayproxy ls {browser.path}"
 
 
-def _ambiguous(cassette: Cassette, prefix: str, found: list[int], digests: list[str]) -> str:
-    digits = SHORT if len({digest[:SHORT] for digest in digests}) == len(digests) else 16
-    lines = [f"{prefix} begins several ids on {cassette.path}; give one more digit:"]
-    for number, digest in list(zip(found, digests, strict=True))[:8]:
-        row = cassette.row(number)
-        lines.append(
-            f"  {digest[:digits]}  {row['recorded_at']}  {row['method']} {row['path']}  {row['model'] or ''}".rstrip()
-        )
-    if len(found) > 8:
-        total = cassette.one("SELECT count(*) FROM exchange WHERE lower(hex(digest)) GLOB ?", f"{prefix.lower()}*")[0]
-        lines.append(f"  … {count(total - 8)} more")
+def _ambiguous(browser: Browser, prefix: str, found: Sequence[ExchangeId]) -> str:
+    digits = SHORT if len({one.digest[:SHORT] for one in found}) == len(found) else 16
+    lines = [f"{prefix} begins several ids on {browser.path}; give one more digit:"]
+    for one in found[:MOST]:
+        row = browser.row(one.number)
+        facts = f"{row['recorded_at']}  {row['method']} {row['path']}  {row['model'] or ''}"
+        lines.append(f"  {one.digest[:digits]}  {facts}".rstrip())
+    if len(found) > MOST:
+        lines.append(f"  … {count(browser.count_ids(prefix) - MOST)} more")
     return "\n".join(lines)

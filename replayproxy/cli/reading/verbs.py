@@ -1,6 +1,6 @@
-"""`ls`, `show`, `info`: parse options, read, print. What is read and how it is said is in the files beside.
+"""`ls`, `show`, `info`: parse options, ask `views`, print.
 
-Each verb loads its own of them when it runs, so that `--help` and completion load none.
+Each verb loads its views and its page when it runs, so that `--help` and completion load none.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -17,12 +16,9 @@ from replayproxy import output_files
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.output import Form, Output, output_family
 from replayproxy.cli.printing.screen import on_stderr
-from replayproxy.cli.reading.choice import Choice, choosing, opened
+from replayproxy.cli.reading.choice import choosing, opened
+from replayproxy.views.port import Browser, ExchangeFilter, RowOrder
 from replayproxy.views.units import plural
-
-if TYPE_CHECKING:
-    from replayproxy.cassette.cassette import Cassette
-    from replayproxy.cli.reading import listing
 
 FILE = click.Path(path_type=Path)
 
@@ -35,7 +31,7 @@ FILE = click.Path(path_type=Path)
 @plain_option("--sort", metavar="COLUMN", help="By this column instead of time; -COLUMN has the largest first.")
 @choosing
 @output_family
-def ls(cassette: tuple[Path, ...], limit: int | None, sort: str | None, choice: Choice, output: Output) -> None:
+def ls(cassette: tuple[Path, ...], limit: int | None, sort: str | None, chosen: ExchangeFilter, output: Output) -> None:
     """List the exchanges on CASSETTE, the newest last.
 
     A terminal gets the newest 50, unless told; a pipe gets all. Data formats have every column of the view v_exchange,
@@ -48,33 +44,38 @@ def ls(cassette: tuple[Path, ...], limit: int | None, sort: str | None, choice: 
       replayproxy ls chat.cassette --where 'ending <> :e' -p e complete --csv
     """
     from replayproxy.cli.reading import listing
+    from replayproxy.views import listing as views_listing
 
-    with opened(cassette) as cassettes:
-        choice.check(cassettes)
-        fields = listing.fields(cassettes[0])
-        order = listing.Order.read(sort, fields) if sort else None
+    with opened(cassette, chosen) as browsers:
+        fields = browsers[0].columns()
+        order = listing.read_order(sort, fields) if sort else None
         if output.is_for_people:
-            _print_list(cassettes, choice, order, limit, output)
+            _print_list(browsers, chosen, order, limit, output)
         else:
-            names = fields if len(cassettes) == 1 else ["cassette", *fields]
-            output.rows(names, listing.rows(cassettes, choice, order, limit or None), *cassette)
+            names = fields if len(browsers) == 1 else ["cassette", *fields]
+            output.rows(names, views_listing.rows(browsers, chosen, order, limit or None), *cassette)
 
 
 def _print_list(
-    cassettes: Sequence[Cassette], choice: Choice, order: listing.Order | None, limit: int | None, output: Output
+    browsers: Sequence[Browser],
+    chosen: ExchangeFilter,
+    order: RowOrder | None,
+    limit: int | None,
+    output: Output,
 ) -> None:
     from replayproxy.cli.printing import table
     from replayproxy.cli.reading import listing
+    from replayproxy.views import listing as views_listing
 
-    seen, day = listing.Seen(), ""
-    tally = listing.Tally.of(cassettes, choice)
-    with output.screen(*(cassette.path for cassette in cassettes)) as screen:
+    printed, day = views_listing.PrintedRows(), ""
+    there = views_listing.RowCount.of(browsers, chosen)
+    with output.screen(*(browser.path for browser in browsers)) as screen:
         most = listing.NEWEST if limit is None and screen.is_terminal else limit or None
-        rows = seen.watch(listing.rows(cassettes, choice, order, most))
-        gaps = min(tally.chosen, most or tally.chosen) <= listing.FEW
+        rows = printed.watch(views_listing.rows(browsers, chosen, order, most))
+        gaps = min(there.chosen, most or there.chosen) <= listing.FEW
         if gaps:
-            rows = listing.with_streams(rows, cassettes)
-        columns = partial(listing.columns, several=len(cassettes) > 1, gaps=gaps)
+            rows = views_listing.with_streams(rows, browsers)
+        columns = partial(listing.columns, several=len(browsers) > 1, gaps=gaps)
         if screen.width is None or not output.trunc:
             layout, shown = table.measured(columns(), rows)
         else:
@@ -87,9 +88,9 @@ def _print_list(
             screen.line(*layout.heading())
         for row in shown:
             screen.line(*layout.row(row))
-    names = str(cassettes[0].path) if len(cassettes) == 1 else plural(len(cassettes), "cassette")
+    names = str(browsers[0].path) if len(browsers) == 1 else plural(len(browsers), "cassette")
     below = on_stderr()
-    for line in listing.footer(seen, tally, names, order=order, day=day, hidden=layout.hidden):
+    for line in listing.footer(printed, there, names, order=order, day=day, hidden=layout.hidden):
         below.prose(*line)
 
 
@@ -117,13 +118,13 @@ def show(cassette: Path, id: str | None, letters: str | None, raw: bool, output:
       replayproxy show chat.cassette 7f3a --print b --raw > answer.sse
       replayproxy show chat.cassette 7f3a --csv > chunks.csv
     """
-    from replayproxy.cassette.cassette import Cassette
+    from replayproxy.cassette.browse import CassetteBrowser
     from replayproxy.cli.reading import closeup
     from replayproxy.cli.reading.prefix import resolve
 
     _check_letters(letters, raw, output)
-    with Cassette(cassette) as source:
-        it = closeup.Closeup.of(source, resolve(source, id))
+    with CassetteBrowser.open(cassette) as browser:
+        it = closeup.Closeup.of(browser, resolve(browser, id))
     match output.form:
         case Form.JSON | Form.NL:
             output.value(closeup.as_data(it), cassette)
@@ -173,16 +174,17 @@ def info(cassette: Path, output: Output) -> None:
       replayproxy info chat.cassette
       replayproxy info chat.cassette --json
     """
-    from replayproxy.cassette.cassette import Cassette
+    from replayproxy.cassette.browse import CassetteBrowser
     from replayproxy.cli.reading import inventory
+    from replayproxy.views import cassette_info
 
-    with Cassette(cassette) as source:
-        known = inventory.inventory(source)
+    with CassetteBrowser.open(cassette) as browser:
+        summary = browser.summary()
     match output.form:
         case Form.JSON | Form.NL:
-            output.value(known, cassette)
+            output.value(cassette_info.as_data(summary), cassette)
         case Form.CSV | Form.TSV:
-            output.rows(("name", "value"), inventory.flat(known), cassette)
+            output.rows(("name", "value"), cassette_info.flat(cassette_info.as_data(summary)), cassette)
         case Form.TABLE:
             with output.screen(cassette) as screen:
-                inventory.page(known, screen)
+                inventory.page(summary, screen)

@@ -231,7 +231,7 @@ def test_an_error_of_ours_is_said_and_not_thrown(read: Read, monkeypatch: pytest
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(ESCAPES)
 
-    monkeypatch.setattr("replayproxy.cli.reading.listing.fields", broken)
+    monkeypatch.setattr("replayproxy.cassette.browse.CassetteBrowser.columns", broken)
     ran = read("ls", mixed)
     assert (ran.code, "an internal error: please report this" in ran.err) == (1, True)
     assert "RuntimeError" in ran.err

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from replayproxy.cli.reading.choice import Choice, Moment
+from replayproxy.cli.reading.choice import Moment
 from replayproxy.net.clock import SystemClock
 from tests.cli.tapes import DAY, Read, chat, writing
 
@@ -51,15 +51,6 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     """With what to write."""
     with pytest.raises(click.BadParameter, match="write 2026"):
         Moment().convert(text, None, None)
-
-
-def test_a_condition_is_closed_whatever_was_left_open() -> None:
-    """A comment at the end of --where comments nothing else out."""
-    choice = Choice("status = 200 -- fine", since=5)
-    assert choice.condition.splitlines()[1].startswith(") AND number IN (SELECT")
-    assert Choice().condition == "1"
-    assert Choice().is_everything
-    assert not choice.is_everything
 
 
 @pytest.fixture

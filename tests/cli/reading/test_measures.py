@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.browse import CassetteBrowser
 from replayproxy.cassette.connection import Lock
 from replayproxy.cli.reading import measures
-from replayproxy.cli.reading.choice import Choice
 from replayproxy.cli.reading.measures import gather, summarise_counted
 from replayproxy.core.stats import summarise
+from replayproxy.views.port import EVERYTHING
 from tests.cli.tapes import Read, Watch, answer, asked, chat, in_flight, writing
 
 
@@ -133,9 +133,9 @@ def test_a_choice_narrows(read: Read, two: Path) -> None:
 def test_many_streams_are_sampled_evenly(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every n-th, and it says so; unless all are asked for."""
     monkeypatch.setattr(measures, "ENOUGH", 1)
-    with Cassette(two) as cassette:
-        sampled = gather([cassette], Choice(), "none")[0]
-        exact = gather([cassette], Choice(), "none", exact=True)[0]
+    with CassetteBrowser.open(two) as browser:
+        sampled = gather([browser], EVERYTHING, "none")[0]
+        exact = gather([browser], EVERYTHING, "none", exact=True)[0]
     assert (sampled.sampled, sum(sampled.gaps.values())) == (3, 11)
     assert (exact.sampled, sum(exact.gaps.values())) == (1, 20)
     assert sampled.values == exact.values
