@@ -17,7 +17,7 @@ import click
 from replayproxy import output_files
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.screen import Screen, on_stderr
-from replayproxy.cli.reading.choice import choosing
+from replayproxy.cli.reading.filtering import choosing
 from replayproxy.cli.redacting import in_words
 from replayproxy.core.visible import visible
 from replayproxy.errors import ReplayProxyError

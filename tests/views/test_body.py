@@ -1,4 +1,4 @@
-"""Tests of `cli/body`: a recorded body as people read it."""
+"""Tests of `views/body`: a recorded body as people read it."""
 
 from __future__ import annotations
 

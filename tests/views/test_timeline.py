@@ -1,4 +1,4 @@
-"""Tests of `cli/timeline`: chunks as a line."""
+"""Tests of `views/timeline`: chunks as a line."""
 
 from __future__ import annotations
 

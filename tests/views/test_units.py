@@ -1,4 +1,4 @@
-"""Tests of `cli/units`: numbers as people read them."""
+"""Tests of `views/units`: numbers as people read them."""
 
 from __future__ import annotations
 

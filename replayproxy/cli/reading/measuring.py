@@ -1,4 +1,4 @@
-"""`stats`: parse options, read, print. Apart from `verbs`, because its options are those of the measures."""
+"""`stats`: parse options, read, print. Apart from `verbs`, because its options are those of the statistics."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing import messages
 from replayproxy.cli.printing.output import Output, output_family
 from replayproxy.cli.printing.screen import on_stderr
-from replayproxy.cli.reading import figures, measures
-from replayproxy.cli.reading.choice import choosing, opened
+from replayproxy.cli.reading import statistics_table
+from replayproxy.cli.reading.filtering import choosing, opened
+from replayproxy.views import statistics
 from replayproxy.views.port import ExchangeFilter
 from replayproxy.views.units import count, plural
 
@@ -22,10 +23,10 @@ FILE = click.Path(path_type=Path)
 @click.command
 @click.argument("cassette", type=FILE, nargs=-1)
 @plain_option(
-    "--by", type=click.Choice(list(measures.GROUPINGS)), default="model", show_default=True, help="One group each."
+    "--by", type=click.Choice(list(statistics.GROUPINGS)), default="model", show_default=True, help="One group each."
 )
 @plain_option(
-    "--exact", is_flag=True, help=f"Read the gaps of every stream, however many there are above {measures.ENOUGH:,}."
+    "--exact", is_flag=True, help=f"Read the gaps of every stream, however many there are above {statistics.ENOUGH:,}."
 )
 @plain_option("--explain", is_flag=True, help="Say what each number means.")
 @choosing
@@ -45,19 +46,19 @@ def stats(
     """
     if explain:
         with output.screen(*cassette) as screen:
-            figures.explained(screen)
+            statistics_table.explained(screen)
         return
     if not cassette:
         raise click.UsageError("name a cassette, such as: replayproxy stats chat.cassette")
     with opened(cassette, chosen) as browsers:
-        groups = measures.gather(browsers, chosen, by, exact=exact, watch=_say_how_long)
+        groups = statistics.gather(browsers, chosen, by, exact=exact, watch=_say_how_long)
     if not output.is_for_people:
-        output.rows(measures.FIELDS, measures.data_rows(groups), *cassette)
+        output.rows(statistics.FIELDS, statistics.data_rows(groups), *cassette)
         return
     names = str(cassette[0]) if len(cassette) == 1 else plural(len(cassette), "cassette")
     with output.screen(*cassette) as screen:
         width = screen.width if output.trunc else None
-        figures.page(groups, names, screen, width=width, headers=output.headers)
+        statistics_table.page(groups, names, screen, width=width, headers=output.headers)
     on_stderr().line("What each number means:  replayproxy stats --explain")
 
 

@@ -16,7 +16,7 @@ from replayproxy import output_files
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.printing.output import Form, Output, output_family
 from replayproxy.cli.printing.screen import on_stderr
-from replayproxy.cli.reading.choice import choosing, opened
+from replayproxy.cli.reading.filtering import choosing, opened
 from replayproxy.views.port import Browser, ExchangeFilter, RowOrder
 from replayproxy.views.units import plural
 
@@ -43,17 +43,17 @@ def ls(cassette: tuple[Path, ...], limit: int | None, sort: str | None, chosen: 
       replayproxy ls chat.cassette --sort -ttft_s -n 10
       replayproxy ls chat.cassette --where 'ending <> :e' -p e complete --csv
     """
-    from replayproxy.cli.reading import listing
-    from replayproxy.views import listing as views_listing
+    from replayproxy.cli.reading import list_table
+    from replayproxy.views import listing
 
     with opened(cassette, chosen) as browsers:
         fields = browsers[0].columns()
-        order = listing.read_order(sort, fields) if sort else None
+        order = list_table.read_order(sort, fields) if sort else None
         if output.is_for_people:
             _print_list(browsers, chosen, order, limit, output)
         else:
             names = fields if len(browsers) == 1 else ["cassette", *fields]
-            output.rows(names, views_listing.rows(browsers, chosen, order, limit or None), *cassette)
+            output.rows(names, listing.rows(browsers, chosen, order, limit or None), *cassette)
 
 
 def _print_list(
@@ -64,25 +64,25 @@ def _print_list(
     output: Output,
 ) -> None:
     from replayproxy.cli.printing import table
-    from replayproxy.cli.reading import listing
-    from replayproxy.views import listing as views_listing
+    from replayproxy.cli.reading import list_table
+    from replayproxy.views import listing
 
-    printed, day = views_listing.PrintedRows(), ""
-    there = views_listing.RowCount.of(browsers, chosen)
+    printed, day = listing.PrintedRows(), ""
+    there = listing.RowCount.of(browsers, chosen)
     with output.screen(*(browser.path for browser in browsers)) as screen:
-        most = listing.NEWEST if limit is None and screen.is_terminal else limit or None
-        rows = printed.watch(views_listing.rows(browsers, chosen, order, most))
-        gaps = min(there.chosen, most or there.chosen) <= listing.FEW
+        most = list_table.NEWEST if limit is None and screen.is_terminal else limit or None
+        rows = printed.watch(listing.rows(browsers, chosen, order, most))
+        gaps = min(there.chosen, most or there.chosen) <= list_table.FEW
         if gaps:
-            rows = views_listing.with_streams(rows, browsers)
-        columns = partial(listing.columns, several=len(browsers) > 1, gaps=gaps)
+            rows = listing.with_streams(rows, browsers)
+        columns = partial(list_table.columns, several=len(browsers) > 1, gaps=gaps)
         if screen.width is None or not output.trunc:
             layout, shown = table.measured(columns(), rows)
         else:
             held = list(rows)
             days = {row["recorded_at"][:10] for row in held}
             day = days.pop() if len(days) == 1 else ""
-            start = listing.start_time if day else listing.start_second
+            start = list_table.start_time if day else list_table.start_second
             layout, shown = table.layout(columns(start=start), held, screen.width), iter(held)
         if output.headers:
             screen.line(*layout.heading())
@@ -90,7 +90,7 @@ def _print_list(
             screen.line(*layout.row(row))
     names = str(browsers[0].path) if len(browsers) == 1 else plural(len(browsers), "cassette")
     below = on_stderr()
-    for line in listing.footer(printed, there, names, order=order, day=day, hidden=layout.hidden):
+    for line in list_table.footer(printed, there, names, order=order, day=day, hidden=layout.hidden):
         below.prose(*line)
 
 
@@ -119,38 +119,38 @@ def show(cassette: Path, id: str | None, letters: str | None, raw: bool, output:
       replayproxy show chat.cassette 7f3a --csv > chunks.csv
     """
     from replayproxy.cassette.browse import CassetteBrowser
-    from replayproxy.cli.reading import closeup
-    from replayproxy.cli.reading.prefix import resolve
+    from replayproxy.views import exchange
+    from replayproxy.views.exchange_id import resolve
 
     _check_letters(letters, raw, output)
     with CassetteBrowser.open(cassette) as browser:
-        it = closeup.Closeup.of(browser, resolve(browser, id))
+        it = exchange.ExchangeView.of(browser, resolve(browser, id))
     match output.form:
         case Form.JSON | Form.NL:
-            output.value(closeup.as_data(it), cassette)
+            output.value(exchange.as_data(it), cassette)
         case Form.CSV | Form.TSV:
-            output.rows(closeup.CHUNK_FIELDS, closeup.chunk_rows(it), cassette)
+            output.rows(exchange.CHUNK_FIELDS, exchange.chunk_rows(it), cassette)
         case Form.TABLE if letters is None:
-            from replayproxy.cli.reading import page
+            from replayproxy.cli.reading import exchange_page
 
             with output.screen(cassette) as screen:
-                page.page(it, screen, trunc=output.trunc)
-            on_stderr().prose(*page.next_steps())
+                exchange_page.page(it, screen, trunc=output.trunc)
+            on_stderr().prose(*exchange_page.next_steps())
         case Form.TABLE if raw:
-            from replayproxy.cli.reading import parts
+            from replayproxy.cli.reading import exchange_parts
 
-            output.raw(parts.raw_parts(it, letters or ""), cassette)
+            output.raw(exchange_parts.raw_parts(it, letters or ""), cassette)
         case Form.TABLE:
-            from replayproxy.cli.reading import parts
+            from replayproxy.cli.reading import exchange_parts
 
             with output.screen(cassette) as screen:
-                parts.parts(it, letters or "", screen, trunc=output.trunc)
+                exchange_parts.parts(it, letters or "", screen, trunc=output.trunc)
 
 
 def _check_letters(letters: str | None, raw: bool, output: Output) -> None:
-    from replayproxy.cli.reading import parts
+    from replayproxy.cli.reading import exchange_parts
 
-    unknown = set(letters or "") - set(parts.LETTERS)
+    unknown = set(letters or "") - set(exchange_parts.LETTERS)
     if unknown:
         raise click.UsageError(f"--print: there is no part {''.join(sorted(unknown))!r}; parts are H B h b t m")
     if letters is not None and not output.is_for_people:
@@ -175,7 +175,7 @@ def info(cassette: Path, output: Output) -> None:
       replayproxy info chat.cassette --json
     """
     from replayproxy.cassette.browse import CassetteBrowser
-    from replayproxy.cli.reading import inventory
+    from replayproxy.cli.reading import cassette_page
     from replayproxy.views import cassette_info
 
     with CassetteBrowser.open(cassette) as browser:
@@ -187,4 +187,4 @@ def info(cassette: Path, output: Output) -> None:
             output.rows(("name", "value"), cassette_info.flat(cassette_info.as_data(summary)), cassette)
         case Form.TABLE:
             with output.screen(cassette) as screen:
-                inventory.page(summary, screen)
+                cassette_page.page(summary, screen)

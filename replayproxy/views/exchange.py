@@ -15,7 +15,7 @@ from replayproxy.views.port import Browser, ExchangeRow, StoredSizes
 
 
 @dataclass(frozen=True, slots=True)
-class Closeup:
+class ExchangeView:
     """Everything about one exchange. `playable` recordings replay to requests with the same key."""
 
     path: str
@@ -26,7 +26,7 @@ class Closeup:
     stored: StoredSizes
 
     @classmethod
-    def of(cls, browser: Browser, number: int) -> Closeup:
+    def of(cls, browser: Browser, number: int) -> ExchangeView:
         """Read it. Raises `Damaged` unless it is what was written."""
         row, stored = browser.row(number), browser.stored_sizes(number)
         return cls(
@@ -59,7 +59,7 @@ class ChunkRow(TypedDict):
 # As data
 
 
-def chunk_rows(it: Closeup) -> Iterator[ChunkRow]:
+def chunk_rows(it: ExchangeView) -> Iterator[ChunkRow]:
     """One row per chunk, as it was read. `http_chunk` numbers the server's own chunks, of which it is a part."""
     before: int | None = None
     unended, http_chunk = frozenset(it.response.continued), 1
@@ -83,7 +83,7 @@ def chunk_rows(it: Closeup) -> Iterator[ChunkRow]:
 CHUNK_FIELDS = tuple(ChunkRow.__annotations__)
 
 
-def as_data(it: Closeup) -> dict[str, Any]:
+def as_data(it: ExchangeView) -> dict[str, Any]:
     """Everything as one JSON object: bodies as text, or as base64 where they are not UTF-8; times in seconds."""
     return {
         **it.row,

@@ -1,4 +1,4 @@
-"""Tests of `cli/inventory`: `replayproxy info`."""
+"""Tests of `cli/reading/cassette_page`: `replayproxy info`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of `stats` for people: what `measures` gathered, group by group. Gathers nothing itself."""
+"""The table of `stats` for people: the groups of `views.statistics`, one after the other. Gathers nothing itself."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 
 from replayproxy.cli.printing.screen import Line, Screen, Span
 from replayproxy.cli.printing.table import Column, layout
-from replayproxy.cli.reading import measures
-from replayproxy.cli.reading.measures import Group, Load
-from replayproxy.views import starvation, timeline
+from replayproxy.views import starvation, statistics, timeline
+from replayproxy.views.statistics import Group, Load
 from replayproxy.views.units import count, duration, moment, plural
 
 NAMES = {
@@ -51,7 +50,7 @@ def page(groups: Sequence[Group], names: str, screen: Screen, *, width: int | No
     for group in groups:
         rows = [
             dict(row, sampled=row["measure"] == "chunk_gap_s" and group.sampled > 1)
-            for row in measures.data_rows([group])
+            for row in statistics.data_rows([group])
             if row["measure"] in NAMES
         ]
         table.append((group, rows))
@@ -68,7 +67,7 @@ def page(groups: Sequence[Group], names: str, screen: Screen, *, width: int | No
         if group.starved:
             of = f" ({count(group.starved)} of {count(group.streamed)} streams)"
             screen.line(Span(f"  {starvation.sentence(group.starved_s)}{of}", "yellow"))
-    load = measures.load_of(groups)
+    load = statistics.load_of(groups)
     if load is not None:
         screen.entry("Output", *_load(load, sum(len(group.values["output_tokens"]) for group in groups)))
 
@@ -128,6 +127,6 @@ def _load(load: Load, with_usage: int) -> list[Span | str]:
 
 def explained(screen: Screen) -> None:
     """What each number means."""
-    widest = max(map(len, measures.EXPLAINED))
-    for name, meaning in measures.EXPLAINED.items():
+    widest = max(map(len, statistics.EXPLAINED))
+    for name, meaning in statistics.EXPLAINED.items():
         screen.entry(name.ljust(widest + 1), meaning, style="bold")

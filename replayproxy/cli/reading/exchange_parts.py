@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 from replayproxy.cli.printing.screen import Screen, Span
 from replayproxy.cli.printing.table import Column, Row, layout
-from replayproxy.cli.reading.closeup import Closeup, chunk_rows
 from replayproxy.core import coding
 from replayproxy.model import Headers
 from replayproxy.views import body
+from replayproxy.views.exchange import ExchangeView, chunk_rows
 from replayproxy.views.units import count, duration, size
 
 LETTERS = "mHBhbt"
@@ -33,7 +33,7 @@ CHUNKS = [
 ]
 
 
-def parts(it: Closeup, letters: str, screen: Screen, *, trunc: bool) -> None:
+def parts(it: ExchangeView, letters: str, screen: Screen, *, trunc: bool) -> None:
     """The parts named by the letters, in the order they happened."""
     request, response = it.exchange.request, it.response
     between = False
@@ -61,7 +61,7 @@ def parts(it: Closeup, letters: str, screen: Screen, *, trunc: bool) -> None:
                 screen.lines([measured.heading(), *map(measured.row, rows)])
 
 
-def raw_parts(it: Closeup, letters: str) -> Iterator[bytes]:
+def raw_parts(it: ExchangeView, letters: str) -> Iterator[bytes]:
     """The same parts as they were, byte for byte; `m` and `t` have no bytes."""
     request, response = it.exchange.request, it.response
     for letter in "HBhb":

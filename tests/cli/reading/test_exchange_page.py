@@ -1,4 +1,4 @@
-"""Tests of `cli/page` and `cli/closeup`: `replayproxy show`."""
+"""Tests of `cli/reading/exchange_page`: `replayproxy show`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of `cli/measures` and `cli/figures`: `replayproxy stats`."""
+"""Tests of `views/statistics` and its table: `replayproxy stats`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from replayproxy.cassette.browse import CassetteBrowser
 from replayproxy.cassette.connection import Lock
-from replayproxy.cli.reading import measures
-from replayproxy.cli.reading.measures import gather, summarise_counted
 from replayproxy.core.stats import summarise
+from replayproxy.views import statistics as views_statistics
 from replayproxy.views.port import EVERYTHING
+from replayproxy.views.statistics import gather, summarise_counted
 from tests.cli.tapes import Read, Watch, answer, asked, chat, in_flight, writing
 
 
@@ -132,7 +132,7 @@ def test_a_choice_narrows(read: Read, two: Path) -> None:
 
 def test_many_streams_are_sampled_evenly(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every n-th, and it says so; unless all are asked for."""
-    monkeypatch.setattr(measures, "ENOUGH", 1)
+    monkeypatch.setattr(views_statistics, "ENOUGH", 1)
     with CassetteBrowser.open(two) as browser:
         sampled = gather([browser], EVERYTHING, "none")[0]
         exact = gather([browser], EVERYTHING, "none", exact=True)[0]

@@ -9,8 +9,7 @@ from typing import Any
 
 from replayproxy.cli.printing.screen import INDENT, Line, Screen, Span
 from replayproxy.cli.printing.table import Column, layout
-from replayproxy.cli.reading import listing
-from replayproxy.cli.reading.closeup import Closeup
+from replayproxy.cli.reading.list_table import ending_style
 from replayproxy.core.coding import body_of, decoded
 from replayproxy.core.openai import is_event_stream, parsed
 from replayproxy.core.stats import percentile
@@ -18,6 +17,7 @@ from replayproxy.core.stream_end import end_of
 from replayproxy.core.visible import visible_lines
 from replayproxy.model import Leg
 from replayproxy.views import body, starvation, timeline
+from replayproxy.views.exchange import ExchangeView
 from replayproxy.views.listing import ending
 from replayproxy.views.units import count, duration, plural, size
 
@@ -38,7 +38,7 @@ PARAMETERS = (
 """Fields of a request that shape the answer, in the order they are shown."""
 
 
-def page(it: Closeup, screen: Screen, *, trunc: bool) -> None:
+def page(it: ExchangeView, screen: Screen, *, trunc: bool) -> None:
     """The whole page."""
     screen.entry(it.row["id"], *_title(it), style="bold")
     for head, line in (
@@ -63,7 +63,7 @@ def page(it: Closeup, screen: Screen, *, trunc: bool) -> None:
     screen.lines(_text(it, screen.width, LINES if trunc else None))
 
 
-def _title(it: Closeup) -> list[Span | str]:
+def _title(it: ExchangeView) -> list[Span | str]:
     row = it.row
     parts: list[Span | str] = [f"{row['method']} {it.exchange.request.target}"]
     if row["model"]:
@@ -71,7 +71,7 @@ def _title(it: Closeup) -> list[Span | str]:
     if row["status"]:
         parts += ["   ", Span(str(row["status"]), "bold red" if row["status"] >= 400 else "bold green")]
     if row["ending"] != "complete":
-        parts += ["   ", Span(ending(row), listing.ending_style(row))]
+        parts += ["   ", Span(ending(row), ending_style(row))]
     if it.exchange.request_cut:
         parts += ["   ", Span("request cut: it was not read to its end, and answers nothing in replay", "yellow")]
     parts += ["   ", row["recorded_at"].replace("T", " ")]
@@ -82,7 +82,7 @@ def _title(it: Closeup) -> list[Span | str]:
     return parts
 
 
-def _key(it: Closeup) -> list[Span | str]:
+def _key(it: ExchangeView) -> list[Span | str]:
     if it.row["occurrence"] is None:
         place = "does not replay, unless with --allow-incomplete"
     elif it.playable == 1:
@@ -96,7 +96,7 @@ def _key(it: Closeup) -> list[Span | str]:
     return [it.row["key"], "   ", rules, "   ", Span(place, "" if it.row["occurrence"] is not None else "bold red")]
 
 
-def _request(it: Closeup) -> list[Span | str]:
+def _request(it: ExchangeView) -> list[Span | str]:
     asked = parsed(body_of(it.exchange.request))
     said: list[str] = []
     tokens, cached = it.row["prompt_tokens"], it.row["cached_tokens"]
@@ -136,7 +136,7 @@ def _sizes(plain: int, stored: int) -> list[Span | str]:
     return ["   ", Span(f"{size(plain)} -> {size(stored)} on disk", "dim")]
 
 
-def _asked(it: Closeup, width: int | None) -> list[Span | str]:
+def _asked(it: ExchangeView, width: int | None) -> list[Span | str]:
     """The last thing that the client said, on one line."""
     asked = parsed(body_of(it.exchange.request))
     for field in ("messages", "input", "prompt"):
@@ -156,7 +156,7 @@ def _asked(it: Closeup, width: int | None) -> list[Span | str]:
     return []
 
 
-def _response(it: Closeup) -> list[Span | str]:
+def _response(it: ExchangeView) -> list[Span | str]:
     row, response = it.row, it.response
     said = []
     if row["completion_tokens"] is not None:
@@ -182,7 +182,7 @@ def _response(it: Closeup) -> list[Span | str]:
 # When
 
 
-def _timing(it: Closeup) -> list[Line]:
+def _timing(it: ExchangeView) -> list[Line]:
     line = it.response.timeline
     facts: list[tuple[int, str]] = [(0, "request complete")]
     if it.row["status"]:
@@ -204,7 +204,7 @@ def _timing(it: Closeup) -> list[Line]:
     ]
 
 
-def _pace(it: Closeup) -> str:
+def _pace(it: ExchangeView) -> str:
     """How evenly chunks came; nothing where there is but one."""
     gaps = list(it.response.timeline.gaps())
     if not gaps:
@@ -216,7 +216,7 @@ def _pace(it: Closeup) -> str:
     return f"{tpot}chunk gap p50 {p50}  p95 {p95}  p99 {p99}  max {duration(ordered[-1] / 1e9)} before #{place}"
 
 
-def _drawing(it: Closeup, width: int) -> list[Line]:
+def _drawing(it: ExchangeView, width: int) -> list[Line]:
     """The timeline, a lane for the client and one for each leg, and an axis below."""
     room = width - INDENT - 2
     if it.response.timeline.end < TICK and not it.exchange.legs:
@@ -289,7 +289,7 @@ def _legs(legs: tuple[Leg, ...], width: int | None) -> list[Line]:
 # What it said
 
 
-def _text(it: Closeup, width: int | None, most: int | None) -> list[Line]:
+def _text(it: ExchangeView, width: int | None, most: int | None) -> list[Line]:
     said = body.texts_of(it.response)
     if said:
         lines = []

@@ -1,4 +1,4 @@
-"""Tests of `cli/prefix`: any prefix that only one exchange has."""
+"""Tests of `views/exchange_id`: any prefix that only one exchange has."""
 
 from __future__ import annotations
 
