@@ -34,7 +34,7 @@ log = logging.getLogger("replayproxy")
 KEPT_AFTER = 4 * 1024 * 1024
 """Bytes of a job beyond which the process is ended behind it: what 20 MB of JSON took would never be given back."""
 
-NICE = 10
+NICE = 5
 """Streams are paced by the event loop: where there is one core for both, it comes first."""
 
 _SIZES = struct.Struct("<QQ")
