@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,12 @@ IMPURE = {
 
 # Only net/clock.py reads a clock, whatever module has one
 CLOCKS = {"now", "utcnow", "today"}
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """A file, parsed once for all that read it."""
+    return ast.parse(path.read_text())
 
 
 def where(path: Path) -> str:
@@ -141,25 +148,25 @@ def waits(tree: ast.AST) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=where)
 def test_every_library_lives_in_its_room(path: Path) -> None:
     """The wire's in net/, the disk's in cassette/, the browser's in inspector/, the terminal's in cli/."""
-    assert strangers(where(path), ast.parse(path.read_text())) == set()
+    assert strangers(where(path), tree_of(path)) == set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=where)
 def test_randomness_has_a_seed(path: Path) -> None:
     """`random.Random(seed)` and nothing else, so that the order of arrival changes nothing."""
-    assert chances(ast.parse(path.read_text())) == []
+    assert chances(tree_of(path)) == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=where)
 def test_one_file_reads_the_clock(path: Path) -> None:
     """Time is a parameter everywhere but in net/clock.py."""
-    assert where(path) == "net/clock.py" or clocks(ast.parse(path.read_text())) == []
+    assert where(path) == "net/clock.py" or clocks(tree_of(path)) == []
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if where(path).startswith("core/")], ids=where)
 def test_the_core_waits_for_nothing(path: Path) -> None:
     """No await on floor 1."""
-    assert waits(ast.parse(path.read_text())) == []
+    assert waits(tree_of(path)) == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=where)
@@ -187,7 +194,7 @@ def speaks(tree: ast.AST) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=where)
 def test_one_place_speaks(path: Path) -> None:
     """No text of a stranger reaches a terminal as it is (row 15 of issue 9)."""
-    assert lives(where(path), SPEAKERS) or speaks(ast.parse(path.read_text())) == []
+    assert lives(where(path), SPEAKERS) or speaks(tree_of(path)) == []
 
 
 EXCEPTION = re.compile(r"#\s*(?:noqa: [A-Z0-9, ]+?|type: ignore\[[a-z0-9, -]+\]|pragma: no cover)(?P<reason>\s.*)?$")
