@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from replayproxy.cassette import codec, connection, schema
 from replayproxy.cassette.codec import Codec
 from replayproxy.cassette.readers import Reader, Readers
-from replayproxy.cassette.times import timeline_of, unpack_times
+from replayproxy.cassette.times import timeline_of
 from replayproxy.errors import CassetteError, Damaged, SettingsError
 from replayproxy.model import Ending, Exchange, Key, Leg, Place, Request, Response, Timeline, is_playable
 
@@ -634,7 +634,7 @@ class Cassette:
                     if not times:
                         yield number, self._so_far(number).timeline
                         continue
-                    ticks = unpack_times(times)
+                    ticks = reader.codec.unpack_times(times)
                     if len(ticks) < 2:
                         raise Damaged(f"recording {number} in {self._name} has no times")
                     yield number, timeline_of(ticks)
@@ -714,4 +714,4 @@ def unpack_response(
         ended = Ending(ending)
     except ValueError as error:
         raise Damaged(f"a stored answer ended in a way that does not exist ({ending})") from error
-    return codec.response_of(status, unpacked, unpack_times(times), ended)
+    return codec.response_of(status, unpacked, unpacker.unpack_times(times), ended)

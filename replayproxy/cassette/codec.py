@@ -19,14 +19,15 @@ import zstandard
 
 from replayproxy.cassette import shapes, varint
 from replayproxy.cassette.budget import PARTS, Budget, parts_of
+from replayproxy.cassette.gaps import GapCode
 from replayproxy.cassette.runs import MAX_CHUNKS, chunks_of, cut, runs_of
 from replayproxy.cassette.shapes import MAX_BODY
-from replayproxy.cassette.times import MAX_TICK, TICK, grained, ticks_of, timeline_of
+from replayproxy.cassette.times import MAX_TICK, TICK, grained, pack_times, ticks_of, timeline_of, unpack_times
 from replayproxy.cassette.vocabulary import LONGEST_WORD, MAX_WORDS, Vocabulary
 from replayproxy.errors import Damaged
 from replayproxy.model import Chunks, Ending, Head, Headers, Key, Leg, Request, Response
 
-Kind = Literal["request", "answer", "vocabulary"]
+Kind = Literal["request", "answer", "vocabulary", "gaps"]
 PlainAnswer = tuple[bytes, bytes]
 
 
@@ -40,6 +41,9 @@ class Answer(NamedTuple):
 
 MIN_DICTIONARY, MAX_DICTIONARY = 2048, 64 * 1024
 """Bytes. Stored as a frame, a dictionary takes a third of that."""
+
+MAX_GAP_CODE = 32 * 1024
+"""Bytes of what is stored of one, unpacked."""
 
 _SHARE = 8
 """A dictionary is this part of what it is trained on: of 600, 300, 100 and 30 chats of a real vLLM that makes the
@@ -70,6 +74,7 @@ class Codec:
         self._quick = zstandard.ZstdCompressor(level=1, write_checksum=False, write_content_size=True)
         self._newest: dict[Kind, zstandard.ZstdCompressionDict] = {}
         self._vocabularies: dict[int, Vocabulary] = {}
+        self._gap_codes: dict[int, GapCode] = {}
         self._latest: dict[Kind, int] = {}
         self._unpackers[0] = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
 
@@ -79,6 +84,8 @@ class Codec:
         self._work(content, _STEPS_OF_DICTIONARY, f"{kind} {number}")
         if kind == "vocabulary":
             self._vocabularies[number] = self.vocabulary(content)
+        elif kind == "gaps":
+            self._gap_codes[number] = GapCode(self._expand(content, self._unpackers[0], MAX_GAP_CODE))
         else:
             try:
                 plain = self.plain_dictionary(content)
@@ -138,7 +145,7 @@ class Codec:
         coding 0   cuts, body                     where a middle holds a NUL
         coding 1   runs, middles                  with NUL between them
         coding 2   runs, [vocabulary number, the middles that have no code, a code of bytes for each middle]
-        coding 3   runs, [vocabulary number, the middles that have no code]
+        coding 3   runs, [vocabulary number, the middles that have no code] and, where words are joined, how many joins
         """
         size = sum(map(len, chunks))
         if size > MAX_BODY or len(chunks) > MAX_CHUNKS:
@@ -150,9 +157,9 @@ class Codec:
         if number is None:
             return b"", _plain(continued, fields, 1, runs, b"\0".join(middles))
         vocabulary = self._vocabularies[number]
-        codes, others = vocabulary.spell(middles)
+        codes, others, joins = vocabulary.spell(middles)
         if vocabulary.has_bits:
-            return codes, _plain(continued, fields, 3, runs, [number, others])
+            return codes, _plain(continued, fields, 3, runs, [number, others, joins] if joins else [number, others])
         return b"", _plain(continued, fields, 2, runs, [number, others, codes])
 
     def unpack_answer(self, stored: bytes, size: int | None = None) -> Answer:
@@ -190,19 +197,39 @@ class Codec:
                 return chunks_of(shape, self._spoken(number, others, ranks, shape, in_bits=False), size)
             case 3, [int(number), bytes(others)]:
                 return chunks_of(shape, self._spoken(number, others, codes, shape, in_bits=True), size)
+            case 3, [int(number), bytes(others), int(joins)]:
+                return chunks_of(shape, self._spoken(number, others, codes, shape, joins, in_bits=True), size)
         raise Damaged("a stored answer has a coding that does not exist")
 
-    def _spoken(self, number: int, others: bytes, codes: bytes, runs: list[int], *, in_bits: bool) -> list[bytes]:
+    def _spoken(
+        self, number: int, others: bytes, codes: bytes, runs: list[int], joins: int = 0, *, in_bits: bool
+    ) -> list[bytes]:
         """The middles behind codes."""
         count = sum(runs[2::3])
-        if count > MAX_CHUNKS or len(codes) > 2 * MAX_CHUNKS:
+        if not 0 <= joins <= MAX_CHUNKS or count > MAX_CHUNKS or len(codes) > 2 * MAX_CHUNKS:
             raise Damaged("a stored answer has more chunks than any has")
         if number not in self._vocabularies and not self._fetched(number, "vocabulary"):
             raise Damaged(f"a stored answer needs vocabulary {number}, which is not on the cassette")
         vocabulary = self._vocabularies[number]
         if vocabulary.has_bits != in_bits:
             raise Damaged("a stored answer has codes of another kind than its vocabulary")
-        return vocabulary.read(codes, others, count)
+        return vocabulary.read(codes, others, count, joins)
+
+    # Times
+
+    def pack_times(self, ticks: Sequence[int]) -> bytes:
+        """In the newest code of gaps, where there is one. Raises ValueError."""
+        number = self._latest.get("gaps")
+        return pack_times(ticks, None if number is None else (number, self._gap_codes[number]))
+
+    def unpack_times(self, stored: bytes) -> list[int]:
+        """The ticks again. Raises `Damaged`."""
+        return unpack_times(stored, self._gap_code)
+
+    def _gap_code(self, number: int) -> GapCode:
+        if number not in self._gap_codes and not self._fetched(number, "gaps"):
+            raise Damaged(f"stored times need the code of gaps {number}, which is not on the cassette")
+        return self._gap_codes[number]
 
     # Segment
 

@@ -11,9 +11,10 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
-from replayproxy.cassette import codec
+from replayproxy.cassette import codec, gaps
 from replayproxy.cassette.budget import Budget
 from replayproxy.cassette.cassette import typed
 from replayproxy.cassette.codec import Answer, Codec, Kind
@@ -70,30 +71,35 @@ class Dictionaries:
         then `learn_all` after the rollback.
         """
         rows = self._connection.execute(
-            "SELECT payload.exchange, 0, request, answer FROM payload JOIN answer USING (exchange)"
+            "SELECT payload.exchange, 0, request, answer, times FROM payload JOIN answer USING (exchange)"
             f" JOIN exchange ON exchange.id = payload.exchange AND state = 1 {which}"
-            " UNION ALL SELECT leg.exchange, leg, request, answer FROM leg"
+            " UNION ALL SELECT leg.exchange, leg, request, answer, times FROM leg"
             f" JOIN exchange ON exchange.id = leg.exchange AND state = 1 {which} ORDER BY 1, 2"
         ).fetchall()
-        requests, answers = [], []
+        requests, answers, times = [], [], []
         with self.budgeted():
             for row in rows:
-                number, leg, request, answer = typed(row, int, int, bytes, bytes)
+                number, leg, request, answer, packed_times = typed(row, int, int, bytes, bytes, bytes)
                 self.codec.row = "packed again", number, leg
                 requests.append(self.codec.expand(request))
                 answers.append(self.codec.unpack_answer(answer))
+                times.append(self.codec.unpack_times(packed_times))
         self._learn("vocabulary", _vocabulary(answers))
+        trained = gaps.train([[after - before for before, after in pairwise(ticks)] for ticks in times])
+        self._learn("gaps", None if trained is None else codec.squeezed(trained))
         plain = [self.codec.plain_answer(*answer) for answer in answers]
         self._learn("request", codec.train(requests, self.next))
         self._learn("answer", codec.train([rest for _, rest in plain], self.next))
-        for (number, leg, *_), asked, said in zip(rows, requests, plain, strict=True):
-            packed = self.codec.squeeze("request", asked), self.codec.squeeze_answer(said)
+        for (number, leg, *_), asked, ticks, plain_answer in zip(rows, requests, times, plain, strict=True):
+            packed = self.codec.squeeze("request", asked), self.codec.pack_times(ticks)
+            said = self.codec.squeeze_answer(plain_answer)
             if leg:
-                change = "UPDATE leg SET request = ?, answer = ? WHERE exchange = ? AND leg = ?"
-                self._connection.execute(change, (*packed, number, leg))
+                change = "UPDATE leg SET request = ?, times = ?, answer = ? WHERE exchange = ? AND leg = ?"
+                self._connection.execute(change, (*packed, said, number, leg))
             else:
-                self._connection.execute("UPDATE payload SET request = ? WHERE exchange = ?", (packed[0], number))
-                self._connection.execute("UPDATE answer SET answer = ? WHERE exchange = ?", (packed[1], number))
+                change = "UPDATE payload SET request = ?, times = ? WHERE exchange = ?"
+                self._connection.execute(change, (*packed, number))
+                self._connection.execute("UPDATE answer SET answer = ? WHERE exchange = ?", (said, number))
         return len(rows)
 
     def _learn(self, kind: Kind, content: bytes | None) -> None:

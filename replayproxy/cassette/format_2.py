@@ -29,8 +29,8 @@ CREATE TABLE endpoint (
 
 CREATE TABLE dictionary (
     id          INTEGER PRIMARY KEY,       -- named in the headers of zstd frames
-    kind        TEXT NOT NULL CHECK (kind IN ('request', 'answer', 'vocabulary')),
-    content     BLOB NOT NULL              -- zstd of a zstd dictionary, or of msgpack [lengths, escape, words]
+    kind        TEXT NOT NULL CHECK (kind IN ('request', 'answer', 'vocabulary', 'gaps')),
+    content     BLOB NOT NULL              -- zstd of a zstd dictionary, of a vocabulary, or of a code of gaps
 ) STRICT;
 
 CREATE TABLE exchange (
@@ -89,7 +89,8 @@ CREATE TABLE leg (
 CREATE TABLE payload (
     exchange    INTEGER PRIMARY KEY REFERENCES exchange (id) ON DELETE CASCADE,
     request     BLOB NOT NULL,             -- zstd of msgpack [query, headers, body]
-    times       BLOB NOT NULL              -- head, chunks, end: gaps of 10 us in Golomb codes
+    times       BLOB NOT NULL              -- head, chunks, end: gaps of 10 us in Golomb codes, or in
+                                           -- a Huffman code trained on the cassette
 ) STRICT;
 
 CREATE TABLE answer (                      -- apart: smaller rows leave less of a page unused

@@ -23,11 +23,11 @@ LONGEST = 15
 """Bits of a code: enough for 32 768 symbols, and a table of all beginnings stays small."""
 
 
-def lengths_of(frequencies: Sequence[int]) -> list[int]:
-    """How many bits each of at least two symbols gets, with frequencies above zero."""
+def lengths_of(frequencies: Sequence[int], longest: int = LONGEST) -> list[int]:
+    """How many bits each of at least two symbols gets, with frequencies above zero; at most `longest`."""
     while True:
         lengths = _optimal(frequencies)
-        if max(lengths) <= LONGEST:
+        if max(lengths) <= longest:
             return lengths
         # As bzip2 does: the rare ones come nearer to the frequent ones, until the tree is low enough.
         frequencies = [frequency // 2 + 1 for frequency in frequencies]
@@ -53,15 +53,16 @@ Symbol = TypeVar("Symbol")
 class Code(Generic[Symbol]):
     """Symbols in the order of their codes, and how many of them have 1, 2, 3, … bits. Raises `Damaged`."""
 
-    def __init__(self, symbols: Sequence[Symbol], counts: Sequence[int]) -> None:
+    def __init__(self, symbols: Sequence[Symbol], counts: Sequence[int], longest: int = LONGEST) -> None:
         if (
             not all(type(count) is int and 0 <= count <= 1 << LONGEST for count in counts)
-            or len(counts) > LONGEST
+            or len(counts) > longest
             or sum(counts) != len(symbols)
             or sum(count << LONGEST - length for length, count in enumerate(counts, 1)) != 1 << LONGEST
         ):
             raise Damaged("a stored Huffman code is none")
         self._symbols = symbols
+        self._longest = longest
         self._lengths = [length for length, count in enumerate(counts, 1) for _ in range(count)]
 
     def codes(self) -> list[str]:
@@ -74,25 +75,26 @@ class Code(Generic[Symbol]):
         return codes
 
     @cached_property
-    def _table(self) -> list[tuple[Symbol, int]]:
-        """What each possible beginning of so many bits begins with."""
+    def table(self) -> list[tuple[Symbol, int]]:
+        """What each possible beginning of so many bits as the longest code may have begins with."""
         table: list[tuple[Symbol, int]] = []
         for symbol, length in zip(self._symbols, self._lengths, strict=True):
-            table += [(symbol, length)] * (1 << LONGEST - length)
+            table += [(symbol, length)] * (1 << self._longest - length)
         return table
 
     def read(self, packed: bytes, count: int) -> list[Symbol]:
         """So many symbols, which these bytes hold and nothing else. Raises `Damaged`."""
         size = 8 * len(packed)
-        if not count <= size <= LONGEST * count + 7:
+        longest = self._longest
+        if not count <= size <= longest * count + 7:
             raise Damaged("stored codes are of another number")
         # A look-up of 15 bits at a time, cut out of a text: a third of what shifting numbers costs.
-        bits = f"{int.from_bytes(packed, 'big'):0{size}b}{0:0{LONGEST}b}"
-        table, at = self._table, 0
+        bits = f"{int.from_bytes(packed, 'big'):0{size}b}{0:0{longest}b}"
+        table, at = self.table, 0
         symbols: list[Symbol] = []
         try:
             for _ in range(count):
-                symbol, length = table[int(bits[at : at + LONGEST], 2)]
+                symbol, length = table[int(bits[at : at + longest], 2)]
                 symbols.append(symbol)
                 at += length
         except ValueError as error:  # far behind the end

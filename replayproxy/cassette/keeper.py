@@ -25,7 +25,7 @@ from replayproxy.cassette.dictionaries import Dictionaries
 from replayproxy.cassette.file_guard import FileGuard, FileLost, abandon, beside, is_sound, save, save_closed
 from replayproxy.cassette.numbering import make_room
 from replayproxy.cassette.schema import provisional_digest
-from replayproxy.cassette.times import as_read, pack_times, ticks_of
+from replayproxy.cassette.times import as_read, ticks_of
 from replayproxy.core.canonical import TAG
 from replayproxy.core.matching import Matcher
 from replayproxy.core.openai import facts_of
@@ -453,14 +453,14 @@ class Keeper:
                     *(heard.timeline.head // 1000, heard.timeline.end // 1000),
                     codec.digest_of_leg(key, leg),
                     self._dictionaries.codec.pack_request(leg.request),
-                    pack_times(ticks),
+                    self._dictionaries.codec.pack_times(ticks),
                     self._packed(heard),
                 ),
             )
 
     def _store(self, number: int, request: Request | None, response: Response, ticks: Sequence[int]) -> None:
         """Write a payload; without a request where that stands already."""
-        times = pack_times(ticks)
+        times = self._dictionaries.codec.pack_times(ticks)
         if request is None:
             self._connection.execute("UPDATE payload SET times = ? WHERE exchange = ?", (times, number))
         else:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import accumulate, pairwise
 from operator import le
 
 from replayproxy.cassette import varint
+from replayproxy.cassette.gaps import GapCode
 from replayproxy.cassette.huffman import packed
 from replayproxy.cassette.runs import MAX_CHUNKS
 from replayproxy.errors import Damaged
@@ -94,8 +95,10 @@ def _spelled(k: int) -> list[str]:
     return [_spell(value, k) for value in range(_LOOKED_UP)]
 
 
-def pack_times(ticks: Sequence[int]) -> bytes:
+def pack_times(ticks: Sequence[int], code: tuple[int, GapCode] | None = None) -> bytes:
     """Non-decreasing times in ticks: count, first, median gap and k as varints, then each gap's distance from that.
+
+    With a code and its number: 0, the number, count and first as varints, then the gaps in that code.
 
     Raises ValueError for times that run backwards or beyond MAX_TICK.
     """
@@ -106,6 +109,12 @@ def pack_times(ticks: Sequence[int]) -> bytes:
     gaps = [after - before for before, after in pairwise(ticks)]
     if min(gaps, default=0) < 0 or ticks[0] < 0:
         raise ValueError("times run backwards")
+    if code is not None:
+        number, spelling = code
+        coded = bytearray((0,))
+        for value in (number, len(ticks), ticks[0]):
+            varint.put(coded, value)
+        return bytes(coded) + spelling.spell(gaps)
     median = sorted(gaps)[len(gaps) // 2] if gaps else 0
     folded = [2 * (gap - median) if gap >= median else 2 * (median - gap) - 1 for gap in gaps]
     k = _parameter(folded)
@@ -150,11 +159,15 @@ def _value(bits: str, k: int) -> int:
     return int("1" + bits[bits.index("0") + 1 :], 2) - (1 << k)
 
 
-def unpack_times(stored: bytes) -> list[int]:
-    """The ticks again. Raises `Damaged`."""
+def _no_code(_: int) -> GapCode:
+    raise Damaged("stored times need a code that is not on the cassette")
+
+
+def unpack_times(stored: bytes, code_of: Callable[[int], GapCode] = _no_code) -> list[int]:
+    """The ticks again. `code_of` looks up a code by its number. Raises `Damaged`."""
     count, start = varint.read(stored, 0)
     if count == 0:
-        return []
+        return _coded(stored, code_of) if len(stored) > 1 else []
     first, start = varint.read(stored, start)
     median, start = varint.read(stored, start)
     k, start = varint.read(stored, start)
@@ -170,6 +183,19 @@ def unpack_times(stored: bytes) -> list[int]:
     gaps = [median - (fold >> 1) - 1 if fold & 1 else median + (fold >> 1) for fold in folded]
     if gaps and min(gaps) < 0:
         raise Damaged("stored times run backwards")
+    return _ticks(first, gaps)
+
+
+def _coded(stored: bytes, code_of: Callable[[int], GapCode]) -> list[int]:
+    number, start = varint.read(stored, 1)
+    count, start = varint.read(stored, start)
+    first, start = varint.read(stored, start)
+    if not 0 < count <= min(MAX_CHUNKS + 2, 8 * len(stored) + 1):
+        raise Damaged("stored times have the wrong shape")
+    return _ticks(first, code_of(number).read(stored[start:], count - 1))
+
+
+def _ticks(first: int, gaps: Sequence[int]) -> list[int]:
     ticks = list(accumulate(gaps, initial=first))
     if ticks[-1] > MAX_TICK:
         raise Damaged("stored times are longer than any answer")

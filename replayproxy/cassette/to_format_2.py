@@ -16,9 +16,11 @@ from replayproxy.cassette import format_2
 from replayproxy.cassette.numbering import number_anew
 from replayproxy.cassette.schema import provisional_digest
 
-_MADE_ANEW = ("exchange", "leg", "payload", "answer")
+_MADE_ANEW = ("dictionary", "exchange", "leg", "payload", "answer")
 
 _FILL = """
+INSERT INTO dictionary SELECT id, kind, content FROM format_1_dictionary ORDER BY id;
+
 INSERT INTO exchange
 SELECT
     id, key, NULL, NULL, recorded_at, endpoint, stream, state, status, ending, scope, request_size, response_size,

@@ -37,17 +37,17 @@ MIDDLES = st.lists(st.sampled_from([b"", b" w0", b" w1", b" w300", b" w4999", b"
 def test_any_middles_come_back(words_of: Words, middles: list[bytes]) -> None:
     """Words, empty ones, and others; but for NULs, which nobody asks for."""
     middles = [middle.replace(b"\0", b"") for middle in middles]
-    codes, others = KNOWN[words_of].spell(middles)
-    assert KNOWN[words_of].read(codes, others, len(middles)) == middles
+    codes, others, joins = KNOWN[words_of].spell(middles)
+    assert KNOWN[words_of].read(codes, others, len(middles), joins) == middles
 
 
 @EITHER
 def test_words_are_what_is_said_more_than_once(words_of: Words) -> None:
     """And holds no NUL, and is not too long; every one of them, or the most frequent ones."""
     assert sorted(KNOWN[words_of].words) == sorted(STORY.keys() - {b"once", b"a\0b", b"x" * 64})
-    many = told({b"%d" % number: 2 + (number < 9) for number in range(9000)}, words_of).words
+    many = told({b"%05d!" % (7919 * number): 2 + (number < 9) for number in range(9000)}, words_of).words
     assert len(many) == MAX_WORDS
-    assert {b"%d" % number for number in range(9)} <= set(many)
+    assert {b"%05d!" % (7919 * number) for number in range(9)} <= set(many)
 
 
 @EITHER
@@ -86,6 +86,11 @@ BAD: dict[str, bytes] = {
     "a code that is none": packed([1, 1], 0, b"a"),
     "a code without end": packed([0] * 40 + [2], 0, b"a"),
     "a code of lists": packed([[]], 0, b"a"),
+    "joins where there is no code": packed([], 0, 1, b"a"),
+    "joins beyond the words": packed([1, 2], 0, 3, b"a"),
+    "joins that are none": packed([1, 2], 0, None, b"a"),
+    "escapes where no words are": packed([1, 2], 2, 0, b"a"),
+    "five parts": packed([1, 2], 0, 1, b"a", b""),
 }
 
 
@@ -99,9 +104,81 @@ def test_a_vocabulary_that_is_none_is_damage(content: bytes) -> None:
 def test_one_word_is_enough_to_read() -> None:
     """A code of one bit each: for the word, and for what has none."""
     one = Vocabulary(packed([2], 1, b"a"))
-    assert one.spell([b"a", b"b", b"a"]) == (b"\x40", b"b")
+    assert one.spell([b"a", b"b", b"a"]) == (b"\x40", b"b", 0)
     assert one.read(b"\x40", b"b", 3) == [b"a", b"b", b"a"]
-    assert Vocabulary(packed([], 0, b"a")).spell([b"a", b"b", b"a"]) == (b"\x01\0\x01", b"b")
+    assert Vocabulary(packed([], 0, b"a")).spell([b"a", b"b", b"a"]) == (b"\x01\0\x01", b"b", 0)
+
+
+# Several tokens in one event
+
+TOKENS = [
+    b" the",
+    b" sea",
+    b"shore",
+    b" is",
+    b" calm",
+    b" and",
+    b" we",
+    b" wait",
+    b"ing",
+    b"s",
+    *(b"t%02d" % n for n in range(99)),
+]
+JOINED = Counter(dict.fromkeys(TOKENS, 30) | {b" the sea": 2, b" we wait": 1, b" is calm and": 1})
+
+
+def test_several_words_in_one_middle_are_joined() -> None:
+    """A busy server sends several tokens in one event, and no such event is like another."""
+    vocabulary = told(JOINED, with_bits)
+    middles = [b" the sea", b" the sea is calm", b" we", b" waiting", b"no words", b"seas", b" calm and we waits"]
+    spelled = vocabulary.spell(middles)
+    assert spelled.others == b"no words\0seas"
+    assert spelled.joins == 1 + 3 + 1 + 4
+    assert 4 * len(spelled.codes) < len(b"".join(middles)) * 4 - 4 * len(spelled.others)
+    assert vocabulary.read(*spelled[:2], len(middles), spelled.joins) == middles
+
+
+def test_a_word_that_others_make_is_no_word() -> None:
+    """It would take a place in the vocabulary and save nothing."""
+    words = told(JOINED, with_bits).words
+    assert b" the sea" not in words
+    assert set(TOKENS) <= set(words)
+    assert b" the sea" in told(JOINED | {b" the sea": 40}, with_bits).words
+
+
+def test_what_stands_beside_words_again_and_again_becomes_a_word() -> None:
+    """Half a character, for example: it never comes alone."""
+    half = "\ufffd".encode()
+    assert half in told(JOINED | {half + token: 1 for token in TOKENS}, with_bits).words
+
+
+@pytest.mark.parametrize("joins", [0, 3, 5, 10**9])
+def test_another_number_of_joins_is_damage(joins: int) -> None:
+    """Too few, too many, very many."""
+    vocabulary = told(JOINED, with_bits)
+    middles = [b" the sea", b" the sea is calm"]
+    codes, others, right = vocabulary.spell(middles)
+    assert right == 4
+    with pytest.raises(Damaged):
+        vocabulary.read(codes, others, 2, joins)
+
+
+def test_a_middle_of_words_is_short() -> None:
+    """A million joins in one middle would take quadratic time."""
+    vocabulary = Vocabulary(packed([0, 4], 0, 1, b"a\0b"))
+    assert vocabulary.read(bytes([0b10011001] * 31) + b"\x98", b"", 1, 62) == [b"a" * 63]
+    for joins in (64, 1_000_000):
+        with pytest.raises(Damaged):
+            vocabulary.read(bytes([0b10011001] * (joins // 2)) + b"\x98", b"", 1, joins)
+
+
+def test_symbols_that_join_nothing_are_damage_or_nothing() -> None:
+    """Whatever their number and place is, there are as many middles as the answer has chunks, and no NUL in them."""
+    vocabulary = Vocabulary(packed([0, 4], 0, 1, b"a\0b"))  # 00 escapes, 01 joins, 10 is a, 11 is b
+    assert vocabulary.read(b"\x9c", b"", 1, 1) == [b"ab"]  # 10 01 11
+    for bad, joins in ((b"\x64", 1), (b"\x50", 1), (b"\xb4", 1), (b"\x40", 0)):
+        with pytest.raises(Damaged):
+            vocabulary.read(bad, b"", 1, joins)
 
 
 @EITHER
@@ -111,6 +188,7 @@ def test_any_codes_are_read_or_damage(words_of: Words, codes: bytes, others: byt
     """`Damaged` is the only exception that may come of damage."""
     with suppress(Damaged):
         KNOWN[words_of].read(codes, others, count)
+        KNOWN[words_of].read(codes, others, count // 2, count // 4)
 
 
 @given(st.lists(st.integers(-1, 9), max_size=17), st.integers(-1, 9), st.binary(max_size=20))
