@@ -163,12 +163,7 @@ class CassetteBrowser:
 
     def stored_sizes(self, number: int) -> StoredSizes:
         """What one exchange takes on disk."""
-        row = self.cassette.one(
-            "SELECT length(request), coalesce(length(answer), 0), length(times) FROM payload"
-            " LEFT JOIN answer USING (exchange) WHERE exchange = ?",
-            number,
-        )
-        return StoredSizes(*row)
+        return StoredSizes(*self.cassette.stored_sizes(number))
 
     # By id
 
@@ -261,6 +256,10 @@ class CassetteBrowser:
             "dictionaries": "SELECT sum(length(content)) FROM dictionary",
         }
         parts = {name: self._number(sql) for name, sql in sums.items()}
+        if self.cassette.stored.number > 1:
+            sizes = self.cassette.one("SELECT total(request), total(answer), total(times) FROM bundled")
+            for name, size in zip(("requests", "answers", "times"), sizes, strict=True):
+                parts[name] += int(size)
         rest = max(0, file - sum(parts.values()))
         return FileSizes(requests, answers, file, **parts, rows_and_free_space=rest)
 

@@ -51,6 +51,8 @@ class Budget:
         self._bytes_left = IN_ALL + PER_BYTE * size
         self._steps_left = STEPS + STEPS_PER_BYTE * size
         self._counted: set[int] = set()
+        self._shared: set[int] = set()
+        self._shared_left = size
 
     @classmethod
     def of(cls, path: Path) -> Self:
@@ -79,6 +81,18 @@ class Budget:
                     f"{self._name} unpacks to more than a recording of its size does ({IN_ALL >> 20} MiB and"
                     f" {PER_BYTE} times its bytes): do not use it, or restore it from a copy"
                 )
+
+    def share(self, exchange: int, size: int) -> None:
+        """Count what an exchange has in a bundle: of ours no byte belongs to two. Raises `OutOfProportion`."""
+        if exchange in self._shared:
+            return
+        self._shared.add(exchange)
+        self._shared_left -= size
+        if self._shared_left < 0:
+            raise OutOfProportion(
+                f"{self._name} says of the same bytes again and again that they are another exchange: do not use it, or"
+                " restore it from a copy"
+            )
 
     def work(self, row: object, packed: bytes, steps: int, of: str) -> None:
         """Count what it takes to read this, before it is read: `of` says which part. Raises `OutOfProportion`."""

@@ -19,6 +19,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from replayproxy.cassette import codec, connection, schema
+from replayproxy.cassette.bundles import Packed, find
 from replayproxy.cassette.codec import Codec
 from replayproxy.cassette.readers import Reader, Readers
 from replayproxy.cassette.times import timeline_of
@@ -444,9 +445,11 @@ class Cassette:
         """The client's request."""
         row = self._must(
             "SELECT method, path, payload.request FROM exchange JOIN endpoint ON endpoint.id = exchange.endpoint"
-            " JOIN payload ON payload.exchange = exchange.id WHERE exchange.id = ?",
+            " LEFT JOIN payload ON payload.exchange = exchange.id WHERE exchange.id = ?",
             number,
         )
+        if row[2] is None:
+            row = *row[:2], self._bundled(number).request
         method, path, asked = typed(row, str, str, bytes)
         return self.codec_of(number).unpack_request(asked, method, path)
 
@@ -458,10 +461,13 @@ class Cassette:
         row = self._must(
             "SELECT key, method, path, status, ending, response_size, digest, request, answer, times, state"
             " FROM exchange JOIN endpoint ON endpoint.id = exchange.endpoint"
-            " JOIN payload ON payload.exchange = exchange.id"
+            " LEFT JOIN payload ON payload.exchange = exchange.id"
             " LEFT JOIN answer ON answer.exchange = exchange.id WHERE exchange.id = ?",
             number,
         )
+        if row[7] is None:
+            packed = self._bundled(number)
+            row = *row[:7], packed.request, packed.answer, packed.times, row[10]
         if row[8:10] == (None, b"") and (row[10] == 0 or row[4] == Ending.PROXY_CRASHED):
             return self.request(number), self._so_far(number)
         key, method, path, status, ending, size, written, asked, answer, times = typed(
@@ -481,6 +487,27 @@ class Cassette:
         for _ in self._legs(number):
             pass
         return whole
+
+    def _bundled(self, number: int) -> Packed:
+        """What is stored of an exchange that has no payload of its own."""
+        packed = find(self._row, number) if self.stored.number > 1 else None
+        if packed is None:
+            raise CassetteError(f"{self._name} has no such recording: {(number,)}")
+        self._readers.budget.share(number, sum(map(len, packed)))
+        return packed
+
+    def stored_sizes(self, number: int) -> tuple[int, int, int]:
+        """Bytes of what is stored of the request, the answer and the times of an exchange."""
+        row = self._row(
+            "SELECT length(request), coalesce(length(answer), 0), length(times) FROM payload"
+            " LEFT JOIN answer USING (exchange) WHERE exchange = ?",
+            number,
+        )
+        if row is None:
+            packed = self._bundled(number)
+            row = len(packed.request), len(packed.answer), len(packed.times)
+        asked, answer, times = typed(row, int, int, int)
+        return asked, answer, times
 
     def _so_far(self, number: int) -> Response:
         """A stream in flight, as far as it was written: all that its recorder has left of it, if that has died."""
@@ -630,7 +657,9 @@ class Cassette:
             )
             while some := reader.some(packed):
                 for row in some:
-                    number, times = typed(row, int, bytes)
+                    number, times = typed(row, int, bytes | None)
+                    if times is None:
+                        times = self._bundled(number).times
                     if not times:
                         yield number, self._so_far(number).timeline
                         continue

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-from replayproxy.cassette import codec, gaps
+from replayproxy.cassette import bundles, codec, gaps
 from replayproxy.cassette.budget import Budget
 from replayproxy.cassette.cassette import typed
 from replayproxy.cassette.codec import Answer, Codec, Kind
@@ -70,6 +70,7 @@ class Dictionaries:
         What there was of dictionaries stays, for what else is packed with it. Raises, `Damaged` where one of them is;
         then `learn_all` after the rollback.
         """
+        bundles.scatter(self._connection)
         rows = self._connection.execute(
             "SELECT payload.exchange, 0, request, answer, times FROM payload JOIN answer USING (exchange)"
             f" JOIN exchange ON exchange.id = payload.exchange AND state = 1 {which}"

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 
+from replayproxy.cassette import bundles
 from replayproxy.cassette.schema import PAGE_SIZE
 
-SMALL_PAGE = 512
+SMALL_PAGE, MIDDLE_PAGE = 512, 1024
 
 ALWAYS_SMALL, SOMETIMES_SMALL = 96 * 1024, 4 * 1024 * 1024
-"""Bytes of a file: up to the first its pages are small; up to the second they are where that makes it smaller."""
+"""Bytes of a file: up to the first its pages are small; up to the second they are where that makes it smaller. Above
+the first, payloads go into bundles."""
 
 
 def pack(connection: sqlite3.Connection) -> None:
@@ -25,9 +27,19 @@ def pack(connection: sqlite3.Connection) -> None:
     if _size(connection) <= ALWAYS_SMALL:
         _packed(connection, SMALL_PAGE)
         return
-    large = _packed(connection, PAGE_SIZE)
-    if large <= SOMETIMES_SMALL and _packed(connection, SMALL_PAGE) > large:
-        _packed(connection, PAGE_SIZE)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        bundles.gather(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    sizes = {PAGE_SIZE: _packed(connection, PAGE_SIZE)}
+    if sizes[PAGE_SIZE] <= SOMETIMES_SMALL:
+        sizes |= {page: _packed(connection, page) for page in (SMALL_PAGE, MIDDLE_PAGE)}
+        best = min(sizes, key=lambda page: (sizes[page], -page))
+        if best != MIDDLE_PAGE:  # which it has now
+            _packed(connection, best)
 
 
 def _packed(connection: sqlite3.Connection, page: int) -> int:

@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from replayproxy.cassette import connection, packing
+from replayproxy.cassette import bundles, connection, packing
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.numbering import number_anew
 from replayproxy.cassette.replacing import fold, replacing
@@ -67,6 +67,7 @@ def _write_without(gone: set[int], source: sqlite3.Connection, part: Path, mode:
         for pragma in ("trusted_schema = OFF", "foreign_keys = ON", "temp_store = MEMORY", "journal_mode = DELETE"):
             copy.execute(f"PRAGMA {pragma}")
         copy.execute("BEGIN IMMEDIATE")
+        bundles.scatter(copy)  # what is deleted is nowhere left
         keys = {key for number in gone for (key,) in copy.execute("SELECT key FROM exchange WHERE id = ?", (number,))}
         sketches = {
             key: sketch

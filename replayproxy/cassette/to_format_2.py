@@ -17,6 +17,7 @@ from replayproxy.cassette.numbering import number_anew
 from replayproxy.cassette.schema import provisional_digest
 
 _MADE_ANEW = ("dictionary", "exchange", "leg", "payload", "answer")
+_CREATED = "|".join((*_MADE_ANEW, "bundle", "bundled", "v_exchange", "exchange_place"))
 
 _FILL = """
 INSERT INTO dictionary SELECT id, kind, content FROM format_1_dictionary ORDER BY id;
@@ -55,9 +56,7 @@ def upgrade(copy: sqlite3.Connection, sketch_of: Callable[[int], bytes]) -> None
     for name in _MADE_ANEW:
         copy.execute(f"ALTER TABLE {name} RENAME TO format_1_{name}")
     for statement in _statements(format_2.SCHEMA):
-        if re.match(
-            rf"CREATE (TABLE|VIEW|UNIQUE INDEX) ({'|'.join(_MADE_ANEW)}|v_exchange|exchange_place)\b", statement
-        ):
+        if re.match(rf"CREATE (TABLE|VIEW|UNIQUE INDEX) ({_CREATED})\b", statement):
             copy.execute(statement)
     for statement in _statements(_FILL):
         copy.execute(statement)

@@ -161,6 +161,9 @@ def _place_problems(cassette: Cassette) -> Iterator[Problem]:
     unseen = "SELECT id FROM exchange WHERE (occurrence IS 0) <> (sketch IS NOT NULL)"
     for (number,) in cassette.all(unseen):
         yield Problem("", f"exchange {number} has no sketch, or one that another of its key should have")
+    twice = "SELECT exchange FROM bundled JOIN payload USING (exchange)" if cassette.stored.number > 1 else ""
+    for (number,) in cassette.all(twice) if twice else ():
+        yield Problem("", f"exchange {number} has two payloads, one of them in a bundle")
     for (number,) in cassette.all(cassette.stored.orphans) if cassette.stored.orphans else ():
         yield Problem("", f"payload {number} belongs to no exchange")
     folded = (

@@ -32,12 +32,13 @@ BOUND = 2.5
 UPSTREAM = "REPLAYPROXY_LIVE_UPSTREAM"
 
 PARTS = {
-    "requests": "SELECT sum(length(request)) FROM payload",
-    "answers": "SELECT sum(length(answer)) FROM answer",
-    "times": "SELECT sum(length(times)) FROM payload",
+    "requests": "SELECT total(length(request)) + (SELECT total(request) FROM bundled) FROM payload",
+    "answers": "SELECT total(length(answer)) + (SELECT total(answer) FROM bundled) FROM answer",
+    "times": "SELECT total(length(times)) + (SELECT total(times) FROM bundled) FROM payload",
     "their pages: row heads, unused": (
-        "SELECT (SELECT sum(pgsize) FROM dbstat WHERE name IN ('payload', 'answer'))"
-        " - (SELECT sum(length(request) + length(answer) + length(times)) FROM payload JOIN answer USING (exchange))"
+        "SELECT (SELECT sum(pgsize) FROM dbstat WHERE name IN ('payload', 'answer', 'bundle', 'bundled'))"
+        " - (SELECT total(length(request) + length(answer) + length(times)) FROM payload JOIN answer USING (exchange))"
+        " - (SELECT total(request + times + answer) FROM bundled)"
     ),
     "dictionaries": "SELECT sum(length(content)) FROM dictionary WHERE kind <> 'vocabulary'",
     "vocabulary": "SELECT sum(length(content)) FROM dictionary WHERE kind = 'vocabulary'",

@@ -18,6 +18,7 @@ import pytest
 import zstandard
 
 from replayproxy.cassette import budget as module
+from replayproxy.cassette import bundles
 from replayproxy.cassette.budget import AT_ONCE, Budget
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.codec import Codec, squeezed
@@ -357,6 +358,7 @@ def test_many_rows_are_counted_together_though_they_hold_the_same(tmp_path: Path
     path = record(tmp_path / "a.cassette", chats(100))
     chunks = stored_answer([], 1, [0, 0, 50_000], b"\0" * 49_999)
     with closing(sqlite3.connect(path)) as connection, connection:
+        bundles.scatter(connection)
         connection.execute("UPDATE answer SET answer = ?", (chunks,))
     _, problems = verify(path)
     assert sum("takes far longer" in problem.what for problem in problems) > 80

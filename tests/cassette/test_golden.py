@@ -142,7 +142,7 @@ FORMATS = [
     ),
     Golden(
         2,
-        "d37fa4178499e1596c9a2522e25bc40bef297ff992c58605faa7782ea4063c9e",
+        "85153de45e1548741271646183b4a9c6d2fb12b41e14f029775395916f1e89ff",
         "replayproxy 0.1.0",
         EXCHANGES_2,
         TEXTS_2,
