@@ -36,7 +36,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "re2": ("core/patterns.py",),
     "jsonpath": ("core/paths.py", "core/matching.py"),
     "zstandard": ("cassette/", "core/coding.py"),
-    "hypercorn": ("inspector/",),
+    "hypercorn": (),
     "quart": ("inspector/",),
     "click": ("cli/",),
     "pythonjsonlogger": ("cli/",),

@@ -181,6 +181,8 @@ def _interpreted(method: str, target: str, fields: Headers, minor: int) -> Reque
             raise _malformed(f"a Connection field that names {', '.join(sorted(nominated))}")
         if "te" in options and not values("te"):
             raise _malformed("a Connection field that names te, without a TE field")
+        # An `upgrade` without an Upgrade field is no mistake: nginx sends it with every request where a `location` has
+        # `proxy_set_header Connection "upgrade"`, as its documentation of WebSocket proxying says. It asks for nothing.
         keep = "close" not in options and (keep or "keep-alive" in options)
         if "upgrade" in options and method == "GET" and minor and framing is Framing.NONE:
             websocket = [value.lower() for value in values("upgrade")] == ["websocket"]
