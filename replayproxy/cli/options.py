@@ -93,15 +93,22 @@ class AdminPort(click.ParamType[int]):
 
 
 class Option(click.Option):
-    """An option that can be told two things at once only where it can hold them.
+    """An option of which the last value counts, as in most programs: a wrapper script has defaults, its user adds some.
 
-    `--upstream A --upstream B` would silently use B, where its siblings `--prefill` and `--decode` take both.
+    One that names a server, a file or an SQL condition is refused with two different ones. `--upstream A --upstream B`
+    would silently leave A out, where its siblings `--prefill` and `--decode` take both; `prune --where A --where B`
+    would delete what only one of them was to choose.
     """
 
     @property
     def is_single(self) -> bool:
         """Whether it holds one value, and is no switch."""
         return not (self.multiple or self.is_flag or self.count)
+
+    @property
+    def is_chosen_once(self) -> bool:
+        """Whether two different values are a mistake."""
+        return self.is_single and (isinstance(self.type, click.Path) or self.metavar in ("URL", "SQL"))
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
         """All the values that are given, so that they can be compared."""
@@ -111,13 +118,13 @@ class Option(click.Option):
             super().add_to_parser(parser, ctx)
 
     def handle_parse_result(self, ctx: click.Context, opts: Any, args: list[str]) -> Any:
-        """The one value. Raises `click.UsageError` where there are several different ones."""
+        """The one value. Raises `click.UsageError` where two different ones are a mistake."""
         given = opts.get(self.name or "")
         if self.is_single and isinstance(given, list):
-            if any(value != given[0] for value in given):
+            if self.is_chosen_once and any(value != given[0] for value in given):
                 values = ", ".join(dict.fromkeys(map(str, given)))
                 raise click.UsageError(f"{self.opts[0]} takes one value and is given several ({values}): choose", ctx)
-            opts = {**opts, self.name or "": given[0]}
+            opts = {**opts, self.name or "": given[-1]}
         return super().handle_parse_result(ctx, opts, args)
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:

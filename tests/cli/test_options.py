@@ -98,16 +98,54 @@ def _single() -> Iterator[tuple[str, click.Option]]:
                 yield verb, parameter
 
 
-def test_every_option_that_holds_one_value_takes_one() -> None:
-    """Of every verb: none of them is click's own, whose last value wins."""
+def test_every_option_that_holds_one_value_is_ours() -> None:
+    """Of every verb: none of them is click's own, whose last value wins whatever it names."""
     assert [f"{verb} {one.opts[0]}" for verb, one in _single() if not isinstance(one, Option)] == []
     assert len(list(_single())) > 80
+
+
+NAMES_SOMETHING = {
+    *("--admin", "--api-key-file", "--decode", "--front", "--junit", "--keep", "--output", "--prefill", "--ready-file"),
+    *("--report", "--ssl-certfile", "--ssl-keyfile", "--uds", "--unused", "--upstream", "--where"),
+}
+
+
+def test_which_options_are_chosen_once() -> None:
+    """Those that name a server, a file or a condition. Of any other the last value counts."""
+    chosen_once = {one.opts[-1] for _, one in _single() if isinstance(one, Option) and one.is_chosen_once}
+    assert chosen_once == NAMES_SOMETHING
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        (("replay", "a", "--port", "0", "-p", "8080"), {"port": 8080}),
+        (("replay", "a", "--speed", "1", "--speed", "max", "--speed=2"), {"speed": 2.0}),
+        (("replay", "a", "--at-end", "last", "--at-end", "cycle", "--stall", "1s", "--stall", "5"), {"stall": 5.0}),
+        (("record", "a", "--admin-port", "off", "--admin-port", "0", "--host", "::1", "--host", "x"), {"host": "x"}),
+        (("simulate", "--model", "a", "--model", "b", "--seed", "1", "--seed", "2"), {"model": "b", "seed": 2}),
+        (("ls", "a", "-n", "5", "--limit", "7", "--sort", "id", "--sort", "total"), {"limit": 7, "sort": "total"}),
+    ],
+)
+def test_the_last_value_counts(words: tuple[str, ...], values: dict[str, object]) -> None:
+    """A wrapper script has defaults, and its user adds what is to be otherwise."""
+    verb, *rest = words
+    with VERBS[verb].make_context(verb, rest, parent=click.Context(replayproxy)) as context:
+        assert {name: context.params[name] for name in values} == values
+
+
+def test_the_last_value_is_the_one_that_is_checked(read: Read) -> None:
+    """As in click; and a first one that is no value is no mistake any more."""
+    assert "not a port" in read("replay", "a.cassette", "--port", "8080", "--port", "x").err
+    assert "not a port" not in read("replay", "a.cassette", "--port", "x", "--port", "8080").err
 
 
 TWICE = [
     ("record", "a.cassette", "--upstream", "http://a", "--upstream", "http://b"),
     ("record", "a.cassette", "--upstream=http://a", "--upstream=http://a", "--upstream=http://b"),
-    ("replay", "a.cassette", "-p", "1", "--port", "2"),
+    ("replay", "a.cassette", "--uds", "a", "--uds", "b"),
+    ("ctl", "status", "--admin", "http://a", "--admin", "http://b"),
+    ("prune", "a.cassette", "--where", "1", "--where", "0"),
     ("exec", "a.cassette", "--report", "a.json", "--report", "b.json", "--", "true"),
     ("ls", "a.cassette", "--where", "1", "--where", "0"),
     ("show", "a.cassette", "-o", "a", "--output", "b"),
