@@ -8,7 +8,9 @@ import java.io.ByteArrayInputStream;
 public class Chat {
     public static void main(String[] arguments) throws Exception {
         HttpClient client = HttpClient.newHttpClient();
-        byte[] body = "{\"model\":\"m\",\"messages\":[]}".getBytes();
+        String model = arguments.length > 1 ? arguments[1] : "m";
+        String messages = arguments.length > 1 ? "[{\"role\":\"user\",\"content\":\"hello\"}]" : "[]";
+        byte[] body = ("{\"model\":\"" + model + "\",\"messages\":" + messages + "}").getBytes();
         URI uri = URI.create(arguments[0]);
         HttpRequest[] requests = {
             HttpRequest.newBuilder(uri).POST(HttpRequest.BodyPublishers.ofByteArray(body)).build(),
