@@ -527,13 +527,14 @@ def test_training_packs_again_and_everything_is_still_there(tmp_path: Path) -> N
                 assert after < 0.5 * before
                 assert reader.all("SELECT id, kind FROM dictionary ORDER BY id") == [
                     (1, "vocabulary"),
-                    (2, "request"),
-                    (3, "answer"),
+                    (2, "gaps"),
+                    (3, "request"),
+                    (4, "answer"),
                 ]
                 keep(keeper, parts[1:2])
         keep(keeper, parts[2:])
         keeper.train_when_due()
-        assert reader.one("SELECT count(*) FROM dictionary") == (3,)
+        assert reader.one("SELECT count(*) FROM dictionary") == (4,)
         found = {item.request.body: item for _, item in stored(reader)}
         assert found == {item.request.body: as_stored(item) for item in [*kept, flying]}
     keeper.seal()
@@ -576,7 +577,7 @@ def test_training_that_fails_costs_nothing(tmp_path: Path) -> None:
     keeper.full = False
     keeper.seal()
     assert read(path) == [as_stored(item) for item in kept]
-    assert all_of(path, "SELECT count(*) FROM dictionary") == [(3,)]
+    assert all_of(path, "SELECT count(*) FROM dictionary") == [(4,)]
 
 
 def test_a_few_exchanges_need_no_dictionary(tmp_path: Path) -> None:
