@@ -27,7 +27,8 @@ HEAD = """\
 This page is generated from the program by `make reference`. Do not edit it.
 
 `replayproxy VERB --help` prints the same text. [Operation](operation.md#options) describes how options, environment
-variables and the configuration file work together, and [CI](ci.md#exit-codes) explains the exit codes.
+variables and the configuration file work together, and [CI](ci.md#exit-codes) explains the exit codes. The name behind
+a dot is that of the environment variable.
 """
 
 
@@ -60,14 +61,14 @@ def _options(command: click.Command) -> str:
         if not isinstance(parameter, click.Option) or record is None or "--help" in parameter.opts:
             continue
         flags, meaning = record
-        variable = parameter.envvar if isinstance(parameter.envvar, str) else None
-        rows.append(f"| {_flags(flags)} | {f'`{variable}`' if variable else ''} | {_cell(meaning)} |")
-    return "\n".join(["| option | environment | meaning |", "|---|---|---|", *rows]) + "\n"
-
-
-def _flags(flags: str) -> str:
-    """The spellings and the metavar as code. The table of Markdown needs `|` escaped, also within code."""
-    return f"`{flags}`".replace("|", "\\|")
+        more = ""
+        if isinstance(parameter.type, click.Choice):
+            flags = flags.partition(" [")[0]
+            more = f" One of {', '.join(f'`{choice}`' for choice in parameter.type.choices)}."
+        if isinstance(parameter.envvar, str):
+            more += f" · `{parameter.envvar}`"
+        rows.append(f"| `{flags.replace('|', ' or ')}` | {_cell(meaning)}{more} |")
+    return "\n".join(["| option | meaning |", "|---|---|", *rows]) + "\n"
 
 
 def _cell(text: str) -> str:
