@@ -74,6 +74,7 @@ def folder(tmp_path: Path, cassette: Path) -> Path:
     (tmp_path / "ask.json").write_bytes(orjson.dumps(ASK))
     (tmp_path / "bin" / "npm").write_text(NPM)
     (tmp_path / "bin" / "npm").chmod(0o755)
+    assert shell("git init -q", tmp_path).returncode == 0
     return tmp_path
 
 
