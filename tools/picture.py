@@ -20,6 +20,7 @@ import sys
 import sysconfig
 import tempfile
 import termios
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -68,6 +69,7 @@ FORMAT = """\
 <style>
 .{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace;
   font-size: {char_height}px; line-height: {line_height}px; }}
+.{unique_id}-title {{ font-family: system-ui, sans-serif; font-size: 16px; }}
 {styles}
 </style>
 <defs>
@@ -88,10 +90,10 @@ FORMAT = """\
 """rich's own template loads a font from a server; this one takes the reader's monospaced font."""
 
 
-def script() -> str:
+def script(scene: Sequence[str] = SCENE, prepared: str = PREPARED) -> str:
     """The scene as bash runs it: each command is printed behind a prompt, then run."""
-    steps = [PREPARED]
-    for command in SCENE:
+    steps = [prepared]
+    for command in scene:
         steps.append(f"printf '\\033[1;32m$\\033[0m %s\\n' {_quoted(command)}")
         steps.append(command)
         if command.endswith("&"):
@@ -103,14 +105,14 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def output(folder: Path) -> str:
-    """What a terminal is sent while the scene runs, colours included."""
+def output(folder: Path, words: str) -> str:
+    """What a terminal is sent while bash runs these words in a folder, colours included."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, COLUMNS, 0, 0))
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
     environment = {"PATH": path, "HOME": str(folder), "TERM": "xterm-256color", "LANG": "C.UTF-8", "NO_PROXY": "*"}
     process = subprocess.Popen(
-        ["timeout", f"{PATIENCE:g}", "bash", "-c", script()],  # a session of its own, which `timeout` ends as a whole
+        ["timeout", f"{PATIENCE:g}", "bash", "-c", words],  # a session of its own, which `timeout` ends as a whole
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -156,7 +158,7 @@ def main(arguments: list[str]) -> int:
     free(8000, 8080)
     with tempfile.TemporaryDirectory(prefix="replayproxy-") as folder:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(svg(output(Path(folder))), "utf-8")
+        out.write_text(svg(output(Path(folder), script())), "utf-8")
     return 0
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import socket
 from pathlib import Path
 
 import orjson
 import pytest
 
 from tests.docs.pages import NAMES, blocks
+from tests.docs.ports import free_ports, moved
 from tests.examples.folders import shell
 from tests.processes import Proxy, running
 
@@ -30,7 +30,6 @@ NOT_RUN = {
     'eval "$(_REPLAYPROXY_COMPLETE': "changes the shell of a person; its words are looked at below",
 }
 SERVING = re.compile(r"replayproxy (?:record|replay|auto|simulate)\b[^&\n]*\n")
-PORTS = ("8000", "8080", "8081")
 ASK = {"model": "tiny", "max_tokens": 4, "messages": [{"role": "user", "content": "Hello"}]}
 NPM = """\
 #!/bin/sh
@@ -76,29 +75,6 @@ def folder(tmp_path: Path, cassette: Path) -> Path:
     (tmp_path / "bin" / "npm").chmod(0o755)
     assert shell("git init -q", tmp_path).returncode == 0
     return tmp_path
-
-
-def free_ports() -> dict[str, str]:
-    """For each port of the pages another one."""
-    sockets = [socket.socket() for _ in PORTS]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return {port: str(one.getsockname()[1]) for port, one in zip(PORTS, sockets, strict=True)}
-    finally:
-        for one in sockets:
-            one.close()
-
-
-def moved(block: str, ports: dict[str, str]) -> str:
-    """A block on other ports; the defaults of commands are said where they are not written."""
-    serving = {"simulate": "8000", "record": "8080", "replay": "8080"}
-    for verb, port in serving.items():
-        block = re.sub(rf"(replayproxy {verb}\b)(?![^\n]*--port)", rf"\1 --port {port}", block)
-    for verb in ("record", "replay"):
-        block = re.sub(rf"(replayproxy {verb}\b)", r"\1 --admin-port 8081", block)
-    block = re.sub(r"(replayproxy ctl \w+)", r"\1 --admin http://127.0.0.1:8081", block)
-    return re.sub(r"\b(8000|8080|8081)\b", lambda found: ports[found[1]], block)
 
 
 def served(block: str, folder: Path) -> bool:
