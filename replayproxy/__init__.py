@@ -7,7 +7,7 @@ client is a listener, the tape is a listener. Everything else decides which sour
     replay    socket -> Request -> key -> decide -> Cassette.read -> Player plays on time -> client listens
 
     floor 4   cli/ pytest_plugin/               doors
-    floor 3   lifetime assembly settings inspector/     the only place where rooms meet
+    floor 3   lifetime assembly settings admin/         the only place where rooms meet
     floor 2   proxy/ (story)  cassette/ (disk)  net/ (wire)     they do not import one another
     floor 1   core/                             pure
     floor 0   model errors ports                words

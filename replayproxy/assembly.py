@@ -19,11 +19,11 @@ import orjson
 
 from replayproxy import output_files
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.keeper import Keeper
-from replayproxy.cassette.library import Library
-from replayproxy.cassette.writer import Writer
-from replayproxy.core.matching import Matcher, Rules
-from replayproxy.core.pd import Knobs, Party, protocol
+from replayproxy.cassette.store import CassetteStore
+from replayproxy.cassette.writer import CassetteWriter
+from replayproxy.cassette.writer_thread import WriterThread
+from replayproxy.core.identity.rules import Matcher, MatchRules
+from replayproxy.core.pd import PairServer, ProtocolOptions, protocol
 from replayproxy.core.policy import Mode, looks_for_recordings
 from replayproxy.core.redaction import SALT_BYTES, Redactor
 from replayproxy.core.selection import Selection
@@ -31,24 +31,24 @@ from replayproxy.core.sequence import AtEnd, Playhead, split_scope
 from replayproxy.core.simulator import Simulator
 from replayproxy.core.timing import Pace
 from replayproxy.errors import CassetteError, ClientError, SettingsError
-from replayproxy.model import Place, Request
-from replayproxy.net.client import Client
+from replayproxy.model import RecordingRef, Request
 from replayproxy.net.clock import SystemClock
+from replayproxy.net.http_server import DataServer as DataPort
+from replayproxy.net.http_server import free_socket, tls_context
 from replayproxy.net.pair import PairUpstream
-from replayproxy.net.server import Server as DataPort
-from replayproxy.net.server import free_socket, tls_context
-from replayproxy.net.servers import Server, Servers
+from replayproxy.net.pair_servers import PooledServer, ServerPool
+from replayproxy.net.response_writer import ResponseWriter
 from replayproxy.net.tunnel import Detach, tunnel
 from replayproxy.net.upstream import Address, HttpUpstream
 from replayproxy.proxy.client_origin import ClientOrigin
+from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.handler import ReplayProxy
-from replayproxy.proxy.journal import Call, Journal
 from replayproxy.proxy.misses import Miss, Misses
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Recorder
-from replayproxy.proxy.report import Cause, Recording, Report
+from replayproxy.proxy.request_log import Call, RequestLog
+from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
 from replayproxy.proxy.stand_in import StandIn
-from replayproxy.proxy.tally import Tally
 from replayproxy.settings import Pair, Settings
 from replayproxy.worker_process import WorkerProcess
 
@@ -68,32 +68,32 @@ class _Playable:
     """The recordings that can be played; those of them that this run has recorded, which were asked for; and why these
     are not all, if they are not."""
 
-    recordings: list[Recording] = field(default_factory=list)
-    new: set[Place] = field(default_factory=set)
+    recordings: list[RecordingInfo] = field(default_factory=list)
+    new: set[RecordingRef] = field(default_factory=set)
     damage: str = ""
 
 
 class App:
     """One proxy. `start` it, `stop` it; `lifetime` does both, and listens for signals."""
 
-    def __init__(self, settings: Settings, *, journal: Journal | None = None) -> None:
+    def __init__(self, settings: Settings, *, journal: RequestLog | None = None) -> None:
         self.settings = settings
         self.journal = journal
-        self.tally = Tally()
+        self.tally = Counters()
         self.misses = Misses()
         self.clock = SystemClock()
-        self.keeper: Keeper | None = None
-        self.writer: Writer | None = None
+        self.keeper: CassetteWriter | None = None
+        self.writer: WriterThread | None = None
         self.recorder: Recorder | None = None
         self.upstream: HttpUpstream | PairUpstream | None = None
-        self.last_report: Report | None = None
+        self.last_report: RunResult | None = None
         """As it was when the app stopped."""
         self.onto: list[Path] = []
         """What was recorded onto, one after the other; nothing after a start that failed."""
         self._ready_file: tuple[int, int] | None = None
         self._socket_file: tuple[int, int] | None = None
         """What these files were when we made them."""
-        self._library = Library(())
+        self._library = CassetteStore(())
         self._draining = False
         self._admin_stopped = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -118,9 +118,9 @@ class App:
             onto = recording.onto or settings.cassettes[0]
             self.onto.append(onto)
             assert redactor is not None, "nothing is recorded onto what was recorded before secrets were masked"
-            self.keeper = Keeper(onto, matcher, full_durability=recording.full_durability, begin=False)
+            self.keeper = CassetteWriter(onto, matcher, full_durability=recording.full_durability, begin=False)
             block = recording.on_full == "block"
-            self.writer = Writer(self.keeper, self.clock, queue_bytes=recording.queue_bytes, block=block)
+            self.writer = WriterThread(self.keeper, self.clock, queue_bytes=recording.queue_bytes, block=block)
             self.writer.moved = self._moved
             self.recorder = Recorder(
                 self.writer,
@@ -134,7 +134,7 @@ class App:
                 matcher=matcher,
                 worker=self.worker,
             )
-        self._library = Library((), in_turn=self._pace().speed is not None)
+        self._library = CassetteStore((), in_turn=self._pace().speed is not None)
         if settings.plays and not settings.records:
             self._open_library(matcher)
         if settings.upstream is not None:
@@ -203,16 +203,16 @@ class App:
         return HttpUpstream(url, self.clock, first_byte=settings.upstream_timeout, stall=settings.stall_timeout)
 
     def _pair(self, pair: Pair) -> PairUpstream:
-        def party(url: str, kv_address: str) -> Party:
+        def party(url: str, kv_address: str) -> PairServer:
             host = Address.of(url).host
             bootstrap = f"{host}:{pair.bootstrap_port}"
             if pair.protocol != "bootstrap-room":
                 bootstrap = f"http://{f'[{host}]' if ':' in host else host}:{pair.bootstrap_port}"
-            return Party(url, host, kv_address, bootstrap)
+            return PairServer(url, host, kv_address, bootstrap)
 
-        def servers(role: str, urls: tuple[str, ...], addresses: tuple[str, ...]) -> Servers:
+        def servers(role: str, urls: tuple[str, ...], addresses: tuple[str, ...]) -> ServerPool:
             parties = [party(url, kv) for url, kv in zip_longest(urls, addresses, fillvalue="")]
-            return Servers(role, [Server(self._server(party.url), party) for party in parties], self.clock)
+            return ServerPool(role, [PooledServer(self._server(party.url), party) for party in parties], self.clock)
 
         prefill = servers("prefill", pair.prefill, pair.prefill_kv)
         decode = servers("decode", pair.decode, pair.decode_kv)
@@ -222,7 +222,7 @@ class App:
         return PairUpstream(
             prefill,
             decode,
-            protocol(pair.protocol, Knobs(pair.params, pair.remote_host)),
+            protocol(pair.protocol, ProtocolOptions(pair.params, pair.remote_host)),
             self.clock,
             draw=random.Random(int.from_bytes(os.urandom(16))),
             decode_alone=pair.on_prefill_error == "decode",
@@ -232,15 +232,15 @@ class App:
         # What the simulator invents is played at its own pace.
         return Pace(1.0 if self.settings.mode is Mode.SIMULATE else self.settings.replaying.speed)
 
-    def _rules(self) -> Rules:
+    def _rules(self) -> MatchRules:
         """The rules asked for; else those of the first cassette that exists; else the default ones."""
         if self.settings.match is not None and self.settings.match_from != "cassette":
             return self.settings.match
         if self.settings.match_from == "flags":
-            return Rules()
+            return MatchRules()
         first = self._first_cassette()
         if first is None:
-            return self.settings.match or Rules()
+            return self.settings.match or MatchRules()
         with Cassette(first) as cassette:
             return cassette.rules
 
@@ -282,7 +282,7 @@ class App:
             raise SettingsError(f"--api-key-file {file} is empty: put the key into it")
         return key
 
-    async def _upgrade(self, request: Request, client: Client, detach: Detach) -> None:
+    async def _upgrade(self, request: Request, client: ResponseWriter, detach: Detach) -> None:
         """WebSocket: through to the live server, unrecorded; nowhere else."""
         shown = (self.proxy.matcher.redactor or Redactor(b"")).request(request)
         if not isinstance(self.upstream, HttpUpstream):
@@ -356,9 +356,9 @@ class App:
 
     async def _start_admin(self) -> str:
         # A quarter of the time that this file takes to import; tests, which have no admin port, start without it.
-        from replayproxy.inspector import asgi
-        from replayproxy.inspector.admin import Replayed, Shown, application
-        from replayproxy.inspector.metrics import ProxyCollector, registry
+        from replayproxy.admin import asgi
+        from replayproxy.admin.app import Replayed, Shown, application
+        from replayproxy.admin.metrics import ProxyCollector, registry
 
         listen = self.settings.listen
         assert listen.admin_port is not None
@@ -407,7 +407,7 @@ class App:
             **self._library.state_bytes(),
         }
 
-    def report(self) -> Report:
+    def report(self) -> RunResult:
         """What has become of this run so far. After `stop`, which closes the cassettes, it is in `last_report`."""
         return self._report(self._playable())
 
@@ -469,17 +469,17 @@ class App:
             found.damage = str(error)
         return found
 
-    def playable(self) -> list[Recording]:
+    def playable(self) -> list[RecordingInfo]:
         """Everything that can be played now, oldest first. Raises `CassetteError`."""
         return list(self._listed())
 
-    def _listed(self) -> Iterator[Recording]:
+    def _listed(self) -> Iterator[RecordingInfo]:
         for cassette, place, short_id, method, path in self._library.playable():
-            yield Recording(cassette, short_id, place, method, path)
+            yield RecordingInfo(cassette, short_id, place, method, path)
 
-    def _report(self, playable: _Playable, causes: tuple[Cause, ...] | None = None) -> Report:
+    def _report(self, playable: _Playable, causes: tuple[Cause, ...] | None = None) -> RunResult:
         tally = self.tally
-        return Report(
+        return RunResult(
             mode=self.settings.mode.value,
             cassettes=tuple(map(str, self.settings.cassettes)),
             recordings=len(playable.recordings),

@@ -280,7 +280,7 @@ Key = str
 """Tagged digest `rp1:…` of the canonical request. A new canonical form gets a new tag."""
 
 
-class Place(NamedTuple):
+class RecordingRef(NamedTuple):
     """Where an exchange stands on a cassette: the n-th answer (from 0) to equal requests."""
 
     key: Key

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
 
-from replayproxy.model import Chunk, Chunks, End, Exchange, Head, Key, Leg, Place, Request, Response
+from replayproxy.model import Chunk, Chunks, End, Exchange, Head, Key, Leg, RecordingRef, Request, Response
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ class Worker(Protocol):
         ...
 
 
-class Shelf(Protocol):
+class RecordingStore(Protocol):
     """Where recordings stand."""
 
     def count(self, key: Key) -> int:
@@ -120,7 +120,7 @@ class Shelf(Protocol):
         """Recordings of this endpoint whose sketch (`core.sketch`) is most alike, best first. May take milliseconds."""
         ...
 
-    def some(self, limit: int) -> list[Place]:
+    def some(self, limit: int) -> list[RecordingRef]:
         """At most so many recordings that can be played, those of preflights first. May take milliseconds."""
         ...
 
@@ -136,7 +136,7 @@ class Shelf(Protocol):
         """Call what reads for milliseconds, such as `near`, so that no stream waits for it."""
         ...
 
-    async def read(self, place: Place) -> Response:
+    async def read(self, place: RecordingRef) -> Response:
         """The answer at this place. Raises `Damaged` when it is not what was written."""
         ...
 
@@ -158,7 +158,7 @@ class Clock(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ExchangePart:
     """A piece of a tape: what was heard since the piece before it. The one with an `end` is the last.
 
     `tape` is unique within the process. Field lines are already only those that a cassette may hold. `key` is None
@@ -208,7 +208,7 @@ class Piece:
         )
 
 
-class Archive(Protocol):
+class RecordingSink(Protocol):
     """Where tapes go. Nothing here waits, but for those who chose to."""
 
     @property
@@ -216,7 +216,7 @@ class Archive(Protocol):
         """No room for more now."""
         ...
 
-    def keep(self, piece: Piece) -> bool:
+    def keep(self, piece: ExchangePart) -> bool:
         """Take a piece. False: no room; then forget the whole tape with `drop`."""
         ...
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from replayproxy.core.cors import NO_ORIGINS, AllowedOrigins
 from replayproxy.core.headers import STORED, StoredFields
+from replayproxy.core.identity.rules import MatchRules
 from replayproxy.core.latency import Latency
-from replayproxy.core.matching import Rules
 from replayproxy.core.policy import Mode, OnMiss, looks_for_recordings
 from replayproxy.core.sequence import AtEnd
 from replayproxy.core.timing import STALL
@@ -49,7 +49,7 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class RecordingSettings:
     """How to record. `sample` is the share of requests; `include` and `exclude` are globs over the path.
 
     `onto` is where to, when the cassettes that are played shall stay as they are: it is played after them. `salt` is
@@ -139,12 +139,12 @@ class Settings:
     pair: Pair | None = None
     upstream_timeout: float = 600.0
     stall_timeout: float = 300.0
-    match: Rules | None = None
+    match: MatchRules | None = None
     """None: by the rules on the cassette, and the default ones for a new cassette."""
     match_from: str | None = None
     """`cassette`: by its rules, whatever `match` says; `flags`: by `match`, and the default ones if that is None."""
     listen: Listen = Listen()
-    recording: Recording = Recording()
+    recording: RecordingSettings = RecordingSettings()
     redact: tuple[str, ...] | None = None
     """Rules of redaction. None: those on the cassette, and for a new one nothing beyond credentials and known keys."""
     replaying: Replaying = Replaying()

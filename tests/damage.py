@@ -16,7 +16,7 @@ from typing import Any
 import msgpack
 import zstandard
 
-from replayproxy.cassette.keeper import Keeper
+from replayproxy.cassette.writer import CassetteWriter
 from tests.recordings import MATCHER, keep, pieces, samples
 
 VALUES: list[object] = [
@@ -217,7 +217,7 @@ KINDS: list[Callable[[Path, random.Random], str]] = [
 
 def died(path: Path) -> Path:
     """A cassette with streams in flight, as a recorder leaves it that dies after a checkpoint."""
-    keeper = Keeper(path, MATCHER)
+    keeper = CassetteWriter(path, MATCHER)
     for tape, item in enumerate(samples()[:4], 1):
         whole = pieces(item, tape, [3, 5])
         keep(keeper, whole[:-1] if len(whole) > 1 else whole)

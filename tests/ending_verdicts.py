@@ -13,12 +13,12 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from replayproxy.core.dialects.stream_end import end_of
 from replayproxy.core.redaction import Redactor
-from replayproxy.core.stream_end import end_of
 from replayproxy.model import Chunk, Chunks, End, Ending, Head, Headers, Request, Response
-from replayproxy.net.wire import Wire
+from replayproxy.net.upstream_connection import UpstreamConnection
+from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.recorder import Recorder
-from replayproxy.proxy.tally import Tally
 from tests.fakes import InMemoryArchive, ManualClock
 from tests.streams import Stream, made
 
@@ -98,7 +98,7 @@ def leaving() -> Iterator[None]:
 def recorded(stream: Stream, draw: random.Random) -> Response:
     """What the archive has when the client has left."""
     clock, archive = ManualClock(), InMemoryArchive()
-    recorder = Recorder(archive, clock, Tally(), REDACTOR)
+    recorder = Recorder(archive, clock, Counters(), REDACTOR)
 
     async def hear() -> None:
         with recorder.tape(Request("POST", stream.path, (), b"{}")) as tape:
@@ -124,7 +124,7 @@ def finished(work: object) -> None:
 
 async def over_the_wire(stream: Stream, *, reset: bool) -> Ending:
     """How the same bytes end where closing is the end of the body."""
-    wire = Wire(lambda: 0, "test")
+    wire = UpstreamConnection(lambda: 0, "test")
     wire.connection_made(Wired())  # type: ignore[arg-type]  # as much as is used of one
     wire.ask(Request("POST", stream.path), 0)
     wire.sent()

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from replayproxy.errors import Damaged, UpstreamError
-from replayproxy.model import Chunk, End, Ending, Head, Headers, Key, Leg, Place, Request, Response, Timeline
-from replayproxy.ports import Listener, Neighbour, Piece, Upload
+from replayproxy.model import Chunk, End, Ending, Head, Headers, Key, Leg, RecordingRef, Request, Response, Timeline
+from replayproxy.ports import ExchangePart, Listener, Neighbour, Upload
 
 T = TypeVar("T")
 
@@ -211,9 +211,9 @@ class InMemoryShelf:
         """All, and the neighbours."""
         return sum(map(len, self.recordings.values())), len(self.neighbours)
 
-    def some(self, limit: int) -> list[Place]:
+    def some(self, limit: int) -> list[RecordingRef]:
         """The first of each key."""
-        return [Place(key, 0) for key in self.recordings][:limit]
+        return [RecordingRef(key, 0) for key in self.recordings][:limit]
 
     def about_servers(self) -> tuple[list[Mapping[str, Any]], list[str]]:
         """What the test has put there."""
@@ -247,7 +247,7 @@ class InMemoryShelf:
         """Takes no time here."""
         return function(*arguments)
 
-    async def read(self, place: Place) -> Response:
+    async def read(self, place: RecordingRef) -> Response:
         """The recording at this place."""
         if place.occurrence >= self.count(place.key):
             raise Damaged(f"there is no {place} here")
@@ -265,12 +265,12 @@ class InMemoryArchive:
         self._shelf = shelf
         self._emptied = asyncio.Event()
         self.full = False
-        self.pieces: list[Piece] = []
+        self.pieces: list[ExchangePart] = []
         self.dropped: list[tuple[int, str]] = []
         self.refused = 0
         self.settling: list[Key] = []
 
-    def keep(self, piece: Piece) -> bool:
+    def keep(self, piece: ExchangePart) -> bool:
         """Take it, unless full."""
         if self.full:
             self.refused += 1
@@ -304,9 +304,9 @@ class InMemoryArchive:
 
     # What a test looks at
 
-    def tapes(self) -> list[list[Piece]]:
+    def tapes(self) -> list[list[ExchangePart]]:
         """The pieces of each tape."""
-        tapes: dict[int, list[Piece]] = {}
+        tapes: dict[int, list[ExchangePart]] = {}
         for piece in self.pieces:
             tapes.setdefault(piece.tape, []).append(piece)
         return list(tapes.values())

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.core.openai import text_of
+from replayproxy.core.dialects.facts import text_of
 from replayproxy.model import Request
 from tests.apps import recording, run, running
 from tests.wire import Connection, ask, connect, get, post

@@ -11,14 +11,14 @@ from pathlib import Path
 import orjson
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.keeper import Keeper
-from replayproxy.cassette.times import as_read
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.cassette.coding.times import as_read
+from replayproxy.cassette.writer import CassetteWriter
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import Redactor
 from replayproxy.model import Chunks, End, Ending, Exchange, Head, Headers, Leg, Request, Response, Timeline
-from replayproxy.ports import Piece
+from replayproxy.ports import ExchangePart
 
-MATCHER = Matcher(Rules(), Redactor(b"sixteen bytes of"))
+MATCHER = Matcher(MatchRules(), Redactor(b"sixteen bytes of"))
 EPOCH = 1_760_000_000_000_000_000
 CHAT = "/v1/chat/completions"
 SSE: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-request-id", "é\x80\xff"))
@@ -135,7 +135,7 @@ def samples() -> list[Exchange]:
 # Onto a cassette and back
 
 
-def pieces(exchange: Exchange, tape: int, cuts: Sequence[int] = (), *, key: bool = True) -> list[Piece]:
+def pieces(exchange: Exchange, tape: int, cuts: Sequence[int] = (), *, key: bool = True) -> list[ExchangePart]:
     """An exchange as a tape lets go of it: after so many chunks each, and at its end."""
     response = exchange.response
     chunks = list(response.chunks())
@@ -144,7 +144,7 @@ def pieces(exchange: Exchange, tape: int, cuts: Sequence[int] = (), *, key: bool
     parts = [chunks[start:stop] for start, stop in pairwise(bounds)]
     last = len(parts) - 1
     return [
-        Piece(
+        ExchangePart(
             tape=tape,
             request=exchange.request,
             recorded_at=exchange.recorded_at,
@@ -161,7 +161,7 @@ def pieces(exchange: Exchange, tape: int, cuts: Sequence[int] = (), *, key: bool
     ]
 
 
-def keep(keeper: Keeper, kept: Iterable[Piece]) -> None:
+def keep(keeper: CassetteWriter, kept: Iterable[ExchangePart]) -> None:
     """Write pieces, in one batch."""
     keeper.begin()
     for piece in kept:
@@ -169,9 +169,9 @@ def keep(keeper: Keeper, kept: Iterable[Piece]) -> None:
     keeper.commit()
 
 
-def record(path: Path, exchanges: Sequence[Exchange], *, rules: Rules | None = None) -> Path:
+def record(path: Path, exchanges: Sequence[Exchange], *, rules: MatchRules | None = None) -> Path:
     """A sealed cassette with these, every second one in two pieces."""
-    keeper = Keeper(path, MATCHER if rules is None else Matcher(rules, MATCHER.redactor))
+    keeper = CassetteWriter(path, MATCHER if rules is None else Matcher(rules, MATCHER.redactor))
     for tape, item in enumerate(exchanges, 1):
         for piece in pieces(item, tape, [1] if tape % 2 else (), key=rules is None):
             keep(keeper, [piece])
@@ -179,7 +179,7 @@ def record(path: Path, exchanges: Sequence[Exchange], *, rules: Rules | None = N
     return path
 
 
-def unwritable(exchange: Exchange) -> list[Piece]:
+def unwritable(exchange: Exchange) -> list[ExchangePart]:
     """The exchange in one piece, with something in it that no cassette can hold."""
     (whole,) = pieces(exchange, 1)
     return [

@@ -34,10 +34,10 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sqlite_utils": ("cassette/",),
     "brotli": ("core/coding.py",),
     "re2": ("core/patterns.py",),
-    "jsonpath": ("core/paths.py", "core/matching.py"),
+    "jsonpath": ("core/paths.py", "core/identity/rules.py"),
     "zstandard": ("cassette/", "core/coding.py"),
     "hypercorn": (),
-    "quart": ("inspector/",),
+    "quart": ("admin/",),
     "click": ("cli/",),
     "pythonjsonlogger": ("cli/",),
     "rich": ("cli/",),
@@ -147,7 +147,7 @@ def waits(tree: ast.AST) -> list[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=where)
 def test_every_library_lives_in_its_room(path: Path) -> None:
-    """The wire's in net/, the disk's in cassette/, the browser's in inspector/, the terminal's in cli/."""
+    """The wire's in net/, the disk's in cassette/, the browser's in admin/, the terminal's in cli/."""
     assert strangers(where(path), tree_of(path)) == set()
 
 
@@ -175,7 +175,7 @@ def test_names_are_nouns_of_the_field(path: Path) -> None:
     assert path.stem not in {"utils", "util", "helpers", "helper", "manager", "data", "info", "common", "misc"}
 
 
-SPEAKERS = ("cli/printing/",)
+SPEAKERS = ("cli/terminal/",)
 """Who may write to a terminal: everybody else gives its text to these, who make control characters visible."""
 
 
@@ -240,18 +240,18 @@ def test_the_floors_hold() -> None:
 BROKEN: list[tuple[str, str, set[str]]] = [
     ("proxy/handler.py", "import aiohttp.web", {"aiohttp"}),
     ("proxy/handler.py", "def f():\n    from sqlite3 import connect", {"sqlite3"}),
-    ("cassette/writer.py", "import time", {"time"}),
-    ("net/server.py", "from time import monotonic", {"time"}),
+    ("cassette/writer_thread.py", "import time", {"time"}),
+    ("net/http_server.py", "from time import monotonic", {"time"}),
     ("net/clock.py", "import time", set()),
-    ("net/server.py", "import aiohttp, httptools", set()),
-    ("core/sse.py", "import asyncio", {"asyncio"}),
-    ("core/sse.py", "from os import path", {"os", "os.path"}),
-    ("core/sse.py", "import orjson", set()),
-    ("core/matching.py", "from urllib.parse import parse_qsl", set()),
-    ("core/matching.py", "import urllib.request", {"urllib.request"}),
+    ("net/http_server.py", "import aiohttp, httptools", set()),
+    ("core/dialects/sse.py", "import asyncio", {"asyncio"}),
+    ("core/dialects/sse.py", "from os import path", {"os", "os.path"}),
+    ("core/dialects/sse.py", "import orjson", set()),
+    ("core/identity/rules.py", "from urllib.parse import parse_qsl", set()),
+    ("core/identity/rules.py", "import urllib.request", {"urllib.request"}),
     ("model.py", "import orjson", {"orjson"}),
     ("model.py", "from replayproxy.errors import Damaged\nimport enum", set()),
-    ("inspector/app.py", "import pickle", {"pickle"}),
+    ("admin/app.py", "import pickle", {"pickle"}),
 ]
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from replayproxy.core.policy import Mode
-from replayproxy.settings import Recording, Settings
+from replayproxy.settings import RecordingSettings, Settings
 from tests import recordings, upstreams, wire
 from tests.apps import recording, run, running
 from tests.upstreams import Send, scripted
@@ -29,7 +29,7 @@ def test_what_is_recorded_may_go_elsewhere(tmp_path: Path) -> None:
 
     async def dialogue() -> list[bytes]:
         async with scripted(saying("new")) as server:
-            settings = Settings(Mode.AUTO, (old,), server.url, recording=Recording(onto=new))
+            settings = Settings(Mode.AUTO, (old,), server.url, recording=RecordingSettings(onto=new))
             async with running(settings) as proxy:
                 request = recordings.asked("a")
                 first, second = [await wire.ask(proxy.url, request) for _ in range(2)]
@@ -62,7 +62,7 @@ def test_cassettes_of_one_run_may_share_their_salt(tmp_path: Path) -> None:
     async def record(name: str, salt: bytes | None) -> bytes:
         cassette = tmp_path / name
         async with scripted(Send(upstreams.answer("200 OK", recordings.whole_answer("hello")))) as server:
-            settings = recording(cassette, server.url, recording=Recording(salt=salt))
+            settings = recording(cassette, server.url, recording=RecordingSettings(salt=salt))
             async with running(settings) as proxy:
                 await wire.ask(proxy.url, recordings.asked(key))
         return recordings.read(cassette)[0].request.body

@@ -18,9 +18,9 @@ from urllib.parse import quote
 import orjson
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.codec import Codec
-from replayproxy.cassette.keeper import Keeper
-from replayproxy.core.matching import Matcher
+from replayproxy.cassette.coding.codec import Codec
+from replayproxy.cassette.writer import CassetteWriter
+from replayproxy.core.identity.rules import Matcher
 from replayproxy.model import Headers, Request
 from tests.apps import exchanges, pairing, replaying, run, running
 from tests.pair_double import pair
@@ -404,7 +404,7 @@ def test_a_killed_recorder_leaves_no_canary(tmp_path: Path) -> None:
     # The next recorder finishes what this one has begun.
     with Cassette(cassette) as opened:
         matcher = Matcher(opened.rules, opened.redactor)
-    Keeper(cassette, matcher).seal()
+    CassetteWriter(cassette, matcher).seal()
     (exchange,) = exchanges(cassette)
     assert len(exchange.response.body) > 10_000
     assert sung(raw(tmp_path)) == []

@@ -15,7 +15,7 @@ from replayproxy.cassette.cassette import Cassette
 from replayproxy.core.cors import AllowedOrigins
 from replayproxy.core.headers import get
 from replayproxy.model import Request
-from replayproxy.settings import Listen, Pair, Recording, Replaying
+from replayproxy.settings import Listen, Pair, RecordingSettings, Replaying
 from tests.apps import recording, replaying, run, running
 from tests.processes import replayproxy
 from tests.upstreams import answer
@@ -62,7 +62,7 @@ async def recorded(path: Path, answers: Mapping[str, bytes] = SERVER, *, probe: 
     """A cassette with one chat."""
     async with (
         server(answers) as url,
-        running(recording(path, url, recording=Recording(probe=probe))) as proxy,
+        running(recording(path, url, recording=RecordingSettings(probe=probe))) as proxy,
     ):
         await ask(proxy.url, CHAT)
     return path
@@ -122,7 +122,7 @@ def test_the_recorder_sends_no_credentials_of_anybody(tmp_path: Path) -> None:
         lines: list[bytes] = []
         async with (
             server(SERVER, lines) as url,
-            running(recording(tmp_path / "a.cassette", url, recording=Recording(probe=True))) as proxy,
+            running(recording(tmp_path / "a.cassette", url, recording=RecordingSettings(probe=True))) as proxy,
         ):
             assert len(lines) == 3
             await ask(proxy.url, post("/v1/chat/completions", {"model": "tiny"}, ("Authorization", f"Bearer {KEY}")))
@@ -143,7 +143,7 @@ def test_what_the_server_said_stands_on_every_cassette_of_a_rotation(tmp_path: P
     async def rotated() -> list[str]:
         async with (
             server(SERVER) as url,
-            running(recording(tmp_path / "a.cassette", url, recording=Recording(probe=True))) as proxy,
+            running(recording(tmp_path / "a.cassette", url, recording=RecordingSettings(probe=True))) as proxy,
         ):
             await proxy.app.rotate()
             return list(map(str, proxy.app.onto))
@@ -159,7 +159,7 @@ def test_a_pair_asks_its_decode_server(tmp_path: Path) -> None:
         prefill: list[bytes] = []
         decode: list[bytes] = []
         async with server(SERVER, prefill) as first, server(SERVER, decode) as second:
-            settings = recording(tmp_path / "a.cassette", "", recording=Recording(probe=True))
+            settings = recording(tmp_path / "a.cassette", "", recording=RecordingSettings(probe=True))
             settings = type(settings)(
                 settings.mode, settings.cassettes, pair=Pair((first,), (second,)), recording=settings.recording
             )

@@ -15,7 +15,7 @@ from replayproxy.model import (
     Ending,
     Exchange,
     Head,
-    Place,
+    RecordingRef,
     Request,
     Response,
     Timeline,
@@ -65,7 +65,7 @@ def test_words_are_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         heard().status = 500  # type: ignore[misc]  # the point of the test
     with pytest.raises(AttributeError):
-        Place("rp1:00", 0).occurrence = 1  # type: ignore[misc]  # the point of the test
+        RecordingRef("rp1:00", 0).occurrence = 1  # type: ignore[misc]  # the point of the test
     assert replace(Request("GET", "/a"), target="/b") == Request("GET", "/b")
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from replayproxy.cli.config_file import load_config
 from replayproxy.cli.main import commands
-from replayproxy.cli.serving import settings_from
+from replayproxy.cli.verbs.serving import settings_from
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode
 from replayproxy.settings import Pair, Settings

@@ -10,15 +10,15 @@ import pytest
 
 from replayproxy.assembly import App
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.keeper import Keeper
+from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.cli.config_file import load_config
 from replayproxy.cli.main import commands
-from replayproxy.cli.redacting import rules_from
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.cli.verbs.redacting import rules_from
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import Redactor
 from replayproxy.errors import SettingsError
 from replayproxy.model import Chunks, End, Ending, Head
-from replayproxy.ports import Piece
+from replayproxy.ports import ExchangePart
 from replayproxy.settings import Settings
 from tests.apps import exchanges, recording, replaying, run, running
 from tests.fakes import EPOCH, JSON
@@ -42,10 +42,10 @@ def recorded(cassette: Path, prompt: str, **more: object) -> None:
 
 def old(cassette: Path) -> None:
     """A cassette that is older than redaction, with one exchange."""
-    keeper = Keeper(cassette, Matcher(Rules()))
+    keeper = CassetteWriter(cassette, Matcher(MatchRules()))
     keeper.begin()
     keeper.keep(
-        Piece(1, asked("hello"), EPOCH, Head(1, 200, JSON), Chunks(b"{}", (2,), (2,)), End(3, Ending.COMPLETE)),
+        ExchangePart(1, asked("hello"), EPOCH, Head(1, 200, JSON), Chunks(b"{}", (2,), (2,)), End(3, Ending.COMPLETE)),
     )
     keeper.commit()
     keeper.seal()

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.scanning import scan
+from replayproxy.cassette.checking.secrets import scan
 from replayproxy.core.headers import NOT_STORED_IN_WORDS, STORED_OF_REQUESTS, StoredFields
 from replayproxy.model import Headers, Request
-from replayproxy.settings import Recording
+from replayproxy.settings import RecordingSettings
 from tests.apps import exchanges, recording, replaying, run, running
 from tests.processes import replayproxy
 from tests.recordings import asked, exchange, record, said
@@ -39,7 +39,7 @@ async def _through(tmp_path: Path, fields: StoredFields, request: Request = ASKE
     cassette = tmp_path / "a.cassette"
     sent = [f"{name}: {value}".encode() for name, value in (*KEPT, *HANDED_OUT)]
     async with scripted(Send(answer("200 OK", b"{}", *sent)), again=True) as server:
-        async with running(recording(cassette, server.url, recording=Recording(fields=fields))) as proxy:
+        async with running(recording(cassette, server.url, recording=RecordingSettings(fields=fields))) as proxy:
             live = await ask(proxy.url, request)
     async with running(replaying(cassette)) as proxy:
         return live, await ask(proxy.url, request)

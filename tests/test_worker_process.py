@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import pytest
 
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.preparing import finish_answer, prepare
-from replayproxy.core.redaction import Redactor, Veil
+from replayproxy.core.redaction import Redactor, StreamRedactor
 from replayproxy.model import Chunks, Head, Request
 from replayproxy.worker_process import KEPT_AFTER, WorkerProcess
 from tests.fakes import JSON, SSE
@@ -118,7 +118,7 @@ def test_a_request_is_the_same_request_there(name: str) -> None:
     request = Request(
         "POST", "/v1/chat/completions", (*fields, ("Authorization", "Bearer abcdefgh12345")), BODIES[name]
     )
-    matcher = Matcher(Rules(ignore=("$..id",)), Redactor(SALT, ("$.user", "re:cust-[0-9]+")))
+    matcher = Matcher(MatchRules(ignore=("$..id",)), Redactor(SALT, ("$.user", "re:cust-[0-9]+")))
     expected = prepare(matcher, request)
     assert working(lambda worker: worker.run(prepare, matcher, request)) == expected
     assert expected[0].key == Matcher(matcher.rules, matcher.redactor).key(request)
@@ -128,7 +128,7 @@ def test_a_body_that_unpacks_to_much_is_looked_at_there() -> None:
     """50 kB of gzip that are 50 MB of JSON."""
     body = gzip.compress(b'{"model":"m","prompt":"' + b"a" * 50_000_000 + b'"}')
     request = Request("POST", "/v1/completions", (*JSON, ("Content-Encoding", "gzip")), body)
-    matcher = Matcher(Rules(), Redactor(SALT))
+    matcher = Matcher(MatchRules(), Redactor(SALT))
     prepared, masked = working(lambda worker: worker.run(prepare, matcher, request))
     assert (prepared.model, masked) == ("m", None)
 
@@ -138,7 +138,7 @@ def test_an_answer_is_masked_there() -> None:
     redactor = Redactor(SALT, ("$.user", "re:cust-[0-9]+"))
     body = b'data: {"choices":[{"delta":{"content":"' + KEY + b' cust-123"}}]}\n\n'
 
-    def veiled() -> tuple[Head, Veil]:
+    def veiled() -> tuple[Head, StreamRedactor]:
         veil = redactor.veil(redactor.credentials())
         head = veil.head(Head(0, 200, SSE))
         veil.hear(Chunks(body, [len(body)], [1]))

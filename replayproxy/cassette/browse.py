@@ -31,7 +31,7 @@ from replayproxy.views.port import (
 )
 
 if TYPE_CHECKING:
-    from replayproxy.core.matching import Rules
+    from replayproxy.core.identity.rules import MatchRules
 
 MEASURED = "state = 'done' AND ending = 'complete' AND status BETWEEN 200 AND 399"
 """Answers that are measured: an error that comes fast is not a fast answer."""
@@ -79,7 +79,7 @@ class CassetteBrowser:
         return self.cassette.path
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> MatchRules:
         """The match rules that its keys were made by."""
         return self.cassette.rules
 
@@ -191,7 +191,7 @@ class CassetteBrowser:
     def summary(self) -> CassetteSummary:
         """What the cassette is and holds, without unpacking anything."""
         # What no other question needs: `ls` is to start fast (tests/cli/test_imports.py).
-        from replayproxy.cassette.keeper import left_out
+        from replayproxy.cassette.writer import left_out
         from replayproxy.core.server_facts import ServerFacts
 
         cassette = self.cassette

@@ -18,19 +18,20 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from replayproxy.cassette import codec, connection, schema
+from replayproxy.cassette import database, schema
 from replayproxy.cassette.bundles import Packed, find
-from replayproxy.cassette.codec import Codec
+from replayproxy.cassette.coding import codec
+from replayproxy.cassette.coding.codec import Codec
+from replayproxy.cassette.coding.times import timeline_of
 from replayproxy.cassette.readers import Reader, Readers
-from replayproxy.cassette.times import timeline_of
 from replayproxy.errors import CassetteError, Damaged, SettingsError
-from replayproxy.model import Ending, Exchange, Key, Leg, Place, Request, Response, Timeline, is_playable
+from replayproxy.model import Ending, Exchange, Key, Leg, RecordingRef, Request, Response, Timeline, is_playable
 
 # Imported where they are used: `ls` and its like read rows, without a loop, rules or JSON (tests/cli/test_imports.py).
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from replayproxy.core.matching import Matcher, Rules
+    from replayproxy.core.identity.rules import Matcher, MatchRules
     from replayproxy.core.redaction import Redactor
     from replayproxy.ports import Neighbour
 
@@ -62,7 +63,7 @@ def key_bytes(key: Key) -> bytes:
 
 def key_text(stored: bytes) -> Key:
     """A stored key, as it is everywhere else."""
-    from replayproxy.core.canonical import TAG
+    from replayproxy.core.identity.canonical import TAG
 
     return f"{TAG}:{stored.hex()}"
 
@@ -102,7 +103,7 @@ class Cassette:
         self.path = path
         self._name = str(path)
         self._readers = Readers(path, self._dictionary, spares=spares, abandoned=abandoned)
-        self._remembered: OrderedDict[Place, Response] = OrderedDict()
+        self._remembered: OrderedDict[RecordingRef, Response] = OrderedDict()
         self._remembered_bytes = 0
         self._places = "exchange"
         # Nobody records on it now: what was counted once need not be counted again. (A look-up is a fifth of a replay.)
@@ -153,15 +154,15 @@ class Cassette:
             raise Damaged(f"what {self._name} says of itself cannot be read: {error}") from error
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> MatchRules:
         """The rules its keys were made by."""
-        from replayproxy.core.matching import Rules
+        from replayproxy.core.identity.rules import MatchRules
 
         stored = self.meta.get("match")
         if stored is None:  # its recorder died before it had begun
-            return Rules()
+            return MatchRules()
         try:
-            return Rules.of(stored)
+            return MatchRules.of(stored)
         except ValueError as error:
             raise Damaged(
                 f"{self._name} does not say by which match rules it was recorded ({error}): restore it from a copy"
@@ -186,7 +187,7 @@ class Cassette:
 
     @cached_property
     def _checked(self) -> schema.Checked:
-        with connection.translated(self._name):
+        with database.translated(self._name):
             return schema.check(self._readers.mine(), self._name)
 
     @property
@@ -269,7 +270,7 @@ class Cassette:
                 self._order.popitem(last=False)
         return known
 
-    def _number_at(self, place: Place) -> int | None:
+    def _number_at(self, place: RecordingRef) -> int | None:
         """The number of the recording at a place of a cassette that somebody may be recording on."""
         numbers = self._order.get(place.key, [])
         if place.occurrence >= len(numbers):
@@ -320,7 +321,7 @@ class Cassette:
 
         return await asyncio.to_thread(function, *arguments)
 
-    async def read(self, place: Place, aside: Executor | None = None) -> Response:
+    async def read(self, place: RecordingRef, aside: Executor | None = None) -> Response:
         """The answer at this place, whole and checked. A long one is unpacked in a thread of `aside`."""
         known = self._remembered.get(place)
         if known is not None:
@@ -363,7 +364,7 @@ class Cassette:
             for row in self.all(few, LONG, WARMING):
                 self.response(*typed(row, int))
 
-    def _remember(self, place: Place, response: Response) -> None:
+    def _remember(self, place: RecordingRef, response: Response) -> None:
         if len(response.body) > REMEMBERED // 4 or place in self._remembered:
             return
         self._remembered[place] = response
@@ -374,7 +375,7 @@ class Cassette:
 
     def near(self, method: str, path: str, sketch: bytes, limit: int) -> list[Neighbour]:
         """Recordings of this endpoint whose sketch is most alike, best first."""
-        from replayproxy.core.sketch import alike
+        from replayproxy.core.identity.sketch import alike
 
         with self._looking:
             numbers, sketches = self._sketches(method, path)
@@ -396,7 +397,7 @@ class Cassette:
             *(method, path),
         )
         texts = typed(row, str, str)
-        from replayproxy.core.sketch import SIZE
+        from replayproxy.core.identity.sketch import SIZE
 
         if len(texts[1]) != 2 * SIZE * (texts[0].count(",") + bool(texts[0])):
             raise Damaged(f"{self._name} holds a sketch of another size: restore it from a copy")
@@ -434,7 +435,7 @@ class Cassette:
         rows = self._rows("SELECT DISTINCT model FROM endpoint WHERE model IS NOT NULL ORDER BY model")
         return [self.meta], [name for row in rows for name in typed(row, str)]
 
-    def some(self, limit: int) -> list[Place]:
+    def some(self, limit: int) -> list[RecordingRef]:
         """At most so many recordings that can be played, those of preflights first."""
         listed = [(method != "OPTIONS", place) for place, _, method, _ in islice(self.playable(), MOST_LISTED)]
         return [place for _, place in sorted(listed, key=itemgetter(0))[:limit]]
@@ -569,7 +570,7 @@ class Cassette:
         return Codec(budget=self._readers.budget)
 
     def _dictionary(self, reader: Reader, number: int) -> tuple[codec.Kind, bytes] | None:
-        with connection.translated(self._name):
+        with database.translated(self._name):
             row = reader.first("SELECT kind, content FROM dictionary WHERE id = ?", (number,))
         if row is None:
             return None
@@ -578,7 +579,7 @@ class Cassette:
 
     # Many exchanges
 
-    def places(self) -> Iterator[tuple[int, Place, str]]:
+    def places(self) -> Iterator[tuple[int, RecordingRef, str]]:
         """Everything that can be replayed: its number, its place, its short id; oldest first."""
         rows = self.all(
             f"SELECT id, place.key, place.occurrence, exchange.digest FROM {self._places} AS place JOIN exchange"
@@ -586,9 +587,9 @@ class Cassette:
         )
         for row in rows:
             number, key, occurrence, digest = typed(row, int, bytes, int, bytes)
-            yield number, Place(key_text(key), occurrence), digest[:4].hex()
+            yield number, RecordingRef(key_text(key), occurrence), digest[:4].hex()
 
-    def playable(self, *, new: bool = False) -> Iterator[tuple[Place, str, str, str]]:
+    def playable(self, *, new: bool = False) -> Iterator[tuple[RecordingRef, str, str, str]]:
         """Everything that can be replayed: its place, short id, method and path; oldest first.
 
         `new`: only what has been recorded since this was opened.
@@ -604,7 +605,7 @@ class Cassette:
             key = key_text(stored)
             if number in (steady := self._order.get(key, ())):
                 occurrence = steady.index(number)
-            yield Place(key, occurrence), digest[:4].hex(), method, path
+            yield RecordingRef(key, occurrence), digest[:4].hex(), method, path
 
     def find(self, prefix: str) -> list[int]:
         """The numbers of the exchanges whose short id begins so."""
@@ -672,7 +673,7 @@ class Cassette:
     def _asked(self) -> Iterator[None]:
         """What is wrong with SQL from the keyboard is said of the SQL, not of the file."""
         try:
-            with connection.translated(self._name):
+            with database.translated(self._name):
                 try:
                     yield
                 except sqlite3.OperationalError as error:
@@ -709,14 +710,14 @@ class Cassette:
         return list(self._rows(sql, *parameters))
 
     def _rows(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
-        with connection.translated(self._name):
+        with database.translated(self._name):
             reader = self._readers.mine()
             cursor = reader.execute(sql, parameters)
             while some := reader.some(cursor):
                 yield from some
 
     def _row(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
-        with connection.translated(self._name):
+        with database.translated(self._name):
             return self._readers.mine().first(sql, parameters)
 
     def _must(self, sql: str, *parameters: object) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from replayproxy.core import coding
-from replayproxy.core.openai import Facts
+from replayproxy.core.dialects.facts import Facts
 from replayproxy.model import Request, Response
 
 

@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-from replayproxy.cassette import bundles, codec, gaps
+from replayproxy.cassette import bundles, gaps
 from replayproxy.cassette.budget import Budget
 from replayproxy.cassette.cassette import typed
-from replayproxy.cassette.codec import Answer, Codec, Kind
-from replayproxy.cassette.runs import runs_of
-from replayproxy.cassette.vocabulary import with_bits, with_bytes
+from replayproxy.cassette.coding import codec
+from replayproxy.cassette.coding.codec import Answer, Codec, Kind
+from replayproxy.cassette.coding.delta import runs_of
+from replayproxy.cassette.coding.symbols import with_bits, with_bytes
 
 TRIED = 256
 """Answers that are packed with either kind of vocabulary, to see which makes them smaller: 30 ms for each kind."""

@@ -38,7 +38,7 @@ CREATE TABLE exchange (
     id                INTEGER PRIMARY KEY, -- `number` in v_exchange
     key               BLOB NOT NULL CHECK (length(key) = 16),
     occurrence        INTEGER,             -- from 0, by recorded_at, among playable answers; NULL: not playable
-    sketch            BLOB CHECK (length(sketch) = 12),           -- of the first of these; core/sketch.py
+    sketch            BLOB CHECK (length(sketch) = 12),           -- of the first of these; core/identity/sketch.py
     recorded_at       INTEGER NOT NULL,    -- when the request was complete, ns since the Unix epoch
     endpoint          INTEGER NOT NULL REFERENCES endpoint (id),
     stream            INTEGER NOT NULL CHECK (stream IN (0, 1)),

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 import msgpack
 
-from replayproxy.cassette import huffman, shapes
+from replayproxy.cassette.coding import huffman, untrusted
 from replayproxy.errors import Damaged
 
 _LONGEST = 12
@@ -46,9 +46,9 @@ class GapCode:
     """One that was stored. Raises `Damaged`."""
 
     def __init__(self, content: bytes) -> None:
-        shapes.steps_of(content, "plain", "plain", "numbers")
-        contexts, symbols, counts = shapes.array(content, 3)
-        if not isinstance(contexts, bytes) or not isinstance(symbols, bytes) or not shapes.are_counts(counts):
+        untrusted.steps_of(content, "plain", "plain", "numbers")
+        contexts, symbols, counts = untrusted.array(content, 3)
+        if not isinstance(contexts, bytes) or not isinstance(symbols, bytes) or not untrusted.are_counts(counts):
             raise Damaged("a stored code of gaps has the wrong shape")
         if not contexts.startswith(b"\xff") or len(contexts) > 60 or len(counts) != _LONGEST * len(contexts):
             raise Damaged("a stored code of gaps has other contexts than codes")

@@ -16,9 +16,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from replayproxy.cassette import connection
+from replayproxy.cassette import database
 from replayproxy.cassette.budget import Budget
-from replayproxy.cassette.codec import Codec, Kind
+from replayproxy.cassette.coding.codec import Codec, Kind
 from replayproxy.errors import CassetteError
 
 FETCHED = 256
@@ -94,7 +94,7 @@ class Readers:
         self._identity = _identity(path)
         self.budget = Budget.of(path)
         self._places: tuple[str, sqlite3.Connection] | None = None
-        self._abandoned = not connection.is_recorded(path) if abandoned is None else abandoned
+        self._abandoned = not database.is_recorded(path) if abandoned is None else abandoned
         self._spares: list[Reader] = []
         self._of: dict[int, tuple[threading.Thread, Reader]] = {}
         """By the number of the thread."""
@@ -113,7 +113,7 @@ class Readers:
         reader = found[1] if found is not None else self._for_this_thread()
         places = self._places
         if places is not None and reader.attached != places[0]:
-            with connection.translated(self._name):
+            with database.translated(self._name):
                 reader.attach(places[0])
         return reader
 
@@ -160,7 +160,7 @@ class Readers:
             return reader
 
     def _open(self, *, checked: bool = False) -> Reader:
-        opened = connection.read(self._path, checked=checked, abandoned=self._abandoned, budget=self.budget)
+        opened = database.read(self._path, checked=checked, abandoned=self._abandoned, budget=self.budget)
         return Reader(self._name, opened, self._fetch, self.budget)
 
     def _open_again(self) -> Reader:

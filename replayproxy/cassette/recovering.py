@@ -12,11 +12,11 @@ from __future__ import annotations
 import sqlite3
 
 from replayproxy.cassette.budget import Budget, OutOfProportion
-from replayproxy.cassette.codec import Codec, Kind
+from replayproxy.cassette.coding.codec import Codec, Kind
+from replayproxy.cassette.coding.times import as_read
 from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.schema import VIEW, Format
-from replayproxy.cassette.times import as_read
-from replayproxy.core.openai import facts_of
+from replayproxy.core.dialects.facts import facts_of
 from replayproxy.errors import Damaged
 from replayproxy.model import Chunks, End, Ending, Head, Response
 

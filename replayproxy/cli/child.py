@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from replayproxy.cli.judging.verdict import Ended, visible_command
+from replayproxy.cli.judging.verdict import CommandResult, visible_command
 from replayproxy.lifetime import WITHOUT_MEANING, has_terminal
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -81,12 +81,12 @@ def _next(numbers: set[signal.Signals]) -> tuple[int, bool]:
     return found.si_signo, found.si_code == _FROM_THE_KERNEL
 
 
-async def run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signals) -> Ended:
+async def run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signals) -> CommandResult:
     """Run a command to its end."""
     return await asyncio.to_thread(_run, command, variables, signals)
 
 
-def _run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signals) -> Ended:
+def _run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signals) -> CommandResult:
     """In a thread of its own: starting and burying are calls that wait."""
 
     def spawn() -> int:
@@ -98,12 +98,14 @@ def _run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signal
     try:
         pid = signals.start(spawn)
     except FileNotFoundError:
-        return Ended(command, 127, trouble=f"`{command[0]}` is not there: install it, or give its path after --")
+        return CommandResult(
+            command, 127, trouble=f"`{command[0]}` is not there: install it, or give its path after --"
+        )
     except OSError as error:
         why = f"`{name}` cannot be started: {error.strerror}; look at its rights and its first line"
-        return Ended(command, 126, trouble=why)
+        return CommandResult(command, 126, trouble=why)
     if pid is None:
-        return Ended(command, 130, trouble=f"a signal came before `{name}` was started")
+        return CommandResult(command, 130, trouble=f"a signal came before `{name}` was started")
     if sys.platform == "linux":
         # Dead but not yet buried: its number belongs to nobody else until signals are told.
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -113,12 +115,12 @@ def _run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signal
     return _ended(command, os.waitstatus_to_exitcode(status))
 
 
-def _ended(command: tuple[str, ...], code: int) -> Ended:
+def _ended(command: tuple[str, ...], code: int) -> CommandResult:
     """`code` is negative where a signal killed it."""
     if code >= 0:
-        return Ended(command, code)
+        return CommandResult(command, code)
     try:
         name = signal.Signals(-code).name
     except ValueError:  # a real-time signal between the named ones
         name = f"signal {-code}"
-    return Ended(command, 128 - code, signal=name)
+    return CommandResult(command, 128 - code, signal=name)

@@ -11,7 +11,7 @@ from replayproxy import lifetime
 from replayproxy.assembly import Addresses, App
 from replayproxy.cli import child
 from replayproxy.cli.child import Signals
-from replayproxy.cli.judging.verdict import Ended
+from replayproxy.cli.judging.verdict import CommandResult
 from replayproxy.core.no_proxy import no_proxy_for
 from replayproxy.settings import Settings
 
@@ -31,16 +31,16 @@ class CommandRun:
         self._task: asyncio.Task[Any] | None = None
         self._signals = Signals(self._unclaimed)
 
-    def to_its_end(self) -> tuple[App | None, Ended]:
+    def to_its_end(self) -> tuple[App | None, CommandResult]:
         """Serve, run, stop, seal. Without an app: a signal came before the command was started."""
         try:
             return lifetime.on_loop(self._serve())
         except asyncio.CancelledError:
             number = self._signal or 0
             trouble = f"stopped by signal {number} before `{self._command[0]}` was started"
-            return None, Ended(self._command, 128 + number, trouble=trouble)
+            return None, CommandResult(self._command, 128 + number, trouble=trouble)
 
-    async def _serve(self) -> tuple[App, Ended]:
+    async def _serve(self) -> tuple[App, CommandResult]:
         self._task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         if self._signal is not None:

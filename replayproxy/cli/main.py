@@ -16,7 +16,7 @@ import click
 
 from replayproxy import __version__
 from replayproxy.cli.options import PREFIX, plain_option, refuse_unknown_variables, suggestion
-from replayproxy.cli.printing import messages
+from replayproxy.cli.terminal import messages
 from replayproxy.core.visible import visible_lines
 from replayproxy.errors import CassetteError, ReplayProxyError, SettingsError
 
@@ -42,10 +42,10 @@ VERBS = {
     "exec": Verb("executing", "exec_", "Run a command against recordings, and judge the run."),
     "wait": Verb("controlling", "wait", "Wait until a server answers."),
     "ctl": Verb("controlling", "ctl", "Ask a running proxy: status, misses, report, reset, rotate."),
-    "ls": Verb("reading.verbs", "ls", "List recordings, the newest last."),
-    "show": Verb("reading.verbs", "show", "One exchange, near, with its timeline."),
-    "stats": Verb("reading.measuring", "stats", "TTFT, chunk gap, TPOT, total: percentiles."),
-    "info": Verb("reading.verbs", "info", "What a cassette is and holds."),
+    "ls": Verb("reading", "ls", "List recordings, the newest last."),
+    "show": Verb("reading", "show", "One exchange, near, with its timeline."),
+    "stats": Verb("measuring", "stats", "TTFT, chunk gap, TPOT, total: percentiles."),
+    "info": Verb("reading", "info", "What a cassette is and holds."),
     "verify": Verb("checking", "verify", "Is a cassette what was written?"),
     "join": Verb("keeping", "join", "Join the cassettes of a prefill and a decode server."),
     "merge": Verb("keeping", "merge", "Make one cassette of several."),
@@ -137,7 +137,7 @@ def commands() -> list[click.Command]:
 def verb_named(name: str) -> click.Command:
     """A verb of the table. Loads its module."""
     verb = VERBS[name]
-    command: click.Command = getattr(import_module(f"replayproxy.cli.{verb.module}"), verb.function)
+    command: click.Command = getattr(import_module(f"replayproxy.cli.verbs.{verb.module}"), verb.function)
     command.short_help = verb.short_help
     return _with_example_last(command)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replayproxy.cli.options import all_of, option
-from replayproxy.core.normalising import KNOWN
+from replayproxy.core.identity.normalise import KNOWN
 
 if TYPE_CHECKING:
-    from replayproxy.core.matching import Rules
+    from replayproxy.core.identity.rules import MatchRules
 
 matching = all_of(
     option(
@@ -45,7 +45,7 @@ matching = all_of(
 )
 
 
-def rules_asked(options: Mapping[str, Any]) -> Rules | None:
+def rules_asked(options: Mapping[str, Any]) -> MatchRules | None:
     """What the flags say; None where they say nothing."""
     ignore, normalise, compared = (
         tuple(options.get(name) or ()) for name in ("match_ignore", "match_normalise", "match_header")
@@ -53,6 +53,6 @@ def rules_asked(options: Mapping[str, Any]) -> Rules | None:
     profile, defaults = options.get("match"), bool(options.get("match_defaults"))
     if not any((profile, ignore, normalise, compared, defaults)):
         return None
-    from replayproxy.core.matching import Rules  # not for --help and completion
+    from replayproxy.core.identity.rules import MatchRules  # not for --help and completion
 
-    return Rules(str(profile or "default"), ignore, normalise, compared, defaults)
+    return MatchRules(str(profile or "default"), ignore, normalise, compared, defaults)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from replayproxy.model import Place
+from replayproxy.model import RecordingRef
 
 PROBES = frozenset({"/health", "/ping", "/load", "/metrics", "/version"})
 """Paths about the server itself: forwarded live and never recorded; in replay answered by us."""
@@ -33,7 +33,7 @@ class OnMiss(StrEnum):
 class Replay:
     """Play this recording."""
 
-    place: Place
+    place: RecordingRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def looks_for_recordings(mode: Mode) -> bool:
 
 
 def decide(
-    mode: Mode, *, probe: bool, wanted: bool, place: Place | None, on_miss: OnMiss, stands_in: bool = False
+    mode: Mode, *, probe: bool, wanted: bool, place: RecordingRef | None, on_miss: OnMiss, stands_in: bool = False
 ) -> Decision:
     """The table.
 

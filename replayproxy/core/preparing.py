@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from replayproxy.core import canonical
 from replayproxy.core.coding import body_of
-from replayproxy.core.diff import Nearest, nearest
-from replayproxy.core.matching import Matcher
-from replayproxy.core.openai import asked_facts
-from replayproxy.core.redaction import Veil
-from replayproxy.core.sketch import Sketch, sketch
+from replayproxy.core.dialects.facts import asked_facts
+from replayproxy.core.identity import canonical
+from replayproxy.core.identity.difference import Nearest, nearest
+from replayproxy.core.identity.rules import Matcher
+from replayproxy.core.identity.sketch import Sketch, sketch
+from replayproxy.core.redaction import StreamRedactor
 from replayproxy.model import Chunks, Head, Prepared, Request
 from replayproxy.ports import Neighbour
 
@@ -69,7 +69,7 @@ def closest(matcher: Matcher, request: Request, neighbours: Sequence[Neighbour])
     return found, number
 
 
-def finish_answer(veil: Veil, head: Head | None) -> tuple[Head | None, Chunks, bool]:
+def finish_answer(veil: StreamRedactor, head: Head | None) -> tuple[Head | None, Chunks, bool]:
     """What is left of an answer without its secrets, and whether it is too long to be judged."""
     head, chunks = veil.finish(head)
     return head, chunks, veil.too_long

@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 
 from replayproxy.core.coding import body_of
+from replayproxy.core.dialects.facts import error_body, parsed
+from replayproxy.core.dialects.sse import encode
 from replayproxy.core.latency import Latency
-from replayproxy.core.openai import error_body, parsed
-from replayproxy.core.sse import encode
 from replayproxy.model import Headers, Request, Response, Timeline
 
 _WORDS = [

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from replayproxy.core.openai import Facts
+    from replayproxy.core.dialects.facts import Facts
     from replayproxy.model import Exchange
 
 DEFINITIONS = {
@@ -43,7 +43,7 @@ def tpot(ttft: int | None, total: int, completion_tokens: int | None) -> float |
 
 def measure(exchange: Exchange, facts: Facts | None = None) -> Measure:
     """Measure one exchange."""
-    from replayproxy.core.openai import facts_of  # lists need percentiles alone
+    from replayproxy.core.dialects.facts import facts_of  # lists need percentiles alone
 
     facts = facts or facts_of(exchange.request, exchange.response)
     timeline = exchange.response.timeline

@@ -13,7 +13,7 @@ import orjson
 from replayproxy.core.pd import PrefillFailed
 from replayproxy.errors import UpstreamError, UpstreamUnreachable
 from replayproxy.model import Request
-from replayproxy.net.ear import Ear
+from replayproxy.net.response_collector import ResponseCollector
 from replayproxy.net.upstream import HttpUpstream
 from replayproxy.ports import Clock
 
@@ -61,7 +61,7 @@ class Bootstrap:
         self.source.close()
 
     async def _ask(self) -> list[tuple[str, str]]:
-        ear = Ear()
+        ear = ResponseCollector()
         try:
             await self.source.prepare()
         except UpstreamError as error:

@@ -17,10 +17,10 @@ from enum import Enum
 from typing import Any, Protocol, cast
 
 from replayproxy.errors import ClientError, ReplayProxyError
-from replayproxy.net.client import BUFFERED, Client, error_answer
 from replayproxy.net.framing import answer_head, check_beginning, read_request_head
 from replayproxy.net.incoming import UPLOAD_BUFFER, Incoming
 from replayproxy.net.limits import Limits
+from replayproxy.net.response_writer import BUFFERED, ResponseWriter, error_answer
 
 PIPELINED = 64 * 1024
 """Bytes of further requests that wait for the answer to the one before them; then the socket is not read."""
@@ -60,7 +60,9 @@ class Host(Protocol):
         """A connection was closed because of a limit. Counts it."""
         ...
 
-    def handle(self, connection: HttpConnection, incoming: Incoming, client: Client) -> Coroutine[Any, Any, None]:
+    def handle(
+        self, connection: HttpConnection, incoming: Incoming, client: ResponseWriter
+    ) -> Coroutine[Any, Any, None]:
         """Answer a request. Raises nothing but `CancelledError`."""
         ...
 
@@ -91,7 +93,7 @@ class HttpConnection(asyncio.Protocol):
         """Bytes of it that may be the beginning of a head, as far as one can tell."""
         self._paused = False
         self._incoming: Incoming | None = None
-        self._client: Client | None = None
+        self._client: ResponseWriter | None = None
         self._task: asyncio.Task[None] | None = None
         self._failure: ClientError | None = None
         self.read_at = 0
@@ -130,7 +132,7 @@ class HttpConnection(asyncio.Protocol):
         """A client that ends its side has left: half-closed connections are not told apart from closed ones."""
 
     def pause_writing(self) -> None:
-        """The client takes less than it is sent: the `Client` asks the transport itself."""
+        """The client takes less than it is sent: the `ResponseWriter` asks the transport itself."""
 
     def resume_writing(self) -> None:
         if self._client is not None:
@@ -182,7 +184,7 @@ class HttpConnection(asyncio.Protocol):
         self._enter(State.ANSWERING)
         head, host = incoming.head, self._host
         self._incoming = incoming
-        self._client = Client(
+        self._client = ResponseWriter(
             self._transport,
             method=head.request.method,
             minor=head.minor,
@@ -238,7 +240,7 @@ class HttpConnection(asyncio.Protocol):
 
     # Answering
 
-    async def _answer(self, incoming: Incoming, client: Client) -> None:
+    async def _answer(self, incoming: Incoming, client: ResponseWriter) -> None:
         try:
             await self._host.handle(self, incoming, client)
         except asyncio.CancelledError:
@@ -249,7 +251,7 @@ class HttpConnection(asyncio.Protocol):
             self._task = None
         self._answered(incoming, client)
 
-    def _answered(self, incoming: Incoming, client: Client) -> None:
+    def _answered(self, incoming: Incoming, client: ResponseWriter) -> None:
         if self._transport is None or self._transport.is_closing() or self._state is not State.ANSWERING:
             return
         incoming.discard()

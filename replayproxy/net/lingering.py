@@ -11,9 +11,9 @@ import asyncio
 from dataclasses import dataclass
 
 from replayproxy.core.answers import content_length
-from replayproxy.core.openai import is_event_stream
+from replayproxy.core.dialects.facts import is_event_stream
 from replayproxy.model import Chunk, End, Head, Leg, Response
-from replayproxy.net.wire import Wire
+from replayproxy.net.upstream_connection import UpstreamConnection
 from replayproxy.ports import Listener
 
 SOON = 0.25
@@ -65,7 +65,7 @@ class _Rest:
         """Told by whoever plays."""
 
 
-async def rest_of(wire: Wire, head: Head, listener: Listener, patience: float) -> End | None:
+async def rest_of(wire: UpstreamConnection, head: Head, listener: Listener, patience: float) -> End | None:
     """Play the rest of a short answer to the listener, within so many seconds; None where it is not short.
 
     Then the connection is to be closed. The end has not been told yet.

@@ -18,15 +18,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from replayproxy.core import headers
-from replayproxy.core.pd import Asked, PrefillFailed, Protocol, opened
+from replayproxy.core.pd import PrefillFailed, Protocol, SplitRequest, opened
 from replayproxy.core.pd.endpoints import GENERATING, prompts_in
-from replayproxy.core.pd.legs import REQUEST_ID, admit, is_unsplit_generation, one_token_of, with_request_id
+from replayproxy.core.pd.protocol import REQUEST_ID, admit, is_unsplit_generation, one_token_of, with_request_id
 from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout
 from replayproxy.model import End, Ending, Head, Leg, Request, Response
 from replayproxy.net.bootstrap import Bootstrap
-from replayproxy.net.ear import Ear
+from replayproxy.net.pair_servers import PooledServer, ServerPool
 from replayproxy.net.relay import Relay
-from replayproxy.net.servers import Server, Servers
+from replayproxy.net.response_collector import ResponseCollector
 from replayproxy.ports import Clock, Listener, Upload
 
 AFTERWARDS = 1.0
@@ -65,9 +65,9 @@ class _Turn:
     """One try to answer a call: with these two servers, which count it among their requests until they are released."""
 
     call: _Call
-    asked: Asked
-    prefill: Server
-    decode: Server
+    asked: SplitRequest
+    prefill: PooledServer
+    decode: PooledServer
     prefilling: ExitStack
     decoding: ExitStack
 
@@ -75,7 +75,7 @@ class _Turn:
 class _Refused(Exception):
     """A server did not take the connection: it has not been asked."""
 
-    def __init__(self, servers: Servers, server: Server, error: UpstreamError) -> None:
+    def __init__(self, servers: ServerPool, server: PooledServer, error: UpstreamError) -> None:
         super().__init__(str(error))
         self.servers = servers
         self.server = server
@@ -95,8 +95,8 @@ class PairUpstream:
 
     def __init__(
         self,
-        prefill: Servers,
-        decode: Servers,
+        prefill: ServerPool,
+        decode: ServerPool,
         protocol: Protocol,
         clock: Clock,
         *,
@@ -199,7 +199,7 @@ class PairUpstream:
 
     async def _play_split(self, call: _Call) -> None:
         """With the least busy of each. A server that refuses the connection has not been asked: another one is."""
-        refused: set[Server] = set()
+        refused: set[PooledServer] = set()
         while True:
             try:
                 with ExitStack() as prefilling, ExitStack() as decoding:
@@ -236,7 +236,7 @@ class PairUpstream:
         else:
             raise prefill.failure from prefill.failure.__cause__
 
-    async def _turn(self, call: _Call, refused: set[Server], prefilling: ExitStack, decoding: ExitStack) -> _Turn:
+    async def _turn(self, call: _Call, refused: set[PooledServer], prefilling: ExitStack, decoding: ExitStack) -> _Turn:
         """Whose turn it is. Both are reached before one is asked: half a hand-over is for nothing."""
         decode = decoding.enter_context(self._decode.working(await self._decode.next(refused)))
         await self._reach(self._decode, decode)
@@ -255,7 +255,7 @@ class PairUpstream:
             except UpstreamError as error:
                 raise _Refused(self._prefill, prefill, error) from error
             party = replace(party, engine=engine, rank=rank)
-        asked = Asked(call.request, call.body, call.request_id, self._mint(), party, decode.party)
+        asked = SplitRequest(call.request, call.body, call.request_id, self._mint(), party, decode.party)
         return _Turn(call, asked, prefill, decode, prefilling, decoding)
 
     async def _one_after_the_other(self, turn: _Turn) -> None:
@@ -302,7 +302,7 @@ class PairUpstream:
     async def _ask_prefill(self, turn: _Turn) -> dict[str, Any] | None:
         """What the prefill hands over. Raises `_Refused`, `_NoPrefill`."""
         request = self._protocol.prefill_request(turn.asked)
-        ear = Ear()
+        ear = ResponseCollector()
         try:
             await self._leg(self._prefill, turn.prefill, turn.call, request, ear)
             answer = ear.heard
@@ -349,9 +349,9 @@ class PairUpstream:
         call.tell_legs()
         await hearing.finish()
 
-    async def _reachable_decode(self, decoding: ExitStack) -> Server:
+    async def _reachable_decode(self, decoding: ExitStack) -> PooledServer:
         """A decode server that takes a connection, with one request more. Raises `UpstreamUnreachable`."""
-        refused: set[Server] = set()
+        refused: set[PooledServer] = set()
         while True:
             server = decoding.enter_context(self._decode.working(await self._decode.next(refused)))
             try:
@@ -362,14 +362,16 @@ class PairUpstream:
                 self._decode.leave_out(server, refusal.error)
                 refused.add(server)
 
-    async def _reach(self, servers: Servers, server: Server) -> None:
+    async def _reach(self, servers: ServerPool, server: PooledServer) -> None:
         """Have a connection to a server, so that the next request is sent at once. Raises `_Refused`."""
         try:
             await server.source.prepare()
         except UpstreamError as error:
             raise _Refused(servers, server, error) from error
 
-    async def _leg(self, servers: Servers, server: Server, call: _Call, request: Request, heard: Ear | Relay) -> None:
+    async def _leg(
+        self, servers: ServerPool, server: PooledServer, call: _Call, request: Request, heard: ResponseCollector | Relay
+    ) -> None:
         """Ask one server, and keep what it said as a leg, however it ends. Raises `_Refused`, `UpstreamError`."""
         await self._reach(servers, server)
         began = self._clock.now()
@@ -390,7 +392,7 @@ class PairUpstream:
 
     # What is left over
 
-    def _forget_engine(self, prefill: Server) -> None:
+    def _forget_engine(self, prefill: PooledServer) -> None:
         """It may be another one when it comes back."""
         if prefill in self._bootstraps:
             self._bootstraps[prefill].forget()
@@ -413,7 +415,7 @@ class PairUpstream:
 
     async def _present(self, turn: _Turn, request: Request) -> None:
         with self._decode.working(turn.decode):
-            await turn.decode.source.play(request, Ear())
+            await turn.decode.source.play(request, ResponseCollector())
 
     async def _run(self, errand: Coroutine[Any, Any, None]) -> None:
         with suppress(UpstreamError, TimeoutError):

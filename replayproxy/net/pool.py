@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from replayproxy.net.wire import State, Wire
+from replayproxy.net.upstream_connection import State, UpstreamConnection
 
 KEEP_ALIVE = 2_000_000_000
 """Nanoseconds an idle connection is kept: vLLM closes after 5 s, and a request sent into that moment is lost."""
@@ -23,7 +23,7 @@ class Pool:
 
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
-        self._idle: deque[Wire] = deque()
+        self._idle: deque[UpstreamConnection] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -32,7 +32,7 @@ class Pool:
     def __len__(self) -> int:
         return len(self._idle)
 
-    def take(self) -> Wire | None:
+    def take(self) -> UpstreamConnection | None:
         """The connection that was used last and is still open; None where there is none."""
         oldest = self._now() - KEEP_ALIVE
         while self._idle:
@@ -42,7 +42,7 @@ class Pool:
             wire.close()
         return None
 
-    def give_back(self, wire: Wire) -> None:
+    def give_back(self, wire: UpstreamConnection) -> None:
         """Keep a connection for the next request, or close it where it must not carry one."""
         if wire.state is not State.IDLE:
             wire.close()

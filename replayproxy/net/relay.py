@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from replayproxy.model import Chunk, End, Ending, Head, Leg, Response
-from replayproxy.net.ear import Ear
+from replayproxy.net.response_collector import ResponseCollector
 from replayproxy.ports import Listener
 
 
@@ -26,13 +26,13 @@ class Relay:
         self._door = asyncio.Lock()
         self._end: End | None = None
         self._told = False
-        self.ear = Ear()
+        self.ear = ResponseCollector()
         self.asked = False
         """Whether a request has been sent, whose answer this hears."""
         self.spoke: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the first chunk is there."""
 
-    def begin(self, started: int) -> Ear:
+    def begin(self, started: int) -> ResponseCollector:
         """A request is sent now, so many ns after the client's was complete."""
         self.asked = True
         self._offset = started

@@ -14,7 +14,7 @@ from replayproxy.core import headers
 from replayproxy.errors import ClientError, ReplayProxyError
 from replayproxy.model import Request
 from replayproxy.net.framing import Framing, framing_of_request
-from replayproxy.net.wire import Wire
+from replayproxy.net.upstream_connection import UpstreamConnection
 from replayproxy.ports import Clock, Upload
 
 log = logging.getLogger("replayproxy.upstream")
@@ -35,7 +35,7 @@ class Sending:
     `begun`: a first piece was asked for, so the client may have sent it. `whole`: the body has ended.
     """
 
-    def __init__(self, wire: Wire, request: Request, upload: Upload, clock: Clock) -> None:
+    def __init__(self, wire: UpstreamConnection, request: Request, upload: Upload, clock: Clock) -> None:
         self._wire = wire
         self._request = request
         self._upload = upload

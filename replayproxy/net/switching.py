@@ -12,11 +12,11 @@ import asyncio
 from replayproxy.core import headers
 from replayproxy.core.answers import fault_in_head
 from replayproxy.model import Head, Headers
-from replayproxy.net.wire import Wire
+from replayproxy.net.upstream_connection import UpstreamConnection
 
 
-class SwitchingWire(Wire):
-    """A `Wire` whose answer may be a 101; then `switched` is set, and what came behind it waits for `take_over`."""
+class SwitchingConnection(UpstreamConnection):
+    """An `UpstreamConnection` whose answer may be a 101: `switched` is then set, `take_over` gives the rest."""
 
     switched = False
     _behind = b""

@@ -23,8 +23,8 @@ from replayproxy.net import lingering
 from replayproxy.net.framing import request_head
 from replayproxy.net.pool import Pool
 from replayproxy.net.sending import Sending
-from replayproxy.net.switching import SwitchingWire
-from replayproxy.net.wire import Wire
+from replayproxy.net.switching import SwitchingConnection
+from replayproxy.net.upstream_connection import UpstreamConnection
 from replayproxy.ports import Clock, Listener, Upload
 
 P = TypeVar("P", bound=asyncio.Protocol)
@@ -127,7 +127,7 @@ class HttpUpstream:
         await self._play_over(await self._connect(self._wire), request, listener, upload, started)
 
     async def _play_over(
-        self, wire: Wire, request: Request, listener: Listener, upload: Upload | None, started: int
+        self, wire: UpstreamConnection, request: Request, listener: Listener, upload: Upload | None, started: int
     ) -> None:
         """Play the answer that comes over this connection."""
         watch = _Watch(wire, self._clock, self.url, self._first_byte, self._stall)
@@ -188,12 +188,12 @@ class HttpUpstream:
         """Try whether somebody listens. Raises `UpstreamError`."""
         (await self._connect(self._wire)).close()
 
-    async def upgrade(self, request: Request, listener: Listener) -> SwitchingWire | None:
+    async def upgrade(self, request: Request, listener: Listener) -> SwitchingConnection | None:
         """Ask for a WebSocket, on a connection of its own. Gives the connection if the server has switched.
 
         Else the server's answer has been played, and the connection is closed. Raises `UpstreamError`.
         """
-        wire = await self._connect(lambda: SwitchingWire(self._clock.now, self.url))
+        wire = await self._connect(lambda: SwitchingConnection(self._clock.now, self.url))
         watch = _Watch(wire, self._clock, self.url, self._first_byte, self._stall)
         try:
             wire.ask(request, self._clock.now())
@@ -225,8 +225,8 @@ class HttpUpstream:
             request, authority=address.authority, prefix=address.prefix, uploading=uploading, upgrade=upgrade
         )
 
-    def _wire(self) -> Wire:
-        return Wire(self._clock.now, self.url)
+    def _wire(self) -> UpstreamConnection:
+        return UpstreamConnection(self._clock.now, self.url)
 
     async def _connect(self, protocol: Callable[[], P]) -> P:
         address = self.address
@@ -257,7 +257,7 @@ def _may_be_repeated(request: Request, upload: Upload | None) -> bool:
 class _Watch:
     """Ends a connection that has been silent for too long. One timer a stream, armed anew only when it rings."""
 
-    def __init__(self, wire: Wire, clock: Clock, url: str, first_byte: float, stall: float) -> None:
+    def __init__(self, wire: UpstreamConnection, clock: Clock, url: str, first_byte: float, stall: float) -> None:
         self._wire = wire
         self._clock = clock
         self._url = url

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from replayproxy.core.coding import body_of, is_coded
-from replayproxy.core.matching import Matcher
+from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.preparing import HEAVY, keep_prepared, prepare
 from replayproxy.model import Request
 from replayproxy.ports import Worker

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from replayproxy.core import headers
 from replayproxy.core.coding import body_of
-from replayproxy.core.diff import Nearest, most_compared
-from replayproxy.core.matching import Matcher
+from replayproxy.core.identity.difference import Nearest, most_compared
+from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.policy import (
     PROBES,
     Decision,
@@ -28,24 +28,24 @@ from replayproxy.core.preparing import HEAVY, carry_prepared, closest, sketch_of
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.sequence import Playhead, split_scope
 from replayproxy.errors import CassetteError
-from replayproxy.model import Key, Place, Request, Response
-from replayproxy.ports import Clock, Listener, Neighbour, Shelf, Source, Upload, Worker
+from replayproxy.model import Key, RecordingRef, Request, Response
+from replayproxy.ports import Clock, Listener, Neighbour, RecordingStore, Source, Upload, Worker
 from replayproxy.proxy import aside
 from replayproxy.proxy.aside import InThread
 from replayproxy.proxy.client_origin import ClientOrigin
-from replayproxy.proxy.journal import Call, Journal
+from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.misses import FORGOTTEN, UNPLAYABLE, Miss, Misses
 from replayproxy.proxy.player import Player
-from replayproxy.proxy.recorder import Both, Recorder
+from replayproxy.proxy.recorder import Recorder, Tee
+from replayproxy.proxy.request_log import Call, RequestLog
 from replayproxy.proxy.stand_in import StandIn
-from replayproxy.proxy.tally import Tally
 
 NEIGHBOURS = 16
 """Recordings that are compared in earnest with a request that has none: 0.05 ms each for a chat of sixty words."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ScopedRequest:
     """A request, the scope it came in, and its key where that is known."""
 
     request: Request
@@ -65,16 +65,16 @@ class ReplayProxy:
         *,
         clock: Clock,
         player: Player,
-        tally: Tally,
+        tally: Counters,
         misses: Misses,
         matcher: Matcher,
         playhead: Playhead,
-        shelf: Shelf | None = None,
+        shelf: RecordingStore | None = None,
         upstream: Source | None = None,
         recorder: Recorder | None = None,
         invent: Callable[[Request], Response] | None = None,
         wanted: Callable[[Request], bool] = lambda _: True,
-        journal: Journal | None = None,
+        journal: RequestLog | None = None,
         tls: bool = False,
         stand_in: StandIn | None = None,
         worker: Worker | None = None,
@@ -116,7 +116,7 @@ class ReplayProxy:
                         started = self.clock.now()  # our waiting is not the server's time
                     with self.recorder.tape(asked.request, scope=asked.scope, key=asked.key) as tape:
                         heard = tape.hearing(upload) if upload is not None else None
-                        await self.upstream.play(asked.request, Both(client, tape, self.tally), heard, started)
+                        await self.upstream.play(asked.request, Tee(client, tape, self.tally), heard, started)
                 case Forward():
                     self._count(asked, "forward")
                     await self.upstream.play(asked.request, client, upload, started)
@@ -131,7 +131,7 @@ class ReplayProxy:
         finally:
             self.tally.in_flight -= 1
 
-    async def _replay(self, asked: Asked, place: Place, client: Listener, started: int) -> None:
+    async def _replay(self, asked: ScopedRequest, place: RecordingRef, client: Listener, started: int) -> None:
         """Play a recording. It counts as played when it is there and is what was written: else the run has failed."""
         try:
             response = await self.shelf.read(place)
@@ -142,23 +142,23 @@ class ReplayProxy:
         self._count(asked, "replay", place=place)
         await self.player.play(self.stand_in.let_read(response, asked.request), client, started)
 
-    async def _refuse(self, asked: Asked, miss: Miss, client: Listener, started: int) -> None:
+    async def _refuse(self, asked: ScopedRequest, miss: Miss, client: Listener, started: int) -> None:
         self.tally.misses[miss.code] += 1
         explained = self.misses.explain(miss)
         outcome = "damaged" if miss.code == UNPLAYABLE else "refuse"
         self._count(asked, outcome, miss=headers.get(explained.headers, "x-replayproxy-miss"))
         await self.player.play(await self.stand_in.readable(explained, asked.request), client, started)
 
-    async def decide(self, request: Request) -> tuple[Asked, Decision]:
+    async def decide(self, request: Request) -> tuple[ScopedRequest, Decision]:
         """What to do with a request, by the table. Raises `ClientError` for a scope that is too long."""
         if not looks_for_recordings(self.mode):
-            return Asked(request), self._by_table(request, None)
+            return ScopedRequest(request), self._by_table(request, None)
         scope, request = split_scope(request)
         if request.path in PROBES:
-            return Asked(request, scope), self._by_table(request, None)
+            return ScopedRequest(request, scope), self._by_table(request, None)
         await aside.prepared(self.matcher, self._worker, request)
         key = self.matcher.key(request)
-        asked = Asked(request, scope, key)
+        asked = ScopedRequest(request, scope, key)
         if self.playhead.has_forgotten(scope):  # to begin again would be somebody else's answer
             return asked, Refuse()
         try:
@@ -189,13 +189,13 @@ class ReplayProxy:
         except CassetteError:  # it will be told with the answer
             return False
 
-    def _by_table(self, request: Request, place: Place | None, stands_in: bool = False) -> Decision:
+    def _by_table(self, request: Request, place: RecordingRef | None, stands_in: bool = False) -> Decision:
         probe = request.path in PROBES
         # Asked only about what might be recorded: the answer counts for `--sample`.
         wanted = not probe and place is None and self._wanted(request)
         return decide(self.mode, probe=probe, wanted=wanted, place=place, on_miss=self.on_miss, stands_in=stands_in)
 
-    async def _next(self, key: Key, scope: str, request: Request) -> Place | None:
+    async def _next(self, key: Key, scope: str, request: Request) -> RecordingRef | None:
         if self._recorder is not None:
             await self._recorder.settled(key)
         occurrence = self.playhead.next(scope, key, self.shelf.count(key))
@@ -204,14 +204,16 @@ class ReplayProxy:
             # A replayed prefill has handed out a recorded ticket: answer with what was decoded from that one.
             found = self.shelf.with_transfer(key, transfer)
             occurrence = occurrence if found is None else found
-        return None if occurrence is None else Place(key, occurrence)
+        return None if occurrence is None else RecordingRef(key, occurrence)
 
-    def _count(self, asked: Asked, outcome: str, *, place: Place | None = None, miss: str | None = None) -> None:
+    def _count(
+        self, asked: ScopedRequest, outcome: str, *, place: RecordingRef | None = None, miss: str | None = None
+    ) -> None:
         self.tally.requests[outcome] += 1
         if self._journal is not None:
             self._journal.add(Call(asked.request, asked.scope, outcome, place, miss))
 
-    async def _miss(self, asked: Asked) -> Miss:
+    async def _miss(self, asked: ScopedRequest) -> Miss:
         """Why no recording answers."""
         try:
             if asked.damage is not None:
@@ -220,7 +222,7 @@ class ReplayProxy:
         except CassetteError as error:
             return self._damaged(asked, error)
 
-    async def _found_missing(self, asked: Asked) -> Miss:
+    async def _found_missing(self, asked: ScopedRequest) -> Miss:
         assert asked.key is not None
         long = self.matcher.takes_long(asked.request) and self.matcher.redactor is None  # else it is known by now
         request, scope = await asyncio.to_thread(self._shown, asked) if long else self._shown(asked)
@@ -238,7 +240,7 @@ class ReplayProxy:
             found = await self._stranger(request, asked.key)
         return replace(found, scope=scope, asked=times)
 
-    def _damaged(self, asked: Asked, error: CassetteError) -> Miss:
+    def _damaged(self, asked: ScopedRequest, error: CassetteError) -> Miss:
         request, scope = self._shown(asked)
         return Miss(UNPLAYABLE, request, asked.key or "", scope=scope, damage=str(error))
 
@@ -273,7 +275,7 @@ class ReplayProxy:
         code = "no_match" if found else "nothing_close"
         return Miss(code, request, key, nearest=found, every=every, here=here, cut=cut)
 
-    def _shown(self, asked: Asked) -> tuple[Request, str]:
+    def _shown(self, asked: ScopedRequest) -> tuple[Request, str]:
         """A request and its scope as people may see them, also beside a cassette that is older than redaction."""
         redactor = self.matcher.redactor or Redactor(b"")
         scope = redactor.text(asked.scope, redactor.credentials(asked.request)) if asked.scope else ""
@@ -284,7 +286,7 @@ class ReplayProxy:
     # What this mode has
 
     @property
-    def shelf(self) -> Shelf:
+    def shelf(self) -> RecordingStore:
         """The recordings."""
         assert self._shelf is not None, "no mode that decides Replay or Refuse is without a shelf"
         return self._shelf

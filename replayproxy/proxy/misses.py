@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from replayproxy.core.diff import Nearest
-from replayproxy.core.openai import error_body
+from replayproxy.core.dialects.facts import error_body
+from replayproxy.core.identity.difference import Nearest
 from replayproxy.model import Ending, Headers, Key, Request, Response, Timeline
 
 MAX_BYTES = 4 * 1024 * 1024

@@ -14,7 +14,7 @@ from dataclasses import replace
 from replayproxy.core.timing import Pace
 from replayproxy.model import Chunk, End, Ending, Head, Response, Timeline
 from replayproxy.ports import Clock, Listener
-from replayproxy.proxy.tally import Tally
+from replayproxy.proxy.counters import Counters
 
 
 class Player:
@@ -23,7 +23,7 @@ class Player:
     `stall` is how long, in ns, an answer is held open whose recorded client had left.
     """
 
-    def __init__(self, clock: Clock, pace: Pace, tally: Tally, *, stall: int = 0) -> None:
+    def __init__(self, clock: Clock, pace: Pace, tally: Counters, *, stall: int = 0) -> None:
         self._clock = clock
         self._pace = pace
         self._tally = tally

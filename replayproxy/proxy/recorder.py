@@ -1,7 +1,7 @@
 """The tape: a listener that keeps what it hears, and lets go of it in pieces.
 
 Synchronous where it matters: a cancelled handler still keeps what was heard, marked by how it ended. Knows no disk; the
-`Archive` takes the pieces. What it takes has no secrets: the tape alone has seen who asked.
+`RecordingSink` takes the pieces. What it takes has no secrets: the tape alone has seen who asked.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Self
 
 from replayproxy.core import headers
 from replayproxy.core.coding import is_coded
+from replayproxy.core.dialects.facts import is_event_stream
+from replayproxy.core.dialects.stream_end import StreamEnd, end_of
 from replayproxy.core.headers import StoredFields
-from replayproxy.core.matching import SHORT, Matcher, Rules
-from replayproxy.core.openai import is_event_stream
+from replayproxy.core.identity.rules import SHORT, Matcher, MatchRules
 from replayproxy.core.preparing import HEAVY, carry_prepared, finish_answer
 from replayproxy.core.redaction import Redactor
-from replayproxy.core.stream_end import StreamEnd, end_of
 from replayproxy.errors import ClientError, UpstreamError, UpstreamTimeout
 from replayproxy.model import Chunk, Chunks, End, Ending, Head, Key, Leg, Request, Response
-from replayproxy.ports import Archive, Clock, Listener, Piece, Upload, Worker
+from replayproxy.ports import Clock, ExchangePart, Listener, RecordingSink, Upload, Worker
 from replayproxy.proxy import aside
 from replayproxy.proxy.aside import InThread
+from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.starvation import Starvation
-from replayproxy.proxy.tally import Tally
 
 PIECE_BYTES = 64 * 1024
 PIECE_NANOSECONDS = 1_000_000_000
@@ -58,9 +58,9 @@ class Recorder:
 
     def __init__(
         self,
-        archive: Archive,
+        archive: RecordingSink,
         clock: Clock,
-        tally: Tally,
+        tally: Counters,
         redactor: Redactor,
         *,
         block: bool = False,
@@ -80,7 +80,7 @@ class Recorder:
         self.compared = frozenset(compared)
         self.fields = fields
         self._redactor = redactor
-        self._matcher = matcher or Matcher(Rules(), redactor)
+        self._matcher = matcher or Matcher(MatchRules(), redactor)
         self._worker: Worker = worker or InThread()
         self._pending: dict[asyncio.Task[None], Key | None] = {}
         """What masks long exchanges that have ended."""
@@ -90,14 +90,14 @@ class Recorder:
         self._block = block
         self._numbers = count(1)
         self._last_asked = 0
-        self._running: dict[Tape, int] = {}
+        self._running: dict[ExchangeRecorder, int] = {}
         """When each is to let go; the next one first."""
         self.stopping = False
         self.starvation = Starvation(clock)
 
-    def tape(self, request: Request, *, scope: str = "", key: Key | None = None) -> Tape:
+    def tape(self, request: Request, *, scope: str = "", key: Key | None = None) -> ExchangeRecorder:
         """A tape for the answer to this request. Use it as a context manager."""
-        return Tape(self, next(self._numbers), request, scope, key)
+        return ExchangeRecorder(self, next(self._numbers), request, scope, key)
 
     async def admit(self) -> bool:
         """With `--on-full block`: wait for room before a request is passed on. Gives whether that took time.
@@ -174,7 +174,7 @@ class Recorder:
                 if done % AT_ONCE == 0:
                     await asyncio.sleep(0)
 
-    def will_let_go(self, tape: Tape) -> None:
+    def will_let_go(self, tape: ExchangeRecorder) -> None:
         """Within a second, together with those whose turn is the same."""
         turn = PIECE_NANOSECONDS // TURNS
         self._running[tape] = (self._clock.now() + PIECE_NANOSECONDS) // turn * turn
@@ -188,7 +188,7 @@ class _Uploaded(Enum):
     WHOLE = auto()
 
 
-class Tape:
+class ExchangeRecorder:
     """A `Listener`. What it has heard when its `with` block ends is kept, however that ends."""
 
     wants_whole = True
@@ -449,7 +449,7 @@ class Tape:
         self._join_upload()
         if self._stored is None:
             self._stored = self._without_secrets(self._asked)
-        piece = Piece(
+        piece = ExchangePart(
             tape=self._number,
             request=self._stored,
             recorded_at=self._recorded_at,
@@ -489,12 +489,12 @@ class Tape:
         self._recorder.archive.drop(self._number, reason)
 
 
-class Both:
+class Tee:
     """A `Listener` that is two: the client, who comes first, and the tape."""
 
     wants_whole = True
 
-    def __init__(self, client: Listener, tape: Tape, tally: Tally) -> None:
+    def __init__(self, client: Listener, tape: ExchangeRecorder, tally: Counters) -> None:
         self._client = client
         self._tape = tape
         self._tally = tally

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import orjson
 
 from replayproxy.core.cors import AllowedOrigins
-from replayproxy.core.openai import error_body
+from replayproxy.core.dialects.facts import error_body
 from replayproxy.core.server_facts import MODELS, VERSION, ServerFacts, describes_models
 from replayproxy.model import Request, Response
 from replayproxy.proxy.misses import own_response

@@ -15,7 +15,7 @@ from replayproxy.core.policy import PROBES
 from replayproxy.core.server_facts import ServerFacts, describes_models
 from replayproxy.errors import CassetteError
 from replayproxy.model import Headers, Key, Request, Response
-from replayproxy.ports import Shelf
+from replayproxy.ports import RecordingStore
 from replayproxy.proxy.server_answers import preflight_answer, server_answer
 
 LOOKED_AT = 64
@@ -25,7 +25,7 @@ LOOKED_AT = 64
 class StandIn:
     """For the server of these recordings; without any, for one of which nothing is known."""
 
-    def __init__(self, shelf: Shelf | None = None, origins: AllowedOrigins = NO_ORIGINS) -> None:
+    def __init__(self, shelf: RecordingStore | None = None, origins: AllowedOrigins = NO_ORIGINS) -> None:
         self._shelf = shelf
         self._origins = origins
         self._has_looked = shelf is None

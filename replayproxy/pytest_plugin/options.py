@@ -34,7 +34,7 @@ class Unusable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class TestChoice:
     """What counts for one test. `speed` None: as fast as possible. `match` None: by the cassette's own rules.
 
     `stall` is how many seconds an answer is held open whose recorded client had left.
@@ -129,7 +129,7 @@ def allowed_hosts(config: pytest.Config) -> tuple[str, ...]:
     return tuple(said.split(",") if isinstance(said, str) else said)
 
 
-def choose(config: pytest.Config, marker: Mapping[str, Any], fixture: Mapping[str, Any]) -> Choice:
+def choose(config: pytest.Config, marker: Mapping[str, Any], fixture: Mapping[str, Any]) -> TestChoice:
     """What counts for one test. Raises `Unusable`."""
     for where, said in (("the marker replayproxy", marker), ("the fixture replayproxy_config", fixture)):
         for name in said:
@@ -146,7 +146,7 @@ def choose(config: pytest.Config, marker: Mapping[str, Any], fixture: Mapping[st
         return typed if typed is not None else narrowest(name, config.getini(f"replayproxy_{name}"))
 
     match = narrowest("match", None)
-    return Choice(
+    return TestChoice(
         mode=one_of("mode", chosen("mode"), MODES),
         upstream=chosen("upstream") or None,
         speed=speed_of(chosen("speed")),

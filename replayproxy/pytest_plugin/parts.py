@@ -12,8 +12,8 @@ from operator import itemgetter
 from pathlib import Path
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.merging import merge
-from replayproxy.cassette.pruning import prune
+from replayproxy.cassette.editing.merge import merge
+from replayproxy.cassette.editing.prune import prune
 
 
 def put_together(target: Path, parts: Sequence[Path], *, more: bool) -> int:

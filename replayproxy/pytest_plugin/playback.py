@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from replayproxy.core.no_proxy import no_proxy_for
 
 if TYPE_CHECKING:
-    from replayproxy.proxy.journal import Call
     from replayproxy.proxy.misses import Miss
+    from replayproxy.proxy.request_log import Call
     from replayproxy.pytest_plugin.stage import Proxy
 
 

@@ -21,14 +21,14 @@ from replayproxy.pytest_plugin import ledger as telling
 from replayproxy.pytest_plugin import options, summary
 from replayproxy.pytest_plugin.ledger import Account, Kept, Ledger, Told
 from replayproxy.pytest_plugin.network import Guard
-from replayproxy.pytest_plugin.options import Choice, Unusable
+from replayproxy.pytest_plugin.options import TestChoice, Unusable
 from replayproxy.pytest_plugin.places import SUFFIX, cassettes_below, nearby, scope_name, shown
 
 if TYPE_CHECKING:
     from replayproxy.proxy.misses import Miss
-    from replayproxy.proxy.report import Report
+    from replayproxy.proxy.result import RunResult
     from replayproxy.pytest_plugin.playback import Playback
-    from replayproxy.pytest_plugin.stage import Asked, Proxy, Stage
+    from replayproxy.pytest_plugin.stage import Proxy, ScopeLog, Stage
     from replayproxy.settings import Settings
 
 SHOWN_MISSES = 10
@@ -142,7 +142,7 @@ class Session:
                 pytrace=False,
             )
 
-    def begin(self, item: pytest.Item, choice: Choice, target: Path, *, named: bool) -> Playback:
+    def begin(self, item: pytest.Item, choice: TestChoice, target: Path, *, named: bool) -> Playback:
         """A test's own place on a proxy for its cassette. Raises `Unusable`, or what the house raises."""
         from replayproxy.pytest_plugin.playback import Playback
 
@@ -223,7 +223,7 @@ class Session:
         lines.append(f"Record what is missing: {_command(item, 'new_episodes')}{allowed}")
         return "\n".join(lines)
 
-    def _documents(self, asked: Asked) -> list[dict[str, Any]]:
+    def _documents(self, asked: ScopeLog) -> list[dict[str, Any]]:
         """Misses as a report has them, equal ones counted."""
         documents: dict[tuple[str, str], dict[str, Any]] = {}
         for miss in asked.misses:
@@ -246,7 +246,7 @@ class Session:
             self.guard.exempt = self._stage.thread
         return self._stage
 
-    def _settings(self, item: pytest.Item, choice: Choice, target: Path, *, named: bool) -> Settings:
+    def _settings(self, item: pytest.Item, choice: TestChoice, target: Path, *, named: bool) -> Settings:
         from replayproxy.pytest_plugin import stage
 
         first = target not in self._existed
@@ -274,7 +274,7 @@ class Session:
             part.unlink(missing_ok=True)  # of a run that was killed
         return stage.recording(part, (target,) if existed and not anew else (), choice, self._salt(target))
 
-    def _records(self, choice: Choice, *, existed: bool) -> bool:
+    def _records(self, choice: TestChoice, *, existed: bool) -> bool:
         if choice.mode == "none" or (choice.mode == "once" and existed):
             return False
         if options.may_record(self.config):
@@ -313,7 +313,7 @@ class Session:
         run = f"{self.worker['testrunuid']} {shown(target, self.root)}"
         return hashlib.blake2b(run.encode(), digest_size=16).digest()
 
-    def _closed(self, settings: Settings, report: Report, late: Asked) -> None:
+    def _closed(self, settings: Settings, report: RunResult, late: ScopeLog) -> None:
         """A proxy was stopped: what it has to tell."""
         target = self._targets[settings]
         name = shown(target, self.root)

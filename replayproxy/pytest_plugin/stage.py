@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from replayproxy.assembly import App
-from replayproxy.cli.redacting import rules_from
+from replayproxy.cli.verbs.redacting import rules_from
 from replayproxy.core.headers import STORED, StoredFields
-from replayproxy.core.matching import Rules
+from replayproxy.core.identity.rules import MatchRules
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
 from replayproxy.core.visible import visible_lines
 from replayproxy.lifetime import on_loop
-from replayproxy.model import Place, Response
-from replayproxy.proxy.journal import Call, Journal
+from replayproxy.model import RecordingRef, Response
 from replayproxy.proxy.misses import Miss
-from replayproxy.proxy.report import Recording as OnCassette
-from replayproxy.proxy.report import Report
-from replayproxy.pytest_plugin.options import Choice
-from replayproxy.settings import Listen, Recording, Replaying, Settings
+from replayproxy.proxy.request_log import Call, RequestLog
+from replayproxy.proxy.result import RecordingInfo as OnCassette
+from replayproxy.proxy.result import RunResult
+from replayproxy.pytest_plugin.options import TestChoice
+from replayproxy.settings import Listen, RecordingSettings, Replaying, Settings
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ DRAIN = 5.0
 """Seconds that a recorder waits for answers in flight."""
 
 
-def replaying(cassette: Path, choice: Choice) -> Settings:
+def replaying(cassette: Path, choice: TestChoice) -> Settings:
     """Settings to play a cassette."""
     return Settings(
         Mode.REPLAY,
@@ -51,7 +51,7 @@ def replaying(cassette: Path, choice: Choice) -> Settings:
     )
 
 
-def recording(onto: Path, played: tuple[Path, ...], choice: Choice, salt: bytes | None = None) -> Settings:
+def recording(onto: Path, played: tuple[Path, ...], choice: TestChoice, salt: bytes | None = None) -> Settings:
     """Settings to play these cassettes, and to record onto another one what they do not have.
 
     Not the mode RECORD, which knows no scopes: here equal requests of two tests are one recording, as in replay.
@@ -63,7 +63,7 @@ def recording(onto: Path, played: tuple[Path, ...], choice: Choice, salt: bytes 
         match=_rules(choice),
         listen=_LISTEN,
         redact=rules_from(choice.redact) if choice.redact else None,
-        recording=Recording(
+        recording=RecordingSettings(
             on_full="block",
             onto=onto,
             salt=salt,
@@ -76,15 +76,15 @@ def recording(onto: Path, played: tuple[Path, ...], choice: Choice, salt: bytes 
 _LISTEN = Listen(port=0, admin_port=None, drain=DRAIN)
 
 
-def _rules(choice: Choice) -> Rules | None:
+def _rules(choice: TestChoice) -> MatchRules | None:
     lists = (choice.match_ignore, choice.match_normalise, choice.match_header)
     if not choice.match and not any(lists) and not choice.match_defaults:
         return None
-    return Rules(choice.match or "default", *lists, defaults=choice.match_defaults)
+    return MatchRules(choice.match or "default", *lists, defaults=choice.match_defaults)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ScopeLog:
     """What one scope has asked for, and the misses among it with the words that explain them."""
 
     calls: tuple[Call, ...] = ()
@@ -99,7 +99,7 @@ def explained(miss: Miss) -> str:
 class Proxy:
     """One app on the stage. Its verbs are called from the tests' threads."""
 
-    def __init__(self, stage: Stage, app: App, journal: Journal, url: str) -> None:
+    def __init__(self, stage: Stage, app: App, journal: RequestLog, url: str) -> None:
         self.url = url
         self.settings = app.settings
         self._stage = stage
@@ -111,17 +111,17 @@ class Proxy:
 
         self.asked(scope, forget=True)
 
-    def asked(self, scope: str, *, forget: bool = False) -> Asked:
+    def asked(self, scope: str, *, forget: bool = False) -> ScopeLog:
         """What a scope has asked for, with what came without a scope: tests of one process run one by one."""
 
-        async def asked() -> Asked:
+        async def asked() -> ScopeLog:
             calls = self._journal.of((scope, ""))
             if forget:
                 # Now and not when the scope comes again, for what is kept is looked through with every test.
                 self._app.proxy.playhead.reset(scope)
                 self._app.proxy.playhead.reset("")
                 self._journal.forget((scope, ""))
-            return Asked(tuple(calls), tuple(self._misses(calls)))
+            return ScopeLog(tuple(calls), tuple(self._misses(calls)))
 
         return self._stage.do(asked())
 
@@ -129,7 +129,7 @@ class Proxy:
         known = {name: miss for name, miss, _ in self._app.misses.causes.values()}
         return [replace(known[call.miss], scope=call.scope) for call in calls if call.miss in known]
 
-    def response(self, place: Place) -> Response:
+    def response(self, place: RecordingRef) -> Response:
         """The recording at a place."""
         return self._stage.do(self._app.proxy.shelf.read(place))
 
@@ -141,11 +141,11 @@ class Proxy:
 
         return self._stage.do(recordings())
 
-    async def _stop(self) -> tuple[Report, Asked]:
+    async def _stop(self) -> tuple[RunResult, ScopeLog]:
         await self._app.stop(DRAIN if self._app.writer is not None else 0)
         assert self._app.last_report is not None
         late = self._journal.calls
-        return self._app.last_report, Asked(tuple(late), tuple(self._misses(late)))
+        return self._app.last_report, ScopeLog(tuple(late), tuple(self._misses(late)))
 
 
 class Stage:
@@ -154,7 +154,7 @@ class Stage:
     `closed` is told of each one that was stopped: its settings, its report, and what was asked for after its test.
     """
 
-    def __init__(self, closed: Callable[[Settings, Report, Asked], None]) -> None:
+    def __init__(self, closed: Callable[[Settings, RunResult, ScopeLog], None]) -> None:
         self._closed = closed
         self._proxies: OrderedDict[Settings, Proxy] = OrderedDict()
         self._loop: Future[asyncio.AbstractEventLoop] = Future()
@@ -192,7 +192,7 @@ class Stage:
         return proxy
 
     async def _start(self, settings: Settings) -> Proxy:
-        journal = Journal()
+        journal = RequestLog()
         app = App(settings, journal=journal)
         try:
             addresses = await app.start()

@@ -9,8 +9,8 @@ import orjson
 
 from replayproxy.core import headers
 from replayproxy.core.coding import decoded, decoded_chunks
-from replayproxy.core.openai import is_event_stream, parsed, text_in
-from replayproxy.core.sse import Decoder
+from replayproxy.core.dialects.facts import is_event_stream, parsed, text_in
+from replayproxy.core.dialects.sse import Decoder
 from replayproxy.model import Headers, Response
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from replayproxy.core import coding
-from replayproxy.core.matching import Rules
+from replayproxy.core.identity.rules import MatchRules
 from replayproxy.model import Exchange, Response
 from replayproxy.views import body
 from replayproxy.views.port import Browser, ExchangeRow, StoredSizes
@@ -21,7 +21,7 @@ class ExchangeView:
     path: str
     row: ExchangeRow
     exchange: Exchange
-    rules: Rules
+    rules: MatchRules
     playable: int
     stored: StoredSizes
 

@@ -97,7 +97,7 @@ def _first(rows: Iterable[ListedRow], limit: int | None) -> Iterator[ListedRow]:
 
 def with_streams(rows: Iterable[ListedRow], browsers: Sequence[Browser]) -> Iterator[ListedRow]:
     """The same rows, with `chunk_gap_p50_s` and `missing_end` where an answer was streamed. Unpacks the answers."""
-    from replayproxy.core.stream_end import missing_end  # reads JSON, which a list of rows needs nowhere else
+    from replayproxy.core.dialects.stream_end import missing_end  # reads JSON, which a list of rows needs nowhere else
 
     by_path = {str(browser.path): browser for browser in browsers}
     for row in rows:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypedDict
 from replayproxy.model import Exchange, Key, Response, Timeline
 
 if TYPE_CHECKING:  # `ls` reads rows without them
-    from replayproxy.core.matching import Rules
+    from replayproxy.core.identity.rules import MatchRules
     from replayproxy.core.server_facts import ServerFacts
 
 Value = str | int | float | bytes | None
@@ -177,7 +177,7 @@ class CassetteSummary:
     meta: Mapping[str, str]
     """By name, as JSON texts; without the match rules and the redaction, which have fields of their own."""
     is_sealed: bool
-    rules: Rules
+    rules: MatchRules
     redaction_rules: tuple[str, ...] | None
     """None: recorded before secrets were masked."""
     exchanges: int
@@ -214,7 +214,7 @@ class Browser(Protocol):
         ...
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> MatchRules:
         """The match rules that its keys were made by."""
         ...
 

@@ -18,7 +18,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from quart import Quart, Response, request
 
-from replayproxy.net.server import free_socket
+from replayproxy.net.http_server import free_socket
 
 PATH = "/v1/completions"
 PIECE = 1024

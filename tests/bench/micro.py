@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from replayproxy.cassette import codec
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.codec import Codec
-from replayproxy.cassette.times import pack_times, ticks_of, unpack_times
-from replayproxy.core import canonical
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.cassette.coding import codec
+from replayproxy.cassette.coding.codec import Codec
+from replayproxy.cassette.coding.times import pack_times, ticks_of, unpack_times
+from replayproxy.core.identity import canonical
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import Redactor
-from replayproxy.model import Chunks, Head, Place, Request, Response
+from replayproxy.model import Chunks, Head, RecordingRef, Request, Response
 from tests.bench.conversation import PATH
 from tests.bench.replay import CHATS, CHUNKS, recorded
 from tests.bench.report import Verdict, table
@@ -26,9 +26,9 @@ ROUNDS = 5
 def measure(folder: Path) -> list[Verdict]:
     """Print the table."""
     path = recorded(folder, CHATS)
-    matcher = Matcher(Rules())
+    matcher = Matcher(MatchRules())
     redactor = Redactor(b"0123456789abcdef")
-    masking = Matcher(Rules(), redactor)
+    masking = Matcher(MatchRules(), redactor)
     requests = [Request("POST", PATH, (("Content-Type", "application/json"),), chat.body) for chat in CHATS]
     with Cassette(path) as cassette:
         numbers = [int(row[0]) for row in cassette.all("SELECT id FROM exchange ORDER BY id")]
@@ -42,7 +42,7 @@ def measure(folder: Path) -> list[Verdict]:
     answers = [packer.pack_answer(one.headers, cut) for one, cut in zip(responses, chunks, strict=True)]
     times = [pack_times(one) for one in ticks]
     asked = [packer.pack_request(exchange.request) for exchange in exchanges]
-    places = [Place(matcher.key(request), 0) for request in requests]
+    places = [RecordingRef(matcher.key(request), 0) for request in requests]
 
     steps: dict[str, Callable[[], object]] = {
         "key of a request": lambda: [canonical.digest(matcher.form(request)) for request in requests],
@@ -80,17 +80,17 @@ def _veiled(redactor: Redactor, response: Response) -> object:
     return veil.finish(head)
 
 
-def _open_and_read(path: Path, places: list[Place]) -> None:
+def _open_and_read(path: Path, places: list[RecordingRef]) -> None:
     for place in places:
         _read(path, place)
 
 
-def _read(path: Path, *places: Place) -> None:
+def _read(path: Path, *places: RecordingRef) -> None:
     with Cassette(path) as cassette:
         asyncio.run(_all(cassette, places))
 
 
-async def _all(cassette: Cassette, places: tuple[Place, ...] | list[Place]) -> None:
+async def _all(cassette: Cassette, places: tuple[RecordingRef, ...] | list[RecordingRef]) -> None:
     for place in places:
         await cassette.read(place)
 

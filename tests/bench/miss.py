@@ -13,10 +13,10 @@ from statistics import median
 
 import orjson
 
-from replayproxy.cassette.keeper import Keeper
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.cassette.writer import CassetteWriter
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.model import Chunks, End, Ending, Head, Request
-from replayproxy.ports import Piece
+from replayproxy.ports import ExchangePart
 from tests import wire
 from tests.apps import replaying, run, running
 from tests.bench.conversation import PATH
@@ -88,7 +88,7 @@ def measure(folder: Path) -> list[Verdict]:
 
 
 def _record(path: Path) -> None:
-    keeper = Keeper(path, Matcher(Rules()))
+    keeper = CassetteWriter(path, Matcher(MatchRules()))
     head = Head(1_000_000, 200, (("content-type", "text/event-stream"),))
     for start in range(0, RECORDINGS, 1000):
         keeper.begin()
@@ -96,7 +96,7 @@ def _record(path: Path) -> None:
             request = Request("POST", PATH, (("Content-Type", "application/json"),), body(number, 17))
             said = b'data: {"choices":[{"delta":{"content":"yes"}}]}\n\ndata: [DONE]\n\n'
             chunks = Chunks(said, (len(said),), (2_000_000,))
-            keeper.keep(Piece(number + 1, request, number, head, chunks, End(3_000_000, Ending.COMPLETE)))
+            keeper.keep(ExchangePart(number + 1, request, number, head, chunks, End(3_000_000, Ending.COMPLETE)))
         keeper.commit()
         keeper.train_when_due()
     keeper.seal()

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from replayproxy.net.server import free_socket
+from replayproxy.net.http_server import free_socket
 from tests.processes import Proxy, environment, recording, replaying
 
 if TYPE_CHECKING:

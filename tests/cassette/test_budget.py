@@ -21,9 +21,9 @@ from replayproxy.cassette import budget as module
 from replayproxy.cassette import bundles
 from replayproxy.cassette.budget import AT_ONCE, Budget
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.codec import Codec, squeezed
-from replayproxy.cassette.keeper import Keeper
-from replayproxy.cassette.verifying import verify
+from replayproxy.cassette.checking.verify import verify
+from replayproxy.cassette.coding.codec import Codec, squeezed
+from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.errors import CassetteError, Damaged
 from tests.recordings import MATCHER, asked, chats, exchange, keep, pieces, read, record, said, samples, streamed
 
@@ -163,7 +163,7 @@ def slow(path: Path, column: str, content: bytes) -> Path:
 
 def in_flight(path: Path, content: bytes) -> Path:
     """What a recorder has left that died while it wrote this."""
-    keeper = Keeper(path.with_suffix(".begun"), MATCHER)
+    keeper = CassetteWriter(path.with_suffix(".begun"), MATCHER)
     for item in chats(2):
         keep(keeper, pieces(item, item.recorded_at, [1])[:1])
     with closing(sqlite3.connect(keeper.path)) as begun, closing(sqlite3.connect(path)) as copy:
@@ -241,7 +241,7 @@ def test_who_records_onto_a_slow_file_is_told_at_once(tmp_path: Path, name: str)
     """The recorder's own reading of what a dead one has left had no budget."""
     path = in_flight(tmp_path / "a.cassette", slow_segments()[name])
     with pytest.raises(Damaged):
-        within_bounds(lambda: Keeper(path, MATCHER))
+        within_bounds(lambda: CassetteWriter(path, MATCHER))
     assert not Path(f"{path}.lock").exists()
 
 
@@ -253,7 +253,7 @@ def test_who_records_onto_a_file_with_slow_dictionaries_is_told_at_once(tmp_path
         rows = [(number, "vocabulary", content) for number in range(1000, 1100)]
         connection.executemany("INSERT INTO dictionary VALUES (?, ?, ?)", rows)
     with pytest.raises(Damaged):
-        within_bounds(lambda: Keeper(path, MATCHER))
+        within_bounds(lambda: CassetteWriter(path, MATCHER))
 
 
 @pytest.mark.parametrize("name", [*slow_answers(), *slow_requests()])
@@ -264,7 +264,7 @@ def test_what_is_recorded_onto_a_slow_file_is_sealed(tmp_path: Path, name: str) 
     new = chats(30, first=100)
 
     def go_on() -> None:
-        keeper = Keeper(path, MATCHER)
+        keeper = CassetteWriter(path, MATCHER)
         for tape, item in enumerate(new, 1):
             keep(keeper, pieces(item, tape))
         keeper.seal()
@@ -281,9 +281,9 @@ def test_a_stream_of_this_run_is_read_back_whatever_its_size(tmp_path: Path, mon
     """A file that begins to grow is smaller than one of its streams: no budget of the file counts for that."""
     monkeypatch.setattr(module, "STEPS", 10)
     monkeypatch.setattr(module, "IN_ALL", 10)
-    monkeypatch.setattr("replayproxy.cassette.keeper.REMEMBERED", 10)
+    monkeypatch.setattr("replayproxy.cassette.writer.REMEMBERED", 10)
     stream = exchange(asked("words"), said(streamed([" word"] * 20_000)))
-    keeper = Keeper(tmp_path / "a.cassette", MATCHER)
+    keeper = CassetteWriter(tmp_path / "a.cassette", MATCHER)
     for piece in pieces(stream, 1, range(0, 20_000, 5000)):
         keep(keeper, [piece])
     keeper.seal()

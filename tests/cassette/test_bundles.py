@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette import bundles, connection, packing
+from replayproxy.cassette import bundles, database, packing
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.keeper import Keeper
-from replayproxy.cassette.merging import merge
-from replayproxy.cassette.pruning import prune
-from replayproxy.cassette.verifying import verify
+from replayproxy.cassette.checking.verify import verify
+from replayproxy.cassette.editing.merge import merge
+from replayproxy.cassette.editing.prune import prune
+from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.errors import CassetteError, Damaged
 from replayproxy.model import Exchange
 from tests.recordings import MATCHER, chats, keep, pieces
@@ -25,7 +25,7 @@ CHATS = 60
 def path(tmp_path: Path) -> Path:
     """Chats in bundles."""
     path = tmp_path / "a.cassette"
-    keeper = Keeper(path, MATCHER)
+    keeper = CassetteWriter(path, MATCHER)
     keep(keeper, [piece for tape, item in enumerate(chats(CHATS)) for piece in pieces(item, tape)])
     keeper.seal()
     change(path, bundles.gather)
@@ -79,7 +79,7 @@ def test_what_is_read_is_the_same(path: Path) -> None:
 
 def test_a_large_file_is_sealed_in_bundles(tmp_path: Path) -> None:
     """Smaller than in rows by a tenth; a small one is not, whose pages are small."""
-    keeper = Keeper(tmp_path / "large.cassette", MATCHER)
+    keeper = CassetteWriter(tmp_path / "large.cassette", MATCHER)
     keep(keeper, [piece for tape, item in enumerate(chats(400)) for piece in pieces(item, tape)])
     keeper.seal()
     large = keeper.path.stat().st_size
@@ -95,7 +95,7 @@ def test_a_large_file_is_sealed_in_bundles(tmp_path: Path) -> None:
 def test_recording_goes_on_beside_bundles(path: Path) -> None:
     """What comes has rows of its own, and bundles when the file is sealed; what was there stays readable."""
     before = all_of(path)
-    keeper = Keeper(path, MATCHER)
+    keeper = CassetteWriter(path, MATCHER)
     more = chats(CHATS + 40)[CHATS:]
     keep(keeper, [piece for tape, item in enumerate(more) for piece in pieces(item, tape)])
     assert all_of(path)[:CHATS] == before
@@ -107,7 +107,7 @@ def test_recording_goes_on_beside_bundles(path: Path) -> None:
 def test_training_again_leaves_nothing_that_needs_old_dictionaries(path: Path) -> None:
     """Those are deleted at sealing: what stood in bundles is packed again first."""
     before = all_of(path)
-    keeper = Keeper(path, MATCHER)
+    keeper = CassetteWriter(path, MATCHER)
     more = chats(3 * CHATS)[CHATS:]
     keep(keeper, [piece for tape, item in enumerate(more) for piece in pieces(item, tape)])
     keeper.seal()
@@ -136,7 +136,7 @@ def test_merging_reads_bundles(path: Path, tmp_path: Path) -> None:
 
 def test_few_payloads_stay_where_they_are(tmp_path: Path) -> None:
     """And open streams, and long payloads."""
-    keeper = Keeper(tmp_path / "a.cassette", MATCHER)
+    keeper = CassetteWriter(tmp_path / "a.cassette", MATCHER)
     keep(keeper, [piece for tape, item in enumerate(chats(bundles.FEWEST - 1)) for piece in pieces(item, tape)])
     keeper.seal()
     change(keeper.path, bundles.gather)
@@ -202,7 +202,7 @@ def test_the_same_bytes_for_many_exchanges_are_refused(path: Path) -> None:
 def test_a_damaged_bundle_is_not_scattered(path: Path) -> None:
     """The recorder says so, and the file stays as it was."""
     execute(path, "UPDATE bundled SET start = 99999 WHERE exchange = 1")
-    with pytest.raises(Damaged), closing(connection.write(path, full=False)) as opened:
+    with pytest.raises(Damaged), closing(database.write(path, full=False)) as opened:
         bundles.scatter(opened)
 
 

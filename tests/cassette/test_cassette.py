@@ -18,15 +18,15 @@ import pytest
 from replayproxy.cassette import cassette as module
 from replayproxy.cassette import schema
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.keeper import Keeper
-from replayproxy.cassette.library import Library
-from replayproxy.cassette.times import as_read
-from replayproxy.cassette.verifying import verify
-from replayproxy.core.matching import Matcher, Rules
-from replayproxy.core.sketch import sketch
+from replayproxy.cassette.checking.verify import verify
+from replayproxy.cassette.coding.times import as_read
+from replayproxy.cassette.store import CassetteStore
+from replayproxy.cassette.writer import CassetteWriter
+from replayproxy.core.identity.rules import Matcher, MatchRules
+from replayproxy.core.identity.sketch import sketch
 from replayproxy.errors import CassetteError, Damaged, NewerFormat, NotACassette
-from replayproxy.model import Ending, Exchange, Key, Place, Request, Response
-from replayproxy.ports import Neighbour, Piece, Shelf
+from replayproxy.model import Ending, Exchange, Key, RecordingRef, Request, Response
+from replayproxy.ports import ExchangePart, Neighbour, RecordingStore
 from tests.fakes import turns
 from tests.recordings import (
     MATCHER,
@@ -47,12 +47,12 @@ from tests.recordings import (
 SEA, SUN = asked("sea"), asked("sun")
 
 
-def bodies(shelf: Shelf, request: Request | Key) -> list[bytes]:
+def bodies(shelf: RecordingStore, request: Request | Key) -> list[bytes]:
     """All recordings of a request, in their order."""
     key = request if isinstance(request, str) else MATCHER.key(request)
 
     async def read_all() -> list[bytes]:
-        return [(await shelf.read(Place(key, number))).body for number in range(shelf.count(key))]
+        return [(await shelf.read(RecordingRef(key, number))).body for number in range(shelf.count(key))]
 
     return asyncio.run(read_all())
 
@@ -79,7 +79,7 @@ def test_what_stands_on_a_shelf(tmp_path: Path) -> None:
         assert (shelf.count(MATCHER.key(asked("x"))), shelf.count_broken(MATCHER.key(asked("x")))) == (0, 0)
         assert (bodies(shelf, SEA), bodies(shelf, SUN)) == ([b"1", b"3"], [b"2"])
         with pytest.raises(Damaged, match="has no recording 2 of rp1:"):
-            asyncio.run(shelf.read(Place(MATCHER.key(SEA), 2)))
+            asyncio.run(shelf.read(RecordingRef(MATCHER.key(SEA), 2)))
 
 
 def test_an_answer_is_read_once_and_remembered(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_an_answer_is_read_once_and_remembered(tmp_path: Path) -> None:
     with Cassette(record(tmp_path / "a", [samples()[0], long, huge])) as shelf:
 
         async def twice(request: Request) -> tuple[Response, Response]:
-            place = Place(MATCHER.key(request), 0)
+            place = RecordingRef(MATCHER.key(request), 0)
             return await shelf.read(place), await shelf.read(place)
 
         for item, same in ((samples()[0], True), (long, True), (huge, False)):
@@ -103,7 +103,7 @@ def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "REMEMBERED", 10_000)
     path = of(tmp_path / "a", *((asked(str(number)), b"%04d" % number * 300) for number in range(9)))
     with Cassette(path) as shelf:
-        places = [Place(MATCHER.key(asked(str(number))), 0) for number in range(9)]
+        places = [RecordingRef(MATCHER.key(asked(str(number))), 0) for number in range(9)]
 
         async def walk() -> None:
             for place in [*places, places[5], places[0]]:
@@ -120,7 +120,7 @@ def test_a_cassette_that_is_recorded_on_is_counted_anew(tmp_path: Path) -> None:
     key = MATCHER.key(SEA)
     with Cassette(path) as sealed:
         assert [sealed.count(key), sealed.count(key)] == [1, 1]
-    keeper = Keeper(path, MATCHER)
+    keeper = CassetteWriter(path, MATCHER)
     with Cassette(path) as shelf:
         assert shelf.count(key) == 1
         keep(keeper, pieces(exchange(SEA, said([b"2"])), 1))
@@ -140,7 +140,7 @@ def test_recordings_are_found_by_other_rules_than_their_own(tmp_path: Path) -> N
         (asked("sea", seed=3), b"half", Ending.UPSTREAM_CUT),
     )
     before = path.read_bytes()
-    other = Matcher(Rules(ignore=("$.seed",)))
+    other = Matcher(MatchRules(ignore=("$.seed",)))
     with Cassette(path) as shelf:
         assert bodies(shelf, asked("sea", seed=1)) == [b"0", b"2"]
         shelf.use_rules(other)
@@ -157,7 +157,7 @@ def test_recordings_are_found_by_other_rules_than_their_own(tmp_path: Path) -> N
 
 def test_a_cassette_says_by_which_rules_it_was_recorded(tmp_path: Path) -> None:
     """They are its own, whatever the reader's are."""
-    rules = Rules("exact", ("$.a", "$.b[*].c"))
+    rules = MatchRules("exact", ("$.a", "$.b[*].c"))
     with Cassette(record(tmp_path / "a", samples(), rules=rules)) as cassette:
         assert cassette.rules == rules
         assert cassette.meta["match"] == {"profile": "exact", "ignore": ["$.a", "$.b[*].c"], "tag": "rp1"}
@@ -171,8 +171,8 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize("rules", [None, Rules(ignore=("$.seed",))])
-def test_what_had_broken_is_played_to_who_allows_it(tmp_path: Path, rules: Rules | None) -> None:
+@pytest.mark.parametrize("rules", [None, MatchRules(ignore=("$.seed",))])
+def test_what_had_broken_is_played_to_who_allows_it(tmp_path: Path, rules: MatchRules | None) -> None:
     """`--allow-incomplete`: in the order of asking, also by other rules; never what has no head."""
     headless = exchange(SUN, said([], status=0, headers=(), ending=Ending.TIMEOUT), 9)
     path = of(tmp_path / "a", *BROKEN)  # type: ignore[arg-type]  # tuples of either kind
@@ -184,7 +184,7 @@ def test_what_had_broken_is_played_to_who_allows_it(tmp_path: Path, rules: Rules
         sea, sun = matcher.key(SEA), matcher.key(SUN)
         assert (bodies(shelf, sea), bodies(shelf, sun)) == ([b"1", b"half", b"2"], [b"gone"])
         assert (shelf.count_broken(sea), shelf.count_broken(sun)) == (0, 1)
-        assert asyncio.run(shelf.read(Place(sea, 1))).ending is Ending.UPSTREAM_CUT
+        assert asyncio.run(shelf.read(RecordingRef(sea, 1))).ending is Ending.UPSTREAM_CUT
 
 
 # Several
@@ -196,11 +196,11 @@ def test_several_cassettes_are_one_shelf(tmp_path: Path) -> None:
     second = of(tmp_path / "b", (SUN, b"3"), (SUN, b"half", Ending.UPSTREAM_CUT))
     third = of(tmp_path / "c", (SEA, b"4"))
     with Cassette(first) as a, Cassette(second) as b, Cassette(third) as c:
-        shelf = Library([a, b, c])
+        shelf = CassetteStore([a, b, c])
         assert (bodies(shelf, SEA), bodies(shelf, SUN), bodies(shelf, asked("x"))) == ([b"1", b"2", b"4"], [b"3"], [])
         assert (shelf.count_broken(MATCHER.key(SUN)), shelf.count_broken(MATCHER.key(SEA))) == (2, 0)
         with pytest.raises(Damaged, match="there is no recording 3 of rp1:"):
-            asyncio.run(shelf.read(Place(MATCHER.key(SEA), 3)))
+            asyncio.run(shelf.read(RecordingRef(MATCHER.key(SEA), 3)))
 
 
 @pytest.mark.parametrize("allow_incomplete", [False, True])
@@ -220,7 +220,7 @@ def test_a_recording_is_found_by_its_hand_over(tmp_path: Path, allow_incomplete:
         Cassette(first, allow_incomplete=allow_incomplete) as a,
         Cassette(second, allow_incomplete=allow_incomplete) as b,
     ):
-        shelf = Library([a, b])
+        shelf = CassetteStore([a, b])
         wanted = ("t0", "t1", "t2", "t3", "none")
         found = [shelf.with_transfer(key, ticket) for ticket in wanted]
         assert found == [0, 1, 3, 4 if allow_incomplete else None, None]
@@ -264,12 +264,12 @@ def test_between_two_readings_the_loop_has_a_turn(tmp_path: Path, in_turn: bool)
 
     async def story() -> None:
         ticking = asyncio.create_task(tick())
-        await asyncio.gather(*(shelf.read(Place(MATCHER.key(item.request), 0)) for item in kept))
+        await asyncio.gather(*(shelf.read(RecordingRef(MATCHER.key(item.request), 0)) for item in kept))
         ticking.cancel()
 
     kept = chats(5)
     with Slow(record(tmp_path / "a.cassette", kept)) as cassette:
-        shelf = Library([cassette], in_turn=in_turn)
+        shelf = CassetteStore([cassette], in_turn=in_turn)
         asyncio.run(story())
     assert log.count("read") == 5
     assert any(pair == ("read", "read") for pair in pairwise(log)) == (not in_turn)
@@ -290,10 +290,10 @@ def test_a_long_answer_delays_no_other(tmp_path: Path, monkeypatch: pytest.Monke
             return super()._whole(number)
 
     async def story_of_two() -> None:
-        reading = asyncio.create_task(shelf.read(Place(MATCHER.key(long.request), 0)))
+        reading = asyncio.create_task(shelf.read(RecordingRef(MATCHER.key(long.request), 0)))
         try:
             await turns()
-            read = await asyncio.wait_for(shelf.read(Place(MATCHER.key(short.request), 0)), 10)
+            read = await asyncio.wait_for(shelf.read(RecordingRef(MATCHER.key(short.request), 0)), 10)
             assert read == as_read(short.response)
             assert not reading.done()
         finally:
@@ -301,7 +301,7 @@ def test_a_long_answer_delays_no_other(tmp_path: Path, monkeypatch: pytest.Monke
         assert await reading == as_read(long.response)
 
     with Slow(record(tmp_path / "a.cassette", [long, short])) as cassette:
-        shelf = Library([cassette], in_turn=in_turn)
+        shelf = CassetteStore([cassette], in_turn=in_turn)
         asyncio.run(story_of_two())
 
 
@@ -380,7 +380,7 @@ def test_opening_reads_nothing_that_was_not_asked_for(tmp_path: Path) -> None:
             cassette._readers.mine()._connection.set_progress_handler(count, 1)
             schema.check(cassette._readers.mine()._connection, str(path))
             cassette.count(MATCHER.key(SEA))
-            assert isinstance(cassette.rules, Rules)
+            assert isinstance(cassette.rules, MatchRules)
             return counted
 
     assert steps(record(tmp_path / "many", many)) == steps(record(tmp_path / "few", few))
@@ -559,7 +559,7 @@ def test_never_somebody_elses_answer(tmp_path: Path, sql: str, what: str) -> Non
     with Cassette(path) as shelf:
         for number in range(shelf.count(sea)):
             try:
-                found = asyncio.run(shelf.read(Place(sea, number)))
+                found = asyncio.run(shelf.read(RecordingRef(sea, number)))
             except CassetteError:
                 continue
             assert found in others
@@ -579,7 +579,7 @@ def test_an_index_that_points_elsewhere_is_noticed(tmp_path: Path) -> None:
     content[content.index(entry, page) + 16] = 5
     path.write_bytes(content)
     with Cassette(path) as shelf, pytest.raises(Damaged, match="takes recording 5 for another one"):
-        asyncio.run(shelf.read(Place(sun, 0)))
+        asyncio.run(shelf.read(RecordingRef(sun, 0)))
 
 
 def test_a_long_body_is_what_was_recorded(tmp_path: Path) -> None:
@@ -587,7 +587,7 @@ def test_a_long_body_is_what_was_recorded(tmp_path: Path) -> None:
     item = exchange(asked("long"), said(streamed(story(5000, 3), 3)))
     with Cassette(record(tmp_path / "a.cassette", [item])) as shelf:
         assert len(item.response.body) > module.LONG
-        assert asyncio.run(shelf.read(Place(MATCHER.key(item.request), 0))) == as_read(item.response)
+        assert asyncio.run(shelf.read(RecordingRef(MATCHER.key(item.request), 0))) == as_read(item.response)
         assert next(shelf.rows())["chunks"] == len(item.response.cuts)
 
 
@@ -597,7 +597,7 @@ def test_two_streams_unpack_in_threads_at_once(tmp_path: Path) -> None:
     with Cassette(record(tmp_path / "a.cassette", items)) as shelf:
 
         async def all_at_once() -> list[Response]:
-            return await asyncio.gather(*(shelf.read(Place(MATCHER.key(item.request), 0)) for item in items))
+            return await asyncio.gather(*(shelf.read(RecordingRef(MATCHER.key(item.request), 0)) for item in items))
 
         assert asyncio.run(all_at_once()) == [as_read(item.response) for item in items]
 
@@ -636,14 +636,14 @@ def test_the_nearest_stand_first(tmp_path: Path) -> None:
         assert cassette.near("POST", "/v1/chat/completions", wanted, 1) == found[:1]
         assert cassette.near("GET", "/v1/chat/completions", wanted, 8) == []
         assert cassette.asked("POST", "/v1/chat/completions") == (3, 2)
-        assert Library([cassette, cassette]).near("POST", "/v1/chat/completions", wanted, 8) == found * 2
-        assert Library([cassette, cassette]).asked("POST", "/v1/elsewhere") == (6, 2)
+        assert CassetteStore([cassette, cassette]).near("POST", "/v1/chat/completions", wanted, 8) == found * 2
+        assert CassetteStore([cassette, cassette]).asked("POST", "/v1/elsewhere") == (6, 2)
 
 
 def test_what_is_recorded_meanwhile_is_near_too(tmp_path: Path) -> None:
     """A reader beside a recorder."""
     path, wanted = tmp_path / "a", sketch(MATCHER.compared(asked(TALES["d"])))
-    keeper = Keeper(path, MATCHER)
+    keeper = CassetteWriter(path, MATCHER)
     with Cassette(path) as cassette:
         for name in "ab":
             keep(keeper, pieces(exchange(asked(TALES[name]), said([b"x"])), ord(name)))
@@ -660,11 +660,11 @@ def test_a_place_keeps_its_meaning_while_it_is_recorded_on(tmp_path: Path) -> No
     and one that comes later finds the order of asking."""
     path = tmp_path / "a.cassette"
     first, second, third = (exchange(SEA, said([b"%d" % n]), n) for n in range(3))
-    keeper = Keeper(path, MATCHER)
+    keeper = CassetteWriter(path, MATCHER)
 
     def end(item: Exchange, tape: int) -> None:
         keeper.begin()
-        keeper.keep(Piece.of(tape, item))
+        keeper.keep(ExchangePart.of(tape, item))
         keeper.commit()
 
     end(second, 2)

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.keeper import Keeper
+from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.schema import PAGE_SIZE
-from replayproxy.cassette.verifying import verify
-from replayproxy.core.matching import Rules
+from replayproxy.cassette.writer import CassetteWriter
+from replayproxy.core.identity.rules import MatchRules
 from replayproxy.errors import CassetteError
-from replayproxy.model import Exchange, Place, Response
+from replayproxy.model import Exchange, RecordingRef, Response
 from tests.recordings import MATCHER, as_stored, keep, pieces, record, samples, story, streamed
 
 FLIPS = 2000
@@ -33,7 +33,7 @@ class Truth:
 
     content: bytes
     exchanges: dict[int, Exchange]
-    answers: dict[Place, Response]
+    answers: dict[RecordingRef, Response]
     file: Path
     """Where the damaged ones are put: in memory, if there is such a place."""
 
@@ -51,7 +51,7 @@ def truth() -> Iterator[Truth]:
         with Cassette(file) as cassette:
             assert cassette.one("SELECT count(*) FROM dictionary")[0] > 0
             rows = cassette.all("SELECT number, key, occurrence FROM v_exchange WHERE occurrence IS NOT NULL")
-        answers = {Place(key, occurrence): numbered[number].response for number, key, occurrence in rows}
+        answers = {RecordingRef(key, occurrence): numbered[number].response for number, key, occurrence in rows}
         yield Truth(file.read_bytes(), numbered, answers, file)
 
 
@@ -65,11 +65,11 @@ class Told:
     """Everything that a cassette gives. `refused`: it said of something that it lists that it is damaged."""
 
     exchanges: dict[int, Exchange]
-    answers: dict[Place, Response]
+    answers: dict[RecordingRef, Response]
     refused: bool = False
 
 
-def told(cassette: Cassette, places: Iterable[Place]) -> Told:
+def told(cassette: Cassette, places: Iterable[RecordingRef]) -> Told:
     """Ask for everything, in every way."""
     all_of_it = Told({}, {})
     try:
@@ -82,24 +82,20 @@ def told(cassette: Cassette, places: Iterable[Place]) -> Told:
             all_of_it.exchanges[number] = bare(cassette.exchange(number))
         except CassetteError:
             all_of_it.refused = True
-    for place in places:
-        with suppress(CassetteError):
-            if cassette.count(place.key) + cassette.count_broken(place.key) > place.occurrence:
-                all_of_it.answers[place] = asyncio_free(cassette, place)
+    all_of_it.answers.update(asyncio.run(played(cassette, places)))
     with suppress(CassetteError):
-        assert isinstance(cassette.rules, Rules)
+        assert isinstance(cassette.rules, MatchRules)
     return all_of_it
 
 
-def asyncio_free(cassette: Cassette, place: Place) -> Response:
-    """A short answer is read without a turn of any loop."""
-    reading = cassette.read(place)
-    try:
-        reading.send(None)
-    except StopIteration as done:
-        response: Response = done.value
-        return response
-    raise AssertionError("it waited")
+async def played(cassette: Cassette, places: Iterable[RecordingRef]) -> dict[RecordingRef, Response]:
+    """What a player gets for each of these recordings, without those that the cassette refuses to give."""
+    answers = {}
+    for place in places:
+        with suppress(CassetteError):
+            if cassette.count(place.key) + cassette.count_broken(place.key) > place.occurrence:
+                answers[place] = await cassette.read(place)
+    return answers
 
 
 def lies(truth: Truth, content: bytes) -> list[str]:
@@ -210,7 +206,7 @@ def test_what_is_appended_is_not_read(truth: Truth) -> None:
 def test_a_damaged_log_changes_no_answer(tmp_path: Path) -> None:
     """What a crash left, and its log damaged: SQLite's checksums find the end of what is good, and we the rest."""
     path = tmp_path / "a.cassette"
-    keeper = Keeper(path, MATCHER)
+    keeper = CassetteWriter(path, MATCHER)
     for tape, item in enumerate(samples()[:8]):
         keep(keeper, pieces(item, tape))
     sealed, log = path.read_bytes(), path.with_name("a.cassette-wal").read_bytes()
@@ -223,7 +219,7 @@ def test_a_damaged_log_changes_no_answer(tmp_path: Path) -> None:
         left.write_bytes(sealed)
         left.with_name("left.cassette-wal").write_bytes(damaged)
         try:
-            Keeper(left, MATCHER).seal()
+            CassetteWriter(left, MATCHER).seal()
             with Cassette(left) as cassette:
                 found = [
                     bare(cassette.exchange(row["number"])) for row in cassette.rows("state = 'done'", order="number")
@@ -242,7 +238,7 @@ def test_a_long_answer_is_checked_too(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         try:
             with Cassette(path) as cassette:
-                found = asyncio.run(cassette.read(Place(MATCHER.key(long.request), 0)))
+                found = asyncio.run(cassette.read(RecordingRef(MATCHER.key(long.request), 0)))
         except CassetteError:
             continue
         assert found == as_stored(long).response

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette import connection
+from replayproxy.cassette import database
+from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.dictionaries import Dictionaries
-from replayproxy.cassette.keeper import Keeper
-from replayproxy.cassette.verifying import verify
+from replayproxy.cassette.writer import CassetteWriter
 from tests.recordings import MATCHER, asked, chats, exchange, keep, pieces, said, streamed
 
 
@@ -20,7 +20,7 @@ from tests.recordings import MATCHER, asked, chats, exchange, keep, pieces, said
 def path(tmp_path: Path) -> Path:
     """Chats that nothing was trained on: their recorder died."""
     path = tmp_path / "a.cassette"
-    keeper = Keeper(path, MATCHER)
+    keeper = CassetteWriter(path, MATCHER)
     keep(keeper, [piece for tape, item in enumerate(chats(60)) for piece in pieces(item, tape)])
     keeper.close()
     return path
@@ -39,7 +39,7 @@ def kinds(opened: sqlite3.Connection) -> list[tuple[int, str]]:
 
 def test_what_is_trained_makes_payloads_smaller(path: Path) -> None:
     """A vocabulary and a dictionary for each side; and everything still holds."""
-    with closing(connection.write(path, full=False)) as opened:
+    with closing(database.write(path, full=False)) as opened:
         dictionaries, before = Dictionaries(opened, path), sizes(opened)
         assert (dictionaries.known, dictionaries.next) == (False, 1)
         assert dictionaries.train() == 60
@@ -57,12 +57,12 @@ def test_the_vocabulary_is_of_the_kind_that_fits(tmp_path: Path, phrase: int, bi
     """Words that come as they please get bits; phrases that come again get bytes, for zstd to find them."""
     chance = random.Random(1)
     phrases = [chance.choices(WORDS, k=phrase) for _ in range(300)]
-    keeper = Keeper(tmp_path / "b.cassette", MATCHER)
+    keeper = CassetteWriter(tmp_path / "b.cassette", MATCHER)
     for tape in range(60):
         words = [word.decode() for _ in range(120 // phrase) for word in chance.choice(phrases)]
         keep(keeper, pieces(exchange(asked(f"{tape}"), said(streamed(words, tape)), tape), tape))
     keeper.close()
-    with closing(connection.write(keeper.path, full=False)) as opened:
+    with closing(database.write(keeper.path, full=False)) as opened:
         dictionaries = Dictionaries(opened, keeper.path)
         dictionaries.train()
         (content,) = opened.execute("SELECT content FROM dictionary WHERE kind = 'vocabulary'").fetchone()
@@ -72,7 +72,7 @@ def test_the_vocabulary_is_of_the_kind_that_fits(tmp_path: Path, phrase: int, bi
 
 def test_no_number_is_used_twice(path: Path) -> None:
     """Also where what had it is gone; what is trained anew needs nothing that was there before."""
-    with closing(connection.write(path, full=False)) as opened:
+    with closing(database.write(path, full=False)) as opened:
         dictionaries = Dictionaries(opened, path)
         for first in (1, 4):
             assert dictionaries.next == first
@@ -85,7 +85,7 @@ def test_no_number_is_used_twice(path: Path) -> None:
 
 def test_what_was_rolled_back_is_not_written_with(path: Path) -> None:
     """A frame must not need what is not on the cassette."""
-    with closing(connection.write(path, full=False)) as opened:
+    with closing(database.write(path, full=False)) as opened:
         dictionaries = Dictionaries(opened, path)
         opened.execute("BEGIN")
         dictionaries.train()
@@ -98,5 +98,5 @@ def test_what_was_rolled_back_is_not_written_with(path: Path) -> None:
 
 def test_it_trains_on_what_it_is_told(path: Path) -> None:
     """Of the finished ones."""
-    with closing(connection.write(path, full=False)) as opened:
+    with closing(database.write(path, full=False)) as opened:
         assert Dictionaries(opened, path).train("WHERE exchange.id <= 30") == 30

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette import writer as module
+from replayproxy.cassette import writer_thread as module
 from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.file_guard import FileGuard, beside
-from replayproxy.cassette.keeper import Keeper
-from replayproxy.cassette.verifying import verify
-from replayproxy.cassette.writer import Writer
+from replayproxy.cassette.writer import CassetteWriter
+from replayproxy.cassette.writer_thread import WriterThread
 from replayproxy.errors import CassetteError
 from replayproxy.model import Exchange
 from tests.fakes import SECOND, ManualClock
@@ -44,7 +44,7 @@ def prompts(exchanges: list[Exchange]) -> set[bytes]:
 class Run:
     """What became of a recording."""
 
-    writer: Writer
+    writer: WriterThread
     moved: list[Path] = field(default_factory=list)
     degraded: bool = False
 
@@ -64,7 +64,7 @@ class Run:
 async def recorded(path: Path, harm: Callable[[Path], None], *, quiet: bool = False, late: bool = False) -> Run:
     """Record, do harm, record on (or not: `quiet`; or only seal: `late`), seal."""
     clock = ManualClock()
-    writer = Writer(Keeper(path, MATCHER), clock)
+    writer = WriterThread(CassetteWriter(path, MATCHER), clock)
     run = Run(writer)
     writer.moved = lambda _, new: run.moved.append(new)
     writer.start()

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replayproxy.cassette.codec import Codec, squeezed
+from replayproxy.cassette.coding.codec import Codec, squeezed
+from replayproxy.cassette.coding.times import MAX_TICK, pack_times, unpack_times
 from replayproxy.cassette.gaps import ESCAPE, GapCode, train
-from replayproxy.cassette.times import MAX_TICK, pack_times, unpack_times
 from replayproxy.errors import Damaged
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.verifying import verify
-from replayproxy.core.matching import Matcher, Rules
-from replayproxy.core.openai import text_of
-from replayproxy.model import Ending, Place
+from replayproxy.cassette.checking.verify import verify
+from replayproxy.core.dialects.facts import text_of
+from replayproxy.core.identity.rules import Matcher, MatchRules
+from replayproxy.model import Ending, RecordingRef
 from tests.golden import table
 
 FOLDER = Path(__file__).parents[2] / "cassettes"
@@ -183,14 +183,14 @@ def test_it_says_what_it_is(golden: Golden) -> None:
         )
         assert cassette.stored.number == golden.number
         assert cassette.meta["creator"] == golden.creator
-        assert cassette.rules == Rules()
+        assert cassette.rules == MatchRules()
         kinds = cassette.all("SELECT kind FROM dictionary ORDER BY id")
         assert kinds == [("vocabulary",), ("request",), ("answer",)]
 
 
 def test_every_recording_can_be_played(golden: Golden) -> None:
     """By the key of its request, as a replay finds it, also one whose client had left; what had broken cannot."""
-    matcher = Matcher(Rules())
+    matcher = Matcher(MatchRules())
     with Cassette(golden.file) as cassette:
         for number, row in enumerate(golden.exchanges, 1):
             exchange = cassette.exchange(number)
@@ -202,7 +202,7 @@ def test_every_recording_can_be_played(golden: Golden) -> None:
                 assert (cassette.count(key), cassette.count_broken(key)) == (left, not left)
                 continue
             assert isinstance(occurrence, int)
-            assert asyncio.run(cassette.read(Place(key, occurrence))) == exchange.response
+            assert asyncio.run(cassette.read(RecordingRef(key, occurrence))) == exchange.response
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from replayproxy.cassette.joining import Joined, join
-from replayproxy.cassette.verifying import verify
+from replayproxy.cassette.checking.verify import verify
+from replayproxy.cassette.editing.join import Joined, join
 from replayproxy.errors import CassetteError
 from replayproxy.model import Exchange, Request, Timeline
 from tests.apps import exchanges

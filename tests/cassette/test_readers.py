@@ -15,13 +15,13 @@ from typing import TypeVar
 import pytest
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.library import LOOKING, Library
+from replayproxy.cassette.coding.times import as_read
 from replayproxy.cassette.readers import Reader, Readers
-from replayproxy.cassette.times import as_read
-from replayproxy.core.matching import Matcher, Rules
-from replayproxy.core.sketch import sketch
+from replayproxy.cassette.store import LOOKING, CassetteStore
+from replayproxy.core.identity.rules import Matcher, MatchRules
+from replayproxy.core.identity.sketch import sketch
 from replayproxy.errors import CassetteError
-from replayproxy.model import Exchange, Place, Response
+from replayproxy.model import Exchange, RecordingRef, Response
 from tests.recordings import CHAT, MATCHER, asked, chats, exchange, record, said, streamed
 
 T = TypeVar("T")
@@ -49,9 +49,9 @@ def long_cassette(tmp_path_factory: pytest.TempPathFactory, long_ones: list[Exch
     return record(tmp_path_factory.mktemp("long") / "a.cassette", [*long_ones, *chats(40, 100)])
 
 
-def place(item: Exchange) -> Place:
+def place(item: Exchange) -> RecordingRef:
     """Where its answer stands."""
-    return Place(MATCHER.key(item.request), 0)
+    return RecordingRef(MATCHER.key(item.request), 0)
 
 
 # Everybody at once
@@ -67,7 +67,7 @@ def test_long_answers_that_are_requested_at_once_are_all_right(
 
     async def story() -> None:
         for _ in range(6):
-            library = Library(in_turn=in_turn).open([long_cassette])  # nothing is remembered of the round before
+            library = CassetteStore(in_turn=in_turn).open([long_cassette])  # nothing is remembered of the round before
             items = [*long_ones, *short]
             searches = [library.aside(library.near, "POST", CHAT, wanted, 4) for _ in range(8)]
             reading = asyncio.gather(*(library.read(place(item)) for item in items))
@@ -105,8 +105,8 @@ def in_thread(function: Callable[[], T]) -> T:
         return thread.submit(function).result()
 
 
-@pytest.mark.parametrize("rules", [Rules(ignore=("$.seed",)), None])
-def test_places_of_our_own_are_seen_by_every_thread(tmp_path: Path, rules: Rules | None) -> None:
+@pytest.mark.parametrize("rules", [MatchRules(ignore=("$.seed",)), None])
+def test_places_of_our_own_are_seen_by_every_thread(tmp_path: Path, rules: MatchRules | None) -> None:
     """Keys that were derived again, and broken recordings: what one connection has numbered all of them know."""
     first = exchange(asked("one", seed=1), said([b"x"]))
     second = exchange(asked("one", seed=2), said([b"y" * 300_000]), 1)
@@ -120,7 +120,7 @@ def test_places_of_our_own_are_seen_by_every_thread(tmp_path: Path, rules: Rules
             cassette.use_rules(matcher)
         assert (before, in_thread(lambda: cassette.count(key))) == (0 if rules else 2, 2)
         assert in_thread(lambda: [place.occurrence for _, place, _ in cassette.places()]) == [0, 1]
-        assert len(asyncio.run(cassette.read(Place(key, 1))).body) == 300_000  # in a thread, for it is long
+        assert len(asyncio.run(cassette.read(RecordingRef(key, 1))).body) == 300_000  # in a thread, for it is long
 
 
 # One a thread
@@ -181,9 +181,9 @@ def test_a_proxy_reads_on_in_a_file_that_was_replaced(long_cassette: Path, tmp_p
         (row,) = cassette.all("SELECT key FROM exchange WHERE id = 1")
 
     async def story() -> None:
-        library = Library().open([path])
+        library = CassetteStore().open([path])
         record(tmp_path / "other", chats(1)).replace(path)
-        response = await library.read(Place(f"rp1:{row[0].hex()}", 0))
+        response = await library.read(RecordingRef(f"rp1:{row[0].hex()}", 0))
         listed = await asyncio.gather(*(library.aside(lambda: list(library.playable())) for _ in range(2 * LOOKING)))
         assert len(response.body) > 400_000
         assert {len(one) for one in listed} == {AT_ONCE + 40}

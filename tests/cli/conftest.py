@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.connection import Lock
+from replayproxy.cassette.database import Lock
 from replayproxy.model import Ending, Request
 from tests.cli.tapes import Read, Watch, answer, asked, chat, in_flight, pair, reader, watcher, writing
 

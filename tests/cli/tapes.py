@@ -28,11 +28,11 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from replayproxy.cassette.keeper import Keeper
+from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.cli.main import main
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.model import Chunk, Chunks, End, Ending, Head, Headers, Leg, Request, Response, Timeline
-from replayproxy.ports import Piece
+from replayproxy.ports import ExchangePart
 from tests.processes import environment
 from tests.recordings import MATCHER
 
@@ -72,7 +72,7 @@ def chat(
     usage: tuple[int, int] | None = (10, 3),
     ending: Ending = Ending.COMPLETE,
     **parameters: Any,
-) -> Piece:
+) -> ExchangePart:
     """A streamed chat: a chunk a word at these times (from 100 ms, every 20 ms), then finish, usage and [DONE]."""
     times = list(at or (100 + 20 * place for place in range(len(words))))
     chunks = [Chunk(round(time * MS), delta(word)) for time, word in zip(times, words, strict=True)]
@@ -90,7 +90,7 @@ def chat(
 
 def answer(
     request: Request, body: bytes, *, status: int = 200, fields: Headers = JSON, took: float = 5, started: float = 0
-) -> Piece:
+) -> ExchangePart:
     """An answer in one chunk."""
     at = round(took * MS)
     chunks = [Chunk(at, body)] if body else []
@@ -105,17 +105,17 @@ def piece(
     *,
     ending: Ending = Ending.COMPLETE,
     started: float = 0,
-) -> Piece:
+) -> ExchangePart:
     """A whole tape in one piece."""
-    return Piece(next(_tapes), request, DAY + round(started * MS), head, Chunks.of(chunks), End(end, ending))
+    return ExchangePart(next(_tapes), request, DAY + round(started * MS), head, Chunks.of(chunks), End(end, ending))
 
 
-def in_flight(whole: Piece) -> Piece:
+def in_flight(whole: ExchangePart) -> ExchangePart:
     """The same tape while it is recorded."""
     return replace(whole, end=None)
 
 
-def pair(whole: Piece) -> Piece:
+def pair(whole: ExchangePart) -> ExchangePart:
     """The same exchange as a prefill/decode pair answered it."""
     prefill = Response(200, JSON, b"{}", (2,), Timeline(30 * MS, (30 * MS,), 30 * MS))
     decode = Response.of(
@@ -129,11 +129,11 @@ def pair(whole: Piece) -> Piece:
 
 
 @contextmanager
-def writing(path: Path, rules: Rules | None = None, *, sealed: bool = True) -> Iterator[Callable[..., None]]:
+def writing(path: Path, rules: MatchRules | None = None, *, sealed: bool = True) -> Iterator[Callable[..., None]]:
     """A new cassette; call what is given with the pieces for it. Unsealed, it is as a killed recorder leaves it."""
-    keeper = Keeper(path, Matcher(rules or Rules(), MATCHER.redactor))
+    keeper = CassetteWriter(path, Matcher(rules or MatchRules(), MATCHER.redactor))
 
-    def keep(*pieces: Piece) -> None:
+    def keep(*pieces: ExchangePart) -> None:
         keeper.begin()
         for one in pieces:
             keeper.keep(one)

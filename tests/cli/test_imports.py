@@ -59,7 +59,7 @@ def loaded(*words: str, program: str = _LOADED, variables: Mapping[str, str] | N
 def test_the_program_itself_loads_no_verb(words: tuple[str, ...]) -> None:
     """Neither what verbs need, nor any of their modules."""
     modules = loaded(*words)
-    verbs = {f"replayproxy.cli.{verb.module}" for verb in VERBS.values()}
+    verbs = {f"replayproxy.cli.verbs.{verb.module}" for verb in VERBS.values()}
     assert modules & {*UNREAD, *OURS, *verbs, "sqlite3", "msgpack", "zstandard", "orjson"} == set()
 
 
@@ -103,7 +103,9 @@ def test_completion_loads_no_server(shell: str, words: str) -> None:
 )
 def test_a_list_loads_what_reads_rows(words: tuple[str, ...]) -> None:
     """No loop, no rules, no parser of JSONPath or YAML."""
-    assert loaded(*words) & {*UNREAD, *OURS[:3], "replayproxy.core.matching", "replayproxy.core.redaction"} == set()
+    assert (
+        loaded(*words) & {*UNREAD, *OURS[:3], "replayproxy.core.identity.rules", "replayproxy.core.redaction"} == set()
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,9 +136,11 @@ def test_the_package_loads_only_the_standard_library() -> None:
 
 def test_a_variable_is_looked_for_among_all_verbs() -> None:
     """One that another verb reads is known, one that none reads is a mistake; the verb's own load nothing more."""
-    assert "replayproxy.cli.serving" in loaded("ls", GOLDEN, variables={"REPLAYPROXY_UPSTREAM": "http://127.0.0.1:9"})
+    assert "replayproxy.cli.verbs.serving" in loaded(
+        "ls", GOLDEN, variables={"REPLAYPROXY_UPSTREAM": "http://127.0.0.1:9"}
+    )
     own = loaded("wait", "--help", variables={"REPLAYPROXY_TIMEOUT": "1s"})
-    assert "replayproxy.cli.serving" not in own
+    assert "replayproxy.cli.verbs.serving" not in own
 
 
 def test_the_table_of_verbs_is_that_of_the_verbs() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.core.matching import Rules
+from replayproxy.core.identity.rules import MatchRules
 from tests import wire
 from tests.cli.commands import tape
 from tests.cli.tapes import asked
@@ -49,7 +49,7 @@ def test_rules_stay_on_the_cassette(tmp_path: Path) -> None:
         with recording(cassette, server.url, *flags) as proxy:
             assert status(proxy.url, YESTERDAY) == 200
         with Cassette(cassette) as opened:
-            assert opened.rules == Rules(normalise=("date",), headers=("X-Tenant",))
+            assert opened.rules == MatchRules(normalise=("date",), headers=("X-Tenant",))
         with pytest.raises(AssertionError, match="was recorded with other match rules"):
             recording(cassette, server.url, "--match", "exact").__enter__()
     with replaying(cassette) as proxy:

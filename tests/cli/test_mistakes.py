@@ -12,22 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.keeper import Keeper
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.cassette.writer import CassetteWriter
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.model import Chunks, End, Ending, Head, Request
-from replayproxy.ports import Piece
+from replayproxy.ports import ExchangePart
 from tests.cli.tapes import Read
 from tests.processes import environment, recording, replayproxy
 
 
 def a_cassette(path: Path, exchanges: int = 30) -> Path:
     """A sealed cassette with some exchanges."""
-    keeper = Keeper(path, Matcher(Rules()))
+    keeper = CassetteWriter(path, Matcher(MatchRules()))
     keeper.begin()
     for number in range(exchanges):
         head, end = Head(1_000_000, 200, ()), End(3_000_000, Ending.COMPLETE)
         request = Request("POST", "/v1/chat/completions", (), os.urandom(300).hex().encode())
-        keeper.keep(Piece(number, request, 1, head, Chunks(b"data: 1\n\n", (9,), (2_000_000,)), end))
+        keeper.keep(ExchangePart(number, request, 1, head, Chunks(b"data: 1\n\n", (9,), (2_000_000,)), end))
     keeper.commit()
     keeper.seal()
     return path

@@ -7,15 +7,15 @@ from functools import partial
 
 import pytest
 
-from replayproxy.core import canonical
-from replayproxy.core.diff import nearest, similarity
-from replayproxy.core.matching import Matcher, Rules, _multipart
-from replayproxy.core.normalising import KNOWN, normalisers
-from replayproxy.core.redaction import Redactor, deltas, shapes
-from replayproxy.core.redaction import veil as veils
+from replayproxy.core.identity import canonical
+from replayproxy.core.identity.difference import nearest, similarity
+from replayproxy.core.identity.normalise import KNOWN, normalisers
+from replayproxy.core.identity.rules import Matcher, MatchRules, _multipart
+from replayproxy.core.identity.sketch import sketch
+from replayproxy.core.redaction import Redactor, event_text, key_patterns
+from replayproxy.core.redaction import stream_redactor as veils
 from replayproxy.core.redaction.credentials import Credentials, _overlap
-from replayproxy.core.redaction.finding import Finder
-from replayproxy.core.sketch import sketch
+from replayproxy.core.redaction.detector import Detector
 from replayproxy.model import Chunks, Head, Request
 from replayproxy.ports import Neighbour
 from tests.fakes import JSON
@@ -69,13 +69,13 @@ def test_an_answer_is_redacted_in_proportion(name: str, media: str, monkeypatch:
     """Piece by piece, whatever may yet become a secret. Bounds are smaller here, so that all of them are met."""
     monkeypatch.setattr(veils, "PATIENCE", 512)
     monkeypatch.setattr(veils, "LONGEST_LINE", 2048)
-    monkeypatch.setattr(shapes, "_LONGEST", 512)
+    monkeypatch.setattr(key_patterns, "_LONGEST", 512)
     assert grows_in_proportion(partial(streamed, name=name, media=media), 16_000)
 
 
 def searched(size: int, name: str, json: bool) -> Callable[[], object]:
     """A text that is searched all at once, also for what may begin at its end."""
-    finder, body = Finder(Credentials(KEYS), [], SALT), BODIES[name](size)
+    finder, body = Detector(Credentials(KEYS), [], SALT), BODIES[name](size)
     return lambda: (finder.mask(body, json=json), finder.open_at(body))
 
 
@@ -89,7 +89,7 @@ def test_a_text_is_searched_in_proportion(name: str, json: bool) -> None:
 @pytest.mark.parametrize("name", list(BODIES))
 def test_a_request_is_redacted_keyed_and_sketched_in_proportion(name: str) -> None:
     """With rules of every kind."""
-    rules = Rules(normalise=(*KNOWN, "x=(a+)+$"), ignore=("$..a",))
+    rules = MatchRules(normalise=(*KNOWN, "x=(a+)+$"), ignore=("$..a",))
 
     def prepared(size: int) -> Callable[[], object]:
         body = b'{"prompt":"' + BODIES[name](size).replace(b'"', b" ").replace(b"\n", b" ").rstrip(b"\\") + b'"}'
@@ -103,7 +103,7 @@ def test_a_request_is_redacted_keyed_and_sketched_in_proportion(name: str) -> No
 def channelled(size: int, name: str) -> Callable[[], object]:
     """What events say together."""
     body = BODIES[name](size)
-    return lambda: deltas.Fields().channels(body)
+    return lambda: event_text.Fields().channels(body)
 
 
 def test_deltas_are_read_in_proportion() -> None:
@@ -111,7 +111,7 @@ def test_deltas_are_read_in_proportion() -> None:
     for name in ("whole keys", "many channels", "quotes without an end"):
         assert grows_in_proportion(partial(channelled, name=name), 8_000)
     tokens = BODIES["log probabilities in one another"]
-    assert grows_in_proportion(lambda size: lambda: list(deltas.tokens_masked(tokens(size))), 8_000)
+    assert grows_in_proportion(lambda size: lambda: list(event_text.tokens_masked(tokens(size))), 8_000)
 
 
 def multipart(size: int) -> bytes:
@@ -142,7 +142,7 @@ DOCUMENTS: dict[str, Callable[[int], bytes]] = {
 @pytest.mark.parametrize("name", list(DOCUMENTS))
 def test_json_is_spelled_and_compared_in_proportion(name: str) -> None:
     """Its one spelling, which is about as long as what came, its sketch, and what is said of a miss."""
-    matcher = Matcher(Rules())
+    matcher = Matcher(MatchRules())
 
     def prepared(size: int) -> Callable[[], object]:
         first = matcher.compared(Request("POST", "/", JSON, b'{"a":1,"b":' + DOCUMENTS[name](size) + b"}"))
@@ -163,7 +163,7 @@ def test_the_longest_common_end_is_found_in_proportion() -> None:
 
 def test_differences_beyond_those_shown_are_only_counted() -> None:
     """A million different keys are a miss in seconds, not in half a minute."""
-    matcher = Matcher(Rules())
+    matcher = Matcher(MatchRules())
     words = b'"messages":[{"content":"the same words in both of them"}]'
     bodies = [
         b"{" + words + b"," + b",".join(b'"k%d":"2026-01-0%d"' % (i, day) for i in range(3_000)) + b"}"

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from replayproxy.core import diff, matching, normalising, paths, patterns, sketch
-from replayproxy.core.redaction import credentials, deltas, finding, masks, rules, shapes, spelling
+from replayproxy.core import paths, patterns
+from replayproxy.core.identity import difference, normalise, sketch
+from replayproxy.core.identity import rules as match_rules
+from replayproxy.core.redaction import credentials, detector, escapes, event_text, key_patterns, masks, rules
 from tests.backtracking import Engine
 
 PACKAGE = Path(__file__).parents[2] / "replayproxy"
@@ -28,10 +30,10 @@ def compiles_what_it_is_given(tree: ast.AST) -> list[str]:
 
 
 GIVEN = {
-    "cassette/times.py": "a pattern made of numbers that the codec counted",
-    "core/normalising.py": "the named normalisers",
-    "core/redaction/deltas.py": "names of fields, from a list of our own",
-    "core/redaction/shapes.py": "shapes and hints, from a table of our own",
+    "cassette/coding/times.py": "a pattern made of numbers that the codec counted",
+    "core/identity/normalise.py": "the named normalisers",
+    "core/redaction/event_text.py": "names of fields, from a list of our own",
+    "core/redaction/key_patterns.py": "shapes and hints, from a table of our own",
 }
 
 
@@ -45,18 +47,18 @@ def test_no_foreign_pattern_meets_a_backtracking_engine(path: Path) -> None:
 
 MODULES = (
     credentials,
-    deltas,
-    diff,
-    finding,
+    event_text,
+    difference,
+    detector,
     masks,
-    matching,
-    normalising,
+    match_rules,
+    normalise,
     paths,
     patterns,
     rules,
-    shapes,
+    key_patterns,
     sketch,
-    spelling,
+    escapes,
 )
 
 
@@ -69,8 +71,8 @@ def gathered() -> dict[str, re.Pattern[Any]]:
             for one in many:
                 if isinstance(one, re.Pattern):
                     found[f"{module.__name__.rpartition('.')[2]}.{name} {str(one.pattern)[:40]}"] = one
-    found |= {f"normalising.{name}": re.compile(pattern) for name, pattern in normalising.KNOWN.items()}
-    found["deltas.content"] = deltas._splitting(b"content")
+    found |= {f"normalising.{name}": re.compile(pattern) for name, pattern in normalise.KNOWN.items()}
+    found["deltas.content"] = event_text._splitting(b"content")
     return found
 
 

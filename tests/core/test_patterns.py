@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replayproxy.core import patterns
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.patterns import Pattern, Refused, TextPattern
 from replayproxy.core.redaction import Redactor
 from replayproxy.errors import SettingsError
@@ -141,14 +141,14 @@ def test_rules_of_a_cassette_that_cannot_be_applied_are_damage(document: dict[st
     """They come from a stranger, and the first request would meet them."""
     whole = {"profile": "default", "ignore": [], "tag": "rp1", **document}
     with pytest.raises(ValueError, match=r"--match|more than"):
-        Rules.of(whole)
+        MatchRules.of(whole)
 
 
 @pytest.mark.parametrize("rule", ["x=(a+)+$", "x=(a|a)*b", r"x=(\w+\s?)+!", "x=(.*a){20}b"])
 def test_normalisers_that_stopped_the_proxy_are_applied(rule: str) -> None:
     """To 100 kB made against them; a backtracking engine would not come back."""
     body = b'{"prompt":"' + b"a" * 100_000 + b'!"}'
-    assert Matcher(Rules(normalise=(rule,))).key(Request("POST", "/v1/completions", (), body)).startswith("rp1:")
+    assert Matcher(MatchRules(normalise=(rule,))).key(Request("POST", "/v1/completions", (), body)).startswith("rp1:")
 
 
 def test_a_redaction_rule_that_stopped_the_proxy_is_applied() -> None:

@@ -20,9 +20,9 @@ from replayproxy.core.policy import (
     decide,
     looks_for_recordings,
 )
-from replayproxy.model import Place
+from replayproxy.model import RecordingRef
 
-FOUND = Place("rp1:00", 0)
+FOUND = RecordingRef("rp1:00", 0)
 ANY = (False, True)
 
 # mode, probe, wanted, found, on miss, decision

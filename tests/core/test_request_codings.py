@@ -12,11 +12,11 @@ import pytest
 import zstandard
 
 from replayproxy.core import coding
-from replayproxy.core.matching import Matcher, Rules
-from replayproxy.core.openai import facts_of
-from replayproxy.core.pd.legs import json_of, without_hand_over
+from replayproxy.core.dialects.facts import facts_of
+from replayproxy.core.identity.rules import Matcher, MatchRules
+from replayproxy.core.identity.sketch import sketch
+from replayproxy.core.pd.protocol import json_of, without_hand_over
 from replayproxy.core.redaction import Redactor
-from replayproxy.core.sketch import sketch
 from replayproxy.model import End, Ending, Headers, Request, Response
 
 PLAIN = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "hello"}], "user": "me"})
@@ -50,7 +50,7 @@ def test_the_coding_of_a_request_does_not_count(profile: str) -> None:
         coded(brotli.compress(gzip.compress(PLAIN)), "gzip, br"),
         coded(gzip.compress(b" " + PLAIN), "gzip"),
     ]
-    matcher = Matcher(Rules(profile))
+    matcher = Matcher(MatchRules(profile))
     assert len({matcher.key(request) for request in same}) == 1
     assert {sketch(matcher.compared(request)) for request in same} == {sketch(matcher.compared(same[0]))}
 
@@ -66,7 +66,7 @@ def test_what_cannot_be_undone_compares_as_bytes() -> None:
         coded(packed[:-2], "gzip, gzip"),
         coded(b"text", "br"),
     ]
-    matcher = Matcher(Rules())
+    matcher = Matcher(MatchRules())
     assert len({matcher.key(request) for request in different}) == len(different)
     assert [matcher.compared(request).kind for request in different] == ["json"] + ["bytes"] * 5
 
@@ -82,7 +82,7 @@ def test_a_coding_is_undone_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(coding, "undone", counted)
     request = coded(gzip.compress(PLAIN), "gzip")
-    matcher = Matcher(Rules(), Redactor(b"0123456789abcdef"))
+    matcher = Matcher(MatchRules(), Redactor(b"0123456789abcdef"))
     matcher.key(request)
     sketch(matcher.compared(request))
     matcher.key(replace(request, headers=request.headers[1:]))
@@ -93,7 +93,7 @@ def test_a_coding_is_undone_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_secret_within_a_coding_does_not_count_either() -> None:
     """The key of what is stored is the key of what was asked, whichever coding it came in."""
     body = orjson.dumps({"messages": [{"content": "my key is sk-proj-" + "aB3" * 12}]})
-    matcher = Matcher(Rules(), redactor := Redactor(b"0123456789abcdef"))
+    matcher = Matcher(MatchRules(), redactor := Redactor(b"0123456789abcdef"))
     requests = [coded(body, None), coded(gzip.compress(body), "gzip"), coded(zstandard.compress(body), "zstd")]
     stored = [redactor.request(request) for request in requests]
     assert len({matcher.key(request) for request in requests + stored}) == 1

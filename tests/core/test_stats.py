@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replayproxy.core.openai import Facts
+from replayproxy.core.dialects.facts import Facts
 from replayproxy.core.stats import DEFINITIONS, Measure, Summary, measure, percentile, summarise, tpot
 from replayproxy.model import Chunk, End, Ending, Exchange, Head, Request, Response
 

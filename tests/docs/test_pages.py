@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from replayproxy.admin.metrics import ProxyCollector
 from replayproxy.cassette.schema import FORMAT, FORMATS
-from replayproxy.core.matching import DEFAULT_IGNORE
-from replayproxy.core.normalising import KNOWN
+from replayproxy.core.identity.normalise import KNOWN
+from replayproxy.core.identity.rules import DEFAULT_IGNORE
 from replayproxy.core.policy import PROBES
-from replayproxy.inspector.metrics import ProxyCollector
 from replayproxy.model import Ending
+from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.misses import FORGOTTEN, UNPLAYABLE, Miss
-from replayproxy.proxy.tally import Tally
 from tests.docs.pages import NAMES, PAGES, ROOT, anchors, blocks, first_column, links, section
 
 CASSETTE = ROOT / "cassettes" / f"format-{FORMAT}.cassette"
@@ -103,7 +103,7 @@ def test_metrics_are_documented() -> None:
     data_port: Any = type("Port", (), {"connections": 0, "resting": 0, "refusals": {}, "closings": {}})()
     collector = ProxyCollector(
         "record",
-        Tally(),
+        Counters(),
         server=data_port,
         recorded=lambda: 0,
         dropped=dict,

@@ -17,7 +17,7 @@ from time import monotonic_ns
 import pytest
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.stats import percentile
 from replayproxy.model import Request, Timeline
 from tests.apps import run
@@ -121,7 +121,7 @@ def measured(upstream: str, cassette: Path) -> Beat:
         at_max_s, bodies = run(asked(proxy.url, requests, whole=False))
 
     recorded = timelines(cassette)
-    matcher = Matcher(Rules())
+    matcher = Matcher(MatchRules())
     errors = []
     for request, answer, body in zip(requests, answers, bodies, strict=True):
         assert isinstance(answer, Answer)

@@ -24,7 +24,7 @@ from typing import Any
 import orjson
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.model import Ending, Request, Response
 from tests.apps import run
 from tests.live.conftest import Figures
@@ -48,7 +48,7 @@ GRACE = SECOND // 4
 PATIENCE = 60 * SECOND
 """After which the promise is broken, however busy the machine is."""
 
-MATCHER = Matcher(Rules())
+MATCHER = Matcher(MatchRules())
 
 
 @dataclass

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.model import Request
 from tests.live.matrix import chat, completion
 from tests.live.server import RealVllm
@@ -35,7 +35,7 @@ def crowd(seed: int) -> list[Request]:
 async def asked(url: str, requests: list[Request]) -> Said:
     """Ask them 16 at a time, each of the 16 on a connection of its own."""
     waiting = iter(requests)
-    matcher = Matcher(Rules())
+    matcher = Matcher(MatchRules())
     said: Said = defaultdict(Counter)
 
     async def one() -> None:

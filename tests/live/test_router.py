@@ -20,9 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.joining import join
-from replayproxy.cassette.verifying import verify
-from replayproxy.core.matching import Rules
+from replayproxy.cassette.checking.verify import verify
+from replayproxy.cassette.editing.join import join
+from replayproxy.core.identity.rules import MatchRules
 from replayproxy.model import Request
 from tests import wire
 from tests.apps import exchanges, recording, replaying, run, running
@@ -118,7 +118,7 @@ def taps(tmp_path_factory: pytest.TempPathFactory) -> Taps:
     return Taps(front, prefill, decode, run(record()))
 
 
-async def _replayed(cassette: Path, requests: Sequence[Request], rules: Rules | None = None) -> list[wire.Answer]:
+async def _replayed(cassette: Path, requests: Sequence[Request], rules: MatchRules | None = None) -> list[wire.Answer]:
     async with running(replaying(cassette, match=rules)) as proxy:
         return [await wire.ask(proxy.url, request) for request in requests]
 
@@ -141,5 +141,5 @@ def test_without_a_front_defaults_count_as_none(taps: Taps, tmp_path: Path) -> N
     joined = join(out, taps.prefill, taps.decode)
     assert (joined.pairs, joined.left) == (len(REQUESTS), 0)
     assert {answer.status for answer in run(_replayed(out, REQUESTS))} == {404}
-    again = run(_replayed(out, REQUESTS, Rules(defaults=True)))
+    again = run(_replayed(out, REQUESTS, MatchRules(defaults=True)))
     assert [said(answer.body) for answer in again] == [answer_to(request) for request in REQUESTS]

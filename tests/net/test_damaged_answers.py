@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from replayproxy.cassette.verifying import verify
+from replayproxy.cassette.checking.verify import verify
 from replayproxy.model import Headers, Response, Timeline
 from tests import wire
 from tests.apps import replaying, run, running

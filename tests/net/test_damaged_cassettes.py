@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from replayproxy.assembly import App
-from replayproxy.cli.judging.verdict import Demands, judge
+from replayproxy.cli.judging.verdict import RunPolicy, judge
 from replayproxy.core.policy import Mode
 from replayproxy.errors import CassetteError, ReplayProxyError
 from replayproxy.settings import Listen, Replaying, Settings
@@ -134,7 +134,7 @@ def test_what_cannot_be_listed_fails_the_run_and_keeps_it_from_nothing(tmp_path:
         assert report is not None
         assert (report.served, report.damaged) == (1, 0)
         assert report.damage.startswith(f"{cassette} is damaged")
-        verdict = judge(report, Demands(must_serve=True))
+        verdict = judge(report, RunPolicy(must_serve=True))
         assert (verdict.word, verdict.code, verdict.sentence) == ("damaged", 6, report.damage)
 
     run(story())
@@ -186,10 +186,10 @@ def there(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def _reopen_in_a_log(path: Path) -> None:
     """As a recorder leaves it that was killed: what it has recorded stands in the log."""
-    from replayproxy.cassette.keeper import Keeper
+    from replayproxy.cassette.writer import CassetteWriter
     from tests.recordings import keep, pieces
 
-    keeper = Keeper(path, MATCHER)
+    keeper = CassetteWriter(path, MATCHER)
     keep(keeper, pieces(chats(2)[1], 1))
     copies = {name: Path(f"{path}{name}").read_bytes() for name in ("", "-wal")}
     keeper.close()

@@ -13,8 +13,8 @@ import pytest
 
 from replayproxy.cli.judging import actions
 from replayproxy.cli.judging.junit import junit
-from replayproxy.cli.judging.verdict import Demands, judge
-from replayproxy.model import Place
+from replayproxy.cli.judging.verdict import RunPolicy, judge
+from replayproxy.model import RecordingRef
 from tests import wire
 from tests.apps import replaying, run, running
 from tests.processes import replaying as process
@@ -68,10 +68,10 @@ def test_what_is_damaged_is_told_counted_and_fails_the_run(tmp_path: Path, damag
             report = proxy.app.report()
         assert (report.served, report.damaged, report.misses) == (0, 2, 0)
         if damage is not DAMAGE["endpoint missing"]:
-            assert Place(MATCHER.key(kept[0].request), 0) in {one.place for one in report.unused}
-        verdict = judge(report, Demands(must_serve=True))
+            assert RecordingRef(MATCHER.key(kept[0].request), 0) in {one.place for one in report.unused}
+        verdict = judge(report, RunPolicy(must_serve=True))
         assert (verdict.word, verdict.code) == ("damaged", 6)
-        assert b'<failure type="damaged"' in junit(report, verdict, Demands(), seconds=1)
+        assert b'<failure type="damaged"' in junit(report, verdict, RunPolicy(), seconds=1)
         assert any("damaged" in line for line in actions.error_lines(report, verdict))
         assert report.document()["damaged"] == 2
 
@@ -134,7 +134,7 @@ def test_a_damaged_leg_of_a_pair_fails_the_run_that_plays_it(tmp_path: Path, dam
         report = proxy.app.last_report
         assert report is not None
         assert (report.served, report.damaged) == (1, 2)
-        assert judge(report, Demands()).code == 6
+        assert judge(report, RunPolicy()).code == 6
 
     run(story())
 

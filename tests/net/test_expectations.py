@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.verifying import verify
+from replayproxy.cassette.checking.verify import verify
 from replayproxy.core.policy import Mode
 from replayproxy.core.sequence import AtEnd
 from replayproxy.model import Request

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.merging import merge
+from replayproxy.cassette.editing.merge import merge
 from replayproxy.core.policy import Mode
 from replayproxy.core.sequence import AtEnd
 from replayproxy.model import Request

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from replayproxy.core import headers
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode
 from replayproxy.model import Ending, Exchange, Leg, Request
@@ -140,7 +140,7 @@ def test_both_are_asked_at_once_where_the_protocol_says_so(tmp_path: Path, proto
 def test_the_clients_request_alone_makes_the_key(tmp_path: Path) -> None:
     """Nothing that we mint is in it: each protocol, and one server alone, give the same key for the same request."""
     request = ask(CHAT, "same", stream=True)
-    keys = {Matcher(Rules()).key(request)}
+    keys = {Matcher(MatchRules()).key(request)}
 
     async def record(protocol: str, cassette: Path) -> Exchange:
         async with pair(protocol) as double, running(pairing(cassette, double)) as proxy:
@@ -150,7 +150,7 @@ def test_the_clients_request_alone_makes_the_key(tmp_path: Path) -> None:
     for protocol in PROTOCOLS:
         exchange = run(record(protocol, tmp_path / f"{protocol}.cassette"))
         assert exchange.request.body == request.body
-        keys.add(Matcher(Rules()).key(exchange.request))
+        keys.add(Matcher(MatchRules()).key(exchange.request))
     assert len(keys) == 1
 
 

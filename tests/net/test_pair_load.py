@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from replayproxy.model import Ending
-from replayproxy.net import servers as servers_of_a_kind
+from replayproxy.net import pair_servers as servers_of_a_kind
 from tests import wire
 from tests.apps import exchanges, pairing, run, running
 from tests.pair_double import Pace, Pair, Server, pair

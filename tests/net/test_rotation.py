@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from replayproxy.cassette.cassette import Cassette
-from replayproxy.cassette.verifying import verify
+from replayproxy.cassette.checking.verify import verify
 from replayproxy.model import Ending, Request
 from replayproxy.proxy import recorder
 from tests import wire

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from replayproxy.model import Ending
-from replayproxy.net.client import BUFFERED
+from replayproxy.net.response_writer import BUFFERED
 from tests.apps import exchanges, recording, run, running
 from tests.upstreams import END, STREAM, chunk, event
 from tests.wire import connect, post

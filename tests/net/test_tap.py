@@ -17,9 +17,9 @@ from typing import Any
 import orjson
 import pytest
 
-from replayproxy.cassette.joining import Joined, join
-from replayproxy.cassette.verifying import verify
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.cassette.checking.verify import verify
+from replayproxy.cassette.editing.join import Joined, join
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.model import Ending, Request
 from tests import wire
@@ -89,7 +89,7 @@ def test_two_cassettes_become_one_that_replays_as_the_pair_answered(
     assert verify(joined) == (5, [])
 
     pairs = [exchange for exchange in exchanges(joined) if exchange.legs]
-    key = Matcher(Rules()).key
+    key = Matcher(MatchRules()).key
     assert sorted(key(exchange.request) for exchange in pairs) == sorted(key(request) for request in requests)
     for role, server in (("prefill", double.prefill), ("decode", double.decode)):
         legs = [next(leg for leg in exchange.legs if leg.role == role) for exchange in pairs]

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from replayproxy.model import Ending, Request
-from replayproxy.settings import Recording
+from replayproxy.settings import RecordingSettings
 from tests import wire
 from tests.apps import Running, endings, exchanges, recording, replaying, run, running
 from tests.upstreams import DONE, Hang, Send, chunk, scripted, stream
@@ -86,7 +86,7 @@ def test_a_full_queue_drops_whole_exchanges_and_counts_them(tmp_path: Path) -> N
 
     async def dialogue() -> None:
         async with scripted(Send(stream(60)), again=True) as server:
-            async with running(recording(cassette, server.url, recording=Recording(queue_bytes=5000))) as proxy:
+            async with running(recording(cassette, server.url, recording=RecordingSettings(queue_bytes=5000))) as proxy:
                 for number in range(5):
                     got = await wire.ask(proxy.url, _chat(number))
                     assert got.whole

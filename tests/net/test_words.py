@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cli.printing.messages import speaking
+from replayproxy.cli.terminal.messages import speaking
 from replayproxy.model import Request
 from tests import wire
 from tests.apps import recording, replaying, run, running

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.core.matching import Rules
+from replayproxy.core.identity.rules import MatchRules
 from replayproxy.errors import SettingsError
 from replayproxy.pytest_plugin.parts import put_together
 from tests import recordings
 
 
-def record(path: Path, words: str, rules: Rules | None = None) -> Path:
+def record(path: Path, words: str, rules: MatchRules | None = None) -> Path:
     """A part: a prompt a letter."""
     said = recordings.said([recordings.whole_answer(path.name)], headers=recordings.JSON)
     asked = [recordings.exchange(recordings.asked(word), said, number) for number, word in enumerate(words)]
@@ -54,7 +54,7 @@ def test_parts_that_do_not_fit_leave_the_cassette_as_it_was(tmp_path: Path) -> N
     """And are there still."""
     target = record(tmp_path / "whole.cassette", "a")
     before = target.read_bytes()
-    parts = [record(tmp_path / "one.part", "b"), record(tmp_path / "two.part", "c", Rules("exact"))]
+    parts = [record(tmp_path / "one.part", "b"), record(tmp_path / "two.part", "c", MatchRules("exact"))]
     with pytest.raises(SettingsError, match="only cassettes of the same match rules make one"):
         put_together(target, parts, more=True)
     assert target.read_bytes() == before

@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.policy import PROBES, Mode, OnMiss
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead
 from replayproxy.core.timing import Pace
 from replayproxy.errors import ClientError, Damaged, UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from replayproxy.model import Chunk, Ending, Headers, Place, Request, Response
+from replayproxy.model import Chunk, Ending, Headers, RecordingRef, Request, Response
+from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.handler import ReplayProxy
 from replayproxy.proxy.misses import Misses
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Recorder
-from replayproxy.proxy.tally import Tally
 from tests.fakes import (
     JSON,
     MILLISECOND,
@@ -33,7 +33,7 @@ from tests.fakes import (
     answer,
 )
 
-MATCHER = Matcher(Rules())
+MATCHER = Matcher(MatchRules())
 CHAT = "/v1/chat/completions"
 
 
@@ -62,7 +62,7 @@ class House:
 
     def __post_init__(self) -> None:
         self.clock = ManualClock()
-        self.tally = Tally()
+        self.tally = Counters()
         self.misses = Misses()
         self.shelf = InMemoryShelf()
         for request, response in self.recordings:
@@ -412,7 +412,7 @@ def test_a_damaged_recording_is_an_error_and_not_another_answer() -> None:
     """What the shelf cannot give is told to the client, who is not to retry; it does not count as played."""
 
     class LosingShelf(InMemoryShelf):
-        async def read(self, place: Place) -> Response:
+        async def read(self, place: RecordingRef) -> Response:
             raise Damaged("it was here a moment ago")
 
     house = House(Mode.REPLAY)

@@ -11,14 +11,14 @@ from typing import TypeVar, cast
 
 import pytest
 
-from replayproxy.core.matching import SHORT, Compared, Matcher, Rules
+from replayproxy.core.identity.rules import SHORT, Compared, Matcher, MatchRules
 from replayproxy.core.policy import Mode
 from replayproxy.core.preparing import HEAVY
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.redaction.credentials import Credentials
 from replayproxy.model import End, Ending, Head, Request
+from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.recorder import Recorder
-from replayproxy.proxy.tally import Tally
 from tests.fakes import JSON, InMemoryArchive, ManualClock
 from tests.proxy.test_handler import CHAT, MATCHER, ONE, House
 
@@ -38,7 +38,7 @@ class Watching(Matcher):
     """Says in which threads it compared."""
 
     def __init__(self) -> None:
-        super().__init__(Rules())
+        super().__init__(MatchRules())
         self.threads: list[bool] = []
 
     def compared(self, request: Request) -> Compared:
@@ -125,7 +125,7 @@ def test_a_recorded_upload_is_masked_aside(size: int, jobs: list[str], in_loop: 
             return super()._without_secrets(request, known)
 
     redactor, archive, elsewhere = WatchingRedactor(SALT), InMemoryArchive(), Elsewhere()
-    recorder = Recorder(archive, ManualClock(), Tally(), redactor, worker=elsewhere)
+    recorder = Recorder(archive, ManualClock(), Counters(), redactor, worker=elsewhere)
     body = of_size(size)[:-2] + b" sk-proj-" + b"aB3" * 12 + b'"}'
 
     async def upload() -> AsyncIterator[bytes]:
@@ -152,7 +152,7 @@ def test_a_recorded_upload_is_masked_aside(size: int, jobs: list[str], in_loop: 
 def test_who_asks_the_same_waits_for_what_is_masked_still() -> None:
     """An equal request finds it among what is recorded; one with another key does not wait."""
     archive = InMemoryArchive()
-    recorder = Recorder(archive, ManualClock(), Tally(), Redactor(SALT))
+    recorder = Recorder(archive, ManualClock(), Counters(), Redactor(SALT))
 
     async def record() -> list[int]:
         with recorder.tape(Request("POST", CHAT, JSON, HEAVY_BODIES["escapes"]), key="rp1:a") as tape:
@@ -175,4 +175,4 @@ def test_a_long_request_is_masked_once() -> None:
     assert b"sk-proj" not in masked.body
     assert redactor.request(request) is masked
     assert other.request(request).body != masked.body
-    assert MATCHER.key(request) == Matcher(Rules()).key(request)
+    assert MATCHER.key(request) == Matcher(MatchRules()).key(request)

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from replayproxy.core.diff import Difference, Nearest
 from replayproxy.core.headers import get
+from replayproxy.core.identity.difference import Difference, Nearest
 from replayproxy.model import Chunk, Ending, Request, Response
 from replayproxy.ports import Neighbour
 from replayproxy.proxy import misses as module

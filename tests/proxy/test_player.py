@@ -8,8 +8,8 @@ import pytest
 
 from replayproxy.core.timing import Pace
 from replayproxy.model import Chunk, End, Ending, Head, Response
+from replayproxy.proxy.counters import LATENESS_BOUNDS, Counters
 from replayproxy.proxy.player import Player
-from replayproxy.proxy.tally import LATENESS_BOUNDS, Tally
 from tests.fakes import MILLISECOND, SSE, HearingListener, ManualClock, answer, turns
 
 START = 100 * MILLISECOND
@@ -35,7 +35,7 @@ class Stage:
         clock: ManualClock | None = None,
     ) -> None:
         self.clock = clock or ManualClock(START)
-        self.tally = Tally()
+        self.tally = Counters()
         self.log: list[str] = []
         self.listener = HearingListener(self.log, self.clock, congested_after=congested_after, pause=pause)
         self.player = Player(self.clock, Pace(speed), self.tally, stall=stall)

@@ -14,8 +14,8 @@ from replayproxy.core.headers import STORED_OF_REQUESTS
 from replayproxy.core.redaction import Redactor
 from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Leg, Request
-from replayproxy.proxy.recorder import PIECE_BYTES, Both, Recorder, Tape
-from replayproxy.proxy.tally import Tally
+from replayproxy.proxy.counters import Counters
+from replayproxy.proxy.recorder import PIECE_BYTES, ExchangeRecorder, Recorder, Tee
 from tests.fakes import (
     EPOCH,
     JSON,
@@ -44,10 +44,10 @@ class Studio:
     def __init__(self, *rules: str, block: bool = False) -> None:
         self.clock = ManualClock()
         self.archive = InMemoryArchive()
-        self.tally = Tally()
+        self.tally = Counters()
         self.recorder = Recorder(self.archive, self.clock, self.tally, Redactor(SALT, rules), block=block)
 
-    def tape(self, path: str = CHAT, headers: Headers = (), body: bytes = b"{}") -> Tape:
+    def tape(self, path: str = CHAT, headers: Headers = (), body: bytes = b"{}") -> ExchangeRecorder:
         """A tape for a request."""
         return self.recorder.tape(Request("POST", path, headers, body))
 
@@ -97,7 +97,9 @@ ENDINGS: list[tuple[str, Headers | None, list[bytes], Callable[[], None], Ending
 ]
 
 
-def record(studio: Studio, tape: Tape, head: Headers | None, chunks: list[bytes], last: Callable[[], None]) -> None:
+def record(
+    studio: Studio, tape: ExchangeRecorder, head: Headers | None, chunks: list[bytes], last: Callable[[], None]
+) -> None:
     """Let a tape hear this, a millisecond each, and then what ends it."""
 
     async def hear() -> None:
@@ -228,7 +230,7 @@ class ScriptedClock(ManualClock):
 
 def test_streams_in_flight_let_go_every_second() -> None:
     """Of what they have said since; nothing where nothing was said, and nothing once they are over."""
-    archive, tapes = InMemoryArchive(), list[Tape]()
+    archive, tapes = InMemoryArchive(), list[ExchangeRecorder]()
 
     def open_tape() -> None:
         tapes.append(recorder.tape(Request("POST", CHAT)).__enter__())
@@ -256,7 +258,7 @@ def test_streams_in_flight_let_go_every_second() -> None:
         say(1, b"d\n"),
         end_one,
     )
-    recorder = Recorder(archive, clock, Tally(), Redactor(SALT))
+    recorder = Recorder(archive, clock, Counters(), Redactor(SALT))
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(recorder.run())
     said = [[(b"".join(c.data for c in piece.chunks), piece.end is not None) for piece in t] for t in archive.tapes()]
@@ -269,7 +271,7 @@ def test_streams_in_flight_let_go_every_second() -> None:
 
 def test_streams_in_flight_let_go_in_turns() -> None:
     """Each within a second of the last time, and not all of them in one turn of the loop."""
-    archive, tapes, kept = InMemoryArchive(), list[Tape](), list[int]()
+    archive, tapes, kept = InMemoryArchive(), list[ExchangeRecorder](), list[int]()
 
     def begin() -> None:
         for _ in range(30):
@@ -282,7 +284,7 @@ def test_streams_in_flight_let_go_in_turns() -> None:
             tape.chunk(Chunk(clock.now(), b"a\n"))
 
     clock = ScriptedClock(begin, *[speak] * 40)
-    recorder = Recorder(archive, clock, Tally(), Redactor(SALT))
+    recorder = Recorder(archive, clock, Counters(), Redactor(SALT))
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(recorder.run())
     assert max(after - before for before, after in pairwise(kept)) <= 3
@@ -294,7 +296,7 @@ def test_streams_in_flight_let_go_in_turns() -> None:
 # An archive that is full
 
 
-def stream(tape: Tape, clock: ManualClock, pieces: int) -> None:
+def stream(tape: ExchangeRecorder, clock: ManualClock, pieces: int) -> None:
     """Enough for so many pieces, and an end."""
 
     async def hear() -> None:
@@ -344,7 +346,7 @@ def test_who_chose_to_block_waits_and_loses_nothing() -> None:
         source = FakeSource(log, studio.clock, [big])
         studio.archive.full = True
         with studio.tape() as tape:
-            playing = asyncio.create_task(source.play(Request("POST", CHAT), Both(client, tape, studio.tally)))
+            playing = asyncio.create_task(source.play(Request("POST", CHAT), Tee(client, tape, studio.tally)))
             await turns()
             waited = not playing.done() and len(log) == 3
             studio.archive.empty()
@@ -381,7 +383,7 @@ def test_who_chose_to_block_waits_at_the_end_of_a_short_answer() -> None:
     async def play() -> bool:
         client = HearingListener(log, studio.clock)
         with studio.tape() as tape:
-            both = Both(client, tape, studio.tally)
+            both = Tee(client, tape, studio.tally)
             await both.head(Head(0, 200, JSON))
             studio.archive.full = True
             ending = asyncio.create_task(both.end(End(0, Ending.COMPLETE)))
@@ -454,7 +456,7 @@ def test_legs_are_kept_with_the_last_piece_and_without_secrets() -> None:
 
     async def hear() -> None:
         with studio.tape() as tape:
-            both = Both(HearingListener([], studio.clock), tape, studio.tally)
+            both = Tee(HearingListener([], studio.clock), tape, studio.tally)
             await both.head(Head(0, 200, SSE))
             both.leg(Leg("prefill", "http://p", asked, said, 1))
             both.leg(Leg("decode", "http://d", asked, said, 2))
@@ -612,7 +614,7 @@ def test_a_slow_client_is_waited_for_and_counted() -> None:
     async def play() -> None:
         client = HearingListener(log, studio.clock, congested_after=[2], pause=30 * MILLISECOND)
         with studio.tape() as tape:
-            await FakeSource([], studio.clock, [said]).play(Request("POST", CHAT), Both(client, tape, studio.tally))
+            await FakeSource([], studio.clock, [said]).play(Request("POST", CHAT), Tee(client, tape, studio.tally))
 
     asyncio.run(play())
     assert log == [
@@ -656,7 +658,7 @@ def test_the_tape_hears_first(leaves_at: str, head: Head, ending: Ending) -> Non
 
     async def play() -> None:
         with studio.tape() as tape:
-            both = Both(LeavingListener(studio.clock, leaves_at), tape, studio.tally)
+            both = Tee(LeavingListener(studio.clock, leaves_at), tape, studio.tally)
             await FakeSource([], studio.clock, [answer((0, b"a"))]).play(Request("POST", CHAT), both)
 
     with pytest.raises(asyncio.CancelledError):
@@ -675,7 +677,7 @@ def test_a_burst_goes_to_both() -> None:
 
     async def play() -> None:
         with studio.tape() as tape:
-            both = Both(HearingListener(log, studio.clock), tape, studio.tally)
+            both = Tee(HearingListener(log, studio.clock), tape, studio.tally)
             await both.head(Head(1, 200, SSE))
             both.burst(said)
             await both.end(End(2, Ending.COMPLETE))
@@ -772,7 +774,7 @@ def test_with_a_rule_for_bodies_an_answer_is_kept_when_it_ends() -> None:
 
 def test_an_answer_that_is_too_long_to_be_judged_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never half of it, and never in silence."""
-    monkeypatch.setattr("replayproxy.core.redaction.veil.MOST_HELD", 10)
+    monkeypatch.setattr("replayproxy.core.redaction.stream_redactor.MOST_HELD", 10)
 
     async def test() -> None:
         studio = Studio("re:secret")

@@ -1,5 +1,5 @@
 """Views are tested through the verbs that print them, too."""
 
-from tests.cli.conftest import read
+from tests.cli.conftest import empty, mixed, read, watch
 
-__all__ = ["read"]
+__all__ = ["empty", "mixed", "read", "watch"]

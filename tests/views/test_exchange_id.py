@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.connection import Lock
+from replayproxy.cassette.database import Lock
 from tests.cli.tapes import Read, chat, in_flight, writing
 
 

@@ -11,13 +11,13 @@ import pytest
 from replayproxy.cassette.browse import STARVED
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.model import Ending
-from replayproxy.ports import Piece
+from replayproxy.ports import ExchangePart
 from replayproxy.views.starvation import delay
 from tests.cli.tapes import MS, Read, chat, writing
 
 SENTENCE = "the recorder was starved, up to 70 ms: gaps below that mean nothing"
 
-ROWS: list[tuple[str, Piece, float]] = [
+ROWS: list[tuple[str, ExchangePart, float]] = [
     ("not starved", chat("a"), 0),
     ("as long as the gaps", replace(chat("b"), starved=14 * MS), 0.014),
     ("half as long", replace(chat("c"), starved=7 * MS), 0.007),

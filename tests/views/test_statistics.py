@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replayproxy.cassette.browse import CassetteBrowser
-from replayproxy.cassette.connection import Lock
+from replayproxy.cassette.database import Lock
 from replayproxy.core.stats import summarise
 from replayproxy.views import statistics as views_statistics
 from replayproxy.views.port import EVERYTHING

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from replayproxy.cli.judging.verdict import Verdict, told
-from replayproxy.cli.printing import messages
-from replayproxy.cli.printing.screen import Screen, Span
+from replayproxy.cli.terminal import messages
+from replayproxy.cli.terminal.screen import Screen, Span
 from replayproxy.proxy.misses import UNPLAYABLE, Miss
-from replayproxy.proxy.report import Cause, Recording, Report
+from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
 from replayproxy.views.units import duration, plural
 
 UNUSED_SHOWN = 10
@@ -21,7 +21,7 @@ CAUSES_SHOWN = 50
 """Of a thousand nobody reads more; the report file has them all."""
 
 
-def account(report: Report, verdict: Verdict, screen: Screen) -> None:
+def account(report: RunResult, verdict: Verdict, screen: Screen) -> None:
     """Print all of it; the last line says how it ended and what to do."""
     if screen.is_terminal:
         screen.line()  # below what the command has left there
@@ -43,7 +43,7 @@ def account(report: Report, verdict: Verdict, screen: Screen) -> None:
     screen.prose(Span(f"replayproxy {how}", style), f": {verdict.sentence}")
 
 
-def account_as_records(report: Report, verdict: Verdict) -> None:
+def account_as_records(report: RunResult, verdict: Verdict) -> None:
     """The same for a program that reads `--log-format json`: one record for each cause, one for the end."""
     for cause in report.causes[:CAUSES_SHOWN]:
         messages.warning(
@@ -90,7 +90,7 @@ def _miss(cause: Cause, screen: Screen) -> None:
         screen.under(line)
 
 
-def _unused(report: Report, screen: Screen) -> None:
+def _unused(report: RunResult, screen: Screen) -> None:
     number = len(report.unused)
     screen.line(
         Span("UNUSED", "bold yellow"), f"  {number} of {plural(report.recordings, 'recording')} asked for by nobody"
@@ -103,6 +103,6 @@ def _unused(report: Report, screen: Screen) -> None:
         screen.line(f"    … and {number - UNUSED_SHOWN} more")
 
 
-def by_cassette(recordings: Iterable[Recording]) -> Iterator[tuple[str, Iterator[Recording]]]:
+def by_cassette(recordings: Iterable[RecordingInfo]) -> Iterator[tuple[str, Iterator[RecordingInfo]]]:
     """Recordings come in the order of their cassettes."""
     return groupby(recordings, key=lambda recording: recording.cassette)

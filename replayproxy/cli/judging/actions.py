@@ -14,7 +14,7 @@ from replayproxy import output_files
 from replayproxy.cli.judging.account import explanation, headline
 from replayproxy.cli.judging.verdict import Verdict, told
 from replayproxy.core.visible import visible, visible_lines
-from replayproxy.proxy.report import Cause, Report
+from replayproxy.proxy.result import Cause, RunResult
 
 ANNOTATIONS = 10
 """Of a step, GitHub shows so many errors."""
@@ -23,7 +23,7 @@ ROWS = 100
 """A step's summary may have 1 MiB."""
 
 
-def error_lines(report: Report, verdict: Verdict) -> Iterator[str]:
+def error_lines(report: RunResult, verdict: Verdict) -> Iterator[str]:
     """Lines for the log: the verdict where it is not good, and the first causes."""
     if verdict.passed:
         return
@@ -32,7 +32,7 @@ def error_lines(report: Report, verdict: Verdict) -> Iterator[str]:
         yield _error(f"replayproxy: {cause.miss.code} x{cause.times}, {headline(cause.miss)}", explanation(cause.miss))
 
 
-def summary(report: Report, verdict: Verdict) -> str:
+def summary(report: RunResult, verdict: Verdict) -> str:
     """Markdown: the verdict, and a table of the causes."""
     how = "passed" if verdict.passed else f"failed ({verdict.word}, exit code {verdict.code})"
     lines = [f"### replayproxy {how}", "", _markdown(verdict.sentence), "", _markdown(f"{told(report)}."), ""]

@@ -16,34 +16,34 @@ from replayproxy.assembly import App
 from replayproxy.cli.judging import actions, receipt
 from replayproxy.cli.judging.account import account, account_as_records
 from replayproxy.cli.judging.junit import junit
-from replayproxy.cli.judging.receipt import Circumstances
-from replayproxy.cli.judging.verdict import Demands, Ended, Verdict, judge
-from replayproxy.cli.printing import messages
-from replayproxy.cli.printing.screen import on_stderr
+from replayproxy.cli.judging.receipt import RunContext
+from replayproxy.cli.judging.verdict import CommandResult, RunPolicy, Verdict, judge
+from replayproxy.cli.terminal import messages
+from replayproxy.cli.terminal.screen import on_stderr
 from replayproxy.errors import ReplayProxyError
 from replayproxy.net.clock import SystemClock
-from replayproxy.proxy.report import Report
+from replayproxy.proxy.result import RunResult
 from replayproxy.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ReportOptions:
     """What is to become of the run's report."""
 
-    demands: Demands
+    demands: RunPolicy
     report: Path | None = None
     junit: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class RunStart:
     """What must be known before the run begins."""
 
     started: int
     digests: dict[str, str]
 
 
-def begin(settings: Settings, wanted: Wanted) -> Before:
+def begin(settings: Settings, wanted: ReportOptions) -> RunStart:
     """Look at the clock, and at the cassettes where a report wants to name them.
 
     Raises `SettingsError` where a file cannot be written that the end of the run is to write.
@@ -52,17 +52,17 @@ def begin(settings: Settings, wanted: Wanted) -> Before:
     output_files.refuse_all(files, settings.shelf)
     if on_github() and (summary := actions.summary_file(os.environ)) is not None:
         output_files.refuse_cassette(summary, "GITHUB_STEP_SUMMARY", settings.shelf)
-    return Before(_today(), receipt.digests(settings.cassettes) if wanted.report is not None else {})
+    return RunStart(_today(), receipt.digests(settings.cassettes) if wanted.report is not None else {})
 
 
-def conclude(app: App, wanted: Wanted, before: Before, ended: Ended | None = None) -> int:
+def conclude(app: App, wanted: ReportOptions, before: RunStart, ended: CommandResult | None = None) -> int:
     """Say what became of a run that is over. Gives the exit code."""
     report = app.last_report if app.last_report is not None else app.report()
     verdict = judge(report, wanted.demands, ended=ended, trouble=app.trouble)
     now = _today()
     unwritten: list[ReplayProxyError] = []
     if wanted.report is not None:
-        around = Circumstances(before.started, now, before.digests, upstream=app.upstream is not None)
+        around = RunContext(before.started, now, before.digests, upstream=app.upstream is not None)
         document = receipt.spelled(receipt.receipt(report, verdict, around, ended))
         unwritten += _written(wanted.report, document, "--report", app)
     if wanted.junit is not None:
@@ -96,7 +96,7 @@ def on_github() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
-def _tell_github(report: Report, verdict: Verdict) -> None:
+def _tell_github(report: RunResult, verdict: Verdict) -> None:
     for line in actions.error_lines(report, verdict):
         on_stderr().line(line)
     try:

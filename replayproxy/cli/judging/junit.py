@@ -9,15 +9,17 @@ import re
 from xml.etree import ElementTree
 
 from replayproxy.cli.judging.account import explanation, headline
-from replayproxy.cli.judging.verdict import Demands, Ended, Verdict, told
+from replayproxy.cli.judging.verdict import CommandResult, RunPolicy, Verdict, told
 from replayproxy.core.visible import visible_lines
-from replayproxy.proxy.report import Report
+from replayproxy.proxy.result import RunResult
 from replayproxy.views.units import plural
 
 _NOT_XML = re.compile("[\ufffe\uffff]")
 
 
-def junit(report: Report, verdict: Verdict, demands: Demands, *, seconds: float, ended: Ended | None = None) -> bytes:
+def junit(
+    report: RunResult, verdict: Verdict, demands: RunPolicy, *, seconds: float, ended: CommandResult | None = None
+) -> bytes:
     """One suite: each cause of misses, unused and vacuous where they were asked about, the command, what was served."""
     suite = ElementTree.Element("testsuite", name="replayproxy")
     cases = [

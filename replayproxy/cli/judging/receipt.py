@@ -15,13 +15,13 @@ from typing import Any
 import orjson
 
 from replayproxy import __version__
-from replayproxy.cli.judging.verdict import Ended, Verdict
-from replayproxy.proxy.report import Report
+from replayproxy.cli.judging.verdict import CommandResult, Verdict
+from replayproxy.proxy.result import RunResult
 from replayproxy.views.units import moment
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class RunContext:
     """What the report does not know. Times in ns since the Unix epoch; `digests` are SHA-256 by path."""
 
     started: int
@@ -31,7 +31,9 @@ class Circumstances:
     """Whether there was a live server to ask."""
 
 
-def receipt(report: Report, verdict: Verdict, around: Circumstances, ended: Ended | None = None) -> dict[str, Any]:
+def receipt(
+    report: RunResult, verdict: Verdict, around: RunContext, ended: CommandResult | None = None
+) -> dict[str, Any]:
     """All of it as one JSON object."""
     return {
         "replayproxy": __version__,

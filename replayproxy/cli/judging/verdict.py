@@ -9,12 +9,12 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from replayproxy.proxy.report import Report
+from replayproxy.proxy.result import RunResult
 from replayproxy.views.units import plural
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class CommandResult:
     """How the command of `exec` ended. `code` as a shell has it: 128 + n where signal n killed it."""
 
     command: tuple[str, ...]
@@ -35,7 +35,7 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Demands:
+class RunPolicy:
     """What a run must fulfil. A server that nobody asked has not failed; a test that asked nothing has."""
 
     fail_unused: bool = False
@@ -56,7 +56,9 @@ class Verdict:
         return self.code == 0
 
 
-def judge(report: Report, demands: Demands, *, ended: Ended | None = None, trouble: str | None = None) -> Verdict:
+def judge(
+    report: RunResult, demands: RunPolicy, *, ended: CommandResult | None = None, trouble: str | None = None
+) -> Verdict:
     """The table. `trouble` is why recording was degraded when the run ended."""
     missed = f"{plural(report.misses, 'request')} had no recording"
     damaged = f"{plural(report.damaged, 'request')} had a recording that is damaged"
@@ -99,7 +101,7 @@ def judge(report: Report, demands: Demands, *, ended: Ended | None = None, troub
     return Verdict("passed", 0, f"{told(report)}, no misses")
 
 
-def told(report: Report) -> str:
+def told(report: RunResult) -> str:
     """What was answered, in one phrase."""
     counts = (
         (report.forwarded, "forwarded"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
-from replayproxy.cli.printing.screen import Screen, Span
-from replayproxy.cli.printing.table import Column, layout
+from replayproxy.cli.terminal.screen import Screen, Span
+from replayproxy.cli.terminal.table import Column, layout
 from replayproxy.core.server_facts import ServerFacts
 from replayproxy.views import starvation
 from replayproxy.views.cassette_info import creator

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from replayproxy.cli.printing.screen import INDENT, Line, Screen, Span
-from replayproxy.cli.printing.table import Column, layout
 from replayproxy.cli.reading.list_table import ending_style
+from replayproxy.cli.terminal.screen import INDENT, Line, Screen, Span
+from replayproxy.cli.terminal.table import Column, layout
 from replayproxy.core.coding import body_of, decoded
-from replayproxy.core.openai import is_event_stream, parsed
+from replayproxy.core.dialects.facts import is_event_stream, parsed
+from replayproxy.core.dialects.stream_end import end_of
 from replayproxy.core.stats import percentile
-from replayproxy.core.stream_end import end_of
 from replayproxy.core.visible import visible_lines
 from replayproxy.model import Leg
 from replayproxy.views import body, starvation, timeline

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from replayproxy.cli.printing.screen import Screen, Span
-from replayproxy.cli.printing.table import Column, Row, layout
+from replayproxy.cli.terminal.screen import Screen, Span
+from replayproxy.cli.terminal.table import Column, Row, layout
 from replayproxy.core import coding
 from replayproxy.model import Headers
 from replayproxy.views import body

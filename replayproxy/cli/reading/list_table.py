@@ -9,8 +9,8 @@ from typing import cast
 import click
 
 from replayproxy.cli.options import suggestion
-from replayproxy.cli.printing.screen import Line, Span
-from replayproxy.cli.printing.table import Column, Row
+from replayproxy.cli.terminal.screen import Line, Span
+from replayproxy.cli.terminal.table import Column, Row
 from replayproxy.views import starvation
 from replayproxy.views.listing import PrintedRows, RowCount, ending, is_bundled
 from replayproxy.views.port import ExchangeRow, RowOrder

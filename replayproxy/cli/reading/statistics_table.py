@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from replayproxy.cli.printing.screen import Line, Screen, Span
-from replayproxy.cli.printing.table import Column, layout
+from replayproxy.cli.terminal.screen import Line, Screen, Span
+from replayproxy.cli.terminal.table import Column, layout
 from replayproxy.views import starvation, statistics, timeline
 from replayproxy.views.statistics import Group, Load
 from replayproxy.views.units import count, duration, moment, plural

@@ -11,13 +11,22 @@ from __future__ import annotations
 
 from replayproxy.core.pd.addr_id import AddrId
 from replayproxy.core.pd.bootstrap_room import BootstrapRoom
-from replayproxy.core.pd.legs import PROTOCOLS, Asked, Knobs, Party, PrefillFailed, Protocol, opened, splits
 from replayproxy.core.pd.nixl import Nixl
 from replayproxy.core.pd.plain import Plain
+from replayproxy.core.pd.protocol import (
+    PROTOCOLS,
+    PairServer,
+    PrefillFailed,
+    Protocol,
+    ProtocolOptions,
+    SplitRequest,
+    opened,
+    splits,
+)
 from replayproxy.core.pd.transfer_id import TransferId
 
 
-def protocol(name: str, knobs: Knobs) -> Protocol:
+def protocol(name: str, knobs: ProtocolOptions) -> Protocol:
     """The protocol of this name, one of `PROTOCOLS`."""
     made: dict[str, Protocol] = {
         "plain": Plain(),
@@ -29,4 +38,14 @@ def protocol(name: str, knobs: Knobs) -> Protocol:
     return made[name]
 
 
-__all__ = ["PROTOCOLS", "Asked", "Knobs", "Party", "PrefillFailed", "Protocol", "opened", "protocol", "splits"]
+__all__ = [
+    "PROTOCOLS",
+    "PairServer",
+    "PrefillFailed",
+    "Protocol",
+    "ProtocolOptions",
+    "SplitRequest",
+    "opened",
+    "protocol",
+    "splits",
+]

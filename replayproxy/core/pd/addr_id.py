@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from replayproxy.core.pd.endpoints import one_token
-from replayproxy.core.pd.legs import (
+from replayproxy.core.pd.protocol import (
     DECODE_MARK,
     PREFILL_MARK,
-    Asked,
+    SplitRequest,
     plainly_answered,
     with_body,
     with_request_id,
@@ -28,7 +28,7 @@ class AddrId:
     binds_decode = True
     takes_batches = False
 
-    def prefill_request(self, asked: Asked) -> Request:
+    def prefill_request(self, asked: SplitRequest) -> Request:
         """The client's request, cut to one token, under the id."""
         short = plainly_answered(with_body(asked.request, one_token(asked.body, asked.request.path)))
         return with_request_id(short, _id(asked))
@@ -36,10 +36,10 @@ class AddrId:
     def ticket_from(self, answer: Response) -> None:
         """The id is the ticket."""
 
-    def decode_request(self, asked: Asked, ticket: dict[str, Any] | None) -> Request:
+    def decode_request(self, asked: SplitRequest, ticket: dict[str, Any] | None) -> Request:
         """The client's request under the same id."""
         return with_request_id(asked.request, _id(asked))
 
 
-def _id(asked: Asked) -> str:
+def _id(asked: SplitRequest) -> str:
     return f"{PREFILL_MARK}{asked.prefill.kv_address}{DECODE_MARK}{asked.decode.kv_address}_{asked.mint}"

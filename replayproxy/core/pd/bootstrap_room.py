@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from replayproxy.core.pd.endpoints import choices_in, prompts_in
-from replayproxy.core.pd.legs import Asked, with_more, with_request_id
+from replayproxy.core.pd.protocol import SplitRequest, with_more, with_request_id
 from replayproxy.model import Request, Response
 
 
@@ -22,14 +22,14 @@ class BootstrapRoom:
     binds_decode = True
     takes_batches = True
 
-    def prefill_request(self, asked: Asked) -> Request:
+    def prefill_request(self, asked: SplitRequest) -> Request:
         """The client's request with the room."""
         return self.decode_request(asked, None)
 
     def ticket_from(self, answer: Response) -> None:
         """Nothing is handed over by the answer."""
 
-    def decode_request(self, asked: Asked, ticket: dict[str, Any] | None) -> Request:
+    def decode_request(self, asked: SplitRequest, ticket: dict[str, Any] | None) -> Request:
         """The same."""
         host, _, port = asked.prefill.bootstrap.rpartition(":")
         room = int(asked.mint[:16], 16) >> 1  # 63 bit

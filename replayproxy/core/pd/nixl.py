@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from replayproxy.core.openai import parsed
+from replayproxy.core.dialects.facts import parsed
 from replayproxy.core.pd.endpoints import one_token
-from replayproxy.core.pd.legs import (
-    Asked,
-    Knobs,
+from replayproxy.core.pd.protocol import (
     PrefillFailed,
+    ProtocolOptions,
+    SplitRequest,
     plainly_answered,
     with_body,
     with_more,
@@ -38,10 +38,10 @@ class Nixl:
     binds_decode = False
     takes_batches = False
 
-    def __init__(self, knobs: Knobs) -> None:
+    def __init__(self, knobs: ProtocolOptions) -> None:
         self._knobs = knobs
 
-    def prefill_request(self, asked: Asked) -> Request:
+    def prefill_request(self, asked: SplitRequest) -> Request:
         """The client's request, cut to one token, with the keys that ask for a ticket."""
         short = one_token(asked.body, asked.request.path)
         short["kv_transfer_params"] = dict(_SIX if self._knobs.params == "six" else _TWO)
@@ -65,7 +65,7 @@ class Nixl:
             )
         return ticket
 
-    def decode_request(self, asked: Asked, ticket: dict[str, Any] | None) -> Request:
+    def decode_request(self, asked: SplitRequest, ticket: dict[str, Any] | None) -> Request:
         """The client's request with the ticket; without one, a decode that prefills by itself."""
         if ticket is None:
             return with_request_id(asked.request, asked.request_id)

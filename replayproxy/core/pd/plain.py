@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from replayproxy.core.pd.endpoints import one_token
-from replayproxy.core.pd.legs import Asked, plainly_answered, with_body, with_request_id
+from replayproxy.core.pd.protocol import SplitRequest, plainly_answered, with_body, with_request_id
 from replayproxy.model import Request, Response
 
 
@@ -21,7 +21,7 @@ class Plain:
     binds_decode = False
     takes_batches = True
 
-    def prefill_request(self, asked: Asked) -> Request:
+    def prefill_request(self, asked: SplitRequest) -> Request:
         """The client's request, cut to one token."""
         short = plainly_answered(with_body(asked.request, one_token(asked.body, asked.request.path)))
         return with_request_id(short, asked.request_id)
@@ -29,6 +29,6 @@ class Plain:
     def ticket_from(self, answer: Response) -> None:
         """There is none."""
 
-    def decode_request(self, asked: Asked, ticket: dict[str, Any] | None) -> Request:
+    def decode_request(self, asked: SplitRequest, ticket: dict[str, Any] | None) -> Request:
         """The client's request."""
         return with_request_id(asked.request, asked.request_id)

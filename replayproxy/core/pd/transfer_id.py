@@ -11,7 +11,7 @@ from typing import Any
 
 from replayproxy.core import headers
 from replayproxy.core.pd.endpoints import one_token
-from replayproxy.core.pd.legs import Asked, plainly_answered, with_body, with_more, with_request_id
+from replayproxy.core.pd.protocol import SplitRequest, plainly_answered, with_body, with_more, with_request_id
 from replayproxy.model import Request, Response
 
 RANK = "X-data-parallel-rank"
@@ -26,7 +26,7 @@ class TransferId:
     binds_decode = True
     takes_batches = False
 
-    def prefill_request(self, asked: Asked) -> Request:
+    def prefill_request(self, asked: SplitRequest) -> Request:
         """The client's request, cut to one token, that fills the cache for the id."""
         short = one_token(asked.body, asked.request.path)
         short["kv_transfer_params"] = {
@@ -41,7 +41,7 @@ class TransferId:
     def ticket_from(self, answer: Response) -> None:
         """Nothing is handed over by the answer."""
 
-    def decode_request(self, asked: Asked, ticket: dict[str, Any] | None) -> Request:
+    def decode_request(self, asked: SplitRequest, ticket: dict[str, Any] | None) -> Request:
         """The client's request, that takes the cache over under the id."""
         presented = {
             "do_remote_decode": False,

@@ -17,6 +17,6 @@ from __future__ import annotations
 
 from replayproxy.core.redaction.redactor import SALT_BYTES, Redactor
 from replayproxy.core.redaction.rules import path_to
-from replayproxy.core.redaction.veil import Trace, Veil
+from replayproxy.core.redaction.stream_redactor import StreamRedactor, Trace
 
-__all__ = ["SALT_BYTES", "Redactor", "Trace", "Veil", "path_to"]
+__all__ = ["SALT_BYTES", "Redactor", "StreamRedactor", "Trace", "path_to"]

@@ -12,11 +12,11 @@ from urllib.parse import unquote_to_bytes
 
 from replayproxy.core import coding, headers
 from replayproxy.core.redaction import credentials as access
-from replayproxy.core.redaction import masks, spelling
+from replayproxy.core.redaction import escapes, masks
 from replayproxy.core.redaction.credentials import Credentials
-from replayproxy.core.redaction.finding import BY_PATH, ROUNDS, Finder, Found, put
-from replayproxy.core.redaction.rules import Rules
-from replayproxy.core.redaction.veil import Trace, Veil, mask_of_value, opaque_masked
+from replayproxy.core.redaction.detector import BY_PATH, ROUNDS, Detector, Found, put
+from replayproxy.core.redaction.rules import RedactionRules
+from replayproxy.core.redaction.stream_redactor import StreamRedactor, Trace, mask_of_value, opaque_masked
 from replayproxy.model import End, Head, Headers, Request, Response
 
 SALT_BYTES = 16
@@ -33,7 +33,7 @@ class Redactor:
 
     def __init__(self, salt: bytes, said: Sequence[str] = ()) -> None:
         self.salt = salt
-        self._rules = Rules(said)
+        self._rules = RedactionRules(said)
 
     def __reduce__(self) -> tuple[type[Redactor], tuple[bytes, tuple[str, ...]]]:
         """Made again in the process that gets it."""
@@ -77,7 +77,7 @@ class Redactor:
             return request
         return replace(request, target=target, headers=lines, body=body)
 
-    def _coded(self, request: Request, lines: Headers, finder: Finder) -> tuple[Headers, bytes]:
+    def _coded(self, request: Request, lines: Headers, finder: Detector) -> tuple[Headers, bytes]:
         """A body in a content coding: as it came where nothing is hidden in it, else what it says, without the coding.
 
         What cannot be read to its end is masked as far as it can be read, and else by its bytes.
@@ -91,10 +91,10 @@ class Redactor:
             return tuple((n, size if n.lower() == "content-length" else v) for n, v in lines), masked
         return lines, request.body if plain is not None else opaque_masked(request.body, finder)
 
-    def _finder(self, known: Credentials) -> Finder:
-        return Finder(known, self._rules.patterns, self.salt)
+    def _finder(self, known: Credentials) -> Detector:
+        return Detector(known, self._rules.patterns, self.salt)
 
-    def _lines(self, lines: Headers, finder: Finder) -> Iterator[tuple[str, str]]:
+    def _lines(self, lines: Headers, finder: Detector) -> Iterator[tuple[str, str]]:
         for name, value in lines:
             if name.lower() in self._rules.headers:
                 continue
@@ -103,13 +103,13 @@ class Redactor:
             else:
                 yield name, finder.mask(value.encode("latin-1", "replace"), json=False).decode("latin-1")
 
-    def _target(self, target: str, finder: Finder) -> str:
+    def _target(self, target: str, finder: Detector) -> str:
         written = target.encode("utf-8", "surrogateescape")
         path, mark, query = written.partition(b"?")
         masked = _percent_masked(path, finder) + mark + (_form_masked(query, finder) if mark else b"")
         return target if masked == written else masked.decode("utf-8", "surrogateescape")
 
-    def _body(self, body: bytes, lines: Headers, finder: Finder) -> bytes:
+    def _body(self, body: bytes, lines: Headers, finder: Detector) -> bytes:
         media = (headers.get(lines, "content-type") or "").lower()
         if media.startswith(_FORM):
             return _form_masked(body, finder)
@@ -121,9 +121,9 @@ class Redactor:
 
     # Answers
 
-    def veil(self, known: Credentials) -> Veil:
+    def veil(self, known: Credentials) -> StreamRedactor:
         """For an answer that comes."""
-        return Veil(known, self._rules, self.salt)
+        return StreamRedactor(known, self._rules, self.salt)
 
     def response(self, response: Response, known: Credentials) -> Response:
         """A whole answer without secrets."""
@@ -164,13 +164,13 @@ def _reads_as_json(body: bytes) -> bool:
     return body.lstrip()[:1] in (b"{", b"[", b'"')
 
 
-def _percent_masked(text: bytes, finder: Finder) -> bytes:
+def _percent_masked(text: bytes, finder: Detector) -> bytes:
     """A part of a URL, read as written and with its percent codes undone."""
     masked = finder.mask(text, json=False)
     if b"%" not in masked:
         return masked
     for _ in range(ROUNDS):
-        read = spelling.of_percent(masked)
+        read = escapes.of_percent(masked)
         found = finder.find(read.text, json=False)
         changed = put(masked, (_written(read, one, finder) for one in found))
         if changed == masked:
@@ -179,12 +179,12 @@ def _percent_masked(text: bytes, finder: Finder) -> bytes:
     return masked
 
 
-def _written(read: spelling.Spelling, one: Found, finder: Finder) -> tuple[int, bytes]:
+def _written(read: escapes.Spelling, one: Found, finder: Detector) -> tuple[int, bytes]:
     start, stop = read.written(one.start, one.stop)
     return start, finder.mask_of(one._replace(start=start, stop=stop))
 
 
-def _form_masked(query: bytes, finder: Finder) -> bytes:
+def _form_masked(query: bytes, finder: Detector) -> bytes:
     """A query or a form: values that are secrets by their name, and the rest by what it says."""
     parts = query.split(b"&")
     for place, part in enumerate(parts):

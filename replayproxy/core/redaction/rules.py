@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from replayproxy.core import canonical
+from replayproxy.core.identity import canonical
 from replayproxy.core.paths import Path
 from replayproxy.core.patterns import Pattern, Refused
 from replayproxy.errors import SettingsError
@@ -36,7 +36,7 @@ class Value:
     is_string: bool
 
 
-class Rules:
+class RedactionRules:
     """The rules of one cassette, understood. Raises `SettingsError` for one that makes no sense."""
 
     def __init__(self, said: Sequence[str]) -> None:
@@ -49,9 +49,9 @@ class Rules:
         for rule in self.said:
             self._take(rule)
 
-    def __reduce__(self) -> tuple[type[Rules], tuple[tuple[str, ...]]]:
+    def __reduce__(self) -> tuple[type[RedactionRules], tuple[tuple[str, ...]]]:
         """Understood again in the process that gets them."""
-        return Rules, (self.said,)
+        return RedactionRules, (self.said,)
 
     @property
     def of_bodies(self) -> bool:

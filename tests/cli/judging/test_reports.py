@@ -11,11 +11,11 @@ import pytest
 
 from replayproxy.cli.judging import actions, receipt
 from replayproxy.cli.judging.junit import junit
-from replayproxy.cli.judging.receipt import Circumstances
-from replayproxy.cli.judging.verdict import Demands, Ended, Verdict, judge
+from replayproxy.cli.judging.receipt import RunContext
+from replayproxy.cli.judging.verdict import CommandResult, RunPolicy, Verdict, judge
 from replayproxy.model import Request
 from replayproxy.proxy.misses import Miss
-from replayproxy.proxy.report import Cause, Report
+from replayproxy.proxy.result import Cause, RunResult
 from tests.cli.judging.test_verdict import BAD, GOOD, STRICT, TEST, UNUSED, reported
 
 HOSTILE = "/v1/a|b<script>\x1b[2J\u202e\x00\ufffe::error::x\r\n::stop-commands::y%0A`c`@all,title=z:q"
@@ -26,29 +26,31 @@ def missed(path: str, times: int = 1, name: str = "m-0001", scope: str = "") -> 
     return Cause(name, Miss("no_match", Request("POST", path), "rp1:00", scope), times)
 
 
-def judged(report: Report, demands: Demands = STRICT, ended: Ended | None = GOOD) -> Verdict:
+def judged(report: RunResult, demands: RunPolicy = STRICT, ended: CommandResult | None = GOOD) -> Verdict:
     """Its verdict."""
     return judge(report, demands, ended=ended)
 
 
 # JUnit
 
-SUITES: list[tuple[str, Report, Demands, Ended | None, list[str]]] = [
+SUITES: list[tuple[str, RunResult, RunPolicy, CommandResult | None, list[str]]] = [
     ("good", reported(), STRICT, GOOD, []),
     ("missed", reported(causes=(missed("/v1/a"), missed("/v1/b", name="m-0002"))), TEST, GOOD, ["no_match"] * 2),
     ("unused", reported(unused=UNUSED), STRICT, GOOD, ["unused"]),
     ("unused, and nobody asked", reported(unused=UNUSED), TEST, GOOD, []),
     ("vacuous", reported(served=0), TEST, GOOD, ["vacuous"]),
-    ("vacuous, as allowed", reported(served=0), Demands(), GOOD, []),
+    ("vacuous, as allowed", reported(served=0), RunPolicy(), GOOD, []),
     ("child", reported(), TEST, BAD, ["child"]),
-    ("no child", reported(), Demands(), None, []),
+    ("no child", reported(), RunPolicy(), None, []),
 ]
 
 
 @pytest.mark.parametrize(
     ("report", "demands", "ended", "failures"), [row[1:] for row in SUITES], ids=[row[0] for row in SUITES]
 )
-def test_junit_counts_what_it_has(report: Report, demands: Demands, ended: Ended | None, failures: list[str]) -> None:
+def test_junit_counts_what_it_has(
+    report: RunResult, demands: RunPolicy, ended: CommandResult | None, failures: list[str]
+) -> None:
     """`tests` and `failures` are those of the cases, at both levels; what was served is a case that passes."""
     document = junit(report, judged(report, demands, ended), demands, seconds=1.5, ended=ended)
     whole = ElementTree.fromstring(document)  # noqa: S314  it is ours
@@ -118,8 +120,8 @@ def test_no_summary_where_github_names_no_file(tmp_path: Path) -> None:
 def test_isolated_is_said_only_of_what_is(served: int, upstream: bool, isolated: bool) -> None:
     """Nobody to ask, and something served."""
     report = reported(served=served)
-    around = Circumstances(0, 1_000_000_000, {"a.cassette": "00"}, upstream=upstream)
-    said = receipt.receipt(report, judged(report, Demands()), around)
+    around = RunContext(0, 1_000_000_000, {"a.cassette": "00"}, upstream=upstream)
+    said = receipt.receipt(report, judged(report, RunPolicy()), around)
     assert said["isolated"] is isolated
     assert (said["started"], said["ended"]) == ("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:01.000Z")
 
@@ -127,7 +129,7 @@ def test_isolated_is_said_only_of_what_is(served: int, upstream: bool, isolated:
 def test_a_command_line_that_is_no_utf_8_is_spelled_all_the_same() -> None:
     """A receipt is always written."""
     report = replace(reported(), cassettes=("a\udcff.cassette",))
-    ended = Ended(("echo", "\udcff"), 0)
-    around = Circumstances(0, 0, {}, upstream=False)
+    ended = CommandResult(("echo", "\udcff"), 0)
+    around = RunContext(0, 0, {}, upstream=False)
     said = orjson.loads(receipt.spelled(receipt.receipt(report, judged(report, ended=ended), around, ended)))
     assert said["command"] == ["echo", "\\udcff"]

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from replayproxy.cli.judging.verdict import Demands, Ended, judge
-from replayproxy.model import Place, Request
+from replayproxy.cli.judging.verdict import CommandResult, RunPolicy, judge
+from replayproxy.model import RecordingRef, Request
 from replayproxy.proxy.misses import Miss
-from replayproxy.proxy.report import Cause, Recording, Report
+from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
 
 ASKED = Request("POST", "/v1/chat/completions")
 MISSED = (Cause("m-0001", Miss("no_match", ASKED, "rp1:00"), 4),)
-UNUSED = (Recording("a.cassette", "7f3a1c02", Place("rp1:01", 0), "POST", "/v1/chat/completions"),)
+UNUSED = (RecordingInfo("a.cassette", "7f3a1c02", RecordingRef("rp1:01", 0), "POST", "/v1/chat/completions"),)
 
 
-def reported(**more: Any) -> Report:
+def reported(**more: Any) -> RunResult:
     """A run in which everything was in order, but for this."""
     said: dict[str, Any] = {
         "mode": "replay",
@@ -32,17 +32,17 @@ def reported(**more: Any) -> Report:
         "unused": (),
         "lateness_max": 0.0,
     }
-    return Report(**said | more)
+    return RunResult(**said | more)
 
 
-GOOD = Ended(("npm", "test"), 0)
-BAD = Ended(("npm", "test"), 9)
-TEST = Demands(must_serve=True)
-STRICT = Demands(fail_unused=True, must_serve=True)
+GOOD = CommandResult(("npm", "test"), 0)
+BAD = CommandResult(("npm", "test"), 9)
+TEST = RunPolicy(must_serve=True)
+STRICT = RunPolicy(fail_unused=True, must_serve=True)
 
 DAMAGED = replace(MISSED[0], miss=replace(MISSED[0].miss, code="damaged"), times=2)
 
-TABLE: list[tuple[str, Report, Demands, Ended | None, str | None, str, int]] = [
+TABLE: list[tuple[str, RunResult, RunPolicy, CommandResult | None, str | None, str, int]] = [
     ("all is well", reported(), STRICT, GOOD, None, "passed", 0),
     ("unused, and nobody cares", reported(unused=UNUSED), TEST, GOOD, None, "passed", 0),
     ("unused", reported(unused=UNUSED), STRICT, GOOD, None, "unused", 4),
@@ -54,8 +54,8 @@ TABLE: list[tuple[str, Report, Demands, Ended | None, str | None, str, int]] = [
     ("nothing served", reported(served=0), TEST, GOOD, None, "vacuous", 7),
     ("nothing served before unused", reported(served=0, unused=UNUSED), STRICT, GOOD, None, "vacuous", 7),
     ("nothing served but misses", reported(served=0, causes=MISSED), TEST, GOOD, None, "misses", 3),
-    ("nothing served, as allowed", reported(served=0), Demands(), GOOD, None, "passed", 0),
-    ("nothing served by a server", reported(served=0), Demands(), None, None, "passed", 0),
+    ("nothing served, as allowed", reported(served=0), RunPolicy(), GOOD, None, "passed", 0),
+    ("nothing served by a server", reported(served=0), RunPolicy(), None, None, "passed", 0),
     ("only recorded", reported(served=0, recorded=2), TEST, GOOD, None, "passed", 0),
     ("only forwarded", reported(served=0, forwarded=2), TEST, GOOD, None, "passed", 0),
     ("the disk was full", reported(recorded=2), TEST, GOOD, "no room", "degraded", 1),
@@ -70,7 +70,7 @@ TABLE: list[tuple[str, Report, Demands, Ended | None, str | None, str, int]] = [
     ids=[row[0] for row in TABLE],
 )
 def test_the_table(
-    report: Report, demands: Demands, ended: Ended | None, trouble: str | None, word: str, code: int
+    report: RunResult, demands: RunPolicy, ended: CommandResult | None, trouble: str | None, word: str, code: int
 ) -> None:
     """The child's own code wins, then what makes a green run worthless, in the order of the exit codes' weight."""
     verdict = judge(report, demands, ended=ended, trouble=trouble)
@@ -87,9 +87,9 @@ def test_the_table(
         (reported(unused=UNUSED), GOOD, "1 of 3 recordings were asked for by nobody: delete them with `replayproxy"),
         (reported(served=0), GOOD, "nothing was served, so nothing was tested: let the client use OPENAI_BASE_URL"),
         (reported(recorded=2), GOOD, "2 answers from recordings, 2 recorded, no misses"),
-        (reported(), Ended(("npm", "test"), 137, "SIGKILL"), "`npm test` was killed by SIGKILL"),
+        (reported(), CommandResult(("npm", "test"), 137, "SIGKILL"), "`npm test` was killed by SIGKILL"),
     ],
 )
-def test_a_verdict_says_what_happened_and_what_to_do(report: Report, ended: Ended, said: str) -> None:
+def test_a_verdict_says_what_happened_and_what_to_do(report: RunResult, ended: CommandResult, said: str) -> None:
     """One sentence, whole without the lines above it."""
     assert judge(report, STRICT, ended=ended).sentence.startswith(said)

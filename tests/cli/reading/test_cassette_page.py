@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 import replayproxy
-from replayproxy.cassette.keeper import Keeper
-from replayproxy.core.matching import DEFAULT_IGNORE, Matcher, Rules
+from replayproxy.cassette.writer import CassetteWriter
+from replayproxy.core.identity.rules import DEFAULT_IGNORE, Matcher, MatchRules
 from tests.cli.tapes import Read, chat, writing
 
 
@@ -58,7 +58,7 @@ def test_everything_as_data(read: Read, mixed: Path) -> None:
 def test_a_page_for_people(read: Read, tmp_path: Path) -> None:
     """With every ignored path, what was dropped, and what each part takes."""
     path = tmp_path / "a.cassette"
-    keeper = Keeper(path, Matcher(Rules(ignore=("$.seed",))))
+    keeper = CassetteWriter(path, Matcher(MatchRules(ignore=("$.seed",))))
     keeper.begin()
     for number in range(40):
         keeper.keep(chat(f"{number}", words=[f" word{number % 7}{place % 5}" for place in range(200)], started=number))
@@ -88,7 +88,7 @@ def test_a_page_for_people(read: Read, tmp_path: Path) -> None:
 def test_all_match_rules_are_shown(read: Read, tmp_path: Path) -> None:
     """Each kind by its name."""
     path = tmp_path / "a.cassette"
-    with writing(path, Rules("exact", normalise=("date", "uuid"), headers=("x-tenant",))):
+    with writing(path, MatchRules("exact", normalise=("date", "uuid"), headers=("x-tenant",))):
         pass
     lines = read("info", path).out.splitlines()
     assert lines[2:5] == ["match      exact   ignores nothing", "normalise  date uuid", "headers    x-tenant"]

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from replayproxy.core.matching import Rules
+from replayproxy.core.identity.rules import MatchRules
 from replayproxy.model import Chunk, Ending, Head, Request
 from tests.cli.tapes import (
     JSON,
@@ -186,7 +186,7 @@ BODIES: list[tuple[bytes, str]] = [
 @pytest.mark.parametrize(("body", "summary"), BODIES)
 def test_requests_of_every_dialect(read: Read, one: Path, body: bytes, summary: str) -> None:
     """What is odd is shown as far as it can be read."""
-    with writing(one, Rules("exact")) as keep:
+    with writing(one, MatchRules("exact")) as keep:
         keep(answer(Request("POST", "/v1/x", JSON, body), b"{}"))
     request = next(line for line in shown(read, one) if line.startswith("request"))
     assert request.startswith(f"request    {summary}   ")

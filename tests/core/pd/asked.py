@@ -6,11 +6,11 @@ from typing import Any
 
 import orjson
 
-from replayproxy.core.pd import Asked, Party, opened
+from replayproxy.core.pd import PairServer, SplitRequest, opened
 from replayproxy.model import Headers, Request
 
-PREFILL = Party("http://p1:8100", "p1", "10.0.0.1:21001", "http://p1:8998", "engine-7", "3")
-DECODE = Party("http://d1:8200", "d1", "10.0.0.2:22001")
+PREFILL = PairServer("http://p1:8100", "p1", "10.0.0.1:21001", "http://p1:8998", "engine-7", "3")
+DECODE = PairServer("http://d1:8200", "d1", "10.0.0.2:22001")
 MINT = "0123456789abcdef0123456789abcdef"
 ID = "req-1"
 
@@ -107,13 +107,13 @@ CUTS: dict[str, tuple[str, Body, Body]] = {
 """Endpoint, what a client asks, and the same cut to one token in one piece."""
 
 
-def asked(path: str, body: Body | bytes, *, headers: Headers = SENT, request_id: str = ID) -> Asked:
+def asked(path: str, body: Body | bytes, *, headers: Headers = SENT, request_id: str = ID) -> SplitRequest:
     """A request that is to be split between the two parties."""
     content = body if isinstance(body, bytes) else orjson.dumps(body)
     request = Request("POST", path, headers, content)
     value = opened(request)
     assert value is not None
-    return Asked(request, value, request_id, MINT, PREFILL, DECODE)
+    return SplitRequest(request, value, request_id, MINT, PREFILL, DECODE)
 
 
 def seen(request: Request) -> tuple[str, str, Headers, Any]:

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from replayproxy.core.pd import PROTOCOLS, Knobs, protocol, splits
+from replayproxy.core.pd import PROTOCOLS, ProtocolOptions, protocol, splits
 from replayproxy.core.pd.endpoints import GENERATING, choices_in, looks_like_generation, one_token, prompts_in
-from replayproxy.core.pd.legs import is_unsplit_generation
+from replayproxy.core.pd.protocol import is_unsplit_generation
 from replayproxy.model import Request
 from tests.core.pd.asked import TURN, Body, asked
 
@@ -76,7 +76,7 @@ def test_a_prefill_is_cut_in_the_words_of_its_endpoint(path: str, body: Body, ch
 def test_every_protocol_splits_every_endpoint(name: str, path: str, body: Body) -> None:
     """The target goes on as it came, to both; the decode request keeps the client's limits."""
     request = asked(path, body)
-    chosen = protocol(name, Knobs())
+    chosen = protocol(name, ProtocolOptions())
     ticket = {"remote_engine_id": "e"} if name == "nixl" else None
     prefill, decode = chosen.prefill_request(request), chosen.decode_request(request, ticket)
     assert prefill.target == decode.target == path

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from replayproxy.core.pd import Knobs, PrefillFailed
+from replayproxy.core.pd import PrefillFailed, ProtocolOptions
 from replayproxy.core.pd.nixl import Nixl
 from replayproxy.model import Response, Timeline
 from tests.core.pd.asked import CHAT, CUT_FIELDS, CUTS, TURN, WHOLE_FIELDS, Body, asked, seen
@@ -40,16 +40,16 @@ TICKET: dict[str, Any] = {  # vLLM 0.32
     "of_a_later_release": {"x": 1.5},
 }
 
-ROWS: dict[str, tuple[Knobs, Body, Body]] = {
-    "six": (Knobs(), SIX, TICKET),
-    "two": (Knobs(params="two"), TWO, TICKET),
-    "remote host": (Knobs(remote_host="url"), SIX, TICKET | {"remote_host": "p1"}),
+ROWS: dict[str, tuple[ProtocolOptions, Body, Body]] = {
+    "six": (ProtocolOptions(), SIX, TICKET),
+    "two": (ProtocolOptions(params="two"), TWO, TICKET),
+    "remote host": (ProtocolOptions(remote_host="url"), SIX, TICKET | {"remote_host": "p1"}),
 }
 
 
 @pytest.mark.parametrize(("knobs", "wanted", "presented"), ROWS.values(), ids=ROWS.keys())
 @pytest.mark.parametrize(("path", "body", "cut"), CUTS.values(), ids=CUTS.keys())
-def test_both_requests(path: str, body: Body, cut: Body, knobs: Knobs, wanted: Body, presented: Body) -> None:
+def test_both_requests(path: str, body: Body, cut: Body, knobs: ProtocolOptions, wanted: Body, presented: Body) -> None:
     """Prefill is asked for a ticket with one token; decode presents it verbatim with the client's own request."""
     given = asked(path, body)
     prefill = Nixl(knobs).prefill_request(given)
@@ -62,14 +62,14 @@ def test_both_requests(path: str, body: Body, cut: Body, knobs: Knobs, wanted: B
 def test_without_a_ticket_decode_gets_the_clients_request() -> None:
     """It prefills by itself."""
     given = asked(CHAT, {"messages": TURN})
-    assert Nixl(Knobs()).decode_request(given, None).body is given.request.body
+    assert Nixl(ProtocolOptions()).decode_request(given, None).body is given.request.body
 
 
 def test_a_client_that_sends_parameters_of_its_own_does_not_disturb() -> None:
     """What it says about transfers is replaced on both legs."""
     given = asked(CHAT, {"messages": TURN, "kv_transfer_params": {"do_remote_prefill": True, "remote_host": "evil"}})
-    assert orjson.loads(Nixl(Knobs()).prefill_request(given).body)["kv_transfer_params"] == SIX
-    assert orjson.loads(Nixl(Knobs()).decode_request(given, TICKET).body)["kv_transfer_params"] == TICKET
+    assert orjson.loads(Nixl(ProtocolOptions()).prefill_request(given).body)["kv_transfer_params"] == SIX
+    assert orjson.loads(Nixl(ProtocolOptions()).decode_request(given, TICKET).body)["kv_transfer_params"] == TICKET
 
 
 def answer(body: object) -> Response:
@@ -80,7 +80,7 @@ def answer(body: object) -> Response:
 
 def test_the_ticket_is_the_answers_transfer_parameters() -> None:
     """Whatever keys they have."""
-    assert Nixl(Knobs()).ticket_from(answer({"choices": [], "kv_transfer_params": TICKET})) == TICKET
+    assert Nixl(ProtocolOptions()).ticket_from(answer({"choices": [], "kv_transfer_params": TICKET})) == TICKET
 
 
 NO_TICKET: list[tuple[str, object]] = [
@@ -110,11 +110,11 @@ TORN: list[tuple[str, str, dict[str, Any]]] = [
 def test_an_answer_without_a_ticket_is_a_failed_prefill(body: object) -> None:
     """And says what to do."""
     with pytest.raises(PrefillFailed, match=r"no ticket.*kv connector"):
-        Nixl(Knobs()).ticket_from(answer(body))
+        Nixl(ProtocolOptions()).ticket_from(answer(body))
 
 
 @pytest.mark.parametrize(("name", "ticket"), [row[1:] for row in TORN], ids=[row[0] for row in TORN])
 def test_a_ticket_that_would_hang_or_end_a_decode_is_never_presented(name: str, ticket: dict[str, Any]) -> None:
     """Without blocks vLLM's engine ends; without an address the request waits for ever."""
     with pytest.raises(PrefillFailed, match=f"not whole .*{name}"):
-        Nixl(Knobs()).ticket_from(answer({"kv_transfer_params": ticket}))
+        Nixl(ProtocolOptions()).ticket_from(answer({"kv_transfer_params": ticket}))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replayproxy.core import headers
-from replayproxy.core.matching import Matcher, Rules
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import Redactor
 from replayproxy.errors import SettingsError
 from replayproxy.model import Headers, Request
@@ -80,7 +80,7 @@ def test_nothing_secret_is_left(request_: Request) -> None:
 def test_the_stored_request_has_the_key_of_the_live_one(request_: Request, rules: tuple[str, ...]) -> None:
     """And masking again changes nothing."""
     redactor = Redactor(SALT, rules)
-    matcher = Matcher(Rules(), redactor)
+    matcher = Matcher(MatchRules(), redactor)
     kept = stored(request_, redactor)
     assert matcher.key(kept) == matcher.key(request_)
     assert stored(kept, redactor) == kept
@@ -95,7 +95,7 @@ def test_any_request_passes(body: bytes, fields: Headers, query: str) -> None:
     kept = stored(request, redactor)
     assert stored(kept, redactor) == kept
     assert len(kept.body) == len(body)
-    assert Matcher(Rules(), redactor).key(kept) == Matcher(Rules(), redactor).key(request)
+    assert Matcher(MatchRules(), redactor).key(kept) == Matcher(MatchRules(), redactor).key(request)
 
 
 VALUES = st.recursive(
@@ -122,7 +122,7 @@ def test_json_stays_json(value: object, rule: str) -> None:
 
 def test_another_key_is_the_same_request_and_another_secret_another_one() -> None:
     """What lets a request in does not say what it asks; a secret in the prompt does."""
-    matcher = Matcher(Rules(), Redactor(SALT))
+    matcher = Matcher(MatchRules(), Redactor(SALT))
     one, two = (matcher.key(asked({"prompt": f"I am {key}"}, key=key)) for key in ("first-key-1", "another-key-22"))
     assert one == two
     one, two = (matcher.key(asked({"prompt": secret})) for secret in (SHAPE, SHAPE.replace("aB3", "cD4")))
@@ -135,8 +135,8 @@ def test_another_key_is_the_same_request_and_another_secret_another_one() -> Non
 def test_a_matcher_without_a_redactor_compares_as_before() -> None:
     """Old cassettes."""
     request = asked({"prompt": SHAPE})
-    assert Matcher(Rules()).key(request) != Matcher(Rules(), Redactor(SALT)).key(request)
-    assert Matcher(Rules()).key(request) == Matcher(Rules()).key(replace(request, headers=JSON))
+    assert Matcher(MatchRules()).key(request) != Matcher(MatchRules(), Redactor(SALT)).key(request)
+    assert Matcher(MatchRules()).key(request) == Matcher(MatchRules()).key(replace(request, headers=JSON))
 
 
 BAD = {

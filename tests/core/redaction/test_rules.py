@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replayproxy.core.redaction.rules import Rules, path_to, strings
+from replayproxy.core.redaction.rules import RedactionRules, path_to, strings
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-999, 999) | st.text(max_size=6),
@@ -21,7 +21,8 @@ def test_every_scalar_is_found_where_it_stands(value: object) -> None:
     """`$` leads to all of them, in their order."""
     body = orjson.dumps([value], option=orjson.OPT_INDENT_2)
     found = [
-        orjson.loads(body[one.start - one.is_string : one.stop + one.is_string]) for one in Rules(["$"]).values(body)
+        orjson.loads(body[one.start - one.is_string : one.stop + one.is_string])
+        for one in RedactionRules(["$"]).values(body)
     ]
     assert found == list(_scalars(value))
 
@@ -59,7 +60,7 @@ def test_a_place_has_a_path(body: bytes, path: str | None) -> None:
 
 def test_which_rules_want_a_whole_body() -> None:
     """A header does not."""
-    assert not Rules(["header:X-Request-Id"]).of_bodies
-    assert Rules(["header:X-Request-Id"]).headers == {"x-request-id"}
-    assert Rules(["re:x"]).of_bodies
-    assert Rules(["$.x"]).of_bodies
+    assert not RedactionRules(["header:X-Request-Id"]).of_bodies
+    assert RedactionRules(["header:X-Request-Id"]).headers == {"x-request-id"}
+    assert RedactionRules(["re:x"]).of_bodies
+    assert RedactionRules(["$.x"]).of_bodies

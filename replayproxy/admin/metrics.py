@@ -1,0 +1,129 @@
+"""What a proxy counts, in Prometheus's words. Nothing of a request, a key or a prompt becomes a label."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from replayproxy import __version__
+from replayproxy.proxy.counters import LATENESS_BOUNDS, Counters
+
+
+class DataPort(Protocol):
+    """What is counted of the data port."""
+
+    refusals: Counter[str]
+    closings: Counter[str]
+
+    @property
+    def connections(self) -> int:
+        """Open client connections."""
+        ...
+
+    @property
+    def resting(self) -> int:
+        """Those of them that have nothing to do."""
+        ...
+
+
+class ProxyCollector(Collector):
+    """Reads the counters at scrape time, so that counting costs the data path an addition."""
+
+    def __init__(
+        self,
+        mode: str,
+        tally: Counters,
+        *,
+        server: DataPort,
+        recorded: Callable[[], int],
+        dropped: Callable[[], dict[str, int]],
+        queue_bytes: Callable[[], int],
+        degraded: Callable[[], bool],
+        state_bytes: Callable[[], dict[str, int]] = dict,
+        upstream: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        self._mode = mode
+        self._tally = tally
+        self._server = server
+        self._recorded = recorded
+        self._dropped = dropped
+        self._queue_bytes = queue_bytes
+        self._degraded = degraded
+        self._state_bytes = state_bytes
+        self._upstream = upstream
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        tally = self._tally
+        yield _labelled("requests", "Requests by what became of them", "outcome", tally.requests)
+        yield GaugeMetricFamily("replayproxy_streams_in_flight", "Answers under way", tally.in_flight)
+        server = self._server
+        yield GaugeMetricFamily("replayproxy_connections", "Open client connections", server.connections)
+        yield GaugeMetricFamily("replayproxy_connections_idle", "Those of them without a request", server.resting)
+        yield _labelled("connections_closed", "Client connections closed because of a limit", "limit", server.closings)
+        yield _labelled("refused", "Requests refused by the data port, by error code", "code", server.refusals)
+        yield CounterMetricFamily("replayproxy_recorded", "Exchanges on the cassette", self._recorded())
+        yield _labelled("recorded_endings", "Taped answers by how they ended", "ending", tally.endings)
+        yield _labelled("record_dropped", "Exchanges that were not recorded", "reason", self._dropped())
+        yield GaugeMetricFamily("replayproxy_record_queue_bytes", "Bytes that wait to be written", self._queue_bytes())
+        yield GaugeMetricFamily(
+            "replayproxy_record_degraded", "1 while the cassette cannot be written", int(self._degraded())
+        )
+        state = GaugeMetricFamily("replayproxy_state_bytes", "Memory of what is kept, about", labels=["kind"])
+        for kind, size in sorted(self._state_bytes().items()):
+            state.add_metric([kind], size)
+        yield state
+        yield from _of_upstream(self._upstream())
+        yield CounterMetricFamily("replayproxy_stalled", "Times a slow client paused the upstream", tally.stalled)
+        yield CounterMetricFamily(
+            "replayproxy_uploads_cut",
+            "Requests longer than --max-body: passed on whole, and recorded cut",
+            tally.uploads_cut,
+        )
+        yield _labelled("replay_misses", "Requests that no recording answered", "code", tally.misses)
+        total, buckets = 0, []
+        for bound, count in zip((*map(str, LATENESS_BOUNDS), "+Inf"), tally.lateness_counts, strict=True):
+            total += count
+            buckets.append((bound, total))
+        lateness = HistogramMetricFamily("replayproxy_replay_lateness_seconds", "Chunk sent minus chunk due")
+        lateness.add_metric([], buckets, tally.lateness_sum)
+        yield lateness
+        about = GaugeMetricFamily("replayproxy_build_info", "Version and mode", labels=["version", "mode"])
+        about.add_metric([__version__, self._mode], 1)
+        yield about
+
+
+_OF_UPSTREAM = {
+    "repeated": "Safe requests that an idle connection did not answer, sent once more on a new one",
+    "urls_in_bodies": "Answers whose body holds a URL of the server, which leads a client past the proxy",
+    "unsplit": "Requests that look like generation, and went to a decode server alone",
+}
+
+
+def _of_upstream(counts: Mapping[str, int]) -> Iterator[Metric]:
+    if "idle" in counts:
+        yield GaugeMetricFamily(
+            "replayproxy_upstream_idle_connections", "Connections kept for the next request", counts["idle"]
+        )
+    for name, meaning in _OF_UPSTREAM.items():
+        if name in counts:
+            yield CounterMetricFamily(f"replayproxy_upstream_{name}", meaning, counts[name])
+
+
+def _labelled(name: str, help: str, label: str, counts: dict[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"replayproxy_{name}", help, labels=[label])
+    for value, count in sorted(counts.items()):
+        family.add_metric([value], count)
+    return family
+
+
+def registry(collector: Collector) -> CollectorRegistry:
+    """A registry with this collector alone: nothing global, so that two proxies fit into one process."""
+    own = CollectorRegistry(auto_describe=False)
+    own.register(collector)
+    return own

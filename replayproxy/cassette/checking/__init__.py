@@ -1,0 +1,1 @@
+"""What a cassette is checked for: damage, secrets, requests that match their own recordings."""

@@ -1,0 +1,1 @@
+"""How answers, requests and times become bytes of a cassette, and bytes become them again."""

@@ -1,0 +1,157 @@
+"""Several cassettes as one: shards of a parallel run, replicas of a proxy, what two people recorded.
+
+Equal requests are played in the order in which they were asked, whatever part they are on. What is on two parts because
+one began as a copy of the other is kept once. Different answers to equal requests are kept and told:
+which of them is right is for people to say.
+
+    parts ──▶ each exchange, redacted as the whole shall be ──▶ a new file beside it ──▶ in its place
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from replayproxy.cassette.cassette import Cassette, typed
+from replayproxy.cassette.editing.replace import replacing
+from replayproxy.cassette.editing.rewrite import without_secrets
+from replayproxy.cassette.writer import CassetteWriter, left_out
+from replayproxy.core.identity.rules import Matcher
+from replayproxy.core.redaction import Redactor
+from replayproxy.errors import CassetteError, SettingsError
+from replayproxy.model import Ending, Key, Response
+from replayproxy.ports import ExchangePart
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Equal requests that were answered differently on different parts: which part, and by which ids there."""
+
+    method: str
+    path: str
+    answers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What became of it. `again`: exchanges that stood on an earlier part already. `left`: kind and name of what is not
+    ours on the parts, and stays there."""
+
+    exchanges: int
+    again: int
+    conflicts: tuple[Conflict, ...]
+    left: tuple[tuple[str, str], ...] = ()
+
+
+def merge(out: Path, parts: Sequence[Path]) -> Merged:
+    """Write `out` from the parts; it may be one of them, and is then replaced when all is well.
+
+    Raises `CassetteError` where one cannot be read, or `out` is there already, and `SettingsError` where their match
+    rules differ.
+    """
+    if not parts:
+        raise SettingsError("there is nothing to merge: name at least one cassette")
+    if out.exists() and not any(out.samefile(part) for part in parts if part.exists()):
+        raise CassetteError(f"{out} is there already: name another file, remove it, or merge it too")
+    with replacing(out) as fresh, ExitStack() as opened:
+        cassettes = [opened.enter_context(Cassette(part)) for part in parts]
+        keeper = CassetteWriter(fresh, _matcher(cassettes))
+        try:
+            merged = _Merging(keeper, cassettes).all()
+            keeper.seal()
+        except BaseException:
+            keeper.close()
+            raise
+    return merged
+
+
+def _matcher(cassettes: Sequence[Cassette]) -> Matcher:
+    """The rules that all have, and what any of them masks, by the first one's salt."""
+    first = cassettes[0]
+    for other in cassettes[1:]:
+        if other.rules != first.rules:
+            raise SettingsError(
+                f"{other.path} was recorded with {other.rules} and {first.path} with {first.rules}: only cassettes of"
+                " the same match rules make one"
+            )
+    redactors = [cassette.redactor for cassette in cassettes]
+    known = next((redactor for redactor in redactors if redactor is not None), None)
+    if known is None:
+        return Matcher(first.rules)
+    rules = dict.fromkeys(rule for redactor in redactors if redactor is not None for rule in redactor.rules)
+    return Matcher(first.rules, Redactor(known.salt, tuple(rules)))
+
+
+class _Merging:
+    """One merge under way."""
+
+    def __init__(self, keeper: CassetteWriter, cassettes: Sequence[Cassette]) -> None:
+        self._keeper = keeper
+        self._matcher = keeper.matcher
+        self._cassettes = cassettes
+        self._seen: set[tuple[bytes, int]] = set()
+        self._answers: defaultdict[Key, dict[bytes, list[tuple[str, str]]]] = defaultdict(dict)
+        self._asked: dict[Key, tuple[str, str]] = {}
+        self._exchanges = self._again = 0
+
+    def all(self) -> Merged:
+        """Every part after the other."""
+        for cassette in self._cassettes:
+            self._keeper.begin()
+            self._part(cassette)
+            self._keeper.commit()
+        if fields := sum((left_out(cassette.meta.get("left_out")) for cassette in self._cassettes), Counter()):
+            self._keeper.note("left_out", fields)
+        self._keeper.note("merged", [self._provenance(cassette) for cassette in self._cassettes])
+        left = dict.fromkeys(thing for cassette in self._cassettes for thing in cassette.foreign)
+        return Merged(self._exchanges, self._again, tuple(self._conflicts()), tuple(left))
+
+    def _part(self, cassette: Cassette) -> None:
+        redactor = self._matcher.redactor
+        alike = redactor is None or (
+            cassette.redactor is not None
+            and (cassette.redactor.salt, cassette.redactor.rules) == (redactor.salt, redactor.rules)
+        )
+        for row in cassette.all(
+            "SELECT id, digest, recorded_at FROM exchange WHERE state = 1 ORDER BY recorded_at, id"
+        ):
+            number, digest, recorded_at = typed(row, int, bytes, int)
+            if (digest, recorded_at) in self._seen:
+                self._again += 1
+                continue
+            self._seen.add((digest, recorded_at))
+            exchange = cassette.exchange(number)
+            if not alike and redactor is not None:
+                exchange = without_secrets(exchange, redactor)
+            self._exchanges += 1
+            key = self._matcher.key(exchange.request)
+            self._keeper.keep(ExchangePart.of(self._exchanges, exchange))
+            if exchange.response.ending is Ending.COMPLETE:
+                self._asked[key] = exchange.request.method, exchange.request.path
+                answers = self._answers[key].setdefault(_said(exchange.response), [])
+                answers.append((str(cassette.path), digest[:4].hex()))
+        for row in cassette.all("SELECT reason, exchanges, dropped_at FROM dropped"):
+            self._keeper.note_dropped(*typed(row, str, int, int))
+
+    def _conflicts(self) -> Iterator[Conflict]:
+        """Different answers on different parts: that one server answers differently twice is no conflict."""
+        for key, answers in self._answers.items():
+            sets = [{part for part, _ in ids} for ids in answers.values()]
+            if len(answers) > 1 and set().union(*sets) != sets[0].intersection(*sets[1:]):
+                yield Conflict(*self._asked[key], tuple(first for first, *_ in answers.values()))
+
+    @staticmethod
+    def _provenance(cassette: Cassette) -> dict[str, object]:
+        meta = cassette.meta
+        exchanges = cassette.one("SELECT count(*) FROM exchange WHERE state = 1")[0]
+        said: dict[str, object] = {"cassette": cassette.path.name, "exchanges": exchanges}
+        return said | {name: meta[name] for name in ("creator", "merged") if name in meta}
+
+
+def _said(response: Response) -> bytes:
+    """What makes two answers one: status and body. Ids and times in a body make them differ."""
+    return hashlib.blake2b(b"%d " % response.status + response.body, digest_size=16).digest()

@@ -1,0 +1,127 @@
+"""`verify`: is a cassette what was written?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from replayproxy.cli.matching import matching, rules_asked
+from replayproxy.cli.options import plain_option
+from replayproxy.cli.terminal.screen import on_stdout
+from replayproxy.cli.verbs.redacting import redacting, rules_from
+from replayproxy.errors import CassetteError
+from replayproxy.views.units import plural
+
+if TYPE_CHECKING:
+    from replayproxy.cassette.checking.verify import Problem
+    from replayproxy.core.identity.rules import MatchRules
+
+
+@click.command
+@click.argument("cassette", type=click.Path(path_type=Path), nargs=-1, required=True)
+@plain_option("--secrets", is_flag=True, help="Look for secrets too, in everything unpacked.")
+@redacting
+@plain_option("--self-match", is_flag=True, help="Ask for every recording, and see that it finds itself.")
+@matching
+def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], **options: Any) -> int:
+    """Read everything on CASSETTE and derive it again: pages, digests, keys, columns.
+
+    With --self-match, also lists requests that are different and yet answer for one another, under the rules on the
+    cassette or those of the flags. Exit code 6: something is not what was written, or does not find itself; or, with
+    --secrets, it holds one. Changes nothing.
+
+    \b
+    Examples:
+      replayproxy verify chat.cassette
+      replayproxy verify chat.cassette --self-match --match-normalise date
+    """
+    # Here and below: cassettes are read only when the verb runs, not for --help and completion.
+    from replayproxy.cassette.checking.verify import verify as find_problems
+
+    _refuse_ignored(secrets=secrets, self_matching=options["self_match"])
+    worst = 0
+    for path in cassette:
+        try:
+            missing_ends: Counter[str] = Counter()
+            exchanges, problems = find_problems(path, missing_ends)
+        except CassetteError as error:
+            said = str(error)
+            on_stdout().line(said if said.startswith(str(path)) else f"{path}: {said}")
+            worst = max(worst, error.exit_code)
+            continue
+        problems += _leaks(path, rules_from(redact)) if secrets and not problems else []
+        for problem in problems:
+            on_stdout().line(f"{path}: {problem.where + ': ' if problem.where else ''}{problem.what}")
+        if problems:
+            worst = 6
+        else:
+            on_stdout().line(
+                f"{path}: {plural(exchanges, 'exchange')}, all as they were written{_cut(path)}"
+                f"{_without_end(missing_ends)}{', no secret found' if secrets else ''}"
+            )
+            if options["self_match"] and not _finds_itself(path, rules_asked(options)):
+                worst = 6
+    return worst
+
+
+def _refuse_ignored(*, secrets: bool, self_matching: bool) -> None:
+    """What is typed and would do nothing is a mistake; a variable or a config file may be there for other verbs."""
+    context = click.get_current_context()
+    rules = ("match", "match_ignore", "match_normalise", "match_header", "match_from")
+    needed = {**dict.fromkeys(rules, ("--self-match", self_matching)), "redact": ("--secrets", secrets)}
+    for name, (flag, given) in needed.items():
+        if not given and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            ignored = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{ignored} says something to verify {flag} alone: add {flag}, or leave it away")
+
+
+def _cut(path: Path) -> str:
+    """How many of them have a request that was not read to its end, which is no damage."""
+    from replayproxy.cassette.browse import CassetteBrowser
+
+    with CassetteBrowser.open(path) as browser:
+        cut = browser.count_cut_requests()
+    return f", {cut} of them with a request that was cut and answers nothing in replay" if cut else ""
+
+
+def _without_end(missing_ends: Counter[str]) -> str:
+    """How many streams lack the event that ends them although HTTP says that they are whole, which is no damage."""
+    if not missing_ends:
+        return ""
+    named = ", ".join(f"{label} {times}" for label, times in missing_ends.most_common())
+    return (
+        f", {missing_ends.total()} of them streams that ended well as HTTP without the event that ends such a stream"
+        f" ({named}): replay plays them as they came"
+    )
+
+
+def _finds_itself(path: Path, rules: MatchRules | None) -> bool:
+    """Say what does not, and what collides."""
+    from replayproxy.cassette.checking.self_match import self_match
+
+    found = self_match(path, rules)
+    for short_id in found.lost:
+        on_stdout().line(f"{path}: {short_id}: asked for again, it does not find itself; please report this")
+    for collision in found.collisions:
+        where = " ".join(collision.places)
+        on_stdout().line(f"{path}: {' '.join(collision.ids)}: different at {where}, and answer for one another")
+    count = len(found.collisions)
+    told = f", {plural(count, 'group')} of different requests with one key" if count else ""
+    if not found.lost:
+        on_stdout().line(f"{path}: {plural(found.recordings, 'recording')}, each of which finds itself{told}")
+    return not found.lost
+
+
+def _leaks(path: Path, rules: tuple[str, ...]) -> list[Problem]:
+    """Where secrets are, and of which kind; never what they are."""
+    from replayproxy.cassette.checking.secrets import scan
+    from replayproxy.cassette.checking.verify import Problem
+
+    return [
+        Problem(leak.where, f"{leak.field} holds a secret ({leak.kind}): take it out with `replayproxy redact {path}`")
+        for leak in scan(path, rules)
+    ]

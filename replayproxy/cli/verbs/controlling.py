@@ -1,0 +1,216 @@
+"""`wait` and `ctl`: ask a running proxy, or any server, from outside. Know URLs and answers, not what runs there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlencode
+
+import click
+
+from replayproxy.cli.options import Duration, option, plain_option
+from replayproxy.cli.terminal import messages
+from replayproxy.cli.terminal.output import Output, output_family
+from replayproxy.cli.terminal.screen import Screen, Span
+from replayproxy.cli.terminal.table import Column, layout
+from replayproxy.errors import ReplayProxyError, SettingsError, UpstreamError
+from replayproxy.views.units import duration, plural
+
+if TYPE_CHECKING:
+    from replayproxy.model import Request, Response
+
+TIMED_OUT = 124
+"""As timeout(1) has it."""
+
+
+@click.command
+@click.argument("url", envvar="REPLAYPROXY_URL")
+@option("--timeout", type=Duration(), default="30s", help="Wait no longer than this.")
+def wait(url: str, timeout: float) -> int:
+    """Wait until a proxy, or any OpenAI-compatible server, answers at URL: /health, or /v1/models where that is 404.
+
+    Exit code 124: it did not within --timeout.
+
+    \b
+    Example:
+      replayproxy wait http://127.0.0.1:8080 --timeout 60s
+    """
+    # The client is loaded only when it is to ask, not for --help and completion; so below.
+    from replayproxy.lifetime import on_loop
+    from replayproxy.net.clock import SystemClock
+    from replayproxy.net.waiting import answering
+
+    url = url.rstrip("/").removesuffix("/v1")  # OPENAI_BASE_URL has it
+
+    async def waited() -> str | None:
+        clock = SystemClock()
+        try:
+            return await answering(url, clock, clock.now() + round(timeout * 1e9))
+        finally:
+            clock.close()
+
+    seen = on_loop(waited())
+    if seen is None:
+        return 0
+    messages.error(f"{url} was not ready within {duration(timeout)}; seen last: {seen}")
+    return TIMED_OUT
+
+
+@click.command
+@click.argument("action", type=click.Choice(["status", "misses", "report", "reset", "rotate"]))
+@click.argument("miss", required=False)
+@option("--admin", metavar="URL", default="http://127.0.0.1:8081", help="The proxy's admin port.")
+@plain_option("--scope", metavar="NAME", help="reset: only this scope; '' is the one without a name.")
+@plain_option("--counts", is_flag=True, help="reset: also forget what was counted, and the misses.")
+@output_family
+def ctl(action: str, miss: str | None, admin: str, *, scope: str | None, counts: bool, output: Output) -> int:
+    """Ask a running proxy over its admin port.
+
+    status: is it well. misses: what no recording answered, or one of them by its number. report: what became of the run
+    so far. reset: equal requests get their first recording again; no recording is ever touched. rotate: recording goes
+    on onto a new cassette beside the first, streams in flight too, and the old one is sealed.
+
+    \b
+    Examples:
+      replayproxy ctl misses
+      replayproxy ctl misses m-0001
+      replayproxy ctl reset --scope tests/test_chat.py
+    """
+    if miss is not None and action != "misses":
+        raise click.UsageError(f"ctl {action} takes no {miss!r}: only misses have numbers")
+    if action != "reset" and (scope is not None or counts):
+        raise click.UsageError("--scope and --counts are for ctl reset")
+    match action:
+        case "misses" if miss is not None:
+            _one_miss(_got(admin, f"/misses/{quote(miss, safe='')}"), output)
+        case "misses":
+            _misses(_got(admin, "/misses")["misses"], output)
+        case "reset":
+            query = ({"scope": scope} if scope is not None else {}) | ({"report": "1"} if counts else {})
+            done = _got(admin, "/reset" + (f"?{urlencode(query)}" if query else ""), "POST")
+            which = "every scope" if scope is None else f"scope {scope!r}"
+            _facts({"reset": which} | ({"counts": "forgotten"} if counts else {}), done, output)
+        case "rotate":
+            turned = _got(admin, "/rotate", "POST")
+            _facts({"sealed": turned["sealed"], "recording": turned["recording"]}, turned, output)
+        case "status":
+            said = _got(admin, "/ready", also=(503,))
+            reasons = "; ".join(said["reasons"])
+            _facts({"status": said["status"]} | ({"because": reasons} if reasons else {}), said, output)
+            return 0 if said["status"] == "ready" else 1
+        case "report":
+            said = _got(admin, "/report")
+            _facts(_spoken(said), said, output)
+    return 0
+
+
+# Asking
+
+
+def _got(admin: str, target: str, method: str = "GET", *, also: tuple[int, ...] = ()) -> dict[str, Any]:
+    """What the admin port says. Raises `ReplayProxyError` with a sentence."""
+    import orjson
+
+    from replayproxy.lifetime import on_loop
+    from replayproxy.model import Request
+
+    response = on_loop(_asked(admin, Request(method, target, (("Accept", "application/json"),))))
+    try:
+        said = orjson.loads(response.body)
+    except orjson.JSONDecodeError:
+        said = None
+    path = target.partition("?")[0]
+    if response.status == 404 and path.startswith("/misses/"):
+        # The admin port quotes nothing of what it was sent; whoever asked knows the number.
+        raise ReplayProxyError(f"there is no miss {unquote(path.removeprefix('/misses/'))}: list them with ctl misses")
+    if not isinstance(said, dict) or response.status == 404:
+        whose = "records" if path == "/rotate" else "runs" if path == "/ready" else "replays"
+        raise ReplayProxyError(
+            f"{admin} has no {path} (status {response.status}): give with --admin the admin port of a proxy that"
+            f" {whose}"
+        )
+    if response.status != 200 and response.status not in also:
+        raise ReplayProxyError(f"{admin} refuses: {said.get('error', response.status)}")
+    return said
+
+
+async def _asked(admin: str, request: Request) -> Response:
+    from replayproxy.model import Ending
+    from replayproxy.net.clock import SystemClock
+    from replayproxy.net.waiting import ask
+
+    clock = SystemClock()
+    try:
+        response = await ask(admin, request, clock)
+    except SettingsError as error:
+        raise SettingsError(f"--admin: {error}") from error
+    except UpstreamError as error:
+        seen = str(error).partition(": ")[0]
+        raise ReplayProxyError(
+            f"{seen}: is the proxy running, and not with --admin-port off? Give its admin port with --admin URL"
+        ) from error
+    finally:
+        clock.close()
+    if response.ending is not Ending.COMPLETE:
+        raise ReplayProxyError(f"{admin} broke off in the middle of its answer: ask again")
+    return response
+
+
+# Telling
+
+_COLUMNS = [
+    Column("MISS", lambda row: row["id"], left=True),
+    Column("TIMES", lambda row: str(row["times"])),
+    Column("WHY", lambda row: row["code"], left=True),
+    Column("REQUEST", lambda row: f"{row['method']} {row['path']}", left=True, flexible=20),
+    Column("SCOPE", lambda row: row["scope"], left=True, flexible=10, spare=1),
+]
+
+_FIELDS = ("id", "times", "code", "method", "path", "scope", "key", "recorded", "asked", "sentence")
+
+
+def _misses(misses: list[dict[str, Any]], output: Output) -> None:
+    if not output.is_for_people:
+        names = [*_FIELDS, *(name for name in (misses[0] if misses else {}) if name not in _FIELDS)]
+        output.rows(names, misses)
+        return
+    with output.screen() as screen:
+        if not misses:
+            screen.line("no misses")
+            return
+        shown = layout(_COLUMNS, misses, screen.width if output.trunc else None)
+        screen.lines([*([shown.heading()] if output.headers else []), *map(shown.row, misses)])
+
+
+def _one_miss(miss: dict[str, Any], output: Output) -> None:
+    if not output.is_for_people:
+        output.value(miss)
+        return
+    with output.screen() as screen:
+        screen.line(Span(f"MISS {miss['id']}", "bold red"), f"  x{miss['times']}   {miss['code']}")
+        for line in str(miss["explanation"]).splitlines():
+            screen.under(line)
+        _entries({name: miss[name] for name in ("key", "scope") if miss[name]}, screen)
+
+
+def _spoken(report: Mapping[str, Any]) -> dict[str, str]:
+    """A report, in few words."""
+    counts = {name: str(report[name]) for name in ("forwarded", "recorded", "dropped", "simulated") if report[name]}
+    misses = sum(miss["times"] for miss in report["misses"])
+    told = {"mode": report["mode"], "served": f"{plural(report['served'], 'answer')} from recordings", **counts}
+    told["misses"] = f"{misses}" + (f", of {plural(len(report['misses']), 'cause')}" if misses else "")
+    told["unused"] = f"{len(report['unused'])} of {plural(report['recordings'], 'recording')}"
+    return told | {"lateness": f"at most {duration(report['lateness_max_s'])}"}
+
+
+def _facts(told: Mapping[str, str], said: Mapping[str, Any], output: Output) -> None:
+    if not output.is_for_people:
+        output.value(said)
+        return
+    with output.screen() as screen:
+        _entries(told, screen)
+
+
+def _entries(told: Mapping[str, str], screen: Screen) -> None:
+    for head, text in told.items():
+        screen.entry(head, text)

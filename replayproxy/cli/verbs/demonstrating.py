@@ -1,0 +1,42 @@
+"""`demo`: parse options, run the demo, print. What it does is in `demo`, which is loaded when it runs."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from replayproxy import output_files
+from replayproxy.cli.options import plain_option
+from replayproxy.cli.terminal.screen import on_stderr, on_stdout
+
+
+@click.command
+@plain_option("--keep", type=click.Path(path_type=Path), help="Keep the cassette in this file, not in a temporary one.")
+@plain_option("--strict", is_flag=True, help="Fail where the replay is late: for machines that do nothing else.")
+def demo(keep: Path | None, strict: bool) -> int:
+    """Record a simulated vLLM, stop it, replay the recording, and compare byte by byte and beat by beat.
+
+    Needs no GPU, no model, no network; takes some fifteen seconds. The cassette stays for a look at it.
+
+    \b
+    Example:
+      replayproxy demo --keep demo.cassette
+      replayproxy ls demo.cassette
+    """
+    import asyncio
+
+    from replayproxy.cli.verbs.demo import next_steps, rehearse, tell
+
+    if keep is not None:
+        if keep.exists():
+            raise click.UsageError(f"{keep} is there already: name another file for --keep")
+        output_files.refuse(keep, "--keep")
+    cassette = keep or Path(tempfile.mkdtemp(prefix="replayproxy-demo-")) / "demo.cassette"
+    with tempfile.TemporaryDirectory(prefix="replayproxy-demo-") as folder:
+        claims = asyncio.run(rehearse(Path(folder), cassette))
+    tell(claims, on_stdout())
+    on_stderr().lines(next_steps(cassette))
+    failed = any(claim.holds is False or (claim.holds is None and strict) for claim in claims)
+    return 1 if failed else 0

@@ -1,0 +1,110 @@
+"""`exec`: a replay for as long as a command runs, and a report when it is over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from replayproxy.cli.judging.options import judging
+from replayproxy.cli.matching import matching
+from replayproxy.cli.options import AdminPort, Port, option
+from replayproxy.cli.terminal import messages
+from replayproxy.cli.verbs.redacting import redacting, stored_fields
+from replayproxy.cli.verbs.serving import log_format, pacing, settings_from, upstream_timeouts
+from replayproxy.core.no_proxy import LOCAL
+from replayproxy.core.policy import Mode
+
+DRAIN = 2.0
+"""Seconds for the answers that somebody still hears when the command has ended: a process it has left behind."""
+
+
+class Wrapping(click.Command):
+    """A verb that takes a command after `--`, and gets it as `command`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Ours before the first `--`, the command's after it."""
+        split = args.index("--") if "--" in args else len(args)
+        ours, command = args[:split], args[split + 1 :]
+        if not command and not {"-h", "--help"} & set(ours):
+            raise click.UsageError(
+                "give the command after --, such as `replayproxy exec chat.cassette -- npm test`", ctx
+            )
+        rest = super().parse_args(ctx, ours)
+        ctx.params["command"] = tuple(command)
+        return rest
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """With the command."""
+        return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
+
+
+@click.command("exec", cls=Wrapping)
+@click.argument("cassette", type=click.Path(path_type=Path), nargs=-1, required=True)
+@option(
+    "--on-miss",
+    type=click.Choice(["refuse", "forward", "record"]),
+    default="refuse",
+    help="When no recording answers. record adds only what is missing.",
+)
+@option("--auto", is_flag=True, help="The same as --on-miss record.")
+@option("--upstream", metavar="URL", help="The live server for --on-miss forward or record, without /v1.")
+@judging
+@option("--allow-empty", is_flag=True, help="A run that asked for nothing is in order too.")
+@option(
+    "--at-end",
+    type=click.Choice(["cycle", "last", "refuse"]),
+    default="refuse",
+    help="After the last of several recordings of equal requests.",
+)
+@pacing
+@redacting
+@stored_fields
+@matching
+@option("-p", "--port", type=Port(), default=0, help="Port to listen on; 0 takes a free one.")
+@option(
+    "--admin-port",
+    type=AdminPort(),
+    default="off",
+    help="Port of /report, /misses and /metrics, for COMMAND's ctl to find in REPLAYPROXY_ADMIN; or off.",
+)
+@upstream_timeouts
+@log_format
+def exec_(
+    cassette: tuple[Path, ...], command: tuple[str, ...], upstream: str | None, auto: bool, **options: Any
+) -> int:
+    """Run COMMAND with its LLM clients pointed at the recordings on CASSETTE; then say what was asked for.
+
+    COMMAND gets OPENAI_BASE_URL, OPENAI_API_BASE, ANTHROPIC_BASE_URL and REPLAYPROXY_URL. No connection to a server is
+    opened unless --on-miss says so. Exit code: the command's own where it is not 0; else 3 misses, 4 unused recordings
+    with --fail-unused, 7 nothing was asked for.
+
+    \b
+    Examples:
+      replayproxy exec tests/chat.cassette -- npm test
+      replayproxy exec tests/chat.cassette --report run.json -- pytest -q
+      replayproxy exec tests/chat.cassette --on-miss record \\
+        --upstream http://127.0.0.1:8000 -- npm test
+    """
+    # The server is loaded only when it is to run, not for --help and completion.
+    from replayproxy.cli.command_run import CommandRun
+    from replayproxy.cli.judging import ending
+    from replayproxy.cli.judging.verdict import RunPolicy
+
+    if auto:
+        if options["on_miss"] == "forward":
+            raise click.UsageError("--auto is --on-miss record: give one or the other")
+        options["on_miss"] = "record"
+    messages.use(options["log_format"])
+    options |= {"host": LOCAL[0], "uds": None, "admin_host": LOCAL[0], "api_key_file": None, "drain": DRAIN}
+    options |= {"ssl_keyfile": None, "ssl_certfile": None, "ready_file": None, "admin_allowed_host": ()}
+    settings = settings_from(Mode.REPLAY, cassette, options, upstream)
+    demands = RunPolicy(options["fail_unused"], must_serve=not options["allow_empty"])
+    wanted = ending.ReportOptions(demands, options["report"], options["junit"])
+    before = ending.begin(settings, wanted)
+    app, ended = CommandRun(settings, command, options["wait_upstream"]).to_its_end()
+    if app is None:
+        messages.error(ended.sentence, exit_code=ended.code)
+        return ended.code
+    return ending.conclude(app, wanted, before, ended)

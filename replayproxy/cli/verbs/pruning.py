@@ -1,0 +1,181 @@
+"""`prune`: delete recordings, those that a report names as unused or those that some SQL chooses.
+
+A run that failed, or that asked for nothing, has not shown that anything is unused; its report is refused, and so is
+that of another cassette.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from replayproxy import output_files
+from replayproxy.cli.options import plain_option
+from replayproxy.cli.reading.filtering import choosing
+from replayproxy.cli.terminal.screen import Screen, on_stderr
+from replayproxy.cli.verbs.redacting import in_words
+from replayproxy.core.visible import visible
+from replayproxy.errors import ReplayProxyError
+from replayproxy.views.port import ExchangeFilter, ExchangeRow, RowOrder
+from replayproxy.views.units import plural, size
+
+FILE = click.Path(path_type=Path)
+
+SHOWN = 10
+
+
+@click.command
+@click.argument("cassette", type=FILE)
+@plain_option("--unused", type=FILE, metavar="REPORT", help="What this report of a run names as unused.")
+@choosing
+@plain_option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@plain_option("--yes", is_flag=True, help="Do not ask.")
+@plain_option("-o", "--output", type=FILE, help="Write what is left there, and leave CASSETTE as it is.")
+def prune(
+    cassette: Path, unused: Path | None, *, chosen: ExchangeFilter, dry_run: bool, yes: bool, output: Path | None
+) -> int:
+    """Delete recordings from CASSETTE: those that nobody asked for in the run of REPORT, or those that --where chooses.
+
+    With both, those that are in both. REPORT comes from --report of exec or replay; that of a run which failed, served
+    nothing, or played another cassette is refused.
+
+    \b
+    Examples:
+      replayproxy exec chat.cassette --report run.json -- npm test
+      replayproxy prune chat.cassette --unused run.json --dry-run
+      replayproxy prune chat.cassette --where 'status >= 500' --yes
+    """
+    # Cassettes are read only when the verb runs, not for --help and completion.
+    from replayproxy.cassette.browse import CassetteBrowser
+    from replayproxy.cassette.editing.prune import prune as delete
+
+    if unused is None and chosen.is_everything:
+        raise click.UsageError("say which recordings: --unused REPORT, or --where SQL")
+    if output is not None:
+        output_files.refuse(output, "-o")
+    with CassetteBrowser.open(cassette) as browser:
+        browser.check(chosen)
+        rows = list(browser.rows(replace(chosen, finished=True), RowOrder("number")))
+        if unused is not None:
+            everything = rows if chosen.is_everything else browser.rows(ExchangeFilter(finished=True))
+            unused_numbers = set(_named(unused, cassette, list(everything)))
+            rows = [row for row in rows if row["number"] in unused_numbers]
+        there = browser.count()
+    screen = on_stderr()
+    if not rows:
+        screen.prose(f"{cassette}: nothing to delete")
+        return 0
+    of = f"{len(rows)} of {plural(there, 'recording')}"
+    if dry_run:
+        screen.prose(f"{cassette}: would delete {of}")
+        _tell(rows, screen)
+        return 0
+    if output is None and not yes:
+        _ask(f"{cassette}: delete {of}?", rows, screen)
+    done = delete(cassette, [row["number"] for row in rows], output)
+    screen.prose(
+        f"{output or cassette}: {done.deleted} deleted, {done.kept} kept, {size(done.before)} -> {size(done.after)}"
+    )
+    if done.foreign:
+        screen.prose(f"  kept as it is, for it is not ours: {in_words(done.foreign)}")
+    return 0
+
+
+def _tell(rows: Sequence[ExchangeRow], screen: Screen) -> None:
+    for row in rows[:SHOWN]:
+        screen.line(f"  {row['id']}  {row['method']} {row['path']}")
+    if len(rows) > SHOWN:
+        screen.line(f"  … and {len(rows) - SHOWN} more")
+
+
+def _ask(question: str, rows: Sequence[ExchangeRow], screen: Screen) -> None:
+    """Raises `click.Abort` for a no."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Nobody is here to ask: say --yes, or look first with --dry-run")
+    _tell(rows, screen)
+    click.confirm(visible(question), abort=True, err=True)
+
+
+# The report
+
+
+def _named(path: Path, cassette: Path, rows: Sequence[ExchangeRow]) -> Iterator[int]:
+    """The numbers of the recordings that a report names as unused. Raises `ReplayProxyError` if it proves nothing."""
+    from replayproxy.cli.judging.receipt import digest_of
+
+    report = _read(path)
+    _refuse_unproven(path, report)
+    digest = digest_of(cassette)
+    names = {played for played, said in report["sha256"].items() if said == digest}
+    if not names:
+        raise ReplayProxyError(
+            f"{path} is not about {cassette} as it is now (its SHA-256 differs): make the run again with --report, or"
+            " give the cassette that it was made with"
+        )
+    wanted: dict[tuple[str, str], set[int]] = {}
+    for one in report["unused"]:
+        if one["cassette"] in names:
+            wanted.setdefault((one["id"], one["key"]), set()).add(one["occurrence"])
+    by_id: dict[str, list[ExchangeRow]] = {}
+    for row in rows:
+        by_id.setdefault(row["id"], []).append(row)
+    for (name, key), places in wanted.items():
+        found = by_id.get(name, [])
+        if len(found) > 1:  # one answer to one request, recorded twice; or, by chance, two ids alike
+            found = [row for row in found if row["key"] == key]
+        if len(found) < len(places):
+            raise ReplayProxyError(
+                f"{path} names {name}, which is not a recording of {cassette} that can be told apart: choose by --where"
+            )
+        # Between equal recordings the place decides, which several cassettes in one run may have moved.
+        found.sort(key=lambda row: (row["occurrence"] not in places, -row["number"]))
+        yield from (row["number"] for row in found[: len(places)])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import orjson
+
+    try:
+        report: dict[str, Any] = orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise ReplayProxyError(f"{path} cannot be read: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise ReplayProxyError(f"{path} is not JSON ({error}): give what --report has written") from error
+    match report:
+        case {
+            "verdict": str(),
+            "exit_code": int(),
+            "served": int(),
+            "misses": list(),
+            "sha256": dict(),
+            "unused": [*unused],
+        } if all(_is_recording(one) for one in unused):
+            return report
+    raise ReplayProxyError(f"{path} is no report of a run: give what --report of exec or replay has written")
+
+
+def _is_recording(one: object) -> bool:
+    match one:
+        case {"id": str(), "key": str(), "cassette": str(), "occurrence": int()}:
+            return True
+    return False
+
+
+def _refuse_unproven(path: Path, report: Mapping[str, Any]) -> None:
+    """What a run did not ask for is unused only if the run went through."""
+    if report["exit_code"] not in (0, 4) or report["verdict"] not in ("passed", "unused"):
+        raise ReplayProxyError(
+            f"{path} is of a run that failed ({report['verdict']}, exit code {report['exit_code']}): what it did not"
+            " ask for may be needed all the same; make it pass, then prune"
+        )
+    if report["misses"]:
+        raise ReplayProxyError(f"{path} is of a run with misses: make it pass, then prune")
+    if not report["served"]:
+        raise ReplayProxyError(
+            f"{path} is of a run that served nothing, so it shows nothing: make one that asks for recordings"
+        )

@@ -1,0 +1,96 @@
+"""`redact`, and the option by which every verb is told what else is secret."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from replayproxy import output_files
+from replayproxy.cli.options import all_of, option, plain_option
+from replayproxy.cli.terminal.screen import on_stderr
+from replayproxy.core.headers import NOT_STORED_IN_WORDS, StoredFields
+from replayproxy.errors import SettingsError
+from replayproxy.views.units import plural
+
+FILE = click.Path(path_type=Path)
+
+redacting = option(
+    "--redact",
+    multiple=True,
+    metavar="RULE",
+    help="Also secret: header:NAME, $.json.path or re:REGEX (RE2); @FILE has one a line. May be repeated.",
+)
+
+stored_fields = all_of(
+    option(
+        "--keep-header",
+        multiple=True,
+        metavar="NAME",
+        help="Also store this header field, of requests and of answers; credentials in it are masked. Of answers all"
+        f" fields are stored but {NOT_STORED_IN_WORDS}. May be repeated.",
+    ),
+    option("--drop-header", multiple=True, metavar="NAME", help="Do not store this header field. May be repeated."),
+)
+
+
+def fields_from(options: Mapping[str, Any]) -> StoredFields:
+    """What `stored_fields` say. Raises `SettingsError`."""
+    return StoredFields.of(options.get("keep_header", ()), options.get("drop_header", ()))
+
+
+def rules_from(said: Sequence[str]) -> tuple[str, ...]:
+    """Rules, those of files in their place. Raises `SettingsError` where a file cannot be read."""
+    rules: list[str] = []
+    for rule in said:
+        if not rule.startswith("@"):
+            rules.append(rule)
+            continue
+        try:
+            lines = Path(rule[1:]).read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"--redact {rule}: the file cannot be read: {error}") from error
+        rules += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return tuple(dict.fromkeys(rules))
+
+
+@click.command
+@click.argument("cassette", type=FILE)
+@redacting
+@plain_option("-o", "--output", type=FILE, help="Write there, and leave CASSETTE as it is.")
+def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
+    """Rewrite CASSETTE without the keys that are known by their shape and without what the rules say.
+
+    Every exchange gets a new key and digest, dictionaries are trained anew, and the result is searched before it takes
+    the old file's place. Whose credentials echo, only a recorder could know: name those with a rule.
+
+    \b
+    Example:
+      replayproxy redact chat.cassette --redact '$.metadata.email' \\
+        --redact 're:cust-[0-9]{6}'
+    """
+    from replayproxy.cassette.editing.rewrite import redact as rewrite  # not for --help and completion
+
+    if output is not None:
+        output_files.refuse(output, "-o")
+    redacted = rewrite(cassette, rules_from(redact), output)
+    on_stderr().line(
+        f"{output or cassette}: {plural(redacted.exchanges, 'exchange')} written anew, {_said(redacted.masked)};"
+        " searched again: no secret found"
+    )
+    if redacted.left:
+        on_stderr().line(f"  left out, for it cannot be searched: {in_words(redacted.left)}")
+    return 0
+
+
+def in_words(foreign: Sequence[tuple[str, str]]) -> str:
+    """What is not ours on a cassette, in words."""
+    return ", ".join(f"{kind} {name}" for kind, name in foreign)
+
+
+def _said(masked: Counter[str]) -> str:
+    kinds = ", ".join(f"{kind} {times}" for kind, times in masked.most_common())
+    return f"masked: {kinds}" if kinds else "nothing to mask"

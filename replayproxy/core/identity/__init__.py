@@ -1,0 +1,1 @@
+"""What makes two requests the same: canonical JSON, match rules, keys, differences, sketches. Pure."""

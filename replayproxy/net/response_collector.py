@@ -1,0 +1,58 @@
+"""A listener for those who want a whole answer: the first leg of a pair, a client in a demonstration."""
+
+from __future__ import annotations
+
+from replayproxy.model import Chunk, End, Head, Leg, Response
+
+
+class ResponseCollector:
+    """A `Listener` that keeps what it hears."""
+
+    congested = False
+    wants_whole = False
+
+    def __init__(self) -> None:
+        self._head: Head | None = None
+        self._chunks: list[Chunk] = []
+        self._end: End | None = None
+
+    def begin(self, started: int) -> ResponseCollector:  # noqa: ARG002  a `Relay` wants to know when
+        """A request is sent now, whose answer this hears."""
+        return self
+
+    async def ready(self) -> None:
+        """Never congested."""
+
+    async def head(self, head: Head) -> None:
+        """Keep it."""
+        self._head = head
+
+    def chunk(self, chunk: Chunk) -> None:
+        """Keep it."""
+        self._chunks.append(chunk)
+
+    def burst(self, response: Response) -> None:
+        """Keep them."""
+        self._chunks += response.chunks()
+
+    def leg(self, leg: Leg) -> None:
+        """What it heard is whole without."""
+
+    async def end(self, end: End) -> None:
+        """Keep it."""
+        self._end = end
+
+    @property
+    def status(self) -> int:
+        """Of the head, or 0 while there is none."""
+        return self._head.status if self._head is not None else 0
+
+    @property
+    def heard(self) -> Response:
+        """Everything, once it is over."""
+        assert self._end is not None
+        return Response.of(self._head, self._chunks, self._end)
+
+    def broken(self, end: End) -> Response:
+        """What came before somebody stopped listening."""
+        return Response.of(self._head, self._chunks, self._end or end)

@@ -1,0 +1,447 @@
+"""One connection to a live server, and the answer that comes over it.
+
+The parser is llhttp (through httptools), fed in the read callback, and what it finds goes to the listener in the same
+call: a chunk's time is the time of its socket read, and no task is woken for it. That is why this is not an HTTP
+client library's stream: those hand out what they buffered, when their reader gets its turn.
+
+Whether another request may be sent is decided by the one `State` of the connection:
+
+    IDLE ─ask─▶ SENDING ─sent─▶ WAITING ─head─▶ ANSWERING ─whole, kept alive─▶ IDLE
+                   └────head──▶ EARLY ──sent───────▲
+                                  └─whole─▶ CLOSED         and from each state to CLOSED, whatever goes wrong
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import NoReturn, cast
+
+import httptools
+
+from replayproxy.core.dialects.facts import is_event_stream
+from replayproxy.core.dialects.stream_end import StreamEnd
+from replayproxy.core.origins import UrlSearch
+from replayproxy.errors import ReplayProxyError, UpstreamError, UpstreamGarbled, UpstreamTimeout
+from replayproxy.model import Chunk, End, Ending, Head, Request
+from replayproxy.net.answer_rules import MAX_HEAD, begins_as_http, framing_of, left_in_kernel
+from replayproxy.ports import Listener
+
+MOST_EARLY = 1024
+"""Chunks that may wait here while the client has not even taken the head."""
+
+EARLY_BYTES = 256 * 1024
+"""Their bytes."""
+
+
+class State(Enum):
+    """How far a connection is with its one exchange. RFC 9112 section 9.3: a connection whose request was not sent
+    whole, or whose answer was not read whole, is closed; so only from ANSWERING does a way lead back to IDLE."""
+
+    IDLE = auto()
+    """No exchange is under way, and nothing of the last one is left: a request may be sent."""
+    SENDING = auto()
+    """The request is not sent whole; there is no head yet."""
+    WAITING = auto()
+    """The request is sent whole; there is no head yet."""
+    EARLY = auto()
+    """The answer has begun, and the request is not sent whole."""
+    ANSWERING = auto()
+    """The answer has begun, and the request is sent whole."""
+    CLOSED = auto()
+    """It takes no request any more."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection. `ask` sends a request; `head` and then `play` give the answer. One exchange at a time."""
+
+    def __init__(self, now: Callable[[], int], name: str) -> None:
+        self._now = now
+        self._name = name
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._asked = False
+        self._answered_bytes = 0
+        self._left_by_server = False
+        self._end: End | None = None
+        self.state = State.IDLE
+        self.idle_since = 0
+
+    def __repr__(self) -> str:
+        return f"<Wire to {self._name}: {self.state.name}>"
+
+    # Asking
+
+    def ask(self, request: Request, started: int, urls: UrlSearch | None = None) -> None:
+        """Get ready for the answer to this request; times count from `started`. Only IDLE connections take one.
+
+        `urls` gets the body too.
+        """
+        assert self.state in (State.IDLE, State.CLOSED), self
+        if self.state is State.IDLE:
+            self.state = State.SENDING
+        self._asked = True
+        self._method, self._path = request.method, request.path
+        self._started = started
+        self._parser = httptools.HttpResponseParser(self)
+        self._fields: list[tuple[str, str]] = []
+        self._head_bytes = 0
+        self._overhead = 0
+        self._beginning = b""
+        self._answered_bytes = 0
+        self._status: int | None = None
+        self._interim = False
+        self._fault = ""
+        self._framing = "none"
+        self._listener: Listener | None = None
+        self._early: list[Chunk] = []
+        self._early_bytes = 0
+        self._urls = urls
+        self._part: bytes | None = None
+        self._within_chunk = False
+        self._stream_end: StreamEnd | None = None
+        self._end = None
+        self._at = 0
+        self._paused = False
+        self._heard = self._now()
+        self._head = self._loop.create_future()
+        self._go_ahead = self._loop.create_future()
+        self._turn = self._loop.create_future()
+        if self.state is State.CLOSED:  # the server hung up since somebody chose this connection
+            self._over(cut=True)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the request; nothing where the connection has ended."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._heard = self._now()  # while we still speak, the server need not
+            self._transport.write(data)
+
+    def sent(self) -> None:
+        """All bytes of the request have been written."""
+        if self.state is State.SENDING:
+            self.state = State.WAITING
+        elif self.state is State.EARLY:
+            self.state = State.ANSWERING
+
+    def abandon(self, error: ReplayProxyError) -> None:
+        """The client's request cannot be sent to its end, because of `error`, which `head` raises if it still can."""
+        if not self._head.done():
+            self._head.set_exception(error)
+            self._head.exception()  # somebody may have stopped waiting for it
+        self._finish(Ending.CLIENT_LEFT)
+        self.close()
+
+    async def writable(self) -> None:
+        """Wait until the server takes more of an upload."""
+        await self._writable.wait()
+
+    async def go_ahead(self, patience: float) -> None:
+        """Wait for `100 Continue`, for any answer, or for no longer than `patience` seconds (RFC 9110 §10.1.1)."""
+        await asyncio.wait((self._go_ahead, self._head), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the head of the answer is there, or will never be."""
+        return self._head.done()
+
+    def start_clock_at(self, now: int) -> None:
+        """The request is complete only now: an upload has ended."""
+        if not self.answered:
+            self._started = now
+
+    # Hearing
+
+    async def head(self) -> Head:
+        """The head of the answer. Raises `UpstreamError`."""
+        return cast("Head", await self._head)
+
+    async def play(self, listener: Listener) -> End:
+        """Play the body to the listener as it comes; gives the end, which the listener has not heard yet."""
+        self._listener = listener
+        for chunk in self._early:
+            listener.chunk(chunk)
+        self._early.clear()
+        if self._paused:
+            self._resume()
+        while self._end is None:
+            if listener.congested:
+                self._pause()
+                await listener.ready()
+            if self._paused:
+                self._resume()
+                continue
+            self._turn = self._loop.create_future()
+            await self._turn
+        return self._end
+
+    @property
+    def answered_bytes(self) -> int:
+        """Bytes of this answer that have come, its head and framing included."""
+        return self._answered_bytes
+
+    @property
+    def died_unanswered(self) -> bool:
+        """Whether the server ended the connection before it sent a single byte of this answer."""
+        return self._left_by_server and not self._answered_bytes
+
+    @property
+    def still_open(self) -> bool:
+        """Whether it is IDLE, and the server has not hung up, as far as the kernel knows.
+
+        The loop hears of it only in its next turn. One poll(2), 2 us. A server that is killed under load would else get
+        one request more on each idle connection.
+        """
+        if self.state is not State.IDLE or self._transport is None or self._transport.is_closing():
+            return False
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+    @property
+    def silent_since(self) -> int:
+        """When something came last; now, while we are the ones who do not listen."""
+        return self._now() if self._paused else self._heard
+
+    def time_out(self, message: str) -> None:
+        """The server was silent for too long; a stream that has come to its end, and only stays open, is whole."""
+        if self._stream_end is not None and self._stream_end.ended:
+            self._finish(Ending.COMPLETE)
+        else:
+            self._fail(UpstreamTimeout(message), Ending.TIMEOUT)
+        self.close()
+
+    def close(self) -> None:
+        """End the connection at once: a server that still generates must notice."""
+        self.state = State.CLOSED
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        if self.state in (State.IDLE, State.CLOSED):
+            self.close()  # bytes that nobody asked for: never reuse this connection
+            return
+        self._heard = self._now()
+        self._at = max(0, self._heard - self._started)
+        self._answered_bytes += len(data)
+        self._overhead += len(data)
+        if len(self._beginning) < 8:
+            self._beginning = (self._beginning + data[:10]).lstrip(b"\r\n")[:8]
+            if not begins_as_http(self._beginning):
+                self._garbled("it does not begin with HTTP/")
+                return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgraded(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._garbled(self._fault or str(error) or type(error).__name__)
+        if self._part is not None:
+            self._hand_out(continued=True)
+        if self._end is None:
+            # Interim answers, reason phrases, chunk extensions and trailers have no length that a parser bounds.
+            if self._overhead > MAX_HEAD:
+                self._garbled(f"more than {MAX_HEAD} bytes that are not a body")
+            elif self._listener is not None and self._listener.congested:
+                # Here and not in the task that plays: one readiness of the socket brings up to 8 MB before a task runs.
+                self._pause()
+                self._wake()
+
+    def eof_received(self) -> None:
+        self._left_by_server = self._end is None
+        if self._asked:
+            self._over(cut=False)
+        self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._left_by_server = self._end is None
+            if self._end is None and self._transport is not None:
+                for data in left_in_kernel(self._transport):
+                    self.data_received(data)
+        closed_by_us = self.state is State.CLOSED
+        self._transport = None
+        self.state = State.CLOSED
+        self._writable.set()
+        if self._asked:
+            self._over(cut=exc is not None or closed_by_us)
+
+    # httptools callbacks
+
+    def on_message_begin(self) -> None:
+        if self._end is not None:
+            self.close()  # the beginning of a message that nobody asked for
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._status is not None:
+            return  # a trailer: may be dropped (RFC 9110 section 6.5.1)
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD:
+            self._refuse("the head is too long")
+        self._fields.append((name.decode("latin-1"), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        if self._end is not None:
+            return
+        status = self._parser.get_status_code()
+        if status == 101:
+            self._refuse("it switched protocols without being asked")
+        if 100 <= status < 200:
+            self._interim = True
+            if status == 100 and not self._go_ahead.done():
+                self._go_ahead.set_result(None)
+            return
+        try:
+            self._framing, fields = framing_of(self._method, status, self._parser.get_http_version(), self._fields)
+        except ValueError as fault:
+            self._refuse(str(fault))
+        self._status = status
+        self._keep_alive = self._parser.should_keep_alive()
+        if self._framing == "eof" and is_event_stream(fields):
+            self._stream_end = StreamEnd(self._path, fields)
+        self.state = State.EARLY if self.state is State.SENDING else State.ANSWERING
+        if not self._head.done():
+            self._head.set_result(Head(self._at, status, fields))
+        if self._method == "HEAD":
+            self._keep_alive = False  # llhttp cannot be told that no body follows
+            self._finish(Ending.COMPLETE)
+
+    def on_body(self, data: bytes) -> None:
+        if self._end is not None:
+            return
+        self._overhead = 0
+        if self._framing == "chunked":
+            # Whether this read ends the HTTP chunk is known in the next callback of the parser, or not in this read.
+            self._part = data
+            return
+        if self._stream_end is not None:
+            self._stream_end.feed(data)
+        self._give(Chunk(self._at, data))
+
+    def on_chunk_complete(self) -> None:
+        if self._end is not None:
+            return
+        if self._part is not None:
+            self._hand_out(continued=False)
+        elif self._within_chunk:  # its last bytes came with an earlier read, and only its line end with this one
+            self._within_chunk = False
+            self._give(Chunk(self._at, b""))
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._interim = False
+            self._fields.clear()
+            return
+        if self._end is None:
+            self._finish(Ending.COMPLETE)
+
+    def _hand_out(self, *, continued: bool) -> None:
+        data, self._part = self._part, None
+        assert data is not None
+        self._within_chunk = continued
+        self._give(Chunk(self._at, data, continued))
+
+    def _give(self, chunk: Chunk) -> None:
+        if self._urls is not None:
+            self._urls.feed(chunk.data)
+        if self._listener is not None:
+            self._listener.chunk(chunk)
+            return
+        self._early.append(chunk)
+        self._early_bytes += len(chunk.data)
+        if len(self._early) > MOST_EARLY or self._early_bytes > EARLY_BYTES:
+            self._pause()  # the client has not even taken the head
+
+    def _upgraded(self, behind: bytes) -> None:
+        """The server has switched protocols; `behind` is what this read brought behind the head."""
+        self._garbled("it switched protocols without being asked")
+
+    def _refuse(self, fault: str) -> NoReturn:
+        """Stop the parser, which would only say that a callback failed."""
+        self._fault = fault
+        raise ValueError(fault)
+
+    # How it ends
+
+    def _over(self, *, cut: bool) -> None:
+        """The connection has ended: by FIN, or cut by a reset."""
+        if self._end is not None:
+            return
+        if self._status is None:
+            self._fail(
+                UpstreamGarbled(f"{self._name} closed the connection before it answered: look at its log"),
+                Ending.UPSTREAM_CUT,
+            )
+            return
+        whole = self._framing == "eof" and not cut
+        if self._stream_end is not None:
+            # Where closing is the end of the body, a server that dies looks like one that has finished (and its kernel
+            # may reset a connection that is done): only the event that ends the stream tells.
+            whole = self._stream_end.ended or (whole and not self._stream_end.must_end)
+        self._keep_alive = False
+        self._finish(Ending.COMPLETE if whole else Ending.UPSTREAM_CUT)
+
+    def _garbled(self, what: str) -> None:
+        self._fail(
+            UpstreamGarbled(f"{self._name} sent what is not HTTP ({what}): is it an HTTP server?"), Ending.UPSTREAM_CUT
+        )
+        self.close()
+
+    def _fail(self, failure: UpstreamError, ending: Ending) -> None:
+        if not self._head.done():
+            self._head.set_exception(failure)
+            self._head.exception()  # somebody may have stopped waiting for it
+        self._finish(ending)
+
+    def _finish(self, ending: Ending) -> None:
+        if self._end is None:
+            self._end = End(max(self._at, self._now() - self._started if ending is not Ending.COMPLETE else 0), ending)
+            self._wake()
+            self._leave_exchange(ending)
+
+    def _leave_exchange(self, ending: Ending) -> None:
+        """Decide, once, whether the connection may carry another request."""
+        transport = self._transport
+        if (
+            self.state is State.ANSWERING
+            and ending is Ending.COMPLETE
+            and self._framing != "eof"
+            and self._keep_alive
+            and transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()  # written, but not even in the kernel: the server answered early
+        ):
+            self.state = State.IDLE
+            if self._paused:
+                self._resume()  # an idle connection must hear that the server hangs up
+        else:
+            self.close()
+
+    def _wake(self) -> None:
+        if not self._turn.done():
+            self._turn.set_result(None)
+
+    def _pause(self) -> None:
+        self._paused = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        self._paused = False
+        self._heard = self._now()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()

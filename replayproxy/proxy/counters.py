@@ -1,0 +1,47 @@
+"""What a running proxy counts. Plain numbers; whoever shows them knows how."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+
+from replayproxy.model import RecordingRef
+
+LATENESS_BOUNDS = (0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+"""Seconds."""
+
+
+class Counters:
+    """Counters of one process."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        """By what became of them: replay, record, forward, simulate, probe, refuse, upgrade, damaged."""
+        self.endings: Counter[str] = Counter()
+        """Of recorded answers, by how they ended."""
+        self.misses: Counter[str] = Counter()
+        """By code."""
+        self.played: Counter[RecordingRef] = Counter()
+        """How often each recording was played: was read, was what had been written, and began to be sent."""
+        self.in_flight = 0
+        self.stalled = 0
+        self.uploads_cut = 0
+        """Uploads longer than is kept of one: passed on whole, and recorded cut."""
+        self.lateness_counts = [0] * (len(LATENESS_BOUNDS) + 1)
+        self.lateness_sum = 0.0
+        self.lateness_max = 0.0
+
+    def reset(self) -> None:
+        """Count from nothing again; what is in flight stays in flight."""
+        for counter in (self.requests, self.endings, self.misses, self.played):
+            counter.clear()
+        self.stalled = self.uploads_cut = 0
+        self.lateness_counts = [0] * (len(LATENESS_BOUNDS) + 1)
+        self.lateness_sum = self.lateness_max = 0.0
+
+    def late(self, nanoseconds: int) -> None:
+        """A chunk went out this much after it was due."""
+        seconds = nanoseconds / 1e9
+        self.lateness_counts[bisect_left(LATENESS_BOUNDS, seconds)] += 1
+        self.lateness_sum += seconds
+        self.lateness_max = max(self.lateness_max, seconds)
