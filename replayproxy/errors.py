@@ -92,6 +92,10 @@ class Damaged(CassetteError):
     exit_code = 6
 
 
+class NoSuchExchange(ReplayProxyError, LookupError):
+    """No exchange has this id, or several ids begin so."""
+
+
 class SettingsError(ReplayProxyError):
     """An option, a key of the config file or an environment variable that makes no sense."""
 

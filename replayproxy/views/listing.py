@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from replayproxy.core.stats import percentile
 from replayproxy.errors import CassetteError
 from replayproxy.views.port import Browser, ExchangeFilter, ExchangeRow, RowOrder
 
@@ -97,7 +96,9 @@ def _first(rows: Iterable[ListedRow], limit: int | None) -> Iterator[ListedRow]:
 
 def with_streams(rows: Iterable[ListedRow], browsers: Sequence[Browser]) -> Iterator[ListedRow]:
     """The same rows, with `chunk_gap_p50_s` and `missing_end` where an answer was streamed. Unpacks the answers."""
-    from replayproxy.core.dialects.stream_end import missing_end  # reads JSON, which a list of rows needs nowhere else
+    # These read JSON, which a list of rows needs nowhere else.
+    from replayproxy.core.dialects.stream_end import missing_end
+    from replayproxy.core.stats import percentile
 
     by_path = {str(browser.path): browser for browser in browsers}
     for row in rows:
