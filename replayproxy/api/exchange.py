@@ -1,4 +1,4 @@
-"""One exchange of a cassette, as Python programs look at it: what was requested, what came back, and when.
+"""One exchange of a cassette, as Python programs look at it: the request, the answer, and when each part of it came.
 
 What a row knows (`id`, `model`, `status`) is there at once; the rest is unpacked, and checked by its digest, when it is
 first used. Times are integer nanoseconds since the request was complete, except `recorded_at`.
@@ -92,9 +92,9 @@ class RecordedExchange:
             raise ValueError("times count from the request and never go back")
         kind = "text/event-stream" if streamed else "application/json"
         fields: Headers = (("content-type", kind),) if answer_headers is None else tuple(answer_headers)
-        heard = [Chunk(when, data) for when, data in zip(at, chunks, strict=True) if data]
+        received = [Chunk(when, data) for when, data in zip(at, chunks, strict=True) if data]
         head = Head(at[0] if at else 0, status, fields)
-        response = Response.of(head, heard, End(at[-1] if at else 0, Ending.COMPLETE))
+        response = Response.of(head, received, End(at[-1] if at else 0, Ending.COMPLETE))
         return cls(Exchange(request, response, _today() if recorded_at is None else nanoseconds(recorded_at)))
 
     # What a row knows
@@ -134,9 +134,9 @@ class RecordedExchange:
     @property
     def usage(self) -> Usage | None:
         """The token counts that the server sent, or None."""
-        known: Any = self._row if self._row is not None else None
+        row: Any = self._row
         names = ("prompt_tokens", "completion_tokens", "cached_tokens")
-        counts = [known[name] if known is not None else getattr(self._facts, name) for name in names]
+        counts = [row[name] if row is not None else getattr(self._facts, name) for name in names]
         return None if all(count is None for count in counts) else Usage(*counts)
 
     @property

@@ -1,4 +1,4 @@
-"""A recorded body as people read it: as text where it is text, and as what the model said where it is an answer."""
+"""A recorded body as people read it: as text if it is text; of an answer, the text that the model produced."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from replayproxy.model import Headers, Response
 
 
 def as_text(body: bytes) -> str | None:
-    """UTF-8 text, or None where it is something else."""
+    """The body as UTF-8 text, or None if it is not text."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -24,7 +24,7 @@ def as_text(body: bytes) -> str | None:
 
 
 def pretty(body: bytes) -> bytes:
-    """JSON with a line a value; anything else as it is."""
+    """JSON with one value per line; anything else unchanged."""
     try:
         return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # what was read may be nested too deep to be written
@@ -32,15 +32,15 @@ def pretty(body: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """One choice of an answer: its place among `n`, and its text."""
+class ChoiceText:
+    """One choice of an answer: its index among `n`, and its text."""
 
     choice: int
     text: str
 
 
-def texts_of(response: Response) -> list[Said]:
-    """What the model said, each choice of `n > 1` by itself; tool calls and reasoning as they came."""
+def texts_of(response: Response) -> list[ChoiceText]:
+    """The text of each choice (`n > 1` has several), with reasoning and tool calls in the order in which they came."""
     if is_event_stream(response.headers):
         decoder = Decoder()
         values = [parsed(event.data.encode()) for data in decoded_chunks(response) for event in decoder.feed(data)]
@@ -53,13 +53,13 @@ def texts_of(response: Response) -> list[Said]:
             texts.setdefault(0, []).append(text_in(value))
             continue
         for choice in choices:
-            place = choice.get("index") if isinstance(choice, dict) else 0
-            texts.setdefault(place if type(place) is int else 0, []).append(text_in({"choices": [choice]}))
-    return [Said(choice, text) for choice, pieces in sorted(texts.items()) if (text := "".join(pieces))]
+            index = choice.get("index") if isinstance(choice, dict) else 0
+            texts.setdefault(index if type(index) is int else 0, []).append(text_in({"choices": [choice]}))
+    return [ChoiceText(choice, text) for choice, pieces in sorted(texts.items()) if (text := "".join(pieces))]
 
 
 def text_of_chunks(response: Response) -> Iterator[str | None]:
-    """What each chunk says, where the answer is a stream of events: the text of those it completes; None for none."""
+    """For each chunk of an event stream, the text of the events that it completes; None if there is none."""
     if not is_event_stream(response.headers):
         yield from (None for _ in response.cuts)
         return
@@ -69,5 +69,5 @@ def text_of_chunks(response: Response) -> Iterator[str | None]:
 
 
 def content_coding(fields: Headers) -> str | None:
-    """The coding a body is stored in, where it has one."""
+    """The content coding of a stored body, if it has one."""
     return headers.get(fields, "content-encoding")

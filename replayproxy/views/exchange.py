@@ -1,4 +1,4 @@
-"""One exchange with everything that is known of it, read once; and as data."""
+"""One exchange with everything that `show` prints of it, read once; and the same as data."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def as_data(it: ExchangeView) -> dict[str, Any]:
             **_body_data(it.exchange.request.body),
         },
         "response": _response_data(it.response),
-        "text": [said.text for said in body.texts_of(it.response)],
+        "text": [choice.text for choice in body.texts_of(it.response)],
         "legs": [
             {
                 "role": leg.role,

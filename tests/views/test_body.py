@@ -107,7 +107,7 @@ def test_texts_of_several_dialects() -> None:
 def test_text_of_an_answer_that_was_not_streamed() -> None:
     """The same, from one JSON."""
     content = b'{"choices":[{"index":0,"message":{"content":"hi"}}]}'
-    assert body.texts_of(response(content)) == [body.Said(0, "hi")]
+    assert body.texts_of(response(content)) == [body.ChoiceText(0, "hi")]
     assert body.texts_of(response(b"\xff")) == []
 
 

@@ -1,4 +1,4 @@
-"""`show` for people: who asked what, what came back, and when each chunk came, on one page."""
+"""The page of `show` for people: the request, the answer, and when each chunk came."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from replayproxy.views.listing import ending
 from replayproxy.views.units import count, duration, plural, size
 
 LINES = 12
-"""Of the answer's text, unless told."""
+"""Lines of the answer's text, unless --no-trunc."""
 
 TICK = 10_000
 """ns: the grain of stored times; what is shorter has no line."""
@@ -44,7 +44,7 @@ def page(it: ExchangeView, screen: Screen, *, trunc: bool) -> None:
     for head, line in (
         ("key", _key(it)),
         ("request", _request(it)),
-        ("asked", _asked(it, screen.width)),
+        ("asked", _last_message(it, screen.width)),
         ("response", _response(it)),
     ):
         if line:
@@ -97,26 +97,26 @@ def _key(it: ExchangeView) -> list[Span | str]:
 
 
 def _request(it: ExchangeView) -> list[Span | str]:
-    asked = parsed(body_of(it.exchange.request))
-    said: list[str] = []
+    fields = parsed(body_of(it.exchange.request))
+    facts: list[str] = []
     tokens, cached = it.row["prompt_tokens"], it.row["cached_tokens"]
     if tokens is not None:
-        said.append(f"{plural(tokens, 'token')} in" + (f" ({count(cached)} cached)" if cached else ""))
-    said += [plural(len(value), name) for name, value in _parts(asked)]
-    said += [f"{name}={_short(asked[name])}" for name in PARAMETERS if asked.get(name) is not None]
-    if not asked and it.exchange.request.body:
-        said.append("a body that is no JSON object")
-    return [", ".join(said) or "no body", *_sizes(len(it.exchange.request.body), it.stored.request)]
+        facts.append(f"{plural(tokens, 'token')} in" + (f" ({count(cached)} cached)" if cached else ""))
+    facts += [plural(len(value), name) for name, value in _parts(fields)]
+    facts += [f"{name}={_short(fields[name])}" for name in PARAMETERS if fields.get(name) is not None]
+    if not fields and it.exchange.request.body:
+        facts.append("a body that is no JSON object")
+    return [", ".join(facts) or "no body", *_sizes(len(it.exchange.request.body), it.stored.request)]
 
 
-def _parts(asked: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+def _parts(fields: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
     for field, name in (
         ("messages", "message"),
         ("tools", "tool"),
         ("input", "input item"),
         ("prompt", "prompt token"),
     ):
-        value = asked.get(field)
+        value = fields.get(field)
         if isinstance(value, list):
             yield ("prompt" if field == "prompt" and not all(type(part) is int for part in value) else name), value
 
@@ -136,11 +136,11 @@ def _sizes(plain: int, stored: int) -> list[Span | str]:
     return ["   ", Span(f"{size(plain)} -> {size(stored)} on disk", "dim")]
 
 
-def _asked(it: ExchangeView, width: int | None) -> list[Span | str]:
-    """The last thing that the client said, on one line."""
-    asked = parsed(body_of(it.exchange.request))
-    for field in ("messages", "input", "prompt"):
-        value = asked.get(field)
+def _last_message(it: ExchangeView, width: int | None) -> list[Span | str]:
+    """The last message of the request, on one line."""
+    fields = parsed(body_of(it.exchange.request))
+    for name in ("messages", "input", "prompt"):
+        value = fields.get(name)
         if isinstance(value, list) and value and isinstance(value[-1], dict):
             role, value = value[-1].get("role"), value[-1].get("content")
             if isinstance(value, list):
@@ -158,25 +158,25 @@ def _asked(it: ExchangeView, width: int | None) -> list[Span | str]:
 
 def _response(it: ExchangeView) -> list[Span | str]:
     row, response = it.row, it.response
-    said = []
+    facts = []
     if row["completion_tokens"] is not None:
-        said.append(f"{plural(row['completion_tokens'], 'token')} out")
-    said.append(plural(len(response.cuts), "chunk"))
+        facts.append(f"{plural(row['completion_tokens'], 'token')} out")
+    facts.append(plural(len(response.cuts), "chunk"))
     if row["finish"]:
-        said.append(f"finish={row['finish']}")
+        facts.append(f"finish={row['finish']}")
     if is_event_stream(response.headers):
-        said.append(f"usage: {'no' if row['completion_tokens'] is None else 'yes'}")
+        facts.append(f"usage: {'no' if row['completion_tokens'] is None else 'yes'}")
         end = end_of(row["path"], response)
         if end.must_end:
-            said.append(f"{end.dialect.label}: {'yes' if end.ended else 'missing'}")
+            facts.append(f"{end.dialect.label}: {'yes' if end.ended else 'missing'}")
     if coding := body.content_coding(response.headers):
-        said.append(f"content-encoding {coding}")
+        facts.append(f"content-encoding {coding}")
     if row["client_left"] and row["ending"] == "complete":
-        said.append("the client had left before the end")
+        facts.append("the client had left before the end")
     if row["stalled"]:
-        said.append(f"stalled {row['stalled']}x by a slow client: times are not the server's own")
+        facts.append(f"stalled {row['stalled']}x by a slow client: times are not the server's own")
     sizes = _sizes(len(response.body), it.stored.answer + it.stored.times)
-    return [", ".join(said), *sizes]
+    return [", ".join(facts), *sizes]
 
 
 # When
@@ -286,15 +286,15 @@ def _legs(legs: tuple[Leg, ...], width: int | None) -> list[Line]:
     return [measured.heading(), *(measured.row(row) for row in rows)]
 
 
-# What it said
+# The answer
 
 
 def _text(it: ExchangeView, width: int | None, most: int | None) -> list[Line]:
-    said = body.texts_of(it.response)
-    if said:
+    choices = body.texts_of(it.response)
+    if choices:
         lines = []
-        for one in said:
-            head = "text" if len(said) == 1 else f"text of choice {one.choice}"
+        for one in choices:
+            head = "text" if len(choices) == 1 else f"text of choice {one.choice}"
             lines += _shown(head, one.text, width, most)
         return lines
     content = decoded(it.response)
