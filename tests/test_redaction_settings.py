@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 import pytest
 
+from replayproxy.api.options import redaction_rules
 from replayproxy.assembly import App
 from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.cli.config_file import load_config
 from replayproxy.cli.main import commands
-from replayproxy.cli.verbs.redacting import rules_from
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import Redactor
 from replayproxy.errors import SettingsError
@@ -125,7 +125,7 @@ def test_rules_may_stand_in_the_file_of_settings(tmp_path: Path) -> None:
     config = tmp_path / "replayproxy.yaml"
     for said, rules in (("['re:a b', '$.user']", ("re:a b", "$.user")), ("re:x", ("re:x",))):
         config.write_text(f"record:\n  redact: {said}\n")
-        assert rules_from(load_config(group, config)["record"]["redact"]) == rules
+        assert redaction_rules(load_config(group, config)["record"]["redact"]) == rules
 
 
 def test_a_redactor_compares_as_its_cassette_says() -> None:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from replayproxy.cli.options import all_of, option
 from replayproxy.core.identity.normalise import KNOWN
-
-if TYPE_CHECKING:
-    from replayproxy.core.identity.rules import MatchRules
 
 matching = all_of(
     option(
@@ -43,16 +37,3 @@ matching = all_of(
         help="Whose rules, where both have some. Default: the flags', with a warning.",
     ),
 )
-
-
-def rules_asked(options: Mapping[str, Any]) -> MatchRules | None:
-    """What the flags say; None where they say nothing."""
-    ignore, normalise, compared = (
-        tuple(options.get(name) or ()) for name in ("match_ignore", "match_normalise", "match_header")
-    )
-    profile, defaults = options.get("match"), bool(options.get("match_defaults"))
-    if not any((profile, ignore, normalise, compared, defaults)):
-        return None
-    from replayproxy.core.identity.rules import MatchRules  # not for --help and completion
-
-    return MatchRules(str(profile or "default"), ignore, normalise, compared, defaults)

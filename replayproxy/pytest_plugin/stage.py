@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from replayproxy.api.options import redaction_rules
 from replayproxy.assembly import App
-from replayproxy.cli.verbs.redacting import rules_from
 from replayproxy.core.headers import STORED, StoredFields
 from replayproxy.core.identity.rules import MatchRules
 from replayproxy.core.policy import Mode, OnMiss
@@ -62,7 +62,7 @@ def recording(onto: Path, played: tuple[Path, ...], choice: TestChoice, salt: by
         choice.upstream,
         match=_rules(choice),
         listen=_LISTEN,
-        redact=rules_from(choice.redact) if choice.redact else None,
+        redact=redaction_rules(choice.redact) if choice.redact else None,
         recording=RecordingSettings(
             on_full="block",
             onto=onto,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from replayproxy.cli.matching import matching, rules_asked
+from replayproxy.cli.matching import matching
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.terminal.screen import on_stdout
-from replayproxy.cli.verbs.redacting import redacting, rules_from
+from replayproxy.cli.verbs.redacting import redacting
 from replayproxy.errors import CassetteError
 from replayproxy.views.units import plural
 
@@ -40,6 +40,7 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
       replayproxy verify chat.cassette --self-match --match-normalise date
     """
     # Here and below: cassettes are read only when the verb runs, not for --help and completion.
+    from replayproxy.api.options import match_rules, redaction_rules
     from replayproxy.cassette.checking.verify import verify as find_problems
 
     _refuse_ignored(secrets=secrets, self_matching=options["self_match"])
@@ -53,7 +54,7 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
             on_stdout().line(said if said.startswith(str(path)) else f"{path}: {said}")
             worst = max(worst, error.exit_code)
             continue
-        problems += _leaks(path, rules_from(redact)) if secrets and not problems else []
+        problems += _leaks(path, redaction_rules(redact)) if secrets and not problems else []
         for problem in problems:
             on_stdout().line(f"{path}: {problem.where + ': ' if problem.where else ''}{problem.what}")
         if problems:
@@ -63,7 +64,7 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
                 f"{path}: {plural(exchanges, 'exchange')}, all as they were written{_cut(path)}"
                 f"{_without_end(missing_ends)}{', no secret found' if secrets else ''}"
             )
-            if options["self_match"] and not _finds_itself(path, rules_asked(options)):
+            if options["self_match"] and not _finds_itself(path, match_rules(options)):
                 worst = 6
     return worst
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from replayproxy import output_files
 from replayproxy.cli.options import all_of, option, plain_option
 from replayproxy.cli.terminal.screen import on_stderr
-from replayproxy.core.headers import NOT_STORED_IN_WORDS, StoredFields
-from replayproxy.errors import SettingsError
+from replayproxy.core.headers import NOT_STORED_IN_WORDS
 from replayproxy.views.units import plural
 
 FILE = click.Path(path_type=Path)
@@ -37,26 +35,6 @@ stored_fields = all_of(
 )
 
 
-def fields_from(options: Mapping[str, Any]) -> StoredFields:
-    """What `stored_fields` say. Raises `SettingsError`."""
-    return StoredFields.of(options.get("keep_header", ()), options.get("drop_header", ()))
-
-
-def rules_from(said: Sequence[str]) -> tuple[str, ...]:
-    """Rules, those of files in their place. Raises `SettingsError` where a file cannot be read."""
-    rules: list[str] = []
-    for rule in said:
-        if not rule.startswith("@"):
-            rules.append(rule)
-            continue
-        try:
-            lines = Path(rule[1:]).read_text().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"--redact {rule}: the file cannot be read: {error}") from error
-        rules += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    return tuple(dict.fromkeys(rules))
-
-
 @click.command
 @click.argument("cassette", type=FILE)
 @redacting
@@ -72,11 +50,13 @@ def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
       replayproxy redact chat.cassette --redact '$.metadata.email' \\
         --redact 're:cust-[0-9]{6}'
     """
-    from replayproxy.cassette.editing.rewrite import redact as rewrite  # not for --help and completion
+    # Not for --help and completion.
+    from replayproxy.api.options import redaction_rules
+    from replayproxy.cassette.editing.rewrite import redact as rewrite
 
     if output is not None:
         output_files.refuse(output, "-o")
-    redacted = rewrite(cassette, rules_from(redact), output)
+    redacted = rewrite(cassette, redaction_rules(redact), output)
     on_stderr().line(
         f"{output or cassette}: {plural(redacted.exchanges, 'exchange')} written anew, {_said(redacted.masked)};"
         " searched again: no secret found"

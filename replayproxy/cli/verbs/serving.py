@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from replayproxy.cli.judging.options import judging
-from replayproxy.cli.matching import matching, rules_asked
+from replayproxy.cli.matching import matching
 from replayproxy.cli.options import AdminPort, Duration, F, Port, Size, Speed, all_of, option
 from replayproxy.cli.priority import run_at
 from replayproxy.cli.terminal import messages
-from replayproxy.cli.verbs.redacting import fields_from, redacting, rules_from, stored_fields
+from replayproxy.cli.verbs.redacting import redacting, stored_fields
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode
 from replayproxy.core.timing import STALL
-from replayproxy.errors import SettingsError
 from replayproxy.views.units import plural
 
 if TYPE_CHECKING:
     from replayproxy.assembly import Addresses, App
-    from replayproxy.net.limits import Limits
-    from replayproxy.settings import Pair, Settings, Simulation
+    from replayproxy.settings import Settings
 
 PORT = Port()
 FILE = click.Path(path_type=Path)
@@ -252,11 +249,8 @@ def simulate(model: str, ttft: float, itl: float, jitter: float, seed: int, **op
     Example:
       replayproxy simulate --model tiny --ttft 200ms --itl 20ms --jitter 0.1
     """
-    from replayproxy.core.latency import Latency
-    from replayproxy.settings import Simulation
-
-    latency = Latency(ttft=round(ttft * 1e9), itl=round(itl * 1e9), jitter=jitter)
-    return _serve(Mode.SIMULATE, (), options, simulation=Simulation(model, latency, seed))
+    options |= {"model": model, "ttft": ttft, "itl": itl, "jitter": jitter, "seed": seed}
+    return _serve(Mode.SIMULATE, (), options)
 
 
 def _serve(
@@ -265,7 +259,6 @@ def _serve(
     options: dict[str, Any],
     *,
     upstream: str | None = None,
-    simulation: Simulation | None = None,
 ) -> int:
     # The server is loaded only when it is to run, not for --help and completion.
     from replayproxy import lifetime
@@ -276,8 +269,6 @@ def _serve(
     settings = settings_from(mode, cassettes, options, upstream)
     if options.get("rt_priority") is not None:
         run_at(options["rt_priority"])
-    if simulation is not None:
-        settings = replace(settings, simulation=simulation)
 
     two = settings.pair
     live = settings.upstream or (" ".join((*two.prefill, "→", *two.decode)) if two else "")
@@ -309,90 +300,11 @@ def _serve(
 
 def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any], upstream: str | None) -> Settings:
     """One frozen settings object out of what Click parsed. Raises `SettingsError`."""
-    from replayproxy.core.cors import AllowedOrigins
-    from replayproxy.core.policy import OnMiss
-    from replayproxy.core.sequence import AtEnd
-    from replayproxy.settings import QUEUE_BYTES, Listen, RecordingSettings, Replaying, Settings
+    from replayproxy.api.options import settings_of
 
     admin_port = options["admin_port"]
-    return Settings(
-        mode=mode,
-        cassettes=cassettes,
-        upstream=upstream,
-        pair=_pair_from(options),
-        upstream_timeout=options.get("upstream_timeout", 600.0),
-        stall_timeout=options.get("stall_timeout", 300.0),
-        match=rules_asked(options),
-        match_from=options.get("match_from"),
-        redact=rules_from(options["redact"]) if options.get("redact") else None,
-        listen=Listen(
-            host=options["host"],
-            port=options["port"],
-            uds=options["uds"],
-            admin_host=options["admin_host"],
-            admin_port=None if admin_port < 0 else admin_port,
-            admin_allowed_hosts=tuple(options["admin_allowed_host"]),
-            api_key_file=options["api_key_file"],
-            ssl_keyfile=options["ssl_keyfile"],
-            ssl_certfile=options["ssl_certfile"],
-            ready_file=options["ready_file"],
-            drain=options["drain"],
-            limits=_limits_from(options),
-        ),
-        recording=RecordingSettings(
-            on_full=options.get("on_full", "drop"),
-            full_durability=options.get("durability") == "full",
-            sample=options.get("sample", 1.0),
-            include=tuple(options.get("include", ())),
-            exclude=tuple(options.get("exclude", ())),
-            queue_bytes=options.get("queue_bytes", QUEUE_BYTES),
-            fields=fields_from(options),
-            probe=options.get("probe", False),
-        ),
-        replaying=Replaying(
-            speed=None if options.get("speed", "max") == "max" else options["speed"],
-            at_end=AtEnd(options.get("at_end", "cycle")),
-            on_miss=OnMiss(options.get("on_miss", "refuse")),
-            allow_incomplete=options.get("allow_incomplete", False),
-            origins=AllowedOrigins.of(options.get("cors", ())),
-            stall=options.get("stall", STALL),
-        ),
-    )
-
-
-def _limits_from(options: dict[str, Any]) -> Limits:
-    from replayproxy.net.limits import Limits
-
-    own = Limits()
-    return Limits(
-        header_timeout=options.get("header_timeout", own.header_timeout),
-        body_timeout=options.get("body_timeout", own.body_timeout),
-        idle_timeout=options.get("idle_timeout", own.idle_timeout),
-        send_timeout=options.get("send_timeout", own.send_timeout),
-        connections=options.get("max_connections", own.connections),
-        body=options.get("max_body", own.body),
-    )
-
-
-def _pair_from(options: dict[str, Any]) -> Pair | None:
-    from replayproxy.settings import Pair
-
-    if not options.get("prefill") and not options.get("decode"):
-        for name in ("prefill_kv", "decode_kv"):
-            if options.get(name):
-                raise SettingsError(f"--{name.replace('_', '-')} is for a pair: give --prefill and --decode too")
-        return None
-    return Pair(
-        prefill=tuple(options["prefill"]),
-        decode=tuple(options["decode"]),
-        protocol=options["pd"],
-        params=options["pd_params"],
-        remote_host=options["pd_remote_host"],
-        prefill_kv=tuple(options["prefill_kv"]),
-        decode_kv=tuple(options["decode_kv"]),
-        bootstrap_port=options["bootstrap_port"],
-        on_prefill_error=options["on_prefill_error"],
-    )
+    listening = {"upstream": upstream, "admin_port": None if admin_port < 0 else admin_port}
+    return settings_of(mode, cassettes, options | listening)
 
 
 def _last_words(app: App) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cli.verbs.redacting import rules_from
+from replayproxy.api.options import redaction_rules
 from replayproxy.cli.verbs.serving import settings_from
 from replayproxy.core.policy import Mode
 from replayproxy.errors import SettingsError
@@ -54,9 +54,9 @@ def test_rules_may_stand_in_a_file(tmp_path: Path) -> None:
     """One a line, with comments; a rule that is said twice counts once."""
     file = tmp_path / "rules"
     file.write_text("# customers\nre:cust-[0-9]{6}\n\n  $.user  \n")
-    assert rules_from(["header:x-a", f"@{file}", "$.user"]) == ("header:x-a", "re:cust-[0-9]{6}", "$.user")
+    assert redaction_rules(["header:x-a", f"@{file}", "$.user"]) == ("header:x-a", "re:cust-[0-9]{6}", "$.user")
     with pytest.raises(SettingsError, match="cannot be read"):
-        rules_from([f"@{tmp_path / 'missing'}"])
+        redaction_rules([f"@{tmp_path / 'missing'}"])
 
 
 @pytest.mark.parametrize("verb", ["record", "auto", "replay"])
