@@ -15,10 +15,11 @@ from pathlib import Path
 
 import orjson
 import pytest
+import yaml
 
 from tests.docs.pages import NAMES, blocks
 from tests.docs.ports import free_ports, moved
-from tests.examples.folders import shell
+from tests.examples.folders import shell, understood
 from tests.processes import Proxy, running
 
 NOT_RUN = {
@@ -157,3 +158,13 @@ def test_the_configuration_file_is_understood(folder: Path) -> None:
         proxy = Proxy(*words, "--admin-port", "off")
         assert proxy.url.endswith(f":{ports['8080']}")
         assert proxy.stop() == 0
+
+
+def test_the_sidecar_starts_with_words_that_are_understood() -> None:
+    """The container's arguments parse, and its probes are paths of the admin port."""
+    (block,) = (block for block in blocks("docs/operation.md", "yaml") if block.startswith("containers:"))
+    (container,) = yaml.safe_load(block)["containers"]
+    understood(list(map(str, container["args"])))
+    probes = {container[probe]["httpGet"]["path"] for probe in ("readinessProbe", "livenessProbe")}
+    assert probes == {"/ready", "/health"}
+    assert {port["containerPort"] for port in container["ports"]} == {8080, 8081}

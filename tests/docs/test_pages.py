@@ -17,7 +17,7 @@ from replayproxy.core.policy import PROBES
 from replayproxy.model import Ending
 from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.misses import FORGOTTEN, UNPLAYABLE, Miss
-from tests.docs.pages import NAMES, PAGES, ROOT, anchors, blocks, first_column, links, section
+from tests.docs.pages import NAMES, PAGES, ROOT, anchors, blocks, first_column, links, prose, section
 
 CASSETTE = ROOT / "cassettes" / f"format-{FORMAT}.cassette"
 SQL = [(name, block) for name in NAMES for block in blocks(name, "sql")]
@@ -136,3 +136,29 @@ def test_what_is_ignored_and_normalised_is_documented() -> None:
 def test_what_the_proxy_answers_itself_is_documented() -> None:
     """The probes."""
     assert {path for path in PROBES if f"`{path}`" not in PAGES["docs/guarantees.md"]} == set()
+
+
+WRITTEN_BY_HAND = [name for name in NAMES if name != "docs/cli.md"]
+
+
+@pytest.mark.parametrize("name", WRITTEN_BY_HAND)
+def test_pages_are_in_plain_words(name: str) -> None:
+    """None of the words that the glossary of the project has replaced, and no German negation."""
+    replaced = r"asked for by|by nobody|nobody|somebody|whoever|heard|beat|veil|tape|keeper|shelf|tally|journal|is none"
+    text = re.sub(r"`[^`\n]*`", "", prose(name))
+    assert re.findall(rf"\b(?:{replaced})\b", text, re.IGNORECASE) == []
+
+
+def test_files_of_the_tour_exist() -> None:
+    """Each file and folder that the page on architecture names, from the root or within the package."""
+    written = {name for name in names_in(PAGES["docs/architecture.md"]) if "/" in name and " " not in name}
+    assert len(written) > 25
+    missing = {name for name in written if not ((ROOT / name).exists() or (ROOT / "replayproxy" / name).exists())}
+    assert missing == set()
+
+
+def test_files_that_other_pages_name_exist() -> None:
+    """What begins with a folder of the repository."""
+    for name in WRITTEN_BY_HAND:
+        for path in re.findall(r"`((?:replayproxy|tests|tools|examples)/[\w/.-]+)`", PAGES[name]):
+            assert (ROOT / path).exists(), f"{name}: {path}"
