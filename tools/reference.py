@@ -27,8 +27,8 @@ HEAD = """\
 This page is generated from the program by `make reference`. Do not edit it.
 
 `replayproxy VERB --help` prints the same text. [Operation](operation.md#options) describes how options, environment
-variables and the configuration file work together, and [CI](ci.md#exit-codes) explains the exit codes. The name behind
-a dot is that of the environment variable.
+variables and the configuration file work together, and [CI](ci.md#exit-codes) explains the exit codes. The name in
+the last line of a meaning is that of the environment variable.
 """
 
 
@@ -66,7 +66,7 @@ def _options(command: click.Command) -> str:
             flags = flags.partition(" [")[0]
             more = f" One of {', '.join(f'`{choice}`' for choice in parameter.type.choices)}."
         if isinstance(parameter.envvar, str):
-            more += f" · `{parameter.envvar}`"
+            more += f"<br>`{parameter.envvar}`"
         rows.append(f"| `{flags.replace('|', ' or ')}` | {_cell(meaning)}{more} |")
     return "\n".join(["| option | meaning |", "|---|---|", *rows]) + "\n"
 
