@@ -30,7 +30,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "assets" / "terminal.svg"
-COLUMNS = 100
+COLUMNS = 112
 PATIENCE = 120.0
 """Seconds for the whole scene."""
 
@@ -38,7 +38,7 @@ PREPARED = """
 echo '{"model": "tiny", "stream": true, "max_tokens": 40,
  "messages": [{"role": "user", "content": "Why is the sky blue?"}]}' > ask.json
 echo '{"model": "tiny", "stream": true, "max_tokens": 40,
- "messages": [{"role": "user", "content": "Why is the sky green?"}]}' > changed.json
+ "messages": [{"role": "user", "content": "Why is the sky green?"}]}' > new.json
 echo 'silent' > ~/.curlrc
 replayproxy simulate --model tiny --ttft 200ms --itl 20ms --jitter 0.2 > /dev/null 2>&1 &
 simulator=$!
@@ -47,13 +47,13 @@ replayproxy wait http://127.0.0.1:8000
 
 SCENE = (
     "replayproxy record chat.cassette --upstream http://127.0.0.1:8000 --admin-port off &",
-    "curl -N http://127.0.0.1:8080/v1/chat/completions --json @ask.json > live.sse",
+    "curl -N http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' -d @ask.json > live.sse",
     "kill $!; wait $!",
     "replayproxy show chat.cassette",
     "replayproxy replay chat.cassette --speed 1 --admin-port off &",
-    "curl -N http://127.0.0.1:8080/v1/chat/completions --json @ask.json > replayed.sse",
-    "cmp live.sse replayed.sse && echo every byte is the same",
-    "curl -o miss.json http://127.0.0.1:8080/v1/chat/completions --json @changed.json",
+    "curl -N http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' -d @ask.json > again.sse",
+    "cmp live.sse again.sse && echo every byte is the same",
+    "curl -o miss.json http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' -d @new.json",
     "kill $!; wait $!",
 )
 """A command that ends in `&` is waited for until its server answers."""

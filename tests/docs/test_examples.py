@@ -34,8 +34,8 @@ SERVING = re.compile(r"replayproxy (?:record|replay|auto|simulate)\b[^&\n]*\n")
 ASK = {"model": "tiny", "max_tokens": 4, "messages": [{"role": "user", "content": "Hello"}]}
 NPM = """\
 #!/bin/sh
-curl -sf "$OPENAI_BASE_URL/chat/completions" --json @ask.json &&
-curl -sf "$OPENAI_BASE_URL/chat/completions" --json @ask.json
+curl -sf "$OPENAI_BASE_URL/chat/completions" -H 'Content-Type: application/json' -d @ask.json &&
+curl -sf "$OPENAI_BASE_URL/chat/completions" -H 'Content-Type: application/json' -d @ask.json
 """
 
 RUN = [(name, block) for name in NAMES for block in blocks(name, "sh") if not name.endswith("cli.md")]
@@ -59,7 +59,7 @@ def cassette(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "chat.cassette"
     with running("simulate", "--model", "tiny", "--port", "0") as server:
         with running("record", path, "--upstream", server.url, "--port", "0", "--admin-port", "off") as proxy:
-            asked = f"curl -sf {proxy.url}/v1/chat/completions --json @ask.json"
+            asked = f"curl -sf {proxy.url}/v1/chat/completions -H 'Content-Type: application/json' -d @ask.json"
             assert shell(f"{asked} && {asked}", folder).returncode == 0
     return path
 
