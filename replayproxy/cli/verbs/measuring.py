@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
+from replayproxy.cli.filtering import choosing, opened
 from replayproxy.cli.options import plain_option
-from replayproxy.cli.reading import statistics_table
-from replayproxy.cli.reading.filtering import choosing, opened
-from replayproxy.cli.terminal import messages
+from replayproxy.cli.terminal import messages, statistics_table
 from replayproxy.cli.terminal.output import Output, output_family
 from replayproxy.cli.terminal.screen import on_stderr
 from replayproxy.views import statistics

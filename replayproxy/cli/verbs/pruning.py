@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from replayproxy import output_files
+from replayproxy.cli.filtering import choosing
 from replayproxy.cli.options import plain_option
-from replayproxy.cli.reading.filtering import choosing
 from replayproxy.cli.terminal.screen import Screen, on_stderr
 from replayproxy.cli.verbs.redacting import in_words
 from replayproxy.core.visible import visible

@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 
 from replayproxy import output_files
+from replayproxy.cli.filtering import choosing, opened
 from replayproxy.cli.options import plain_option
-from replayproxy.cli.reading.filtering import choosing, opened
 from replayproxy.cli.terminal.output import Form, Output, output_family
 from replayproxy.cli.terminal.screen import on_stderr
 from replayproxy.views.port import Browser, ExchangeFilter, RowOrder
@@ -43,7 +43,7 @@ def ls(cassette: tuple[Path, ...], limit: int | None, sort: str | None, chosen: 
       replayproxy ls chat.cassette --sort -ttft_s -n 10
       replayproxy ls chat.cassette --where 'ending <> :e' -p e complete --csv
     """
-    from replayproxy.cli.reading import list_table
+    from replayproxy.cli.terminal import list_table
     from replayproxy.views import listing
 
     with opened(cassette, chosen) as browsers:
@@ -63,8 +63,7 @@ def _print_list(
     limit: int | None,
     output: Output,
 ) -> None:
-    from replayproxy.cli.reading import list_table
-    from replayproxy.cli.terminal import table
+    from replayproxy.cli.terminal import list_table, table
     from replayproxy.views import listing
 
     printed, day = listing.PrintedRows(), ""
@@ -131,24 +130,24 @@ def show(cassette: Path, id: str | None, letters: str | None, raw: bool, output:
         case Form.CSV | Form.TSV:
             output.rows(exchange.CHUNK_FIELDS, exchange.chunk_rows(it), cassette)
         case Form.TABLE if letters is None:
-            from replayproxy.cli.reading import exchange_page
+            from replayproxy.cli.terminal import exchange_page
 
             with output.screen(cassette) as screen:
                 exchange_page.page(it, screen, trunc=output.trunc)
             on_stderr().prose(*exchange_page.next_steps())
         case Form.TABLE if raw:
-            from replayproxy.cli.reading import exchange_parts
+            from replayproxy.cli.terminal import exchange_parts
 
             output.raw(exchange_parts.raw_parts(it, letters or ""), cassette)
         case Form.TABLE:
-            from replayproxy.cli.reading import exchange_parts
+            from replayproxy.cli.terminal import exchange_parts
 
             with output.screen(cassette) as screen:
                 exchange_parts.parts(it, letters or "", screen, trunc=output.trunc)
 
 
 def _check_letters(letters: str | None, raw: bool, output: Output) -> None:
-    from replayproxy.cli.reading import exchange_parts
+    from replayproxy.cli.terminal import exchange_parts
 
     unknown = set(letters or "") - set(exchange_parts.LETTERS)
     if unknown:
@@ -175,7 +174,7 @@ def info(cassette: Path, output: Output) -> None:
       replayproxy info chat.cassette --json
     """
     from replayproxy.cassette.browse import CassetteBrowser
-    from replayproxy.cli.reading import cassette_page
+    from replayproxy.cli.terminal import cassette_page
     from replayproxy.views import cassette_info
 
     with CassetteBrowser.open(cassette) as browser:

@@ -1,4 +1,4 @@
-"""Tests of `cli/reading`: what all four verbs do with files that are no good, and what they leave alone."""
+"""Tests of `cli/verbs/reading`: what all four verbs do with files that are no good, and what they leave alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of `cli/reading/filtering`: the options that choose exchanges."""
+"""Tests of `cli/filtering`: the options that choose exchanges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from replayproxy.cli.reading.filtering import Moment
+from replayproxy.cli.filtering import Moment
 from replayproxy.net.clock import SystemClock
 from tests.cli.tapes import DAY, Read, chat, writing
 

@@ -1,4 +1,4 @@
-"""Tests of `cli/reading/exchange_parts`: `replayproxy show --print`, like httpie."""
+"""Tests of `cli/terminal/exchange_parts`: `replayproxy show --print`, like httpie."""
 
 from __future__ import annotations
 

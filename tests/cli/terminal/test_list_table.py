@@ -1,4 +1,4 @@
-"""Tests of `cli/reading/list_table`: `replayproxy ls`."""
+"""Tests of `cli/terminal/list_table`: `replayproxy ls`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cli.reading.list_table import NEWEST
+from replayproxy.cli.terminal.list_table import NEWEST
 from tests.cli.tapes import Read, Watch, chat, writing
 
 

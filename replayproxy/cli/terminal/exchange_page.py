@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from replayproxy.cli.reading.list_table import ending_style
+from replayproxy.cli.terminal.list_table import ending_style
 from replayproxy.cli.terminal.screen import INDENT, Line, Screen, Span
 from replayproxy.cli.terminal.table import Column, layout
 from replayproxy.core.coding import body_of, decoded

@@ -68,7 +68,7 @@ def test_reports_and_misses_name_ids_that_can_be_shown(read: Read, cassette: Pat
 
 def test_a_cassette_of_format_1_has_the_same_columns(read: Read, cassette: Path) -> None:
     """The one that will be opened for ever."""
-    golden = Path(__file__).parents[3] / "cassettes" / "format-1.cassette"
+    golden = Path(__file__).parents[2] / "cassettes" / "format-1.cassette"
     old = json.loads(read("ls", golden, "--json").out)
     assert list(old[0]) == list(json.loads(read("ls", cassette, "--json").out)[0])
     assert shown(read, golden, old[0]["id"])["number"] == old[0]["number"]

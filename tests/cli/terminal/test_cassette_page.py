@@ -1,4 +1,4 @@
-"""Tests of `cli/reading/cassette_page`: `replayproxy info`."""
+"""Tests of `cli/terminal/cassette_page`: `replayproxy info`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of `cli/reading/exchange_page`: `replayproxy show`."""
+"""Tests of `cli/terminal/exchange_page`: `replayproxy show`."""
 
 from __future__ import annotations
 

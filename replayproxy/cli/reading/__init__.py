@@ -1,1 +1,0 @@
-"""`ls`, `show`, `stats`, `info`: look into a cassette. Begin with `verbs`."""
