@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from replayproxy import output_files
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.store import CassetteStore
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.cassette.writer_thread import WriterThread
@@ -183,7 +183,7 @@ class App:
             if self._pace().speed is not None:
                 cassette.warm_up()
 
-    def _use_rules(self, cassette: Cassette, matcher: Matcher) -> None:
+    def _use_rules(self, cassette: CassetteReader, matcher: Matcher) -> None:
         """Let a cassette be played by the rules of this run, and say where they are not its own."""
         if cassette.rules != matcher.rules:
             log.warning(
@@ -241,7 +241,7 @@ class App:
         first = self._first_cassette()
         if first is None:
             return self.settings.match or MatchRules()
-        with Cassette(first) as cassette:
+        with CassetteReader(first) as cassette:
             return cassette.rules
 
     def _first_cassette(self) -> Path | None:
@@ -253,7 +253,7 @@ class App:
         new = Redactor(self.settings.recording.salt or os.urandom(SALT_BYTES), self.settings.redact or ())
         if first is None:
             return new
-        with Cassette(first) as cassette:
+        with CassetteReader(first) as cassette:
             if not cassette.meta:  # its recorder died before it had begun
                 return new
             stored = cassette.redactor

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from replayproxy.assembly import App
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.policy import Mode
 from replayproxy.model import Ending, Exchange
 from replayproxy.settings import Pair, Settings
@@ -74,7 +74,7 @@ def replaying(*cassettes: Path, **more: Any) -> Settings:
 
 def exchanges(cassette: Path) -> list[Exchange]:
     """Everything on a sealed cassette, oldest first."""
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         return [opened.exchange(row["number"]) for row in opened.rows("state = 'done'")]
 
 

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.dialects.facts import text_of
 from replayproxy.model import Request
 from tests.apps import recording, run, running
@@ -109,7 +109,7 @@ async def _record(path: Path, upstream: str) -> None:
 
 def table(path: Path) -> list[tuple[object, ...]]:
     """What there is, in the words of the test: method, path, status, ending, occurrence, chunks, sizes, digest."""
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         return cassette.all(
             "SELECT method, path, v.status, v.ending, v.occurrence, v.chunks, v.request_size, v.response_size,"
             " lower(hex(digest)) FROM v_exchange AS v JOIN exchange ON exchange.id = number ORDER BY number"
@@ -122,12 +122,12 @@ def main(path: Path, upstream: str) -> None:
         sys.exit(f"{path} exists, and a golden cassette is never recorded again: see cassettes/README.md")
     run(_record(path, upstream))
     endings = [row[3] for row in table(path)]
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         kinds = {kind for (kind,) in cassette.all("SELECT kind FROM dictionary")}
     if endings != ["complete"] * len(REQUESTS) + ["client_left", "proxy_stopped"] or len(kinds) != 3:
         path.unlink()
         sys.exit(f"it has {kinds} and ends with {endings[-2:]}: once more, on a machine that idles")
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         texts = {number: text_of(cassette.response(number)) for number in (1, 3, 9, 26)}
     rows = "".join(f"    {row},\n" for row in table(path))
     sys.stdout.write(

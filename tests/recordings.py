@@ -10,8 +10,8 @@ from pathlib import Path
 
 import orjson
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.coding.times import as_read
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import Redactor
@@ -198,7 +198,7 @@ def as_stored(exchange: Exchange) -> Exchange:
     return replace(exchange, response=as_read(exchange.response), legs=legs)
 
 
-def stored(cassette: Cassette) -> Iterator[tuple[int, Exchange]]:
+def stored(cassette: CassetteReader) -> Iterator[tuple[int, Exchange]]:
     """All ended exchanges with their numbers, in the order they were written."""
     for row in cassette.rows("state = 'done'", order="number"):
         yield row["number"], cassette.exchange(row["number"])
@@ -206,5 +206,5 @@ def stored(cassette: Cassette) -> Iterator[tuple[int, Exchange]]:
 
 def read(path: Path) -> list[Exchange]:
     """All ended exchanges on a cassette."""
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         return [item for _, item in stored(cassette)]

@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 import orjson
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.coding.codec import Codec
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.model import Headers, Request
@@ -242,7 +242,7 @@ def unpacked(cassette: Path) -> bytes:
                     parts.append(orjson.dumps(event))
         parts.append(b"".join(_texts(exchange.response.body)))
         parts.append(exchange.scope.encode())
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         for kind, content in opened.all("SELECT kind, content FROM dictionary"):
             words = Codec().vocabulary(content).words if kind == "vocabulary" else [Codec().plain_dictionary(content)]
             parts.append(b"\n".join(words))
@@ -270,7 +270,7 @@ def raw(folder: Path) -> bytes:
 
 def looked_at(cassette: Path) -> list[str]:
     """What the reading verbs print."""
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         names = [row["id"] for row in opened.rows("state = 'done'")]
     verbs: list[Sequence[str | Path]] = [
         ("ls", cassette, "--no-trunc"),
@@ -402,7 +402,7 @@ def test_a_killed_recorder_leaves_no_canary(tmp_path: Path) -> None:
     assert sung(raw(tmp_path)) == []
     assert (tmp_path / "killed.cassette-wal").exists()
     # The next recorder finishes what this one has begun.
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         matcher = Matcher(opened.rules, opened.redactor)
     CassetteWriter(cassette, matcher).seal()
     (exchange,) = exchanges(cassette)
@@ -415,7 +415,7 @@ async def _committed(cassette: Path) -> None:
     """Until something of a stream in flight is on the disk."""
     async with asyncio.timeout(30):
         while True:
-            with Cassette(cassette) as opened:
+            with CassetteReader(cassette) as opened:
                 if opened.one("SELECT count(*) FROM segment")[0]:
                     return
             await asyncio.sleep(0.05)

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.cors import AllowedOrigins
 from replayproxy.core.headers import get
 from replayproxy.model import Request
@@ -93,7 +93,7 @@ def test_a_recorder_asks_once_and_a_replay_answers(tmp_path: Path) -> None:
     assert one == (200, {"id": "tiny", "object": "model", "created": 0, "owned_by": "replayproxy"})
     assert version == (200, {"version": "0.32.0"})
     assert (head, health, scoped) == ((405, None), (200, None), models)
-    with Cassette(tmp_path / "a.cassette") as cassette:
+    with CassetteReader(tmp_path / "a.cassette") as cassette:
         assert KEY not in repr(cassette.meta)
         assert "server_models" in cassette.meta
 

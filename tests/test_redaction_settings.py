@@ -10,7 +10,7 @@ import pytest
 
 from replayproxy.api.options import redaction_rules
 from replayproxy.assembly import App
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.cli.config_file import load_config
 from replayproxy.cli.main import commands
@@ -66,7 +66,7 @@ def test_the_rules_stand_on_the_cassette(tmp_path: Path) -> None:
     cassette = tmp_path / "a.cassette"
     recorded(cassette, "for cust-111111", redact=("re:cust-[0-9]{6}",))
     recorded(cassette, "for cust-222222")
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         assert opened.redactor is not None
         assert opened.redactor.rules == ("re:cust-[0-9]{6}",)
         assert len(opened.redactor.salt) == 16

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.secrets import scan
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.headers import NOT_STORED_IN_WORDS, STORED_OF_REQUESTS, StoredFields
 from replayproxy.model import Headers, Request
 from replayproxy.settings import RecordingSettings
@@ -56,7 +56,7 @@ def test_a_replay_has_every_field_but_what_lets_somebody_in(tmp_path: Path) -> N
     assert _of(live, KEPT) == _of(again, KEPT) == KEPT
     assert _of(live, HANDED_OUT) == HANDED_OUT
     assert _of(again, HANDED_OUT) == ()
-    with Cassette(tmp_path / "a.cassette") as cassette:
+    with CassetteReader(tmp_path / "a.cassette") as cassette:
         assert cassette.meta["left_out"] == {"set-cookie": 1, "x-csrf-token": 1}
     assert "fields of answers: set-cookie 1, x-csrf-token 1" in replayproxy("info", tmp_path / "a.cassette").stdout
     assert list(scan(tmp_path / "a.cassette")) == []

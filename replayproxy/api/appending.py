@@ -11,8 +11,8 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.editing.rewrite import without_secrets
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.headers import STORED
 from replayproxy.core.identity.rules import Matcher, MatchRules
@@ -39,7 +39,7 @@ class CassetteAppender:
 
     def __init__(self, path: Path) -> None:
         """Raises `Locked`, `OlderFormat` or another `CassetteError`."""
-        with Cassette(path) as cassette:
+        with CassetteReader(path) as cassette:
             rules, redactor = cassette.rules, cassette.redactor
         if redactor is None:
             raise SettingsError(

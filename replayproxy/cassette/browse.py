@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from replayproxy.cassette.cassette import Cassette, typed
 from replayproxy.cassette.condition import fault_in
+from replayproxy.cassette.reader import CassetteReader, typed
 from replayproxy.errors import SettingsError
 from replayproxy.model import Exchange, Key, Response, Timeline
 from replayproxy.views.port import (
@@ -59,13 +59,13 @@ _MEASURED_COLUMNS = (
 class CassetteBrowser:
     """Answers questions about one cassette. A context manager; closes what `open` has opened."""
 
-    def __init__(self, cassette: Cassette) -> None:
+    def __init__(self, cassette: CassetteReader) -> None:
         self.cassette = cassette
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open a cassette for reading. Raises `CassetteError`."""
-        return cls(Cassette(path))
+        return cls(CassetteReader(path))
 
     def __enter__(self) -> Self:
         return self

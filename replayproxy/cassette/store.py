@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.errors import Damaged
 from replayproxy.model import Key, RecordingRef, Response
 from replayproxy.ports import Neighbour
@@ -27,9 +27,9 @@ class CassetteStore:
     requests that come together, those that the loop has not heard yet would count their times from after all of that.
     """
 
-    def __init__(self, cassettes: Sequence[Cassette] = (), *, in_turn: bool = False) -> None:
+    def __init__(self, cassettes: Sequence[CassetteReader] = (), *, in_turn: bool = False) -> None:
         self._cassettes = list(cassettes)
-        self._left: list[Cassette] = []
+        self._left: list[CassetteReader] = []
         """Those whose file is gone: who reads in one of them reads on."""
         self._turn = asyncio.Lock() if in_turn else None
         self._unpacking = ThreadPoolExecutor(1, "replayproxy-unpacking")
@@ -38,12 +38,12 @@ class CassetteStore:
     def open(self, paths: Sequence[Path], *, allow_incomplete: bool = False) -> Self:
         """Open cassettes, with a connection each for every thread of ours: they read on when a file is replaced.
 
-        Raises as `Cassette` does; then none of them stays open.
+        Raises as `CassetteReader` does; then none of them stays open.
         """
-        cassettes: list[Cassette] = []
+        cassettes: list[CassetteReader] = []
         try:
             for path in paths:
-                cassette = Cassette(path, allow_incomplete=allow_incomplete, spares=1 + LOOKING)
+                cassette = CassetteReader(path, allow_incomplete=allow_incomplete, spares=1 + LOOKING)
                 cassettes.append(cassette)  # one by one: those that are open are closed where one cannot be
         except BaseException:
             for cassette in cassettes:
@@ -53,7 +53,7 @@ class CassetteStore:
         return self
 
     @property
-    def cassettes(self) -> Sequence[Cassette]:
+    def cassettes(self) -> Sequence[CassetteReader]:
         """Those it is made of, in their order."""
         return self._cassettes
 
@@ -65,7 +65,7 @@ class CassetteStore:
             cassette.close()
 
     def reopen(self, old: Path, new: Path) -> None:
-        """Go on reading at `new` what was at `old`, if that is one of these. Raises as `Cassette` does."""
+        """Go on reading at `new` what was at `old`, if that is one of these. Raises as `CassetteReader` does."""
         for number, cassette in enumerate(self._cassettes):
             if cassette.path == old:
                 self._cassettes[number] = cassette.reopened(new)

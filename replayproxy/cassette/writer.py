@@ -19,13 +19,13 @@ import orjson
 
 import replayproxy
 from replayproxy.cassette import database, packing, recovering
-from replayproxy.cassette.cassette import key_bytes, typed
 from replayproxy.cassette.coding import codec
 from replayproxy.cassette.coding.times import as_read, ticks_of
 from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.dictionaries import Dictionaries
 from replayproxy.cassette.file_guard import FileGuard, FileLost, abandon, beside, is_sound, save, save_closed
 from replayproxy.cassette.numbering import make_room
+from replayproxy.cassette.reader import key_bytes, typed
 from replayproxy.cassette.schema import provisional_digest
 from replayproxy.core.dialects.facts import facts_of
 from replayproxy.core.identity.canonical import TAG

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.editing.merge import merge
 from replayproxy.cassette.editing.prune import prune
+from replayproxy.cassette.reader import CassetteReader
 
 
 def put_together(target: Path, parts: Sequence[Path], *, more: bool) -> int:
@@ -36,7 +36,7 @@ def _again(parts: Sequence[Path]) -> list[tuple[Path, list[int]]]:
     longest: Counter[str] = Counter()
     found = []
     for part in parts:
-        with Cassette(part) as cassette:
+        with CassetteReader(part) as cassette:
             places = [(number, place) for number, place, _ in cassette.places()]
         found.append((part, [number for number, place in places if place.occurrence < longest[place.key]]))
         longest |= Counter({place.key: place.occurrence + 1 for _, place in sorted(places, key=itemgetter(1))})

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.coding import codec
 from replayproxy.cassette.coding.codec import Codec
 from replayproxy.cassette.coding.times import pack_times, ticks_of, unpack_times
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.identity import canonical
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import Redactor
@@ -30,7 +30,7 @@ def measure(folder: Path) -> list[Verdict]:
     redactor = Redactor(b"0123456789abcdef")
     masking = Matcher(MatchRules(), redactor)
     requests = [Request("POST", PATH, (("Content-Type", "application/json"),), chat.body) for chat in CHATS]
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         numbers = [int(row[0]) for row in cassette.all("SELECT id FROM exchange ORDER BY id")]
         exchanges = [cassette.exchange(number) for number in numbers]
         packer = Codec()
@@ -59,7 +59,7 @@ def measure(folder: Path) -> list[Verdict]:
         "open a cassette and read one answer": lambda: _open_and_read(path, places),
         "read from an open cassette, cold": lambda: _read(path, *places),
     }
-    with Cassette(path) as warm:
+    with CassetteReader(path) as warm:
         steps["read from an open cassette, again"] = lambda: asyncio.run(_all(warm, places))
         steps["count the answers to a request"] = lambda: [warm.count(place.key) for place in places]
         rows = [(name, *_spent(step, len(CHATS))) for name, step in steps.items()]
@@ -86,11 +86,11 @@ def _open_and_read(path: Path, places: list[RecordingRef]) -> None:
 
 
 def _read(path: Path, *places: RecordingRef) -> None:
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         asyncio.run(_all(cassette, places))
 
 
-async def _all(cassette: Cassette, places: tuple[RecordingRef, ...] | list[RecordingRef]) -> None:
+async def _all(cassette: CassetteReader, places: tuple[RecordingRef, ...] | list[RecordingRef]) -> None:
     for place in places:
         await cassette.read(place)
 

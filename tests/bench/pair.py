@@ -18,7 +18,7 @@ from subprocess import PIPE
 
 import orjson
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.stats import percentile
 from tests.bench.crowd import Plan
 from tests.bench.processes import crowd, load_core, on, port_of, process, server_core
@@ -159,7 +159,7 @@ def _ask(port: int, pid: int, clients: int, bodies: list[str]) -> Round:
 
 
 def _check(path: Path, asked: int) -> None:
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         [(recorded,)] = cassette.all("SELECT count(*) FROM exchange WHERE occurrence IS NOT NULL")
         [(legs,)] = cassette.all("SELECT count(*) FROM leg")
     if (recorded, legs) != (asked, 2 * asked):

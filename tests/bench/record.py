@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from tests.bench.conversation import PATH, Chat, asked
 from tests.bench.crowd import Plan
 from tests.bench.processes import (
@@ -168,7 +168,7 @@ def _let_flow(pid: int, port: int, number: int) -> Round:
 
 def _compare(path: Path, flowed: Round) -> None:
     """Raise unless all that flowed is on the cassette as it was sent, with the boundaries it was sent with."""
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         rows = cassette.all("SELECT id FROM exchange WHERE occurrence IS NOT NULL ORDER BY id")
         numbers = [row[0] for row in rows[len(EARLIER) :]]
         if len(numbers) != flowed.answers or cassette.all("SELECT * FROM dropped"):

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.stats import percentile
 from tests.bench.conversation import EXTRA_EVENTS, PATH, Chat, asked
 from tests.bench.crowd import Plan
@@ -87,7 +87,7 @@ def _play(folder: Path, path: Path, streams: int) -> Punctuality:
 
 def _recorded_times(path: Path) -> dict[int, tuple[int, ...]]:
     """When each chunk of each chat was due, in ns."""
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         exchanges = [cassette.exchange(row[0]) for row in cassette.all("SELECT id FROM exchange")]
     return {asked(one.request.body).number: one.response.timeline.chunks for one in exchanges}
 

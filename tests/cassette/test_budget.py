@@ -20,9 +20,9 @@ import zstandard
 from replayproxy.cassette import budget as module
 from replayproxy.cassette import bundles
 from replayproxy.cassette.budget import AT_ONCE, Budget
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.coding.codec import Codec, squeezed
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.errors import CassetteError, Damaged
 from tests.recordings import MATCHER, asked, chats, exchange, keep, pieces, read, record, said, samples, streamed
@@ -47,7 +47,7 @@ def test_a_bomb_is_refused_before_it_unpacks(tmp_path: Path, name: str) -> None:
     assert path.stat().st_size < 300_000
     tracemalloc.start()
     try:
-        with Cassette(path) as cassette, pytest.raises(Damaged, match=r"unpack|header fields"):
+        with CassetteReader(path) as cassette, pytest.raises(Damaged, match=r"unpack|header fields"):
             cassette.response(1)
         assert len(verify(path)[1]) >= 3
         _, peak = tracemalloc.get_traced_memory()
@@ -220,7 +220,7 @@ def refused_by_all(path: Path) -> None:
         tracemalloc.stop()
         assert (code, peak < 200_000_000) == (6, True), (arguments, code, peak)
         assert "stored" in text or "takes far longer" in text
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         ((place, *_), *_) = cassette.playable()
         with pytest.raises(Damaged):
             asyncio.run(cassette.read(place))
@@ -271,7 +271,7 @@ def test_what_is_recorded_onto_a_slow_file_is_sealed(tmp_path: Path, name: str) 
 
     within_bounds(go_on)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a.cassette"]
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         assert [cassette.exchange(4 + number).response.body for number in range(30)] == [
             item.response.body for item in new
         ]
@@ -362,7 +362,7 @@ def test_many_rows_are_counted_together_though_they_hold_the_same(tmp_path: Path
         connection.execute("UPDATE answer SET answer = ?", (chunks,))
     _, problems = verify(path)
     assert sum("takes far longer" in problem.what for problem in problems) > 80
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         for _ in range(3):  # whoever reads one again and again is told the same of it
             with pytest.raises(Damaged, match="another number of chunks"):
                 cassette.response(1)

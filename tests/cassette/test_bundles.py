@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from replayproxy.cassette import bundles, database, packing
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.editing.merge import merge
 from replayproxy.cassette.editing.prune import prune
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.errors import CassetteError, Damaged
 from replayproxy.model import Exchange
@@ -58,7 +58,7 @@ def counts(path: Path) -> list[int]:
 
 def all_of(path: Path) -> list[Exchange]:
     """Every exchange."""
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         return [cassette.exchange(number) for (number,) in cassette.all("SELECT id FROM exchange ORDER BY id")]
 
 
@@ -67,12 +67,12 @@ def test_what_is_read_is_the_same(path: Path) -> None:
     gathered = all_of(path)
     assert counts(path) == [0, 0, CHATS, 1]
     assert verify(path) == (CHATS, [])
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         timelines, sizes = list(cassette.timelines()), [cassette.stored_sizes(number) for number in (1, CHATS)]
     change(path, bundles.scatter)
     assert counts(path) == [CHATS, CHATS, 0, 0]
     assert all_of(path) == gathered
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         assert list(cassette.timelines()) == timelines
         assert [cassette.stored_sizes(number) for number in (1, CHATS)] == sizes
 
@@ -117,7 +117,7 @@ def test_training_again_leaves_nothing_that_needs_old_dictionaries(path: Path) -
 
 def test_what_is_deleted_is_nowhere_left(path: Path) -> None:
     """No byte of its request, of its times and of its answer."""
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         packed = bundles.find(cassette.one, 7)
     assert packed is not None
     assert max(packed, key=len) in path.read_bytes()
@@ -180,7 +180,7 @@ def test_damaged_bundles_are_found(path: Path, sql: str, what: str) -> None:
     _, problems = verify(path)
     assert problems
     assert any(what in problem.what for problem in problems) or what == "recording 1"
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         for number in range(1, CHATS + 1):
             try:
                 assert cassette.exchange(number) == right[number - 1]

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.verify import verify
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.schema import PAGE_SIZE
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import MatchRules
@@ -48,7 +48,7 @@ def truth() -> Iterator[Truth]:
         exchanges = [*samples(), *spoken[:4]]
         record(file, exchanges)
         numbered = {number: bare(as_stored(item)) for number, item in enumerate(exchanges, 1)}
-        with Cassette(file) as cassette:
+        with CassetteReader(file) as cassette:
             assert cassette.one("SELECT count(*) FROM dictionary")[0] > 0
             rows = cassette.all("SELECT number, key, occurrence FROM v_exchange WHERE occurrence IS NOT NULL")
         answers = {RecordingRef(key, occurrence): numbered[number].response for number, key, occurrence in rows}
@@ -69,7 +69,7 @@ class Told:
     refused: bool = False
 
 
-def told(cassette: Cassette, places: Iterable[RecordingRef]) -> Told:
+def told(cassette: CassetteReader, places: Iterable[RecordingRef]) -> Told:
     """Ask for everything, in every way."""
     all_of_it = Told({}, {})
     try:
@@ -88,7 +88,7 @@ def told(cassette: Cassette, places: Iterable[RecordingRef]) -> Told:
     return all_of_it
 
 
-async def played(cassette: Cassette, places: Iterable[RecordingRef]) -> dict[RecordingRef, Response]:
+async def played(cassette: CassetteReader, places: Iterable[RecordingRef]) -> dict[RecordingRef, Response]:
     """What a player gets for each of these recordings, without those that the cassette refuses to give."""
     answers = {}
     for place in places:
@@ -102,7 +102,7 @@ def lies(truth: Truth, content: bytes) -> list[str]:
     """What a damaged cassette says that is not so."""
     truth.file.write_bytes(content)
     try:
-        with Cassette(truth.file) as cassette:
+        with CassetteReader(truth.file) as cassette:
             said = told(cassette, truth.answers)
     except CassetteError:
         return []
@@ -168,7 +168,7 @@ def all_lies(truth: Truth, damages: Iterable[tuple[str, bytes]]) -> dict[str, li
 def test_the_truth_is_told_of_what_is_whole(truth: Truth) -> None:
     """The harness finds nothing where nothing is wrong, and something where something is."""
     truth.file.write_bytes(truth.content)
-    with Cassette(truth.file) as cassette:
+    with CassetteReader(truth.file) as cassette:
         assert told(cassette, truth.answers) == Told(truth.exchanges, truth.answers)
     assert verify(truth.file) == (len(truth.exchanges), [])
     less = {number: item for number, item in truth.exchanges.items() if number > 1}
@@ -194,7 +194,7 @@ def test_a_truncated_cassette_is_refused_when_it_is_opened(truth: Truth) -> None
     for size in sizes[1:]:
         truth.file.write_bytes(truth.content[:size])
         with pytest.raises(CassetteError):
-            Cassette(truth.file)
+            CassetteReader(truth.file)
 
 
 def test_what_is_appended_is_not_read(truth: Truth) -> None:
@@ -220,7 +220,7 @@ def test_a_damaged_log_changes_no_answer(tmp_path: Path) -> None:
         left.with_name("left.cassette-wal").write_bytes(damaged)
         try:
             CassetteWriter(left, MATCHER).seal()
-            with Cassette(left) as cassette:
+            with CassetteReader(left) as cassette:
                 found = [
                     bare(cassette.exchange(row["number"])) for row in cassette.rows("state = 'done'", order="number")
                 ]
@@ -237,7 +237,7 @@ def test_a_long_answer_is_checked_too(tmp_path: Path) -> None:
     for _, damaged in flipped(content, 60, 7):
         path.write_bytes(damaged)
         try:
-            with Cassette(path) as cassette:
+            with CassetteReader(path) as cassette:
                 found = asyncio.run(cassette.read(RecordingRef(MATCHER.key(long.request), 0)))
         except CassetteError:
             continue

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from replayproxy.cassette import writer_thread as module
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.file_guard import FileGuard, beside
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.cassette.writer_thread import WriterThread
 from replayproxy.errors import CassetteError
@@ -244,7 +244,7 @@ def test_what_is_lost_is_counted_and_said(
     assert f"{lost} recorded exchanges are lost" in str(run.writer.loss)
     assert str(run.writer.loss) in caplog.text
     assert run.moved == [tmp_path / "chat-2.cassette"]
-    with Cassette(run.moved[0]) as cassette:
+    with CassetteReader(run.moved[0]) as cassette:
         assert cassette.all("SELECT reason, sum(exchanges) FROM dropped WHERE reason LIKE 'lost%' GROUP BY 1") == [
             ("lost with its file", len(FIRST))
         ]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.verify import verify
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.dialects.facts import text_of
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.model import Ending, RecordingRef
@@ -176,7 +176,7 @@ def test_everything_that_was_recorded_is_there(golden: Golden) -> None:
 
 def test_it_says_what_it_is(golden: Golden) -> None:
     """Format, maker and rules."""
-    with Cassette(golden.file) as cassette:
+    with CassetteReader(golden.file) as cassette:
         assert cassette.one("SELECT application_id, user_version FROM pragma_application_id, pragma_user_version") == (
             0x52504C59,
             golden.number,
@@ -191,7 +191,7 @@ def test_it_says_what_it_is(golden: Golden) -> None:
 def test_every_recording_can_be_played(golden: Golden) -> None:
     """By the key of its request, as a replay finds it, also one whose client had left; what had broken cannot."""
     matcher = Matcher(MatchRules())
-    with Cassette(golden.file) as cassette:
+    with CassetteReader(golden.file) as cassette:
         for number, row in enumerate(golden.exchanges, 1):
             exchange = cassette.exchange(number)
             key, occurrence = matcher.key(exchange.request), row[4]
@@ -212,5 +212,5 @@ def test_every_recording_can_be_played(golden: Golden) -> None:
 )
 def test_what_the_model_said(golden: Golden, number: int, text: str) -> None:
     """In plain words, so that not everything here rests on digests."""
-    with Cassette(golden.file) as cassette:
+    with CassetteReader(golden.file) as cassette:
         assert text_of(cassette.response(number)) == text

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.coding.times import as_read
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.readers import Reader, Readers
 from replayproxy.cassette.store import LOOKING, CassetteStore
 from replayproxy.core.identity.rules import Matcher, MatchRules
@@ -91,7 +91,7 @@ def test_any_threads_may_read_at_once(long_cassette: Path, long_ones: list[Excha
         assert cassette.request(number) == long_ones[number - 1].request
         return response, near, len(list(cassette.playable())), cassette.count(place(long_ones[0]).key)
 
-    with Cassette(long_cassette) as cassette, ThreadPoolExecutor(AT_ONCE) as threads:
+    with CassetteReader(long_cassette) as cassette, ThreadPoolExecutor(AT_ONCE) as threads:
         read_now = list(threads.map(read, range(1, AT_ONCE + 1)))
     assert [response for response, *_ in read_now] == [as_read(item.response) for item in long_ones]
     assert {(tuple(near), listed, count) for _, near, listed, count in read_now} == {
@@ -112,7 +112,7 @@ def test_places_of_our_own_are_seen_by_every_thread(tmp_path: Path, rules: Match
     second = exchange(asked("one", seed=2), said([b"y" * 300_000]), 1)
     cut = replace(second, response=replace(second.response, ending=second.response.ending.UPSTREAM_CUT))
     path = record(tmp_path / "a.cassette", [first, second] if rules else [first, replace(cut, request=first.request)])
-    with Cassette(path, allow_incomplete=rules is None, spares=1) as cassette:
+    with CassetteReader(path, allow_incomplete=rules is None, spares=1) as cassette:
         matcher = Matcher(rules, MATCHER.redactor) if rules else MATCHER
         key = matcher.key(first.request)
         before = in_thread(lambda: cassette.count(key))  # a connection that was there before
@@ -177,7 +177,7 @@ def test_a_proxy_reads_on_in_a_file_that_was_replaced(long_cassette: Path, tmp_p
     """Also long answers, searches and lists, which have threads of their own."""
     path = tmp_path / "a.cassette"
     path.write_bytes(long_cassette.read_bytes())
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         (row,) = cassette.all("SELECT key FROM exchange WHERE id = 1")
 
     async def story() -> None:
@@ -195,7 +195,7 @@ def test_a_proxy_reads_on_in_a_file_that_was_replaced(long_cassette: Path, tmp_p
 def test_closing_interrupts_who_reads(path: Path) -> None:
     """A list that would take for ever ends with a sentence, and nothing is read from a connection that is closed."""
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
-    cassette = Cassette(path)
+    cassette = CassetteReader(path)
     with ThreadPoolExecutor(1) as thread:
         reading = thread.submit(cassette.all, endless)
         while len(cassette._readers) < 2:
@@ -212,7 +212,7 @@ def test_closing_interrupts_who_reads(path: Path) -> None:
 
 def test_a_reader_can_be_closed_from_elsewhere_and_a_list_ends(path: Path) -> None:
     """A generator that was begun does not go on in a file that is closed."""
-    cassette = Cassette(path)
+    cassette = CassetteReader(path)
     listing = cassette.rows("1 = 1", limit=-1)
     assert next(listing)["id"]
     cassette.close()

@@ -22,9 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replayproxy.cassette import writer as module
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.file_guard import FileLost
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import TRAINED_AFTER, CassetteWriter
 from replayproxy.core.answers import fault_in_answer
 from replayproxy.core.identity.rules import Matcher, MatchRules
@@ -189,7 +189,7 @@ def test_occurrences_are_dense_and_in_the_order_of_asking(kept: list[tuple[int, 
             whole = kept[number][1] in (Ending.COMPLETE, Ending.CLIENT_LEFT)
             expected[number] = name, seen[name] if whole else None
             seen[name] += whole
-        with Cassette(path) as cassette:
+        with CassetteReader(path) as cassette:
             assert cassette.all("SELECT key, occurrence FROM v_exchange ORDER BY number") == expected
             assert {name: cassette.count(name) for name in seen} == seen
             assert cassette.one("SELECT count(*) FROM exchange WHERE sketch IS NOT NULL")[0] == len(+seen)
@@ -203,7 +203,7 @@ def test_equal_requests_share_a_key_also_where_the_archive_derives_it(tmp_path: 
     for tape, (request, key) in enumerate(zip(KEYS[::2] * 2, [True, False, False, True], strict=True)):
         keep(keeper, pieces(exchange(request, said([b"x"])), tape, key=key))
     keeper.seal()
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         assert cassette.count(MATCHER.key(KEYS[0])) == 4
 
 
@@ -216,7 +216,7 @@ def test_a_stream_in_flight_is_seen_and_then_folded(tmp_path: Path) -> None:
     first, *others = pieces(exchange(asked("sea"), said(streamed(story(9, 1)))), 7, [3, 6])
     keeper = CassetteWriter(path, MATCHER)
     keep(keeper, [first])
-    with Cassette(path) as reader:
+    with CassetteReader(path) as reader:
         seen = [reader.one("SELECT state, occurrence, (SELECT count(*) FROM segment) FROM exchange")]
         assert reader.count(MATCHER.key(asked("sea"))) == reader.count_broken(MATCHER.key(asked("sea"))) == 0
         assert next(reader.rows())["state"] == "open"
@@ -414,7 +414,7 @@ def test_after_a_crash_everything_committed_is_there(tmp_path: Path) -> None:
     assert (cut.request, cut.recorded_at) == (flying.request, flying.recorded_at)
     assert [chunk.data for chunk in first.response.chunks()] == [b"first"]
     assert last == as_stored(flying)
-    with Cassette(left) as cassette:
+    with CassetteReader(left) as cassette:
         assert cassette.all("SELECT occurrence FROM exchange ORDER BY id") == [(0,), (0,), (0,), (None,), (None,), (0,)]
     assert verify(left) == (6, [])
 
@@ -454,7 +454,7 @@ def test_a_log_cut_anywhere_gives_whole_exchanges(tmp_path: Path) -> None:
         there = tmp_path / f"{lost}"
         shutil.copytree(copies, there)
         os.truncate(there / "a.cassette-wal", size - lost)
-        with Cassette(there / "a.cassette") as cassette:
+        with CassetteReader(there / "a.cassette") as cassette:
             assert cassette.rules == MatchRules()
         CassetteWriter(there / "a.cassette", MATCHER).seal()
         found = [item for item in read(there / "a.cassette") if item.response.ending is Ending.COMPLETE]
@@ -509,7 +509,7 @@ def test_training_packs_again_and_everything_is_still_there(tmp_path: Path) -> N
     keeper = CassetteWriter(path, MATCHER)
     parts = pieces(flying, 9999, [20, 40])
     keep(keeper, parts[:1])
-    with Cassette(path) as reader:
+    with CassetteReader(path) as reader:
         for tape, item in enumerate(kept):
             keep(keeper, pieces(item, tape))
             if tape in (0, TRAINED_AFTER - 2):
@@ -572,7 +572,7 @@ def test_training_that_fails_costs_nothing(tmp_path: Path) -> None:
     assert all_of(path, "SELECT count(*) FROM dictionary") == [(0,)]
     keeper.train_when_due()  # tried once
     keep(keeper, [piece for item in kept[TRAINED_AFTER:] for piece in pieces(item, 1)])
-    with Cassette(path) as reader:
+    with CassetteReader(path) as reader:
         assert [item for _, item in stored(reader)] == [as_stored(item) for item in kept]
     keeper.full = False
     keeper.seal()
@@ -647,7 +647,7 @@ def test_a_reader_does_not_keep_it_from_being_whole(tmp_path: Path) -> None:
     keeper = CassetteWriter(path, MATCHER)
     keeper._connection.execute("PRAGMA busy_timeout = 0")
     keep(keeper, pieces(chats(1)[0], 1))
-    with Cassette(path) as reader:
+    with CassetteReader(path) as reader:
         keeper.seal()
         assert [item for _, item in stored(reader)] == [as_stored(chats(1)[0])]
     assert read(path) == [as_stored(chats(1)[0])]
@@ -657,7 +657,7 @@ def test_a_cassette_is_recorded_on_again(tmp_path: Path) -> None:
     """Sealed, opened, added to, sealed: equal requests go on counting."""
     path = record(tmp_path / "a.cassette", chats(2))
     record(path, [replace(chats(1)[0], recorded_at=EPOCH + 5)])
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         assert cassette.all("SELECT occurrence FROM exchange ORDER BY id") == [(0,), (0,), (1,)]
     assert [file.name for file in tmp_path.iterdir()] == ["a.cassette"]
 
@@ -695,7 +695,7 @@ def test_the_rules_of_the_first_recorder_bind(tmp_path: Path, rules: MatchRules,
     """Who comes with others is refused by a sentence, and the cassette stays sealed as it was."""
     first = MatchRules("exact", ("$.seed",))
     path = record(tmp_path / "a.cassette", chats(1), rules=first)
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         assert cassette.rules == first
         assert cassette.meta["creator"].startswith("replayproxy ")
     if welcome:
@@ -789,7 +789,7 @@ def test_a_reader_follows_the_recording(tmp_path: Path) -> None:
     path = tmp_path / "a.cassette"
     keeper = CassetteWriter(path, MATCHER)
     key = MATCHER.key(asked("sea"))
-    with Cassette(path) as reader:
+    with CassetteReader(path) as reader:
         counts = [reader.count(key)]
         for number in range(3):
             keep(keeper, pieces(exchange(asked("sea"), said([b"%d" % number])), number))

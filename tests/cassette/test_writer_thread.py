@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from replayproxy.cassette import writer_thread as module
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.verify import verify
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.cassette.writer_thread import BATCH_BYTES, BATCH_PIECES, WriterThread
 from replayproxy.errors import CassetteError
@@ -191,7 +191,7 @@ def test_settled_means_that_it_can_be_found(tmp_path: Path) -> None:
 
     async def story() -> None:
         async with studio(tmp_path) as here:
-            with Cassette(here.path) as reader:
+            with CassetteReader(here.path) as reader:
                 for count in (1, 2, 3):
                     offer(here.writer, [one], first=count)
                     await here.writer.settled(MATCHER.key(one.request))
@@ -234,7 +234,7 @@ def test_a_stream_in_flight_is_not_waited_for(tmp_path: Path) -> None:
             await here.writer.settled(MATCHER.key(item.request))
             here.writer.keep(last)
             await here.writer.settled(MATCHER.key(item.request))
-            with Cassette(here.path) as reader:
+            with CassetteReader(here.path) as reader:
                 assert reader.count(MATCHER.key(item.request)) == 1
 
     run(story())
@@ -283,7 +283,7 @@ def test_keep_never_waits_and_the_queue_is_bounded(tmp_path: Path) -> None:
         assert dict(here.writer.dropped) == {"queue full": 39 - sum(taken)}
         assert here.writer.recorded == 1 + sum(taken)
         assert read(here.path) == [as_stored(item) for item in kept[: 1 + sum(taken)]]
-        with Cassette(here.path) as cassette:
+        with CassetteReader(here.path) as cassette:
             assert cassette.all("SELECT reason, sum(exchanges) FROM dropped") == [("queue full", 39 - sum(taken))]
 
     run(story())
@@ -387,7 +387,7 @@ def test_what_is_dropped_leaves_nothing_and_is_noted(tmp_path: Path) -> None:
             await here.writer.settled(MATCHER.key(other.request))
             here.writer.drop(1, "queue full")
             here.writer.drop(77, "queue full")
-        with Cassette(here.path) as cassette:
+        with CassetteReader(here.path) as cassette:
             assert cassette.all("SELECT reason, sum(exchanges) FROM dropped") == [("queue full", 2)]
         assert read(here.path) == [as_stored(other)]
 
@@ -714,7 +714,7 @@ def test_a_poisoned_exchange_is_dropped_alone(tmp_path: Path, number: int, caplo
             assert trouble(here) is None
         assert dict(here.writer.dropped) == {"cannot be written": 1}
         assert here.writer.recorded == 20
-        with Cassette(here.path) as cassette:
+        with CassetteReader(here.path) as cassette:
             assert cassette.all("SELECT reason, sum(exchanges) FROM dropped") == [("cannot be written", 1)]
 
     run(story())

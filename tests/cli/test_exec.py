@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import orjson
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from tests.cli.commands import asking, execute, python, tape
 from tests.cli.tapes import Read
 from tests.cli.test_mistakes import a_cassette, newer
@@ -416,12 +416,12 @@ def test_what_is_recorded_is_redacted_as_asked(tmp_path: Path) -> None:
         live = ["--auto", "--upstream", server.url, "--redact", "re:swordfish"]
         ran = execute(cassette, *live, "--", *asking("my word is swordfish"))
     assert ran.code == 0, ran.err
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         assert b"swordfish" not in opened.request(1).body
 
 
 def _ids(cassette: Path) -> list[str]:
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         return [row["id"] for row in opened.rows(order="number")]
 
 

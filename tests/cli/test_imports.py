@@ -25,7 +25,7 @@ HEAVY = ("aiohttp", "quart", "hypercorn", "uvloop", "sqlite_utils", "rich.consol
 UNREAD = (*HEAVY, "asyncio", "jsonpath", "re2", "yaml")
 """The same, and what only comparing, redacting and configuring need: not for those who only look."""
 
-OURS = ("replayproxy.assembly", "replayproxy.lifetime", "replayproxy.net.upstream", "replayproxy.cassette.cassette")
+OURS = ("replayproxy.assembly", "replayproxy.lifetime", "replayproxy.net.upstream", "replayproxy.cassette.reader")
 """Of the package itself, what neither help nor completion needs."""
 
 _LOADED = """

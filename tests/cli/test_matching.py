@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.identity.rules import MatchRules
 from tests import wire
 from tests.cli.commands import tape
@@ -48,7 +48,7 @@ def test_rules_stay_on_the_cassette(tmp_path: Path) -> None:
     with running("simulate", "--model", "tiny", "--port", "0", "--admin-port", "off") as server:
         with recording(cassette, server.url, *flags) as proxy:
             assert status(proxy.url, YESTERDAY) == 200
-        with Cassette(cassette) as opened:
+        with CassetteReader(cassette) as opened:
             assert opened.rules == MatchRules(normalise=("date",), headers=("X-Tenant",))
         with pytest.raises(AssertionError, match="was recorded with other match rules"):
             recording(cassette, server.url, "--match", "exact").__enter__()

@@ -18,7 +18,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.lifetime import Stops
 from replayproxy.model import Ending
 from tests.cli.commands import tape
@@ -89,7 +89,7 @@ def asking(url: str, **more: int) -> Iterator[list[bytes]]:
 def sealed(cassette: Path) -> list[Ending]:
     """How the exchanges on it ended; it was sealed, and nothing lies beside it."""
     assert sorted(path.name for path in cassette.parent.glob(f"{cassette.name}*")) == [cassette.name]
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         numbers = opened.all("SELECT id FROM exchange")
         return [opened.exchange(number).response.ending for (number,) in numbers]
 

@@ -16,7 +16,7 @@ from time import monotonic_ns
 
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.stats import percentile
 from replayproxy.model import Request, Timeline
@@ -135,7 +135,7 @@ def measured(upstream: str, cassette: Path) -> Beat:
 
 def timelines(cassette: Path) -> dict[str, Timeline]:
     """The times on a cassette, by key."""
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         return {row["key"]: opened.response(row["number"]).timeline for row in opened.rows()}
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import orjson
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.model import Ending, Request, Response
 from tests.apps import run
@@ -138,7 +138,7 @@ async def recorded(admin: Connection) -> int:
 
 def seen(cassette: Path) -> set[str]:
     """The keys of all rows, as a reader finds them now."""
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         return {row["key"] for row in opened.rows()}
 
 
@@ -169,7 +169,7 @@ async def killed(proxy: Proxy, cassette: Path, after: float) -> tuple[list[Heard
 
 def by_key(cassette: Path) -> dict[str, tuple[dict[str, Any], Response | None]]:
     """Rows and, where they are done, answers."""
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         assert opened.one("PRAGMA integrity_check")[0] == "ok"
         return {
             row["key"]: (row, opened.response(row["number"]) if row["state"] == "done" else None)

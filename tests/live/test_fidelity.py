@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core import headers
 from replayproxy.model import Ending
 from tests.live.matrix import ROWS, Recorded, asked
@@ -45,7 +45,7 @@ def test_a_replay_cannot_be_told_from_vllm(row: str, recorded: Recorded, replaye
 
 def test_every_row_is_on_the_cassette_once(recorded: Recorded) -> None:
     """One exchange a row, each complete, and `verify` finds nothing to say about any."""
-    with Cassette(recorded.cassette) as cassette:
+    with CassetteReader(recorded.cassette) as cassette:
         rows = list(cassette.rows())
         kept = [cassette.exchange(row["number"]) for row in rows]
     assert len(kept) == len(ROWS)

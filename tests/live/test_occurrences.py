@@ -7,7 +7,7 @@ import random
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.model import Request
 from tests.live.matrix import chat, completion
@@ -52,7 +52,7 @@ async def asked(url: str, requests: list[Request]) -> Said:
 def on(cassette: Path) -> Said:
     """What is on a cassette."""
     said: Said = defaultdict(Counter)
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         for row in opened.rows():
             response = opened.response(row["number"])
             cuts = response.cuts if row["stream"] else (len(response.body),)

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.model import Ending, Request
 from tests import wire
 from tests.live.conftest import Figures
@@ -122,7 +122,7 @@ def test_a_pair_says_what_one_server_says_and_hands_every_cache_over(
     assert [answer.status for answer in live] == [200] * len(QUESTIONS)
     assert [text_of(answer) for answer in live] == alone
     assert handed_over == len(QUESTIONS)
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         for row in opened.rows():
             exchange = opened.exchange(row["number"])
             assert [leg.role for leg in exchange.legs] == ["prefill", "decode"]
@@ -173,7 +173,7 @@ def test_a_client_that_leaves_in_mid_decode_frees_both(pair: Pair, tmp_path: Pat
     with recording(cassette, pair) as proxy:
         idle_after = asyncio.run(leave(proxy))
     assert idle_after < 1
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         (row,) = opened.rows()
         assert opened.exchange(row["number"]).response.ending is Ending.CLIENT_LEFT
     figures.append(f"pair: both servers idle {idle_after * 1000:.0f} ms after the client left")

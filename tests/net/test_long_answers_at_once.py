@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.cassette import LONG
+from replayproxy.cassette.reader import LONG
 from replayproxy.model import Exchange
 from tests import wire
 from tests.apps import run

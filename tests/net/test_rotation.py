@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.verify import verify
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.model import Ending, Request
 from replayproxy.proxy import recorder
 from tests import wire
@@ -65,7 +65,7 @@ def test_a_stream_in_flight_goes_on_onto_the_new_cassette(tmp_path: Path, monkey
 
 def open_rows(path: Path) -> int:
     """Streams in flight on a cassette."""
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         return int(cassette.one("SELECT count(*) FROM segment")[0])
 
 

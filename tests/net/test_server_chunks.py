@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.settings import Replaying
 from tests import wire
 from tests.apps import recording, replaying, run, running
@@ -106,7 +106,7 @@ def test_both_are_on_the_cassette(tmp_path: Path) -> None:
             await wire.ask(proxy.url, asked("chunks", stream=True))
 
     run(story())
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         response = opened.response(1)
     assert (response.cuts, response.continued) == ((5, 5, 10, 5), (0, 1))
     gaps = [later - earlier for earlier, later in zip(response.timeline.chunks, response.timeline.chunks[1:])]  # noqa: B905  pairs

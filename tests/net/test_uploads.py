@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.policy import Mode
 from replayproxy.model import Ending, Exchange, Request
 from replayproxy.settings import Pair, Settings
@@ -164,7 +164,7 @@ def test_ls_show_and_verify_say_that_a_request_was_cut(tmp_path: Path) -> None:
     """Of a client that hangs up as soon as it has its answer, as curl does. It is no damage: `verify` ends with 0."""
     assert_cut(tmp_path, as_length(FILE)[:500_000], leaves=True)
     cassette = tmp_path / "a.cassette"
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         (row,) = opened.rows()
     for arguments in (["ls", cassette], ["show", cassette, row["id"]], ["verify", cassette]):
         said = subprocess.run(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from replayproxy.cassette.browse import STARVED
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.model import Ending
 from replayproxy.ports import ExchangePart
 from replayproxy.views.starvation import delay
@@ -39,7 +39,7 @@ def starved(tmp_path: Path) -> Path:
 
 def test_it_matters_where_it_is_half_of_a_gap(starved: Path) -> None:
     """Of the mean gap, which is true also where all chunks came in one read; and SQL says the same."""
-    with Cassette(starved) as cassette:
+    with CassetteReader(starved) as cassette:
         rows = list(cassette.rows())
         chosen = [row["number"] for row in cassette.rows(STARVED)]
     assert [round(delay(row), 6) for row in rows] == [seconds for *_, seconds in ROWS]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from replayproxy.cassette.cassette import Cassette, typed
+from replayproxy.cassette.reader import CassetteReader, typed
 from replayproxy.cassette.recovering import cut_at_last, joined
 from replayproxy.core import coding
 from replayproxy.core.headers import hands_out_credentials
@@ -33,7 +33,7 @@ class Leak:
 
 def scan(path: Path, rules: Sequence[str] = ()) -> Iterator[Leak]:
     """Every leak, by these rules besides the cassette's own. Raises `CassetteError`, `SettingsError`."""
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         own = cassette.redactor
         known = own.rules if own is not None else ()
         redactor = Redactor(
@@ -45,7 +45,7 @@ def scan(path: Path, rules: Sequence[str] = ()) -> Iterator[Leak]:
         yield from _of_texts(cassette, redactor)
 
 
-def _of_exchange(cassette: Cassette, redactor: Redactor, number: int, name: str) -> Iterator[Leak]:
+def _of_exchange(cassette: CassetteReader, redactor: Redactor, number: int, name: str) -> Iterator[Leak]:
     exchange = cassette.exchange(number)
     yield from _of_request(redactor, exchange.request, name, "request")
     yield from _of_response(redactor, exchange.response, name, "answer")
@@ -56,7 +56,7 @@ def _of_exchange(cassette: Cassette, redactor: Redactor, number: int, name: str)
         yield from _of_text(redactor, leg.upstream, name, f"{leg.role} upstream")
 
 
-def _of_open(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
+def _of_open(cassette: CassetteReader, redactor: Redactor) -> Iterator[Leak]:
     """Streams in flight."""
     rows = cassette.all(
         "SELECT exchange.id, method, path, request FROM exchange"
@@ -75,7 +75,7 @@ def _of_open(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
         yield from _of_response(redactor, said, f"stream in flight {number}", "answer")
 
 
-def _of_texts(cassette: Cassette, redactor: Redactor) -> Iterator[Leak]:
+def _of_texts(cassette: CassetteReader, redactor: Redactor) -> Iterator[Leak]:
     """Names, rules, and the samples that dictionaries are made of."""
     texts = {
         "endpoint": "SELECT path FROM endpoint",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.identity.difference import differences
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.model import Key
@@ -38,7 +38,7 @@ class SelfMatch:
 
 def self_match(path: Path, rules: MatchRules | None = None) -> SelfMatch:
     """Ask a cassette for all it has. Raises `CassetteError` where it cannot be read, `SettingsError` for the rules."""
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         matcher = Matcher(rules or cassette.rules, cassette.redactor)
         if matcher.rules != cassette.rules:
             cassette.use_rules(matcher)
@@ -54,7 +54,7 @@ def self_match(path: Path, rules: MatchRules | None = None) -> SelfMatch:
         return SelfMatch(recordings, tuple(lost), tuple(_collisions(cassette, by_key)))
 
 
-def _collisions(cassette: Cassette, by_key: dict[Key, list[tuple[int, str]]]) -> Iterator[Collision]:
+def _collisions(cassette: CassetteReader, by_key: dict[Key, list[tuple[int, str]]]) -> Iterator[Collision]:
     for group in by_key.values():
         forms: dict[bytes, tuple[int, str]] = {}
         for number, short_id in group if len(group) > 1 else ():

@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
 from replayproxy.cassette import schema
-from replayproxy.cassette.cassette import Cassette, key_bytes
 from replayproxy.cassette.columns import derived_columns, model_of
+from replayproxy.cassette.reader import CassetteReader, key_bytes
 from replayproxy.core import coding
 from replayproxy.core.answers import fault_in_answer
 from replayproxy.core.dialects.facts import facts_of
@@ -36,7 +36,7 @@ def verify(path: Path, missing_ends: Counter[str] | None = None) -> tuple[int, l
     `missing_ends` counts the streams that are whole as HTTP and lack the event that ends them, by its name.
     """
     missing_ends = Counter() if missing_ends is None else missing_ends
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         problems = list(_file_problems(cassette))
         if problems:
             return 0, problems  # nothing that a broken file says can be compared
@@ -52,7 +52,7 @@ def verify(path: Path, missing_ends: Counter[str] | None = None) -> tuple[int, l
         return exchanges, problems
 
 
-def _file_problems(cassette: Cassette) -> Iterator[Problem]:
+def _file_problems(cassette: CassetteReader) -> Iterator[Problem]:
     try:
         # Of our tables alone, where there are others: what a stranger's table computes is not computed here.
         tables = [f"({name})" for name in cassette.stored.tables]
@@ -71,7 +71,9 @@ def _file_problems(cassette: Cassette) -> Iterator[Problem]:
         yield Problem("", str(error))
 
 
-def _exchange_problems(cassette: Cassette, matcher: Matcher, number: int, missing_ends: Counter[str]) -> Iterator[str]:
+def _exchange_problems(
+    cassette: CassetteReader, matcher: Matcher, number: int, missing_ends: Counter[str]
+) -> Iterator[str]:
     try:
         exchange = cassette.exchange(number)
     except CassetteError as error:
@@ -110,7 +112,7 @@ def _exchange_problems(cassette: Cassette, matcher: Matcher, number: int, missin
             yield f"its {role} leg says that it began and ended at {times} us, its payload says another time"
 
 
-def _why_another_key(cassette: Cassette, matcher: Matcher, request: Request, stored: bytes) -> str:
+def _why_another_key(cassette: CassetteReader, matcher: Matcher, request: Request, stored: bytes) -> str:
     """What made the key of an older format another one, and what to do.
 
     The digest is over the key too, and has been found right: such a key is not damage.
@@ -128,7 +130,7 @@ def _why_another_key(cassette: Cassette, matcher: Matcher, request: Request, sto
     return f" ({why}: until `replayproxy migrate {cassette.path}` has given it today's key, such a request misses it)"
 
 
-def _place_problems(cassette: Cassette) -> Iterator[Problem]:
+def _place_problems(cassette: CassetteReader) -> Iterator[Problem]:
     """Occurrences of a key run from 0 without a gap; else a replay would look for one that is not there."""
     gaps = cassette.all(
         "SELECT key, count(*), min(occurrence), max(occurrence) FROM exchange WHERE occurrence IS NOT NULL"

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core import headers
 from replayproxy.core.coding import body_of, decoded
@@ -57,7 +57,7 @@ def join(out: Path, prefill: Path, decode: Path, front: Path | None = None) -> J
         raise CassetteError(f"{out} is there already: name another file, or remove it")
     if front is not None:
         return _join_behind(front, out, prefill, decode)
-    with Cassette(prefill) as prefills, Cassette(decode) as decodes:
+    with CassetteReader(prefill) as prefills, CassetteReader(decode) as decodes:
         waiting = _Waiting(_done(prefills))
         keeper = CassetteWriter(out, Matcher(decodes.rules, decodes.redactor))
         pairs = alone = 0
@@ -78,7 +78,7 @@ def join(out: Path, prefill: Path, decode: Path, front: Path | None = None) -> J
 
 def _join_behind(front: Path, out: Path, prefill: Path, decode: Path) -> Joined:
     """Write `out` with the exchanges of the front, and the legs that the router made of each."""
-    with Cassette(front) as clients, Cassette(prefill) as prefills, Cassette(decode) as decodes:
+    with CassetteReader(front) as clients, CassetteReader(prefill) as prefills, CassetteReader(decode) as decodes:
         waiting = _Waiting(_done(prefills))
         legs = _Legs((each, waiting.take(each) if splits(each.request) else None) for each in _done(decodes))
         keeper = CassetteWriter(out, Matcher(clients.rules, clients.redactor))
@@ -97,7 +97,7 @@ def _join_behind(front: Path, out: Path, prefill: Path, decode: Path) -> Joined:
     return Joined(pairs, alone, waiting.left, legs.left)
 
 
-def _done(cassette: Cassette) -> Iterable[Exchange]:
+def _done(cassette: CassetteReader) -> Iterable[Exchange]:
     return (cassette.exchange(row["number"]) for row in cassette.rows("state = 'done'"))
 
 

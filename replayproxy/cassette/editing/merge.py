@@ -16,9 +16,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from replayproxy.cassette.cassette import Cassette, typed
 from replayproxy.cassette.editing.replace import replacing
 from replayproxy.cassette.editing.rewrite import without_secrets
+from replayproxy.cassette.reader import CassetteReader, typed
 from replayproxy.cassette.writer import CassetteWriter, left_out
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.redaction import Redactor
@@ -58,7 +58,7 @@ def merge(out: Path, parts: Sequence[Path]) -> Merged:
     if out.exists() and not any(out.samefile(part) for part in parts if part.exists()):
         raise CassetteError(f"{out} is there already: name another file, remove it, or merge it too")
     with replacing(out) as fresh, ExitStack() as opened:
-        cassettes = [opened.enter_context(Cassette(part)) for part in parts]
+        cassettes = [opened.enter_context(CassetteReader(part)) for part in parts]
         keeper = CassetteWriter(fresh, _matcher(cassettes))
         try:
             merged = _Merging(keeper, cassettes).all()
@@ -69,7 +69,7 @@ def merge(out: Path, parts: Sequence[Path]) -> Merged:
     return merged
 
 
-def _matcher(cassettes: Sequence[Cassette]) -> Matcher:
+def _matcher(cassettes: Sequence[CassetteReader]) -> Matcher:
     """The rules that all have, and what any of them masks, by the first one's salt."""
     first = cassettes[0]
     for other in cassettes[1:]:
@@ -89,7 +89,7 @@ def _matcher(cassettes: Sequence[Cassette]) -> Matcher:
 class _Merging:
     """One merge under way."""
 
-    def __init__(self, keeper: CassetteWriter, cassettes: Sequence[Cassette]) -> None:
+    def __init__(self, keeper: CassetteWriter, cassettes: Sequence[CassetteReader]) -> None:
         self._keeper = keeper
         self._matcher = keeper.matcher
         self._cassettes = cassettes
@@ -110,7 +110,7 @@ class _Merging:
         left = dict.fromkeys(thing for cassette in self._cassettes for thing in cassette.foreign)
         return Merged(self._exchanges, self._again, tuple(self._conflicts()), tuple(left))
 
-    def _part(self, cassette: Cassette) -> None:
+    def _part(self, cassette: CassetteReader) -> None:
         redactor = self._matcher.redactor
         alike = redactor is None or (
             cassette.redactor is not None
@@ -145,7 +145,7 @@ class _Merging:
                 yield Conflict(*self._asked[key], tuple(first for first, *_ in answers.values()))
 
     @staticmethod
-    def _provenance(cassette: Cassette) -> dict[str, object]:
+    def _provenance(cassette: CassetteReader) -> dict[str, object]:
         meta = cassette.meta
         exchanges = cassette.one("SELECT count(*) FROM exchange WHERE state = 1")[0]
         said: dict[str, object] = {"cassette": cassette.path.name, "exchanges": exchanges}

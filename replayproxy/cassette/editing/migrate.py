@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette import database, schema
-from replayproxy.cassette.cassette import Cassette, key_bytes
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.coding import codec
 from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.editing import to_format_2
 from replayproxy.cassette.editing.replace import fold, replacing
 from replayproxy.cassette.numbering import number_anew
+from replayproxy.cassette.reader import CassetteReader, key_bytes
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.dialects.facts import facts_of
 from replayproxy.core.identity.rules import Matcher
@@ -66,7 +66,7 @@ def migrate(path: Path, out: Path | None = None) -> Migrated:
     if out is not None and out.exists():
         raise CassetteError(f"{out} is there already: name another file, or remove it")
     before = path.stat().st_size if path.exists() else 0
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         old, foreign = cassette.stored.number, cassette.foreign
         (exchanges,) = cassette.one("SELECT count(*) FROM exchange")
     if old == schema.FORMAT and out is None:
@@ -96,7 +96,7 @@ def _copy(path: Path, fresh: Path) -> None:
 def _apply(path: Path, fresh: Path) -> Matcher:
     """Each migration after the other."""
     with (
-        Cassette(path, abandoned=False) as cassette,
+        CassetteReader(path, abandoned=False) as cassette,
         database.translated(str(fresh)),
         closing(sqlite3.connect(fresh, isolation_level=None)) as copy,
     ):
@@ -122,7 +122,7 @@ def _apply(path: Path, fresh: Path) -> Matcher:
     return matcher
 
 
-def _give_key(copy: sqlite3.Connection, cassette: Cassette, matcher: Matcher, number: int, *, done: bool) -> None:
+def _give_key(copy: sqlite3.Connection, cassette: CassetteReader, matcher: Matcher, number: int, *, done: bool) -> None:
     """The key that its request has today. Those who wrote older formats compared some requests otherwise
     (see `verifying`). The digests follow, as they are over the key too."""
     key = matcher.key(cassette.request(number))
@@ -162,7 +162,7 @@ def _prove(path: Path, fresh: Path) -> tuple[tuple[str, str], ...]:
     """Read the new file as a stranger would, and compare every exchange with the old one. Gives what is not ours."""
     _, problems = verify(fresh)
     if not problems:
-        with Cassette(path, abandoned=True) as old, Cassette(fresh) as new:
+        with CassetteReader(path, abandoned=True) as old, CassetteReader(fresh) as new:
             numbers = [number for (number,) in old.all("SELECT id FROM exchange ORDER BY id")]
             if [number for (number,) in new.all("SELECT id FROM exchange ORDER BY id")] == numbers and all(
                 old.exchange(number) == new.exchange(number) for number in numbers

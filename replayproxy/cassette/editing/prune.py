@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette import bundles, database, packing
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.editing.replace import fold, replacing
 from replayproxy.cassette.numbering import number_anew
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.schema import FORMAT
 from replayproxy.errors import CassetteError, OlderFormat
 
@@ -40,7 +40,7 @@ def prune(path: Path, numbers: Iterable[int], out: Path | None = None) -> Pruned
     """
     if out is not None and out.exists():
         raise CassetteError(f"{out} is there already: name another file, or remove it")
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         if cassette.stored.number < FORMAT:
             raise OlderFormat(
                 f"{path} has cassette format {cassette.stored.number}, which can only be read: run"

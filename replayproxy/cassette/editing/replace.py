@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from replayproxy.cassette import database
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.schema import FORMAT
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher
@@ -48,7 +48,7 @@ def fold(path: Path) -> None:
     Raises `CassetteError` where somebody else has it open.
     """
     log = Path(f"{path}-wal")
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         matcher = Matcher(cassette.rules, cassette.redactor)
         old = cassette.stored.number < FORMAT
         (mode,) = cassette.one("PRAGMA journal_mode")

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from replayproxy.cassette import database, packing
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.secrets import scan
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.editing.replace import fold, replacing
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.redaction import SALT_BYTES, Redactor
@@ -62,7 +62,7 @@ def redact(path: Path, rules: Sequence[str] = (), out: Path | None = None) -> Re
 
 def _write(path: Path, fresh: Path, rules: Sequence[str]) -> Redacted:
     masked: Counter[str] = Counter()
-    with Cassette(path, abandoned=True) as cassette:  # the lock is ours
+    with CassetteReader(path, abandoned=True) as cassette:  # the lock is ours
         own = cassette.redactor
         known = own.rules if own is not None else ()
         salt = own.salt if own is not None else secrets.token_bytes(SALT_BYTES)
@@ -108,7 +108,7 @@ def _leg(leg: Leg, redactor: Redactor) -> Leg:
     )
 
 
-def _copy_rest(cassette: Cassette, fresh: Path, redactor: Redactor) -> None:
+def _copy_rest(cassette: CassetteReader, fresh: Path, redactor: Redactor) -> None:
     """What is not an exchange: provenance, and what was dropped."""
     with database.translated(str(fresh)), closing(database.write(fresh, full=True)) as writing:
         writing.execute("BEGIN IMMEDIATE")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.verify import Problem, verify
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.identity.rules import MatchRules
 from replayproxy.errors import NotACassette
 from tests.recordings import MATCHER, asked, exchange, record, said, samples, story, streamed
@@ -64,7 +64,7 @@ def test_a_column_that_does_not_say_what_the_payload_says(
 ) -> None:
     """Each that is repeated for those who do not unpack is derived again; the recording is named."""
     path = record(tmp_path / "a", samples())
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         (name,) = cassette.one("SELECT id FROM v_exchange WHERE number = 1")
     changed(path, f"UPDATE exchange SET {change} WHERE id = 1")  # noqa: S608  from the table above
     assert verify(path) == (len(samples()), [Problem(name, f"its row says {said_so}, its payload {is_so}")])

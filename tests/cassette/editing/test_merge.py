@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.editing.merge import merge
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.store import CassetteStore
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher, MatchRules
@@ -45,7 +45,7 @@ def test_it_plays_what_all_of_them_would_play(tmp_path: Path) -> None:
     merged = merge(tmp_path / "all", [two, one])
     assert (merged.exchanges, merged.again) == (5, 0)
     assert verify(tmp_path / "all") == (5, [])
-    with Cassette(two) as first, Cassette(one) as second, Cassette(tmp_path / "all") as whole:
+    with CassetteReader(two) as first, CassetteReader(one) as second, CassetteReader(tmp_path / "all") as whole:
         for request in (SEA, SUN, asked("moon")):
             assert sorted(played(whole, request)) == sorted(played(CassetteStore([first, second]), request))
         assert played(whole, SEA) == [b"1", b"3", b"4"]
@@ -61,7 +61,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     def everything(*paths: Path) -> list[Exchange]:
         found = []
         for path in paths:
-            with Cassette(path) as cassette:
+            with CassetteReader(path) as cassette:
                 found += [cassette.exchange(row["number"]) for row in cassette.rows("state = 'done'")]
         return sorted(found, key=lambda item: (item.recorded_at, item.request.body, item.response.body))
 
@@ -76,7 +76,7 @@ def test_what_is_on_two_of_them_is_there_once(tmp_path: Path) -> None:
     assert (merged.exchanges, merged.again, merged.conflicts) == (2, 1, ())
     again = merge(one, [one, two])
     assert (again.exchanges, again.again) == (2, 2)
-    with Cassette(one) as whole:
+    with CassetteReader(one) as whole:
         assert played(whole, SEA) == [b"1"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
 
@@ -89,7 +89,7 @@ def test_different_answers_are_told(tmp_path: Path) -> None:
     [conflict] = merged.conflicts
     assert (conflict.method, conflict.path) == ("POST", SEA.path)
     assert [part for part, _ in conflict.answers] == [str(one), str(two)]
-    with Cassette(one) as first, Cassette(two) as second:
+    with CassetteReader(one) as first, CassetteReader(two) as second:
         assert all(part.find(short_id) for part, (_, short_id) in zip((first, second), conflict.answers, strict=True))
 
 
@@ -111,7 +111,7 @@ def test_what_one_part_masks_is_masked_on_all(tmp_path: Path) -> None:
     keeper.seal()
     merge(tmp_path / "all", [one, two])
     assert verify(tmp_path / "all") == (2, [])
-    with Cassette(tmp_path / "all") as whole:
+    with CassetteReader(tmp_path / "all") as whole:
         for row in whole.rows():
             kept = whole.exchange(row["number"])
             assert b"Wolpertinger" not in kept.request.body + kept.response.body
@@ -138,5 +138,5 @@ def test_broken_answers_stay_broken(tmp_path: Path) -> None:
     broken = replace(said([b"half"]), ending=Ending.UPSTREAM_CUT)
     one = record(tmp_path / "one", [exchange(SEA, broken)])
     merge(tmp_path / "all", [one, tape(tmp_path / "two", (SEA, b"whole"))])
-    with Cassette(tmp_path / "all") as whole:
+    with CassetteReader(tmp_path / "all") as whole:
         assert (played(whole, SEA), whole.count_broken(MATCHER.key(SEA))) == ([b"whole"], 1)

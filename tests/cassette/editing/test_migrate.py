@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from replayproxy.cassette import schema
-from replayproxy.cassette.cassette import Cassette, key_bytes
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.database import Lock
 from replayproxy.cassette.editing.migrate import migrate
 from replayproxy.cassette.editing.prune import prune
 from replayproxy.cassette.editing.rewrite import redact
+from replayproxy.cassette.reader import CassetteReader, key_bytes
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.errors import CassetteError, Damaged, Locked, OlderFormat
@@ -49,7 +49,7 @@ def test_every_exchange_is_what_it_was(old: Path) -> None:
     assert (migrated.old, migrated.new, migrated.exchanges) == (1, 2, 36)
     assert verify(old) == (36, [])
     assert [file.name for file in old.parent.iterdir()] == [old.name]
-    with Cassette(GOLDEN) as one, Cassette(old) as other:
+    with CassetteReader(GOLDEN) as one, CassetteReader(old) as other:
         assert other.stored.number == schema.FORMAT
         columns = "number, id, key, recorded_at, model, status, ending, ttft_s, total_s, finish"
         rows = list(one.rows(columns=columns, order="number"))
@@ -65,7 +65,7 @@ def test_equal_requests_are_numbered_by_the_time_of_asking(old: Path) -> None:
     """Format 1 numbered them as they ended."""
     execute(old, "UPDATE exchange SET recorded_at = recorded_at + 10000000000 WHERE id = 1")
     migrate(old)
-    with Cassette(old) as cassette:
+    with CassetteReader(old) as cassette:
         assert cassette.all("SELECT occurrence FROM exchange WHERE id IN (1, 2, 5) ORDER BY id") == [(2,), (0,), (1,)]
 
 
@@ -73,7 +73,7 @@ def old_recording(path: Path, target: str, fields: Headers, body: bytes, compare
     """Let recording 30, a GET without a body, be one of this request that format 1 gave the key of `compared`."""
     from replayproxy.cassette.coding.codec import Codec, digest
 
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         response = cassette.response(30)
         matcher = Matcher(cassette.rules, cassette.redactor)
     request = Request("GET", target, fields, body)
@@ -133,7 +133,7 @@ def test_requests_that_were_compared_otherwise_get_the_key_of_today(old: Path, n
     assert f"`replayproxy migrate {old}`" in said
     migrate(old)
     assert verify(old) == (36, [])
-    with Cassette(old) as cassette:
+    with CassetteReader(old) as cassette:
         (row,) = cassette.rows("number = 30")
         assert (row["occurrence"], row["model"]) == (0, "zipped" if body else None)
         key = Matcher(cassette.rules, cassette.redactor).key(Request("GET", target, fields, body))
@@ -142,7 +142,7 @@ def test_requests_that_were_compared_otherwise_get_the_key_of_today(old: Path, n
 
 def test_equal_requests_with_old_and_new_keys_are_numbered_together(old: Path) -> None:
     """By the time of asking, whatever key each had."""
-    with Cassette(old) as cassette:
+    with CassetteReader(old) as cassette:
         first = cassette.request(1)
         response = cassette.response(1)
         (asked,) = cassette.one("SELECT recorded_at FROM exchange WHERE id = 1")
@@ -155,7 +155,7 @@ def test_equal_requests_with_old_and_new_keys_are_numbered_together(old: Path) -
         connection.execute("UPDATE exchange SET key = ?, digest = ? WHERE id = 1", changes)
     migrate(old)
     assert verify(old) == (36, [])
-    with Cassette(old) as cassette:
+    with CassetteReader(old) as cassette:
         assert cassette.all("SELECT occurrence FROM exchange WHERE id IN (1, 2, 5) ORDER BY id") == [(0,), (1,), (2,)]
         assert cassette.one("SELECT min(recorded_at) FROM exchange WHERE key = ?", changes[0]) == (None,)
         assert asked
@@ -189,7 +189,7 @@ def test_an_older_format_is_only_read(old: Path, what: str) -> None:
 def test_secrets_are_taken_out_of_an_older_format_too(old: Path) -> None:
     """What is written anew has the newest format."""
     assert redact(old).exchanges == 36
-    with Cassette(old) as cassette:
+    with CassetteReader(old) as cassette:
         assert cassette.stored.number == schema.FORMAT
 
 
@@ -221,14 +221,14 @@ def test_what_a_killed_recorder_of_format_1_left(old: Path) -> None:
     segment = Codec().pack_segment(Head(10_000, 200, ()), Chunks(b"ab", (1, 1), (20_000, 30_000)))
     with closing(sqlite3.connect(old, isolation_level=None)) as connection:
         connection.execute("INSERT INTO segment VALUES (99, 0, ?)", (segment,))
-    with Cassette(old) as cassette:
+    with CassetteReader(old) as cassette:
         (row,) = cassette.rows("number = 99")
         assert (len(row["id"]), row["ending"], row["chunks"]) == (8, "proxy_crashed", 2)
         response = cassette.response(99)
         assert (response.body, response.ending) == (b"ab", Ending.PROXY_CRASHED)
     migrate(old)
     assert verify(old) == (37, [])
-    with Cassette(old) as cassette:
+    with CassetteReader(old) as cassette:
         assert cassette.response(99) == response
 
 
@@ -253,7 +253,7 @@ def test_what_is_not_ours_and_cannot_run_by_itself_is_left_alone(tmp_path: Path,
     keep(keeper, pieces(chats(1)[0], 1))
     keeper.seal()
     assert verify(path) == (len(samples()) + 1, [])
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         assert cassette.foreign
 
 
@@ -282,7 +282,7 @@ def test_a_trigger_is_damage(old: Path, trigger: str) -> None:
     """In either format: it would run by itself."""
     execute(old, FOREIGN[0], trigger)
     with pytest.raises(Damaged, match="has a trigger, 't'"):
-        Cassette(old)
+        CassetteReader(old)
 
 
 def test_a_small_cassette_is_small(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.database import Lock
 from replayproxy.cassette.editing.prune import Pruned, prune
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.errors import CassetteError, Locked
 from replayproxy.model import Exchange
 from tests.cli.tapes import answer, asked, chat, in_flight, pair, writing
@@ -30,7 +30,7 @@ def recorded(path: Path) -> Path:
 
 def exchanges(path: Path) -> list[tuple[str, int | None, Exchange]]:
     """Short id, occurrence, and all there is."""
-    with Cassette(path) as opened:
+    with CassetteReader(path) as opened:
         rows = list(opened.rows(order="number"))
         return [(row["id"], row["occurrence"], opened.exchange(row["number"])) for row in rows]
 
@@ -82,7 +82,7 @@ def test_the_file_is_replaced_in_one_step_and_keeps_its_mode(tmp_path: Path) -> 
     path.chmod(0o640)
     link = tmp_path / "link.cassette"
     link.symlink_to(path)
-    with Cassette(path) as reader:
+    with CassetteReader(path) as reader:
         assert prune(link, [1]).kept == 5
         assert len(list(reader.rows())) == 6
         assert reader.exchange(1).request.body
@@ -113,7 +113,7 @@ def test_what_a_killed_recorder_left_is_sealed_first(tmp_path: Path) -> None:
         for name in ("", "-wal"):
             shutil.copy(tmp_path / f"live.cassette{name}", f"{path}{name}")
     assert log.stat().st_size > 0
-    with Cassette(path) as reader:
+    with CassetteReader(path) as reader:
         assert next(iter(reader.rows()))
         with pytest.raises(CassetteError, match="close it there first"):
             prune(path, [1])

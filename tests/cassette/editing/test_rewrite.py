@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.secrets import scan
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.database import Lock
 from replayproxy.cassette.editing.rewrite import redact
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import Redactor
@@ -75,7 +75,7 @@ def write(path: Path, count: int = 30, *, matcher: Matcher | None = None, end: b
 
 def everything(path: Path) -> str:
     """All that can be read, unpacked."""
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         numbers = [row["number"] for row in cassette.rows("state = 'done'")]
         said = [repr(cassette.exchange(number)) for number in numbers]
         said += ["".join(_delta(cassette.exchange(number).response.body)) for number in numbers]
@@ -115,7 +115,7 @@ def test_a_cassette_is_written_anew_without_secrets(tmp_path: Path) -> None:
     assert list(scan(path)) == []
     text = everything(path)
     assert [secret for secret in (SECRET, OTHER, EMAIL) if secret in text] == []
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         matcher = Matcher(cassette.rules, cassette.redactor)
         # Every tenth asked the same, with the same secret: an ordered list of three, as before.
         key = matcher.key(asked(f"3 use {SECRET} for {EMAIL}"))
@@ -133,10 +133,10 @@ def test_redacting_again_changes_no_recording(tmp_path: Path) -> None:
     path = tmp_path / "a.cassette"
     write(path)
     redact(path)
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         before = cassette.all("SELECT key, occurrence, digest FROM exchange ORDER BY id")
     assert redact(path).masked.total() == 0
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         assert cassette.all("SELECT key, occurrence, digest FROM exchange ORDER BY id") == before
 
 

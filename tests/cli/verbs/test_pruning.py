@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from replayproxy.cassette.cassette import Cassette
+from replayproxy.cassette.reader import CassetteReader
 from tests.cli.commands import asking, execute, tape
 from tests.cli.tapes import Read, on_terminal
 
@@ -23,7 +23,7 @@ def cassette(tmp_path: Path) -> Path:
 
 def rows(cassette: Path) -> list[dict[str, Any]]:
     """In the order of recording."""
-    with Cassette(cassette) as opened:
+    with CassetteReader(cassette) as opened:
         return list(opened.rows(order="number"))
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette import cassette as module
+from replayproxy.cassette import reader as module
 from replayproxy.cassette import schema
-from replayproxy.cassette.cassette import Cassette
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.coding.times import as_read
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.store import CassetteStore
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher, MatchRules
@@ -74,7 +74,7 @@ def of(path: Path, *answers: tuple[Request, bytes] | tuple[Request, bytes, Endin
 def test_what_stands_on_a_shelf(tmp_path: Path) -> None:
     """By key, in order; what had broken is counted apart and not given out; what is not there is not there."""
     path = of(tmp_path / "a", (SEA, b"1"), (SUN, b"2"), (SEA, b"half", Ending.UPSTREAM_CUT), (SEA, b"3"))
-    with Cassette(path) as shelf:
+    with CassetteReader(path) as shelf:
         assert (shelf.count(MATCHER.key(SEA)), shelf.count_broken(MATCHER.key(SEA))) == (2, 1)
         assert (shelf.count(MATCHER.key(asked("x"))), shelf.count_broken(MATCHER.key(asked("x")))) == (0, 0)
         assert (bodies(shelf, SEA), bodies(shelf, SUN)) == ([b"1", b"3"], [b"2"])
@@ -86,7 +86,7 @@ def test_an_answer_is_read_once_and_remembered(tmp_path: Path) -> None:
     """The same value again, as long as there is room; a long one is read in a thread and not kept at all."""
     long = exchange(asked("long"), said([b"x" * (module.LONG + 1)]))
     huge = exchange(asked("huge"), said([b"y" * (module.REMEMBERED // 4 + 1)]))
-    with Cassette(record(tmp_path / "a", [samples()[0], long, huge])) as shelf:
+    with CassetteReader(record(tmp_path / "a", [samples()[0], long, huge])) as shelf:
 
         async def twice(request: Request) -> tuple[Response, Response]:
             place = RecordingRef(MATCHER.key(request), 0)
@@ -102,7 +102,7 @@ def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     """The one that was asked for longest ago goes first."""
     monkeypatch.setattr(module, "REMEMBERED", 10_000)
     path = of(tmp_path / "a", *((asked(str(number)), b"%04d" % number * 300) for number in range(9)))
-    with Cassette(path) as shelf:
+    with CassetteReader(path) as shelf:
         places = [RecordingRef(MATCHER.key(asked(str(number))), 0) for number in range(9)]
 
         async def walk() -> None:
@@ -118,10 +118,10 @@ def test_a_cassette_that_is_recorded_on_is_counted_anew(tmp_path: Path) -> None:
     """What was counted on a sealed one is remembered; while somebody has it open to record, also before the first."""
     path = of(tmp_path / "a", (SEA, b"1"))
     key = MATCHER.key(SEA)
-    with Cassette(path) as sealed:
+    with CassetteReader(path) as sealed:
         assert [sealed.count(key), sealed.count(key)] == [1, 1]
     keeper = CassetteWriter(path, MATCHER)
-    with Cassette(path) as shelf:
+    with CassetteReader(path) as shelf:
         assert shelf.count(key) == 1
         keep(keeper, pieces(exchange(SEA, said([b"2"])), 1))
         assert (shelf.count(key), bodies(shelf, SEA)) == (2, [b"1", b"2"])
@@ -141,7 +141,7 @@ def test_recordings_are_found_by_other_rules_than_their_own(tmp_path: Path) -> N
     )
     before = path.read_bytes()
     other = Matcher(MatchRules(ignore=("$.seed",)))
-    with Cassette(path) as shelf:
+    with CassetteReader(path) as shelf:
         assert bodies(shelf, asked("sea", seed=1)) == [b"0", b"2"]
         shelf.use_rules(other)
         key = other.key(asked("sea", seed=99))
@@ -158,7 +158,7 @@ def test_recordings_are_found_by_other_rules_than_their_own(tmp_path: Path) -> N
 def test_a_cassette_says_by_which_rules_it_was_recorded(tmp_path: Path) -> None:
     """They are its own, whatever the reader's are."""
     rules = MatchRules("exact", ("$.a", "$.b[*].c"))
-    with Cassette(record(tmp_path / "a", samples(), rules=rules)) as cassette:
+    with CassetteReader(record(tmp_path / "a", samples(), rules=rules)) as cassette:
         assert cassette.rules == rules
         assert cassette.meta["match"] == {"profile": "exact", "ignore": ["$.a", "$.b[*].c"], "tag": "rp1"}
 
@@ -177,7 +177,7 @@ def test_what_had_broken_is_played_to_who_allows_it(tmp_path: Path, rules: Match
     headless = exchange(SUN, said([], status=0, headers=(), ending=Ending.TIMEOUT), 9)
     path = of(tmp_path / "a", *BROKEN)  # type: ignore[arg-type]  # tuples of either kind
     record(path, [headless])
-    with Cassette(path, allow_incomplete=True) as shelf:
+    with CassetteReader(path, allow_incomplete=True) as shelf:
         matcher = MATCHER if rules is None else Matcher(rules)
         if rules is not None:
             shelf.use_rules(matcher)
@@ -195,7 +195,7 @@ def test_several_cassettes_are_one_shelf(tmp_path: Path) -> None:
     first = of(tmp_path / "a", (SEA, b"1"), (SEA, b"2"), (SUN, b"half", Ending.UPSTREAM_CUT))
     second = of(tmp_path / "b", (SUN, b"3"), (SUN, b"half", Ending.UPSTREAM_CUT))
     third = of(tmp_path / "c", (SEA, b"4"))
-    with Cassette(first) as a, Cassette(second) as b, Cassette(third) as c:
+    with CassetteReader(first) as a, CassetteReader(second) as b, CassetteReader(third) as c:
         shelf = CassetteStore([a, b, c])
         assert (bodies(shelf, SEA), bodies(shelf, SUN), bodies(shelf, asked("x"))) == ([b"1", b"2", b"4"], [b"3"], [])
         assert (shelf.count_broken(MATCHER.key(SUN)), shelf.count_broken(MATCHER.key(SEA))) == (2, 0)
@@ -217,8 +217,8 @@ def test_a_recording_is_found_by_its_hand_over(tmp_path: Path, allow_incomplete:
     )
     key = MATCHER.key(presenting("any"))
     with (
-        Cassette(first, allow_incomplete=allow_incomplete) as a,
-        Cassette(second, allow_incomplete=allow_incomplete) as b,
+        CassetteReader(first, allow_incomplete=allow_incomplete) as a,
+        CassetteReader(second, allow_incomplete=allow_incomplete) as b,
     ):
         shelf = CassetteStore([a, b])
         wanted = ("t0", "t1", "t2", "t3", "none")
@@ -237,7 +237,7 @@ def test_warming_up_unpacks_a_few_answers_and_judges_none(tmp_path: Path, damage
         execute(damage)(path)
     unpacked: list[int] = []
 
-    class Counting(Cassette):
+    class Counting(CassetteReader):
         def _whole(self, number: int) -> tuple[Request, Response]:
             unpacked.append(number)
             return super()._whole(number)
@@ -252,7 +252,7 @@ def test_between_two_readings_the_loop_has_a_turn(tmp_path: Path, in_turn: bool)
     """Where times count, requests are heard when they come; else as many as can be are read."""
     log: list[str] = []
 
-    class Slow(Cassette):
+    class Slow(CassetteReader):
         def _whole(self, number: int) -> tuple[Request, Response]:
             log.append("read")
             return super()._whole(number)
@@ -283,7 +283,7 @@ def test_a_long_answer_delays_no_other(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "LONG", len(long.response.body) - 1)
     over = threading.Event()
 
-    class Slow(Cassette):
+    class Slow(CassetteReader):
         def _whole(self, number: int) -> tuple[Request, Response]:
             if threading.current_thread() is not threading.main_thread():
                 assert over.wait(30)
@@ -307,7 +307,7 @@ def test_a_long_answer_delays_no_other(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_exchanges_are_listed_and_found(tmp_path: Path) -> None:
     """Rows for people, by SQL of theirs; numbers by the beginning of a short id; each exchange whole."""
-    with Cassette(record(tmp_path / "a", samples())) as cassette:
+    with CassetteReader(record(tmp_path / "a", samples())) as cassette:
         rows = list(cassette.rows())
         assert [row["number"] for row in rows] == list(range(1, len(samples()) + 1))
         assert rows[1]["scope"] == "a scope"
@@ -324,7 +324,7 @@ def test_exchanges_are_listed_and_found(tmp_path: Path) -> None:
 
 def test_the_columns_for_people(tmp_path: Path) -> None:
     """What `ls`, `stats` and SQL want, spelled for people."""
-    with Cassette(record(tmp_path / "a", samples()[:4])) as cassette:
+    with CassetteReader(record(tmp_path / "a", samples()[:4])) as cassette:
         row = dict(next(cassette.rows()))
         answer = as_stored(samples()[0]).response
         assert row.pop("key") == MATCHER.key(samples()[0].request)
@@ -376,7 +376,7 @@ def test_opening_reads_nothing_that_was_not_asked_for(tmp_path: Path) -> None:
             counted += 1
             return 0
 
-        with Cassette(path) as cassette:
+        with CassetteReader(path) as cassette:
             cassette._readers.mine()._connection.set_progress_handler(count, 1)
             schema.check(cassette._readers.mine()._connection, str(path))
             cassette.count(MATCHER.key(SEA))
@@ -477,7 +477,7 @@ def test_what_is_refused_and_why(
     path = record(tmp_path / "a.cassette", samples())
     change(path)
     with pytest.raises(kind, match=words) as caught:
-        Cassette(path)
+        CassetteReader(path)
     assert str(path) in str(caught.value)
     assert caught.value.exit_code == (6 if kind is Damaged else 2)
     assert [file.name for file in tmp_path.iterdir()] in ([], ["a.cassette"])
@@ -488,7 +488,7 @@ def test_comments_and_spaces_in_the_schema_may_be_improved(tmp_path: Path) -> No
     path = record(tmp_path / "a.cassette", samples())
     rewritten("-- from 0, by recorded_at, among playable answers; NULL: not playable", "-- said better" + chr(10))(path)
     rewritten("NOT NULL,", "NOT   NULL, -- never" + chr(10))(path)
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         assert "said better" in str(cassette.all("SELECT sql FROM sqlite_schema"))
         assert [item for _, item in stored(cassette)] == [as_stored(item) for item in samples()]
 
@@ -498,7 +498,7 @@ def test_a_cassette_with_an_odd_name(tmp_path: Path) -> None:
     folder = tmp_path / "a b?c=d&mode=rwc#%41"
     folder.mkdir()
     path = record(folder / "e?mode=memory", samples())
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         assert cassette.count(MATCHER.key(samples()[0].request)) == 3
     assert [file.name for file in folder.iterdir()] == ["e?mode=memory"]
 
@@ -507,12 +507,12 @@ def test_nothing_can_be_written_through_a_reader(tmp_path: Path) -> None:
     """Not by SQL from the keyboard either, also when it has tables of its own in memory."""
     path = record(tmp_path / "a.cassette", samples())
     for allow in (False, True):
-        with Cassette(path, allow_incomplete=allow) as cassette:
+        with CassetteReader(path, allow_incomplete=allow) as cassette:
             for sql in ("DELETE FROM exchange", "PRAGMA user_version = 7", "DROP VIEW v_exchange", "VACUUM"):
                 with pytest.raises(CassetteError):
                     cassette.all(sql)
     shutil.copy(path, tmp_path / "b.cassette")
-    with Cassette(tmp_path / "b.cassette") as copied:
+    with CassetteReader(tmp_path / "b.cassette") as copied:
         assert [item for _, item in stored(copied)] == [as_stored(item) for item in samples()]
 
 
@@ -531,7 +531,7 @@ def test_rules_that_do_not_exist_are_damage(tmp_path: Path, value: str) -> None:
     """Keys made by them mean nothing to us."""
     path = record(tmp_path / "a.cassette", samples())
     execute("UPDATE meta SET value = ? WHERE name = 'match'", value)(path)
-    with Cassette(path) as cassette, pytest.raises(Damaged, match=r"rules|cannot be read"):
+    with CassetteReader(path) as cassette, pytest.raises(Damaged, match=r"rules|cannot be read"):
         cassette.rules  # noqa: B018  it is asked for, and refused
 
 
@@ -556,7 +556,7 @@ def test_never_somebody_elses_answer(tmp_path: Path, sql: str, what: str) -> Non
     first = as_read(samples()[0].response)
     sea = MATCHER.key(samples()[0].request)
     others = [as_read(item.response) for item in samples() if MATCHER.key(item.request) == sea]
-    with Cassette(path) as shelf:
+    with CassetteReader(path) as shelf:
         for number in range(shelf.count(sea)):
             try:
                 found = asyncio.run(shelf.read(RecordingRef(sea, number)))
@@ -570,7 +570,7 @@ def test_an_index_that_points_elsewhere_is_noticed(tmp_path: Path) -> None:
     """The row at the end of a look-up must be the one that was looked up: its key and number are compared."""
     path = record(tmp_path / "a.cassette", samples())
     sun = MATCHER.key(samples()[2].request)
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         page = cassette.one(
             "SELECT (rootpage - 1) * page_size FROM sqlite_schema, pragma_page_size WHERE name = 'exchange_place'"
         )[0]
@@ -578,14 +578,14 @@ def test_an_index_that_points_elsewhere_is_noticed(tmp_path: Path) -> None:
     entry = bytes.fromhex(sun.partition(":")[2]) + b"\x03"  # the key, occurrence 0 (no byte of its own), exchange 3
     content[content.index(entry, page) + 16] = 5
     path.write_bytes(content)
-    with Cassette(path) as shelf, pytest.raises(Damaged, match="takes recording 5 for another one"):
+    with CassetteReader(path) as shelf, pytest.raises(Damaged, match="takes recording 5 for another one"):
         asyncio.run(shelf.read(RecordingRef(sun, 0)))
 
 
 def test_a_long_body_is_what_was_recorded(tmp_path: Path) -> None:
     """Longer than what is unpacked in the loop's own thread, streamed, with thousands of chunks."""
     item = exchange(asked("long"), said(streamed(story(5000, 3), 3)))
-    with Cassette(record(tmp_path / "a.cassette", [item])) as shelf:
+    with CassetteReader(record(tmp_path / "a.cassette", [item])) as shelf:
         assert len(item.response.body) > module.LONG
         assert asyncio.run(shelf.read(RecordingRef(MATCHER.key(item.request), 0))) == as_read(item.response)
         assert next(shelf.rows())["chunks"] == len(item.response.cuts)
@@ -594,7 +594,7 @@ def test_a_long_body_is_what_was_recorded(tmp_path: Path) -> None:
 def test_two_streams_unpack_in_threads_at_once(tmp_path: Path) -> None:
     """The codec is one a thread, so they take turns."""
     items = [replace(exchange(asked(str(n)), said([b"%d" % n * 300_000])), scope=str(n)) for n in range(8)]
-    with Cassette(record(tmp_path / "a.cassette", items)) as shelf:
+    with CassetteReader(record(tmp_path / "a.cassette", items)) as shelf:
 
         async def all_at_once() -> list[Response]:
             return await asyncio.gather(*(shelf.read(RecordingRef(MATCHER.key(item.request), 0)) for item in items))
@@ -628,7 +628,7 @@ def test_the_nearest_stand_first(tmp_path: Path) -> None:
         ],
     )
     wanted = sketch(MATCHER.compared(asked(TALES["d"])))
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         found = cassette.near("POST", "/v1/chat/completions", wanted, 8)
         assert ids(found) == [TALES["a"], "something else"]
         assert (found[0].cassette, found[0].status) == (str(path), 200)
@@ -644,7 +644,7 @@ def test_what_is_recorded_meanwhile_is_near_too(tmp_path: Path) -> None:
     """A reader beside a recorder."""
     path, wanted = tmp_path / "a", sketch(MATCHER.compared(asked(TALES["d"])))
     keeper = CassetteWriter(path, MATCHER)
-    with Cassette(path) as cassette:
+    with CassetteReader(path) as cassette:
         for name in "ab":
             keep(keeper, pieces(exchange(asked(TALES[name]), said([b"x"])), ord(name)))
             found = cassette.near("POST", "/v1/chat/completions", wanted, 8)
@@ -668,14 +668,14 @@ def test_a_place_keeps_its_meaning_while_it_is_recorded_on(tmp_path: Path) -> No
         keeper.commit()
 
     end(second, 2)
-    with Cassette(path) as shelf:
+    with CassetteReader(path) as shelf:
         assert bodies(shelf, SEA) == [b"1"]
         end(first, 1)
         assert bodies(shelf, SEA) == [b"1", b"0"]
         end(third, 3)
         assert bodies(shelf, SEA) == [b"1", b"0", b"2"]
         assert [place.occurrence for place, *_ in shelf.playable()] == [0, 1, 2]
-    with Cassette(path) as later:
+    with CassetteReader(path) as later:
         assert bodies(later, SEA) == [b"0", b"1", b"2"]
     keeper.seal()
     assert verify(path) == (3, [])

@@ -92,7 +92,7 @@ class _Endpoint:
     """By reader, the version of the file of which it knows that this holds."""
 
 
-class Cassette:
+class CassetteReader:
     """One cassette, open for reading; a `Shelf`. Use it as a context manager, or `close` it."""
 
     def __init__(
@@ -134,9 +134,9 @@ class Cassette:
         """Let go of the file."""
         self._readers.close()
 
-    def reopened(self, path: Path) -> Cassette:
+    def reopened(self, path: Path) -> CassetteReader:
         """The same cassette, whose file is found at this path now. This one stays open."""
-        other = Cassette(path, allow_incomplete=self._allow_incomplete, spares=self._spares)
+        other = CassetteReader(path, allow_incomplete=self._allow_incomplete, spares=self._spares)
         other._newest = self._newest
         return other
 
