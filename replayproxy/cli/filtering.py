@@ -95,9 +95,11 @@ def choosing(function: F) -> F:
             help="Bind :NAME in --where.",
         ),
         plain_option(
-            "--since", type=Moment(), help="Asked at or after: 2026-11-18T09:14 (UTC), or 10m for so long ago."
+            "--since",
+            type=Moment(),
+            help="Requests at or after this time: 2026-11-18T09:14 (UTC), or 10m for ten minutes ago.",
         ),
-        plain_option("--until", type=Moment(), help="Asked before."),
+        plain_option("--until", type=Moment(), help="Requests before this time."),
     )
     for option in reversed(options):
         called = option(called)

@@ -35,24 +35,24 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "record": Verb("serving", "record", "Proxy to a live server and record what passes."),
+    "record": Verb("serving", "record", "Forward to a live server and record."),
     "replay": Verb("serving", "replay", "Answer from recordings."),
-    "auto": Verb("serving", "auto", "Play what is there, record what is not."),
-    "simulate": Verb("serving", "simulate", "Answer with no recording and no server."),
+    "auto": Verb("serving", "auto", "Answer from recordings, and record what is missing."),
+    "simulate": Verb("serving", "simulate", "Answer like a vLLM, without recording and server."),
     "exec": Verb("executing", "exec_", "Run a command against recordings, and judge the run."),
     "wait": Verb("controlling", "wait", "Wait until a server answers."),
-    "ctl": Verb("controlling", "ctl", "Ask a running proxy: status, misses, report, reset, rotate."),
+    "ctl": Verb("controlling", "ctl", "Control a running proxy: status, misses, report, reset, rotate."),
     "ls": Verb("reading", "ls", "List recordings, the newest last."),
-    "show": Verb("reading", "show", "One exchange, near, with its timeline."),
-    "stats": Verb("measuring", "stats", "TTFT, chunk gap, TPOT, total: percentiles."),
-    "info": Verb("reading", "info", "What a cassette is and holds."),
-    "verify": Verb("checking", "verify", "Is a cassette what was written?"),
+    "show": Verb("reading", "show", "Show one exchange with its timeline."),
+    "stats": Verb("measuring", "stats", "Percentiles of TTFT, chunk gap, TPOT and total time."),
+    "info": Verb("reading", "info", "Describe a cassette: format, rules, contents, sizes."),
+    "verify": Verb("checking", "verify", "Check that a cassette is undamaged, and free of secrets."),
     "join": Verb("keeping", "join", "Join the cassettes of a prefill and a decode server."),
-    "merge": Verb("keeping", "merge", "Make one cassette of several."),
-    "migrate": Verb("keeping", "migrate", "Bring a cassette to the newest format."),
+    "merge": Verb("keeping", "merge", "Merge several cassettes into one."),
+    "migrate": Verb("keeping", "migrate", "Rewrite a cassette in the newest format."),
     "prune": Verb("pruning", "prune", "Delete recordings."),
-    "redact": Verb("redacting", "redact", "Take secrets out of a cassette."),
-    "demo": Verb("demonstrating", "demo", "Record, replay and compare, here and now."),
+    "redact": Verb("redacting", "redact", "Remove secrets from a cassette."),
+    "demo": Verb("demonstrating", "demo", "Record, replay and compare on this machine."),
 }
 """All verbs, in the order of a user's life. The list, completion and suggestions come from this table alone, so that a
 verb's module, and what it imports, is loaded only when the verb is used (tests/cli/test_imports.py)."""
@@ -103,12 +103,16 @@ class Verbs(click.Group):
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @plain_option(
-    "-c", "--config", type=click.Path(path_type=Path), envvar="REPLAYPROXY_CONFIG", help="YAML, one section a verb."
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="REPLAYPROXY_CONFIG",
+    help="YAML file with one section per verb.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="replayproxy")
 @click.pass_context
 def replayproxy(ctx: click.Context, config: Path | None) -> None:
-    """Record and replay LLM servers: the same bytes, the same chunk boundaries, the same beat.
+    """Record and replay LLM servers: the same bytes, the same chunks, the same times.
 
     \b
     Examples:

@@ -13,27 +13,27 @@ matching = all_of(
         "match",
         type=click.Choice(["default", "exact"]),
         default=None,
-        help="What counts as the same request. Default: the cassette's own rules.",
+        help="Which requests count as equal: default, or exact. Without it: the rules of the cassette.",
     ),
     option(
-        "--match-ignore", multiple=True, metavar="JSONPATH", help="Ignore this part of request bodies. May be repeated."
+        "--match-ignore", multiple=True, metavar="JSONPATH", help="Ignore this part of JSON bodies. May be repeated."
     ),
     option(
         "--match-normalise",
         multiple=True,
         metavar="NAME|NAME=REGEX",
-        help=f"Compare as a placeholder: {', '.join(KNOWN)}, or a pattern of your own (RE2). May be repeated.",
+        help=f"Replace by a placeholder before comparing: {', '.join(KNOWN)}, or a pattern (RE2). May be repeated.",
     ),
-    option("--match-header", multiple=True, metavar="NAME", help="Compare this header too. May be repeated."),
+    option("--match-header", multiple=True, metavar="NAME", help="Compare this header field too. May be repeated."),
     option(
         "--match-defaults",
         is_flag=True,
-        help="A field with its documented default is as good as none: routers add some to every request.",
+        help="Treat a field with its documented default as absent: routers add such fields to every request.",
     ),
     option(
         "--match-from",
         type=click.Choice(["cassette", "flags"]),
         default=None,
-        help="Whose rules, where both have some. Default: the flags', with a warning.",
+        help="Which rules apply if cassette and options differ. Default: those of the options, with a warning.",
     ),
 )

@@ -70,14 +70,14 @@ def add_options(parser: pytest.Parser) -> None:
            " on it. all: record anew, and replace it when its tests passed. rewrite: delete it, then record.",
            choices=MODES)  # fmt: skip
     option("upstream", "The live server to record, without /v1.", metavar="URL")
-    option("allow-record", "Record also where the variable CI is set.", action="store_true")
-    option("layout", "A cassette for each test, or for each module.", choices=LAYOUTS)
+    option("allow-record", "Record also if the variable CI is set.", action="store_true")
+    option("layout", "One cassette per test, or per module.", choices=LAYOUTS)
     option("speed", "max (default), 1 as recorded, 2 twice as fast.", metavar="X")
     option("stall", "Seconds that an answer whose client had left is held open (30).", metavar="SECONDS")
-    option("unused", "What follows when recordings were asked for by nobody.", choices=UNUSED)
-    option("report", "Write what became of the run here, as JSON.", metavar="FILE")
-    option("block-network", "Tests reach nothing but this machine.", action="store_true", default=None)
-    option("allowed-hosts", "What they may reach all the same.", metavar="A,B")
+    option("unused", "What to do about recordings that were not used.", choices=UNUSED)
+    option("report", "Write the result of the run to this file, as JSON.", metavar="FILE")
+    option("block-network", "Refuse connections that leave this machine.", action="store_true", default=None)
+    option("allowed-hosts", "Hosts that tests may reach nevertheless.", metavar="A,B")
     group.addoption(
         "--disable-replayproxy",
         dest="replayproxy_disable",
@@ -86,14 +86,14 @@ def add_options(parser: pytest.Parser) -> None:
     )
     twin("mode", "none, once, new_episodes, all or rewrite", default="none")
     twin("upstream", "The live server to record", default="")
-    twin("allow_record", "Record also where CI is set", type="bool", default=False)
+    twin("allow_record", "Record also if CI is set", type="bool", default=False)
     twin("layout", "test or module", default="test")
     twin("speed", "max, or a factor", default="max")
     twin("stall", "Seconds that an answer whose client had left is held open", default="30")
     twin("unused", "ignore, warn or fail", default="warn")
     twin("report", "A file for the report", default="")
-    twin("block_network", "Tests reach nothing but this machine", type="bool", default=False)
-    twin("allowed_hosts", "What they may reach all the same", type="args", default=[])
+    twin("block_network", "Refuse connections that leave this machine", type="bool", default=False)
+    twin("allowed_hosts", "Hosts that tests may reach nevertheless", type="args", default=[])
 
 
 def of_run(config: pytest.Config, name: str) -> Any:

@@ -16,9 +16,9 @@ FILE = click.Path(path_type=Path)
 def judging(function: F) -> F:
     """Adds `--report`, `--junit` and `--fail-unused`."""
     options: tuple[Callable[[Any], Any], ...] = (
-        option("--report", type=FILE, help="Write what became of the run here, as JSON."),
-        option("--junit", type=FILE, help="Write it here as JUnit XML."),
-        option("--fail-unused", is_flag=True, help="Exit code 4 when recordings were asked for by nobody."),
+        option("--report", type=FILE, help="Write the result of the run to this file, as JSON."),
+        option("--junit", type=FILE, help="Write the result of the run to this file, as JUnit XML."),
+        option("--fail-unused", is_flag=True, help="Exit with 4 if a recording was not used."),
     )
     for one in reversed(options):
         function = one(function)

@@ -181,14 +181,18 @@ def output_family(function: F) -> F:
 
     options: tuple[Callable[[Any], Any], ...] = (
         plain_option("--json", "as_json", is_flag=True, help="JSON; seconds as floats."),
-        plain_option("--nl", "as_nl", is_flag=True, help="JSON, one row a line."),
+        plain_option("--nl", "as_nl", is_flag=True, help="JSON, one row per line."),
         plain_option("--csv", "as_csv", is_flag=True, help="Comma-separated values."),
         plain_option("--tsv", "as_tsv", is_flag=True, help="Tab-separated values."),
-        plain_option("-t", "--table", "as_table", is_flag=True, help="For people; this is the default."),
-        plain_option("--no-headers", is_flag=True, help="Leave the line of headings out."),
-        plain_option("--no-trunc", is_flag=True, help="Cut nothing to the width of the terminal."),
+        plain_option("-t", "--table", "as_table", is_flag=True, help="A table for people (default)."),
+        plain_option("--no-headers", is_flag=True, help="Omit the line of headings."),
+        plain_option("--no-trunc", is_flag=True, help="Do not cut rows to the width of the terminal."),
         plain_option(
-            "-o", "--output", "output_path", type=click.Path(path_type=Path), help="Write there instead of stdout."
+            "-o",
+            "--output",
+            "output_path",
+            type=click.Path(path_type=Path),
+            help="Write to this file instead of stdout.",
         ),
     )
     for option in reversed(options):

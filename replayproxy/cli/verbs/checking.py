@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @click.command
 @click.argument("cassette", type=click.Path(path_type=Path), nargs=-1, required=True)
-@plain_option("--secrets", is_flag=True, help="Look for secrets too, in everything unpacked.")
+@plain_option("--secrets", is_flag=True, help="Also search everything on the cassette for secrets.")
 @redacting
-@plain_option("--self-match", is_flag=True, help="Ask for every recording, and see that it finds itself.")
+@plain_option("--self-match", is_flag=True, help="Also check that every recorded request finds its own recording.")
 @matching
 def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], **options: Any) -> int:
-    """Read everything on CASSETTE and derive it again: pages, digests, keys, columns.
+    """Read everything on CASSETTE and check it: pages, digests, keys, columns. Nothing is changed.
 
-    With --self-match, also lists requests that are different and yet answer for one another, under the rules on the
-    cassette or those of the flags. Exit code 6: something is not what was written, or does not find itself; or, with
-    --secrets, it holds one. Changes nothing.
+    --self-match also lists different requests that answer for one another, by the rules of the cassette or those of the
+    options. Exit code 6: something is damaged, a recording is not found by its own request, or, with --secrets, a
+    secret was found.
 
     \b
     Examples:

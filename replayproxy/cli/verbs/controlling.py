@@ -25,11 +25,11 @@ TIMED_OUT = 124
 
 @click.command
 @click.argument("url", envvar="REPLAYPROXY_URL")
-@option("--timeout", type=Duration(), default="30s", help="Wait no longer than this.")
+@option("--timeout", type=Duration(), default="30s", help="Maximum time to wait.")
 def wait(url: str, timeout: float) -> int:
     """Wait until a proxy, or any OpenAI-compatible server, answers at URL: /health, or /v1/models where that is 404.
 
-    Exit code 124: it did not within --timeout.
+    Exit code 124: it did not answer within --timeout.
 
     \b
     Example:
@@ -60,15 +60,15 @@ def wait(url: str, timeout: float) -> int:
 @click.argument("action", type=click.Choice(["status", "misses", "report", "reset", "rotate"]))
 @click.argument("miss", required=False)
 @option("--admin", metavar="URL", default="http://127.0.0.1:8081", help="The proxy's admin port.")
-@plain_option("--scope", metavar="NAME", help="reset: only this scope; '' is the one without a name.")
-@plain_option("--counts", is_flag=True, help="reset: also forget what was counted, and the misses.")
+@plain_option("--scope", metavar="NAME", help="reset: only this scope; '' is the scope without a name.")
+@plain_option("--counts", is_flag=True, help="reset: also clear the counters and the misses.")
 @output_family
 def ctl(action: str, miss: str | None, admin: str, *, scope: str | None, counts: bool, output: Output) -> int:
-    """Ask a running proxy over its admin port.
+    """Query or control a running proxy through its admin port.
 
-    status: is it well. misses: what no recording answered, or one of them by its number. report: what became of the run
-    so far. reset: equal requests get their first recording again; no recording is ever touched. rotate: recording goes
-    on onto a new cassette beside the first, streams in flight too, and the old one is sealed.
+    status: whether it is healthy. misses: requests that had no recording, or one of them by its number. report: the
+    result of the run so far. reset: equal requests get their first recording again; recordings are not changed. rotate:
+    recording continues on a new cassette beside the first, streams in flight too, and the old one is sealed.
 
     \b
     Examples:

@@ -13,12 +13,14 @@ from replayproxy.cli.terminal.screen import on_stderr, on_stdout
 
 
 @click.command
-@plain_option("--keep", type=click.Path(path_type=Path), help="Keep the cassette in this file, not in a temporary one.")
-@plain_option("--strict", is_flag=True, help="Fail where the replay is late: for machines that do nothing else.")
+@plain_option(
+    "--keep", type=click.Path(path_type=Path), help="Keep the cassette in this file instead of a temporary one."
+)
+@plain_option("--strict", is_flag=True, help="Fail if the replay is late: for machines that are otherwise idle.")
 def demo(keep: Path | None, strict: bool) -> int:
-    """Record a simulated vLLM, stop it, replay the recording, and compare byte by byte and beat by beat.
+    """Record a simulated vLLM, stop it, replay the recording, and compare bytes and times.
 
-    Needs no GPU, no model, no network; takes some fifteen seconds. The cassette stays for a look at it.
+    Needs no GPU, no model and no network, and takes about fifteen seconds. The cassette is kept.
 
     \b
     Example:

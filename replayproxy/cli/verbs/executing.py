@@ -46,17 +46,17 @@ class Wrapping(click.Command):
     "--on-miss",
     type=click.Choice(["refuse", "forward", "record"]),
     default="refuse",
-    help="When no recording answers. record adds only what is missing.",
+    help="What to do with a request that has no recording. record adds only what is missing.",
 )
 @option("--auto", is_flag=True, help="The same as --on-miss record.")
 @option("--upstream", metavar="URL", help="The live server for --on-miss forward or record, without /v1.")
 @judging
-@option("--allow-empty", is_flag=True, help="A run that asked for nothing is in order too.")
+@option("--allow-empty", is_flag=True, help="Accept a run that sent no request.")
 @option(
     "--at-end",
     type=click.Choice(["cycle", "last", "refuse"]),
     default="refuse",
-    help="After the last of several recordings of equal requests.",
+    help="What follows the last recording of equal requests: the first again, the last again, or a miss.",
 )
 @pacing
 @redacting
@@ -67,18 +67,18 @@ class Wrapping(click.Command):
     "--admin-port",
     type=AdminPort(),
     default="off",
-    help="Port of /report, /misses and /metrics, for COMMAND's ctl to find in REPLAYPROXY_ADMIN; or off.",
+    help="Port of /report, /misses and /metrics, which COMMAND finds in REPLAYPROXY_ADMIN; or off.",
 )
 @upstream_timeouts
 @log_format
 def exec_(
     cassette: tuple[Path, ...], command: tuple[str, ...], upstream: str | None, auto: bool, **options: Any
 ) -> int:
-    """Run COMMAND with its LLM clients pointed at the recordings on CASSETTE; then say what was asked for.
+    """Run COMMAND with its LLM clients directed to the recordings on CASSETTE; then report what was requested.
 
     COMMAND gets OPENAI_BASE_URL, OPENAI_API_BASE, ANTHROPIC_BASE_URL and REPLAYPROXY_URL. No connection to a server is
-    opened unless --on-miss says so. Exit code: the command's own where it is not 0; else 3 misses, 4 unused recordings
-    with --fail-unused, 7 nothing was asked for.
+    opened unless --on-miss asks for it. Exit code: that of the command if it is not 0; else 3 if a request had no
+    recording, 4 if a recording was not used (--fail-unused), 7 if there was no request.
 
     \b
     Examples:

@@ -20,15 +20,17 @@ SHOWN = 10
 
 @click.command
 @click.argument("out", type=FILE)
-@plain_option("--prefill", type=FILE, required=True, help="Recorded in front of the prefill server.")
-@plain_option("--decode", type=FILE, required=True, help="Recorded in front of the decode server.")
-@plain_option("--front", type=FILE, help="Recorded in front of the router: what its clients asked and got.")
+@plain_option("--prefill", type=FILE, required=True, help="Cassette recorded in front of the prefill server.")
+@plain_option("--decode", type=FILE, required=True, help="Cassette recorded in front of the decode server.")
+@plain_option(
+    "--front", type=FILE, help="Cassette recorded in front of the router, with the requests and answers of its clients."
+)
 def join(out: Path, prefill: Path, decode: Path, front: Path | None) -> int:
-    """Write OUT, with one exchange of two legs for each prefill and its decode.
+    """Write OUT, with one exchange of two legs per pair of prefill and decode.
 
-    Record in front of each server of somebody else's pair, then join. Legs find each other by transfer id or room, by
-    the id in the ticket, by X-Request-Id. With --front what the client asked and got is as the router's clients saw it,
-    which its servers do not: routers add fields.
+    Record in front of each server, behind another router, then join. Legs find each other by transfer id or room, by
+    the id in the ticket, or by X-Request-Id. With --front, requests and answers are those of the router's clients,
+    without the fields that a router adds.
 
     \b
     Example:
@@ -57,10 +59,10 @@ def join(out: Path, prefill: Path, decode: Path, front: Path | None) -> int:
 @click.argument("out", type=FILE)
 @click.argument("cassette", type=FILE, nargs=-1, required=True)
 def merge(out: Path, cassette: tuple[Path, ...]) -> int:
-    """Write OUT with everything that is on each CASSETTE, in their order: equal requests keep all their answers.
+    """Write OUT with all exchanges of each CASSETTE, in their order: equal requests keep all their answers.
 
-    What stands on two of them because one began as a copy of the other is kept once. Equal requests with different
-    answers are listed. OUT may be one of them.
+    Exchanges that are on several of them, because one began as a copy of another, are kept once. Equal requests with
+    different answers are listed. OUT may be one of them.
 
     \b
     Example:
@@ -85,12 +87,12 @@ def merge(out: Path, cassette: tuple[Path, ...]) -> int:
 
 @click.command
 @click.argument("cassette", type=FILE)
-@plain_option("-o", "--output", type=FILE, help="Write there, and leave CASSETTE as it is.")
+@plain_option("-o", "--output", type=FILE, help="Write the result to this file and leave CASSETTE unchanged.")
 def migrate(cassette: Path, output: Path | None) -> int:
     """Rewrite CASSETTE in the newest format, with every exchange, id and time that it has.
 
-    Cassettes of older formats can be read and replayed as they are; to record on one, or to prune it, migrate it. The
-    new file is verified and compared with the old one before it takes its place.
+    Cassettes of older formats can be read and replayed; to record on one, or to prune it, migrate it. The new file is
+    verified and compared with the old one before it replaces it.
 
     \b
     Example:

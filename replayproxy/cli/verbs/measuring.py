@@ -22,20 +22,24 @@ FILE = click.Path(path_type=Path)
 @click.command
 @click.argument("cassette", type=FILE, nargs=-1)
 @plain_option(
-    "--by", type=click.Choice(list(statistics.GROUPINGS)), default="model", show_default=True, help="One group each."
+    "--by",
+    type=click.Choice(list(statistics.GROUPINGS)),
+    default="model",
+    show_default=True,
+    help="How answers are grouped.",
 )
 @plain_option(
-    "--exact", is_flag=True, help=f"Read the gaps of every stream, however many there are above {statistics.ENOUGH:,}."
+    "--exact", is_flag=True, help=f"Read the gaps of every stream, also if there are more than {statistics.ENOUGH:,}."
 )
-@plain_option("--explain", is_flag=True, help="Say what each number means.")
+@plain_option("--explain", is_flag=True, help="Explain each number.")
 @choosing
 @output_family
 def stats(
     cassette: tuple[Path, ...], *, by: str, exact: bool, explain: bool, chosen: ExchangeFilter, output: Output
 ) -> None:
-    """Measure the answers on CASSETTE: time to first token, gaps, time per token, totals; and how much ran at once.
+    """Measure the answers on CASSETTE: time to first token, gaps, time per token, totals, and concurrency.
 
-    Data formats have one row a distribution, with seconds as floats.
+    Data formats have one row per distribution, with seconds as floats.
 
     \b
     Examples:

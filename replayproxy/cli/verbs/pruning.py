@@ -31,18 +31,20 @@ SHOWN = 10
 
 @click.command
 @click.argument("cassette", type=FILE)
-@plain_option("--unused", type=FILE, metavar="REPORT", help="What this report of a run names as unused.")
+@plain_option(
+    "--unused", type=FILE, metavar="REPORT", help="Delete the recordings that this report of a run lists as unused."
+)
 @choosing
-@plain_option("--dry-run", is_flag=True, help="Only say what would be deleted.")
-@plain_option("--yes", is_flag=True, help="Do not ask.")
-@plain_option("-o", "--output", type=FILE, help="Write what is left there, and leave CASSETTE as it is.")
+@plain_option("--dry-run", is_flag=True, help="Only print what would be deleted.")
+@plain_option("--yes", is_flag=True, help="Delete without asking.")
+@plain_option("-o", "--output", type=FILE, help="Write the result to this file and leave CASSETTE unchanged.")
 def prune(
     cassette: Path, unused: Path | None, *, chosen: ExchangeFilter, dry_run: bool, yes: bool, output: Path | None
 ) -> int:
-    """Delete recordings from CASSETTE: those that nobody asked for in the run of REPORT, or those that --where chooses.
+    """Delete recordings from CASSETTE: those that the run of REPORT did not use, or those that --where selects.
 
-    With both, those that are in both. REPORT comes from --report of exec or replay; that of a run which failed, served
-    nothing, or played another cassette is refused.
+    With both, a recording must meet both. REPORT comes from --report of exec or replay; the report of a run that
+    failed, served nothing, or played another cassette is refused.
 
     \b
     Examples:

@@ -26,15 +26,15 @@ FILE = click.Path(path_type=Path)
 @click.command
 @click.argument("cassette", type=FILE, nargs=-1, required=True)
 @plain_option(
-    "-n", "--limit", type=click.IntRange(0), help="The newest so many, or the first so many of --sort; 0: all."
+    "-n", "--limit", type=click.IntRange(0), help="Number of rows: the newest, or the first by --sort; 0: all."
 )
-@plain_option("--sort", metavar="COLUMN", help="By this column instead of time; -COLUMN has the largest first.")
+@plain_option("--sort", metavar="COLUMN", help="Sort by this column instead of time; -COLUMN: the largest first.")
 @choosing
 @output_family
 def ls(cassette: tuple[Path, ...], limit: int | None, sort: str | None, chosen: ExchangeFilter, output: Output) -> None:
     """List the exchanges on CASSETTE, the newest last.
 
-    A terminal gets the newest 50, unless told; a pipe gets all. Data formats have every column of the view v_exchange,
+    A terminal gets the newest 50 by default, a pipe gets all. Data formats have every column of the view v_exchange,
     and --where and --sort take each of them.
 
     \b
@@ -102,13 +102,13 @@ def _print_list(
     metavar="LETTERS",
     help="Parts: H h heads, B b bodies, t every chunk with its time, m all fields.",
 )
-@plain_option("--raw", is_flag=True, help="With --print into a pipe or file: the bytes as they were.")
+@plain_option("--raw", is_flag=True, help="With --print into a pipe or file: the unchanged bytes.")
 @output_family
 def show(cassette: Path, id: str | None, letters: str | None, raw: bool, output: Output) -> None:
-    """Show one exchange of CASSETTE: what was asked, what was answered, when each chunk came.
+    """Show one exchange of CASSETTE: the request, the answer and the time of each chunk.
 
-    ID is any prefix that only one exchange has; without it the newest is shown. --json is one object with everything;
-    --csv and --tsv are one row a chunk.
+    ID is any unique prefix of an id; without it the newest exchange is shown. --json is one object with everything;
+    --csv and --tsv have one row per chunk.
 
     \b
     Examples:
@@ -166,7 +166,7 @@ def _check_letters(letters: str | None, raw: bool, output: Output) -> None:
 @click.argument("cassette", type=FILE)
 @output_family
 def info(cassette: Path, output: Output) -> None:
-    """Say what CASSETTE is: its format and match rules, what it holds and how large that is, and what is missing.
+    """Describe CASSETTE: its format and rules, its contents with their sizes, and what was not recorded.
 
     \b
     Examples:

@@ -20,7 +20,7 @@ redacting = option(
     "--redact",
     multiple=True,
     metavar="RULE",
-    help="Also secret: header:NAME, $.json.path or re:REGEX (RE2); @FILE has one a line. May be repeated.",
+    help="What else is secret: header:NAME, $.json.path or re:REGEX (RE2); @FILE: one rule per line. May be repeated.",
 )
 
 stored_fields = all_of(
@@ -38,12 +38,12 @@ stored_fields = all_of(
 @click.command
 @click.argument("cassette", type=FILE)
 @redacting
-@plain_option("-o", "--output", type=FILE, help="Write there, and leave CASSETTE as it is.")
+@plain_option("-o", "--output", type=FILE, help="Write the result to this file and leave CASSETTE unchanged.")
 def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
-    """Rewrite CASSETTE without the keys that are known by their shape and without what the rules say.
+    """Rewrite CASSETTE without keys of known formats and without what the rules describe.
 
     Every exchange gets a new key and digest, dictionaries are trained anew, and the result is searched before it takes
-    the old file's place. Whose credentials echo, only a recorder could know: name those with a rule.
+    the old file's place. Credentials of old requests were not stored, so name those that answers repeat with a rule.
 
     \b
     Example:

@@ -32,23 +32,38 @@ log_format = option(
     "--log-format",
     type=click.Choice(messages.FORMATS),
     default="text",
-    help="What goes to stderr: text, or one JSON object per line with time and level.",
+    help="Format of the messages on stderr: text, or one JSON object per line with time and level.",
 )
 
 client_limits = all_of(
     option(
-        "--header-timeout", type=Duration(), default="30s", help="Longest time for the head of a request; then 408."
+        "--header-timeout",
+        type=Duration(),
+        default="30s",
+        help="Maximum time for a client to send the head of a request; then 408.",
     ),
-    option("--body-timeout", type=Duration(), default="60s", help="Longest silence within a request's body; then 408."),
-    option("--idle-timeout", type=Duration(), default="75s", help="Close a connection without a request after this."),
-    option("--send-timeout", type=Duration(), default="60s", help="Cut a client that takes nothing for so long."),
+    option("--body-timeout", type=Duration(), default="60s", help="Maximum silence within a request body; then 408."),
+    option(
+        "--idle-timeout", type=Duration(), default="75s", help="Close a client connection that is idle for this long."
+    ),
+    option(
+        "--send-timeout",
+        type=Duration(),
+        default="60s",
+        help="Disconnect a client that does not read its answer for this long.",
+    ),
     option(
         "--max-connections",
         type=click.IntRange(min=0),
         default=4096,
-        help="Client connections at once; 0: no bound. Beyond it the one longest idle is closed, else 503.",
+        help="Maximum client connections; 0: no limit. Above it the one that is idle longest is closed, else 503.",
     ),
-    option("--max-body", type=Size(), default="128MiB", help="Bytes of a request body that are kept and compared."),
+    option(
+        "--max-body",
+        type=Size(),
+        default="128MiB",
+        help="Maximum bytes of a request body that are recorded and compared.",
+    ),
 )
 
 
@@ -59,19 +74,30 @@ def listening(*, port: int = 8080, admin_port: int | str = 8081) -> Callable[[F]
         option("-p", "--port", type=PORT, default=port, help="Port to listen on; 0 takes a free one."),
         option("--uds", type=FILE, help="Listen on a Unix domain socket instead."),
         option("--admin-host", default="127.0.0.1", help="Address of the admin port."),
-        option("--admin-port", type=AdminPort(), default=admin_port, help="Port of /health, /ready and /metrics; off."),
+        option(
+            "--admin-port",
+            type=AdminPort(),
+            default=admin_port,
+            help="Port of /health, /ready, /metrics and control; or off.",
+        ),
         option(
             "--admin-allowed-host",
             multiple=True,
             metavar="NAME",
-            help="The admin port may be called by this name too; by an address it always may. May be repeated.",
+            help="Another host name of the admin port, besides IP addresses and localhost. May be repeated.",
         ),
         option("--api-key-file", type=FILE, help="Clients must send the key in this file as a bearer token."),
         option("--ssl-keyfile", type=FILE, help="Serve HTTPS with this key."),
         option("--ssl-certfile", type=FILE, help="Serve HTTPS with this certificate."),
-        option("--drain", type=Duration(), default="25s", help="On SIGTERM, let answers finish for so long."),
+        option(
+            "--drain", type=Duration(), default="25s", help="After SIGTERM, maximum time for running answers to finish."
+        ),
         client_limits,
-        option("--ready-file", type=FILE, help="Write {url, admin_url, pid} here when ready; removed at the end."),
+        option(
+            "--ready-file",
+            type=FILE,
+            help="Write {url, admin_url, pid} to this file when ready; it is removed at the end.",
+        ),
         log_format,
     )
 
@@ -84,71 +110,98 @@ pair = all_of(
         "--on-prefill-error",
         type=click.Choice(["fail", "decode"]),
         default="fail",
-        help="When the prefill fails: tell the client, or let decode prefill by itself.",
+        help="When the prefill fails: return the error to the client, or let the decode server prefill.",
     ),
-    option("--pd-params", type=click.Choice(["six", "two"]), default="six", help="nixl: keys in the prefill request."),
+    option(
+        "--pd-params",
+        type=click.Choice(["six", "two"]),
+        default="six",
+        help="nixl: number of keys in the prefill request.",
+    ),
     option(
         "--pd-remote-host",
         type=click.Choice(["keep", "url"]),
         default="keep",
-        help="nixl: leave the ticket's remote_host, or put the host of the prefill's URL there.",
+        help="nixl: keep the remote_host of the prefill's answer, or replace it by the host of the prefill's URL.",
     ),
-    option("--prefill-kv", multiple=True, metavar="HOST:PORT", help="addr-id: a prefill's connector. One a --prefill."),
-    option("--decode-kv", multiple=True, metavar="HOST:PORT", help="addr-id: a decode's connector. One a --decode."),
-    option("--bootstrap-port", type=PORT, default=8998, help="transfer-id, bootstrap-room: of the prefill servers."),
+    option(
+        "--prefill-kv",
+        multiple=True,
+        metavar="HOST:PORT",
+        help="addr-id: connector address of a prefill server, one per --prefill.",
+    ),
+    option(
+        "--decode-kv",
+        multiple=True,
+        metavar="HOST:PORT",
+        help="addr-id: connector address of a decode server, one per --decode.",
+    ),
+    option(
+        "--bootstrap-port",
+        type=PORT,
+        default=8998,
+        help="transfer-id, bootstrap-room: bootstrap port of the prefill servers.",
+    ),
 )
 
 upstream_timeouts = all_of(
     option(
-        "--upstream-timeout", type=Duration(), default="600s", help="Longest silence before an answer begins; then 504."
+        "--upstream-timeout", type=Duration(), default="600s", help="Maximum time until an answer begins; then 504."
     ),
     option(
-        "--stall-timeout", type=Duration(), default="300s", help="Longest silence within an answer; then it is cut."
+        "--stall-timeout", type=Duration(), default="300s", help="Maximum silence within an answer; then it is cut."
     ),
     option(
-        "--wait-upstream", type=Duration(), default="0s", help="Wait so long for the upstream to accept connections."
+        "--wait-upstream",
+        type=Duration(),
+        default="0s",
+        help="Maximum time to wait at the start until the upstream accepts connections.",
     ),
 )
 
 recording = all_of(
-    option("--include", multiple=True, metavar="GLOB", help="Record only paths like this. May be repeated."),
-    option("--exclude", multiple=True, metavar="GLOB", help="Do not record paths like this. May be repeated."),
-    option("--sample", type=float, default=1.0, help="Record this share of the requests; forward all."),
+    option(
+        "--include", multiple=True, metavar="GLOB", help="Record only requests whose path matches. May be repeated."
+    ),
+    option(
+        "--exclude", multiple=True, metavar="GLOB", help="Do not record requests whose path matches. May be repeated."
+    ),
+    option("--sample", type=float, default=1.0, help="Record this share of the requests (0 to 1); all are forwarded."),
     option(
         "--on-full",
         type=click.Choice(["drop", "block"]),
         default="drop",
-        help="When the disk is too slow: drop whole exchanges, or let requests wait (for a minute, where it fails).",
+        help="When the disk is too slow: drop whole exchanges, or make requests wait (one minute if it fails).",
     ),
-    option("--queue-bytes", type=Size(), default="256MiB", help="What may wait to be written."),
+    option("--queue-bytes", type=Size(), default="256MiB", help="Maximum size of the queue of the writer."),
     option(
         "--durability",
         type=click.Choice(["normal", "full"]),
         default="normal",
-        help="full: a power cut loses nothing that was committed.",
+        help="full: a power failure loses nothing that was committed; normal: it may lose the last second.",
     ),
     stored_fields,
     option(
         "--probe/--no-probe",
         default=True,
-        help="When recording starts, ask the server for /v1/models and /version, which a replay then answers.",
+        help="When recording starts, request /v1/models and /version, so that a replay can answer them.",
     ),
 )
 
 pacing = all_of(
-    option("--speed", type=Speed(), default="max", help="max, 1 as recorded, 2 twice as fast."),
-    option("--allow-incomplete", is_flag=True, help="Also play answers that had broken; they break at the same byte."),
+    option("--speed", type=Speed(), default="max", help="max: as fast as possible; 1: as recorded; 2: twice as fast."),
+    option("--allow-incomplete", is_flag=True, help="Also play incomplete answers; they break at the same byte."),
     option(
         "--stall",
         type=Duration(),
         default=f"{STALL:g}s",
-        help="Hold an answer whose client had left open for so long; then it ends uncleanly.",
+        help="How long an answer whose client had left is held open; then it ends uncleanly.",
     ),
     option(
         "--cors",
         multiple=True,
         metavar="ORIGIN|*",
-        help="Pages of this origin may read answers, also where the recorded server did not say so. May be repeated.",
+        help="Web pages of this origin may read answers, even if the server did not allow it. May be repeated.",
     ),
 )
 
@@ -163,14 +216,14 @@ pacing = all_of(
 @option(
     "--rt-priority",
     type=click.IntRange(1, 99),
-    help="Run before everything ordinary (SCHED_FIFO), where permitted: an engine on the same cores starves us.",
+    help="Real-time priority (SCHED_FIFO), if permitted, for a recorder that shares its cores with an engine.",
 )
 @redacting
 @matching
 def record(cassette: Path, upstream: str | None, **options: Any) -> int:
-    """Proxy to a live server, or to a prefill/decode pair, and record what passes onto CASSETTE.
+    """Forward to a live server, or to a prefill/decode pair, and record requests and answers on CASSETTE.
 
-    Clients get exactly what the server says, as it says it. The cassette is created, or recorded further.
+    Clients get exactly what the server sends, when it sends it. An existing cassette is continued.
 
     \b
     Examples:
@@ -189,13 +242,13 @@ def record(cassette: Path, upstream: str | None, **options: Any) -> int:
     "--on-miss",
     type=click.Choice(["refuse", "forward", "record"]),
     default="refuse",
-    help="When no recording answers. refuse never opens a connection.",
+    help="What to do with a request that has no recording. refuse never opens a connection.",
 )
 @option(
     "--at-end",
     type=click.Choice(["cycle", "last", "refuse"]),
     default="cycle",
-    help="After the last of several recordings of equal requests.",
+    help="What follows the last recording of equal requests: the first again, the last again, or a miss.",
 )
 @pacing
 @redacting
@@ -204,9 +257,9 @@ def record(cassette: Path, upstream: str | None, **options: Any) -> int:
 @listening()
 @upstream_timeouts
 def replay(cassette: tuple[Path, ...], upstream: str | None, **options: Any) -> int:
-    """Answer from the recordings on CASSETTE, byte for byte, chunk for chunk, and if wished on time.
+    """Answer from the recordings on CASSETTE, byte for byte, chunk for chunk, and with --speed at the recorded times.
 
-    Equal requests get their recordings in order. Exit code 3: something was asked for that is not there.
+    Equal requests get their recordings in order. Exit code 3: a request had no recording.
 
     \b
     Example:
@@ -226,7 +279,7 @@ def replay(cassette: tuple[Path, ...], upstream: str | None, **options: Any) -> 
 @redacting
 @matching
 def auto(cassette: Path, upstream: str | None, **options: Any) -> int:
-    """Play what is on CASSETTE, record what is not.
+    """Answer from the recordings on CASSETTE, and record what is missing.
 
     \b
     Example:
@@ -236,14 +289,19 @@ def auto(cassette: Path, upstream: str | None, **options: Any) -> int:
 
 
 @click.command
-@option("--model", default="simulated", help="Name of the one model served.")
+@option("--model", default="simulated", help="Name of the model.")
 @option("--ttft", type=Duration(), default="0ms", help="Time to first token.")
 @option("--itl", type=Duration(), default="0ms", help="Inter-token latency.")
-@option("--jitter", type=float, default=0.0, help="Standard deviation as a share of each latency.")
-@option("--seed", type=click.IntRange(min=0), default=0, help="The same request and seed give the same answer.")
+@option("--jitter", type=float, default=0.0, help="Standard deviation of latencies, as a share of each.")
+@option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Seed of answers and latencies: the same request and seed give the same answer.",
+)
 @listening(port=8000, admin_port="off")
 def simulate(model: str, ttft: float, itl: float, jitter: float, seed: int, **options: Any) -> int:
-    """Answer chat and completions as a vLLM would, with words that mean nothing, on time.
+    """Answer chats and completions as vLLM does, with meaningless text at the given latencies.
 
     \b
     Example:
