@@ -53,7 +53,7 @@ class Bare:
 class Unmasked(Redactor):
     """Has such veils."""
 
-    def veil(self, credentials: object) -> Bare:  # type: ignore[override]  # as much as a tape uses of one
+    def stream_redactor(self, credentials: object) -> Bare:  # type: ignore[override]  # as much as a tape uses of one
         """Over one answer."""
         return Bare()
 

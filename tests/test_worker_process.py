@@ -139,14 +139,14 @@ def test_an_answer_is_masked_there() -> None:
     body = b'data: {"choices":[{"delta":{"content":"' + KEY + b' cust-123"}}]}\n\n'
 
     def veiled() -> tuple[Head, StreamRedactor]:
-        veil = redactor.veil(redactor.credentials())
-        head = veil.head(Head(0, 200, SSE))
-        veil.hear(Chunks(body, [len(body)], [1]))
-        return head, veil
+        stream_redactor = redactor.stream_redactor(redactor.credentials())
+        head = stream_redactor.head(Head(0, 200, SSE))
+        stream_redactor.feed(Chunks(body, [len(body)], [1]))
+        return head, stream_redactor
 
-    head, veil = veiled()
-    expected = finish_answer(veil, head)
+    head, stream_redactor = veiled()
+    expected = finish_answer(stream_redactor, head)
     assert KEY not in expected[1].body
     assert b"cust-123" not in expected[1].body
-    head, veil = veiled()
-    assert working(lambda worker: worker.run(finish_answer, veil, head)) == expected
+    head, stream_redactor = veiled()
+    assert working(lambda worker: worker.run(finish_answer, stream_redactor, head)) == expected

@@ -69,7 +69,7 @@ def closest(matcher: Matcher, request: Request, neighbours: Sequence[Neighbour])
     return found, number
 
 
-def finish_answer(veil: StreamRedactor, head: Head | None) -> tuple[Head | None, Chunks, bool]:
+def finish_answer(stream_redactor: StreamRedactor, head: Head | None) -> tuple[Head | None, Chunks, bool]:
     """What is left of an answer without its secrets, and whether it is too long to be judged."""
-    head, chunks = veil.finish(head)
-    return head, chunks, veil.too_long
+    head, chunks = stream_redactor.finish(head)
+    return head, chunks, stream_redactor.too_long

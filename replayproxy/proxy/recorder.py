@@ -199,7 +199,7 @@ class ExchangeRecorder:
         self._redactor = recorder._redactor
         self._asked = request
         credentials = self._redactor.credentials(request)
-        self._veil = self._redactor.veil(credentials)
+        self._stream_redactor = self._redactor.stream_redactor(credentials)
         self._scope = self._redactor.text(scope, credentials) if scope else ""
         self._key = key
         self._recorded_at = recorder.asked_at()
@@ -296,7 +296,7 @@ class ExchangeRecorder:
         fields = self._recorder.fields
         self._left_out = fields.left_out(head.headers)
         self._coded = is_coded(head.headers)
-        masked = self._veil.head(head)
+        masked = self._stream_redactor.head(head)
         self._head = masked._replace(headers=fields.of_answer(masked.headers))
 
     def chunk(self, chunk: Chunk) -> None:
@@ -369,13 +369,13 @@ class ExchangeRecorder:
         """What may be kept by now."""
         if self._lost:
             return Chunks()
-        self._veil.hear(heard)
+        self._stream_redactor.feed(heard)
         if not self._is_prepared():
             return Chunks()
         if self._upload is _Uploaded.IN_PART:  # the request that stands before them may have been cut within a secret
             return Chunks()
-        decided = self._veil.decide()
-        if self._veil.too_long:
+        decided = self._stream_redactor.decide()
+        if self._stream_redactor.too_long:
             self._lose("too long to look for secrets")
         return decided
 
@@ -384,11 +384,11 @@ class ExchangeRecorder:
         heard = self._heard()
         if self._lost:
             return
-        self._veil.hear(heard)
+        self._stream_redactor.feed(heard)
         size = self._size
         if size <= (SHORT_CODED if self._coded else SHORT) and self._is_prepared(start=False):
             self._mask_legs()
-            self._hand_over_rest(*finish_answer(self._veil, self._head))
+            self._hand_over_rest(*finish_answer(self._stream_redactor, self._head))
         elif not self._recorder.keep_later(self._keep_aside(), self._key, size):
             self._lose("queue full")
 
@@ -396,7 +396,7 @@ class ExchangeRecorder:
     def _size(self) -> int:
         """Bytes that are to be looked at when it has ended."""
         legs = sum(len(asked.body) + len(said.body) for _, asked, said in self._unmasked_legs)
-        return self._veil.waiting + self._uploaded_size + legs
+        return self._stream_redactor.undecided_bytes + self._uploaded_size + legs
 
     async def _keep_aside(self) -> None:
         """Whatever fails here costs this recording, and nothing else."""
@@ -407,9 +407,9 @@ class ExchangeRecorder:
                 await self._prepare()
             if self._unmasked_legs:
                 await asyncio.to_thread(self._mask_legs)
-            heavy = self._veil.waiting > (HEAVY_CODED if self._coded else HEAVY)
+            heavy = self._stream_redactor.undecided_bytes > (HEAVY_CODED if self._coded else HEAVY)
             run = self._recorder._worker.run if heavy else asyncio.to_thread
-            rest = await run(finish_answer, self._veil, self._head)
+            rest = await run(finish_answer, self._stream_redactor, self._head)
         except Exception:
             log.exception("an exchange could not be masked, and is not recorded: please report this")
             self._lose("failed")

@@ -71,13 +71,13 @@ def measure(folder: Path) -> list[Verdict]:
 def _veiled(redactor: Redactor, response: Response) -> object:
     """As a tape does it: the credentials are known, and what may be kept is asked for now and then."""
     asked = Request("POST", PATH, (("Authorization", "Bearer not-a-key-but-as-long-as-one"),))
-    veil = redactor.veil(redactor.credentials(asked))
-    head = veil.head(Head(0, response.status, response.headers))
+    stream_redactor = redactor.stream_redactor(redactor.credentials(asked))
+    head = stream_redactor.head(Head(0, response.status, response.headers))
     for number, chunk in enumerate(response.chunks(), 1):
-        veil.hear(Chunks.of([chunk]))
+        stream_redactor.feed(Chunks.of([chunk]))
         if number % 50 == 0:
-            veil.decide()
-    return veil.finish(head)
+            stream_redactor.decide()
+    return stream_redactor.finish(head)
 
 
 def _open_and_read(path: Path, places: list[RecordingRef]) -> None:

@@ -52,13 +52,13 @@ def streamed(size: int, name: str, media: str) -> Callable[[], object]:
     body = BODIES[name](size)
 
     def run() -> None:
-        veil = Redactor(SALT).veil(Credentials(KEYS))
-        head = veil.head(Head(0, 200, (("Content-Type", media),)))
+        stream_redactor = Redactor(SALT).stream_redactor(Credentials(KEYS))
+        head = stream_redactor.head(Head(0, 200, (("Content-Type", media),)))
         for start in range(0, len(body), 256):
             piece = body[start : start + 256]
-            veil.hear(Chunks(piece, (len(piece),), (start,)))
-            veil.decide()
-        veil.finish(head)
+            stream_redactor.feed(Chunks(piece, (len(piece),), (start,)))
+            stream_redactor.decide()
+        stream_redactor.finish(head)
 
     return run
 
@@ -69,14 +69,14 @@ def test_an_answer_is_redacted_in_proportion(name: str, media: str, monkeypatch:
     """Piece by piece, whatever may yet become a secret. Bounds are smaller here, so that all of them are met."""
     monkeypatch.setattr(veils, "PATIENCE", 512)
     monkeypatch.setattr(veils, "LONGEST_LINE", 2048)
-    monkeypatch.setattr(key_patterns, "_LONGEST", 512)
+    monkeypatch.setattr(key_patterns, "_MAX_KEY_BYTES", 512)
     assert grows_in_proportion(partial(streamed, name=name, media=media), 16_000)
 
 
 def searched(size: int, name: str, json: bool) -> Callable[[], object]:
     """A text that is searched all at once, also for what may begin at its end."""
     finder, body = Detector(Credentials(KEYS), [], SALT), BODIES[name](size)
-    return lambda: (finder.mask(body, json=json), finder.open_at(body))
+    return lambda: (finder.mask(body, json=json), finder.incomplete_from(body))
 
 
 @pytest.mark.parametrize("name", list(BODIES))
@@ -103,7 +103,7 @@ def test_a_request_is_redacted_keyed_and_sketched_in_proportion(name: str) -> No
 def channelled(size: int, name: str) -> Callable[[], object]:
     """What events say together."""
     body = BODIES[name](size)
-    return lambda: event_text.Fields().channels(body)
+    return lambda: event_text.TextFields().channels(body)
 
 
 def test_deltas_are_read_in_proportion() -> None:
@@ -111,7 +111,7 @@ def test_deltas_are_read_in_proportion() -> None:
     for name in ("whole keys", "many channels", "quotes without an end"):
         assert grows_in_proportion(partial(channelled, name=name), 8_000)
     tokens = BODIES["log probabilities in one another"]
-    assert grows_in_proportion(lambda size: lambda: list(event_text.tokens_masked(tokens(size))), 8_000)
+    assert grows_in_proportion(lambda size: lambda: list(event_text.token_masks(tokens(size))), 8_000)
 
 
 def multipart(size: int) -> bytes:

@@ -113,7 +113,7 @@ def _of_request(redactor: Redactor, request: Request, where: str, what: str) -> 
 def _of_response(redactor: Redactor, response: Response, where: str, what: str) -> Iterator[Leak]:
     if coding.is_opaque(response.headers, response.body):
         yield Leak(where, f"{what} body", OPAQUE)
-    masked, traces = redactor.traced(response, NONE)
+    masked, traces = redactor.response_with_traces(response, NONE)
     yield from _of_lines(redactor, response.headers, masked.headers, where, what)
     body = coding.decoded(response)
     yield from (Leak(where, f"{what} {_place(body, trace.at)}", trace.kind) for trace in traces)

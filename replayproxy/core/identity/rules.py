@@ -208,7 +208,7 @@ class Matcher:
         if len(request.body) > REMEMBERED or self.compared_headers:
             return canonical.digest(self.form(request))
         # What is masked as an echo depends on who asks.
-        who = credentials.credential_lines(request.headers) if self.redactor is not None else ()
+        who = credentials.credential_fields(request.headers) if self.redactor is not None else ()
         media, codings = headers.get(request.headers, "content-type"), coding.codings(request.headers)
         asked = (request.method, request.target, media, codings, request.body, is_unsent(request), who)
         known = self._known.get(asked)
@@ -269,10 +269,10 @@ class Matcher:
             return request, coding.body_of(request)
         request = self.redactor.request(request)
         body, target = (
-            masks.level(coding.body_of(request)),
-            masks.level(request.target.encode("utf-8", "surrogateescape")),
+            masks.without_lengths(coding.body_of(request)),
+            masks.without_lengths(request.target.encode("utf-8", "surrogateescape")),
         )
-        if masks.may_hold(target):
+        if masks.may_contain_mask(target):
             request = replace(request, target=target.decode("utf-8", "surrogateescape"))
         return request, body
 

@@ -19,16 +19,16 @@ from replayproxy.core.headers import hands_out_credentials
 from replayproxy.core.redaction import masks
 from replayproxy.model import Headers, Request
 
-SHORTEST = 6
+MIN_CREDENTIAL = 6
 """Bytes; what is shorter would be masked where it is only a word."""
 
-SHORTEST_OF_OTHERS = 8
+MIN_COOKIE = 8
 """Cookies and other fields hold more than secrets: `lang=en-US`, `theme=dark`. A short one of letters alone is none."""
 
-SHORTEST_OF_VAGUE = 16
+MIN_VAGUE = 16
 """`key=` and its kin name many things in a query: two that differ there are not to become one request."""
 
-SHORTEST_END = 8
+MIN_CUT_CREDENTIAL = 8
 """Bytes; so much of a credential at the end of an answer that broke off is masked too."""
 
 PLACEHOLDERS = frozenset(
@@ -36,8 +36,8 @@ PLACEHOLDERS = frozenset(
 )
 """What clients send to a server that wants no key: in the documentation of Ollama, LM Studio, llama.cpp, LangChain."""
 
-STRONG = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key"})
-VAGUE = frozenset({"key", "token", "session", "auth"})
+CREDENTIAL_FIELDS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key"})
+VAGUE_PARAMETERS = frozenset({"key", "token", "session", "auth"})
 NOT_SECRET = frozenset({"idempotency-key", "sec-websocket-key", "x-session-affinity", "x-idempotency-key"})
 
 _HEADER = re.compile(
@@ -51,7 +51,7 @@ _PARAMETER = re.compile(
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9-]*\s+(?=\S)")
 _SIMPLE = re.compile(rb"[A-Za-z0-9._~+/=%@!$&*()|;:^-]+")
 _NUMBER = re.compile(rb"[0-9.eE+-]+")
-_NEVER_SIMPLE = (b"\n", b'"', b" ", b",")
+_NOT_IN_SIMPLE = (b"\n", b'"', b" ", b",")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +59,25 @@ class Credentials:
     """What is to be masked wherever it stands, longest first, in every spelling but escapes."""
 
     needles: tuple[bytes, ...] = ()
-    odd: tuple[bytes, ...] = field(init=False, compare=False)
+    irregular: tuple[bytes, ...] = field(init=False, compare=False)
     """Those that may hold quotes, white space or escapes."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "odd", tuple(needle for needle in self.needles if not is_simple(needle)))
+        object.__setattr__(self, "irregular", tuple(needle for needle in self.needles if not is_simple(needle)))
 
     def __add__(self, other: Credentials) -> Credentials:
         if not other.needles or other.needles == self.needles:
             return self
         return Credentials(_sorted(chain(self.needles, other.needles)))
 
-    def open_at(self, text: bytes) -> int:
+    def incomplete_from(self, text: bytes) -> int:
         """Where the beginning of one stands whose end is still to come; the length of the text where none does."""
         start = len(text)
-        for needle in self.odd if text.endswith(_NEVER_SIMPLE) else self.needles:
+        for needle in self.irregular if text.endswith(_NOT_IN_SIMPLE) else self.needles:
             start = min(start, len(text) - _overlap(text[-len(needle) + 1 :] if len(needle) > 1 else b"", needle))
         return start
 
-    def runs(self, text: bytes, start: int, stop: int) -> Iterator[tuple[int, int, bytes]]:
+    def occurrences(self, text: bytes, start: int, stop: int) -> Iterator[tuple[int, int, bytes]]:
         """Where one stands, or several that overlap: `aaaaaa` in many a is one place, not one at each byte."""
         for needle in self.needles:
             size = len(needle)
@@ -93,7 +93,7 @@ class Credentials:
 
 NONE = Credentials()
 
-_FEW = 32
+_QUICK_ATTEMPTS = 32
 """Places that are tried before the reckoning begins that is slower, but takes no longer for a text made against it."""
 
 
@@ -104,34 +104,34 @@ def _overlap(tail: bytes, needle: bytes) -> int:
         if needle.startswith(tail[at:]):
             return len(tail) - at
         tried += 1
-        if tried > _FEW:
-            return _longest_overlap(tail[at:], needle)
+        if tried > _QUICK_ATTEMPTS:
+            return _overlap_in_linear_time(tail[at:], needle)
         at = tail.find(needle[:1], at + 1)
     return 0
 
 
-def _longest_overlap(tail: bytes, needle: bytes) -> int:
+def _overlap_in_linear_time(tail: bytes, needle: bytes) -> int:
     """The same by Knuth, Morris and Pratt: in as many steps as there are bytes."""
-    falls = _falls(needle)
+    failures = _failure_table(needle)
     matched = 0
     for byte in tail:
         while matched and (matched == len(needle) or needle[matched] != byte):
-            matched = falls[matched - 1]
+            matched = failures[matched - 1]
         matched += needle[matched] == byte
     return matched
 
 
 @lru_cache(64)
-def _falls(needle: bytes) -> list[int]:
+def _failure_table(needle: bytes) -> list[int]:
     """For each beginning of a needle, the longest end of it that is a shorter beginning."""
-    falls = [0] * len(needle)
+    failures = [0] * len(needle)
     matched = 0
     for place in range(1, len(needle)):
         while matched and needle[matched] != needle[place]:
-            matched = falls[matched - 1]
+            matched = failures[matched - 1]
         matched += needle[matched] == needle[place]
-        falls[place] = matched
-    return falls
+        failures[place] = matched
+    return failures
 
 
 @lru_cache(1024)
@@ -148,25 +148,25 @@ def names_secret(parameter: str) -> bool:
     return _PARAMETER.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", parameter).lower()) is not None
 
 
-def credential_lines(headers: Headers) -> Headers:
+def credential_fields(headers: Headers) -> Headers:
     """The field lines that let a request in."""
     return tuple(line for line in headers if names_credential(line[0]))
 
 
 def of_request(request: Request) -> Credentials:
     """Everything that lets this request in."""
-    lines = credential_lines(request.headers)
+    lines = credential_fields(request.headers)
     parameters = tuple(secret_parameters(request.query)) if "=" in request.query else ()
-    return _of(lines, parameters) if lines or parameters else NONE
+    return _credentials_in(lines, parameters) if lines or parameters else NONE
 
 
 def of_answer(headers: Headers) -> Credentials:
     """The cookies that an answer sets: they will let the next request in."""
     lines = tuple(line for line in headers if line[0].lower() in ("set-cookie", "set-cookie2"))
-    return _of(lines, ()) if lines else NONE
+    return _credentials_in(lines, ()) if lines else NONE
 
 
-def masked_in_answer(name: str, value: bytes) -> str:
+def mask_answer_field(name: str, value: bytes) -> str:
     """The value of an answer's field with what lets a later request in masked, whatever its length.
 
     Of a cookie that is its value alone, so that a replayed client has a cookie of that name and scope.
@@ -175,11 +175,13 @@ def masked_in_answer(name: str, value: bytes) -> str:
     if name.lower() in ("set-cookie", "set-cookie2"):
         cookie, mark, attributes = text.partition(";")
         key, equals, secret = cookie.partition("=")
-        return f"{key}{equals}{_starred(secret)}{mark}{attributes}" if equals else _starred(cookie) + mark + attributes
-    return _starred(text) if hands_out_credentials(name) else text
+        return (
+            f"{key}{equals}{_star_out(secret)}{mark}{attributes}" if equals else _star_out(cookie) + mark + attributes
+        )
+    return _star_out(text) if hands_out_credentials(name) else text
 
 
-def _starred(secret: str) -> str:
+def _star_out(secret: str) -> str:
     return secret if masks.is_mask(secret.encode("latin-1", "replace")) else "*" * len(secret)
 
 
@@ -195,58 +197,60 @@ def is_secret_parameter(name: str, value: str) -> bool:
     """Whether a parameter lets its sender in. One that is called only `key` must also be as long as one."""
     if not names_secret(name) or value.lower() in PLACEHOLDERS:
         return False
-    return len(value) >= (SHORTEST_OF_VAGUE if name.lower() in VAGUE else SHORTEST)
+    return len(value) >= (MIN_VAGUE if name.lower() in VAGUE_PARAMETERS else MIN_CREDENTIAL)
 
 
 @lru_cache(1024)
-def _of(lines: Headers, parameters: tuple[str, ...]) -> Credentials:
-    values = chain.from_iterable(_values(name.lower(), value.strip()) for name, value in lines)
-    queried = (unquote_to_bytes(value.replace("+", " ")) for value in parameters)
+def _credentials_in(lines: Headers, parameters: tuple[str, ...]) -> Credentials:
+    values = chain.from_iterable(_field_values(name.lower(), value.strip()) for name, value in lines)
+    unquoted = (unquote_to_bytes(value.replace("+", " ")) for value in parameters)
     raw = (value.encode("latin-1", "replace") for value in parameters)
-    wanted = {
-        value for value in chain((v.encode("latin-1", "replace") for v in values), queried, raw) if _counts(value)
+    values_to_mask = {
+        value
+        for value in chain((v.encode("latin-1", "replace") for v in values), unquoted, raw)
+        if _is_credential(value)
     }
-    return Credentials(_sorted(chain.from_iterable(map(_written, wanted))))
+    return Credentials(_sorted(chain.from_iterable(map(_encodings, values_to_mask))))
 
 
-def _counts(value: bytes) -> bool:
+def _is_credential(value: bytes) -> bool:
     return (
-        len(value) >= SHORTEST
+        len(value) >= MIN_CREDENTIAL
         and value.decode("latin-1").lower() not in PLACEHOLDERS
         and not masks.is_mask(value)
         and masks.MASK.search(value) is None
     )
 
 
-def _values(name: str, value: str) -> Iterator[str]:
+def _field_values(name: str, value: str) -> Iterator[str]:
     if name in ("cookie", "cookie2"):
         for part in value.split(";"):
-            yield from _cookie(part.partition("=")[2])
+            yield from _cookie_values(part.partition("=")[2])
     elif name in ("set-cookie", "set-cookie2"):
-        yield from _cookie(value.partition(";")[0].partition("=")[2])
+        yield from _cookie_values(value.partition(";")[0].partition("=")[2])
     elif scheme := _SCHEME.match(value):
         token = value[scheme.end() :].strip()
         yield token
         if scheme[0].strip().lower() == "basic":
-            yield from _basic(token)
+            yield from _basic_values(token)
         if "=" in token and "," in token:  # Digest, AWS4-HMAC-SHA256: parameters, of which some are secret
             yield from (secret.strip('" ') for secret in secret_parameters(token.replace(", ", "&").replace(",", "&")))
-    elif name in STRONG:
+    elif name in CREDENTIAL_FIELDS:
         yield value
     else:
-        yield from _cookie(value)
+        yield from _cookie_values(value)
 
 
-def _cookie(value: str) -> Iterator[str]:
+def _cookie_values(value: str) -> Iterator[str]:
     value = value.strip().strip('"')
-    if len(value) >= SHORTEST_OF_OTHERS and (len(value) >= 2 * SHORTEST_OF_OTHERS or not value.isalpha()):
+    if len(value) >= MIN_COOKIE and (len(value) >= 2 * MIN_COOKIE or not value.isalpha()):
         yield value
         plain = unquote_to_bytes(value).decode("latin-1")
         if plain != value:
             yield plain
 
 
-def _basic(token: str) -> Iterator[str]:
+def _basic_values(token: str) -> Iterator[str]:
     try:
         plain = base64.b64decode(token + "=" * (-len(token) % 4), validate=True).decode("latin-1")
     except (binascii.Error, ValueError):
@@ -255,7 +259,7 @@ def _basic(token: str) -> Iterator[str]:
     yield plain.partition(":")[2]
 
 
-def _written(value: bytes) -> Iterator[bytes]:
+def _encodings(value: bytes) -> Iterator[bytes]:
     """A value, and how it is written elsewhere: in UTF-8, in a URL, within base64 at any of its three phases."""
     yield value
     if not value.isascii():
@@ -265,10 +269,10 @@ def _written(value: bytes) -> Iterator[bytes]:
         yield from (quoted, quoted.replace(b"%20", b"+"), re.sub(rb"%[0-9A-F]{2}", lambda m: m[0].lower(), quoted))
     for phase in range(3):
         # The digits at both ends depend on what stands beside the value.
-        coded = base64.b64encode(b"\0" * phase + value)[(0, 2, 3)[phase] :]
-        coded = coded[: (len(value) + phase) * 8 // 6 - (0, 2, 3)[phase]]
-        if len(coded) >= SHORTEST_OF_OTHERS:
-            yield from (coded, coded.replace(b"+", b"-").replace(b"/", b"_"))
+        digits = base64.b64encode(b"\0" * phase + value)[(0, 2, 3)[phase] :]
+        digits = digits[: (len(value) + phase) * 8 // 6 - (0, 2, 3)[phase]]
+        if len(digits) >= MIN_COOKIE:
+            yield from (digits, digits.replace(b"+", b"-").replace(b"/", b"_"))
 
 
 def _sorted(needles: Iterable[bytes]) -> tuple[bytes, ...]:

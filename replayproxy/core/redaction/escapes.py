@@ -15,138 +15,138 @@ _PERCENT = re.compile(rb"%([0-9a-fA-F]{2})")
 
 _ANY_ESCAPE = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
 _READS_BACKSLASH = frozenset((rb"\\", rb"\u005c", rb"\u005C"))
-FEW_ESCAPES = 16
+MAX_REPLACED_ESCAPES = 16
 """Different escapes of a block that are replaced one after the other."""
 
-HIDING = re.compile(rb"\\(?:u00[2-7][0-9a-fA-F]|/)")
+HIDDEN_ASCII = re.compile(rb"\\(?:u00[2-7][0-9a-fA-F]|/)")
 """An escape behind which a printable ASCII character hides: all that keys are made of."""
 
 
-BLOCK = 64 * 1024
+BLOCK_BYTES = 64 * 1024
 """Bytes that are read at once, about. Where each byte of a block is written is reckoned when somebody asks, a block at
 a time: twenty megabytes of escapes would be three million places, and a gigabyte."""
 
 
-class Spelling:
+class Unescaped:
     """A text as it reads, and where each of its bytes is written."""
 
     def __init__(
         self,
-        written: bytes,
+        source: bytes,
         escape: re.Pattern[bytes],
         read: Callable[[re.Match[bytes]], bytes],
         cut: Callable[[bytes, int, int], int],
     ) -> None:
-        self._written = written
+        self._source = source
         self._escape = escape
         self._read = read
-        self._written_from = [0]
-        self._read_from = [0]
-        self._fine: tuple[int, _Block] | None = None
+        self._source_starts = [0]
+        self._text_starts = [0]
+        self._cached_block: tuple[int, _Block] | None = None
         pieces: list[bytes] = []
         start = size = 0
-        while start < len(written):
-            stop = start + BLOCK
-            stop = len(written) if stop >= len(written) else cut(written, start, stop)
-            pieces.append(_undone(written[start:stop], escape, read))
+        while start < len(source):
+            stop = start + BLOCK_BYTES
+            stop = len(source) if stop >= len(source) else cut(source, start, stop)
+            pieces.append(_unescape(source[start:stop], escape, read))
             size += len(pieces[-1])
-            self._written_from.append(stop)
-            self._read_from.append(size)
+            self._source_starts.append(stop)
+            self._text_starts.append(size)
             start = stop
         self.text = b"".join(pieces)
 
-    def written(self, start: int, stop: int) -> tuple[int, int]:
+    def source_span(self, start: int, stop: int) -> tuple[int, int]:
         """Where the bytes from `start` to `stop` are written; an escape is there as a whole. `stop > start`."""
-        return self._place(start)[0], self._place(stop - 1)[1]
+        return self._source_of(start)[0], self._source_of(stop - 1)[1]
 
-    def _place(self, position: int) -> tuple[int, int]:
+    def _source_of(self, position: int) -> tuple[int, int]:
         """Where one byte is written."""
-        number = max(0, min(bisect_right(self._read_from, position) - 1, len(self._read_from) - 2))
-        begin = self._written_from[number]
-        if self._fine is None or self._fine[0] != number:
-            written = self._written[begin : self._written_from[number + 1]]
-            self._fine = number, _Block(written, self._escape, self._read)
-        start, stop = self._fine[1].place(position - self._read_from[number])
+        number = max(0, min(bisect_right(self._text_starts, position) - 1, len(self._text_starts) - 2))
+        begin = self._source_starts[number]
+        if self._cached_block is None or self._cached_block[0] != number:
+            source = self._source[begin : self._source_starts[number + 1]]
+            self._cached_block = number, _Block(source, self._escape, self._read)
+        start, stop = self._cached_block[1].source_of(position - self._text_starts[number])
         return begin + start, begin + stop
 
 
-def _undone(written: bytes, escape: re.Pattern[bytes], read: Callable[[re.Match[bytes]], bytes]) -> bytes:
+def _unescape(source: bytes, escape: re.Pattern[bytes], read: Callable[[re.Match[bytes]], bytes]) -> bytes:
     """A text with its escapes undone, at the speed of C where there are few different ones.
 
     Each is then replaced wherever it stands. That is the same as reading from the left only where no backslash is the
     second half of an escape, and none is what an escape reads.
     """
-    if escape is _JSON and (different := set(_ANY_ESCAPE.findall(written))):
-        if len(different) > FEW_ESCAPES or not _READS_BACKSLASH.isdisjoint(different):
-            return escape.sub(read, written)
-        for one in different:
-            written = written.replace(one, _ESCAPES[one])
-        return written
-    return escape.sub(read, written)
+    if escape is _JSON and (different := set(_ANY_ESCAPE.findall(source))):
+        if len(different) > MAX_REPLACED_ESCAPES or not _READS_BACKSLASH.isdisjoint(different):
+            return escape.sub(read, source)
+        for escaped in different:
+            source = source.replace(escaped, _JSON_ESCAPES[escaped])
+        return source
+    return escape.sub(read, source)
 
 
 class _Block:
     """Where each byte of a short text is written."""
 
-    def __init__(self, written: bytes, escape: re.Pattern[bytes], read: Callable[[re.Match[bytes]], bytes]) -> None:
-        self._read_at: list[int] = [0]
-        self._written_at: list[int] = [0]
-        self._escaped: list[bool] = [False]
+    def __init__(self, source: bytes, escape: re.Pattern[bytes], read: Callable[[re.Match[bytes]], bytes]) -> None:
+        self._text_at: list[int] = [0]
+        self._source_at: list[int] = [0]
+        self._is_escape: list[bool] = [False]
         size = last = 0
-        for match in escape.finditer(written):
+        for match in escape.finditer(source):
             size += match.start() - last
-            self._stand(size, match.start(), escaped=True)
+            self._add_boundary(size, match.start(), escaped=True)
             size += len(read(match))
             last = match.end()
-            self._stand(size, last, escaped=False)
+            self._add_boundary(size, last, escaped=False)
 
-    def _stand(self, read_at: int, written_at: int, *, escaped: bool) -> None:
-        self._read_at.append(read_at)
-        self._written_at.append(written_at)
-        self._escaped.append(escaped)
+    def _add_boundary(self, read_at: int, written_at: int, *, escaped: bool) -> None:
+        self._text_at.append(read_at)
+        self._source_at.append(written_at)
+        self._is_escape.append(escaped)
 
-    def place(self, position: int) -> tuple[int, int]:
+    def source_of(self, position: int) -> tuple[int, int]:
         """Where one byte is written; an escape is there as a whole."""
-        index = bisect_right(self._read_at, position) - 1
-        if self._escaped[index]:
-            return self._written_at[index], self._written_at[index + 1]
-        at = self._written_at[index] + position - self._read_at[index]
+        index = bisect_right(self._text_at, position) - 1
+        if self._is_escape[index]:
+            return self._source_at[index], self._source_at[index + 1]
+        at = self._source_at[index] + position - self._text_at[index]
         return at, at + 1
 
 
-def of_json(written: bytes) -> Spelling:
+def unescape_json(source: bytes) -> Unescaped:
     """JSON's escapes undone (RFC 8259 §7)."""
-    return Spelling(written, _JSON, lambda match: _ESCAPES[match[0]], _between_escapes)
+    return Unescaped(source, _JSON, lambda match: _JSON_ESCAPES[match[0]], _cut_between_escapes)
 
 
-def of_percent(written: bytes) -> Spelling:
+def unescape_percent(source: bytes) -> Unescaped:
     """Percent codes undone (RFC 3986 §2.1)."""
-    return Spelling(written, _PERCENT, lambda match: _CODES[match[0]], _between_codes)
+    return Unescaped(source, _PERCENT, lambda match: _PERCENT_CODES[match[0]], _cut_between_codes)
 
 
-def _between_escapes(written: bytes, start: int, place: int) -> int:
+def _cut_between_escapes(source: bytes, start: int, place: int) -> int:
     """A place at most five bytes before `place` that no escape stands across."""
     for mark in range(place - 1, max(start, place - 6), -1):
-        if written[mark] == _BACKSLASH:
-            before = written[start : mark + 1]
+        if source[mark] == _BACKSLASH:
+            before = source[start : mark + 1]
             # Of many backslashes each second one belongs to the one before it.
             if (len(before) - len(before.rstrip(b"\\"))) % 2:
-                escape = _JSON.match(written, mark)
+                escape = _JSON.match(source, mark)
                 if escape is not None and escape.end() > place:
                     return mark
     return place
 
 
-def _between_codes(written: bytes, start: int, place: int) -> int:
+def _cut_between_codes(source: bytes, start: int, place: int) -> int:
     """A place at most two bytes before `place` that no percent code stands across."""
-    mark = written.rfind(b"%", max(start, place - 2), place)
+    mark = source.rfind(b"%", max(start, place - 2), place)
     return place if mark < 0 else mark
 
 
 _BACKSLASH = 0x5C
 
 
-class _Escapes(dict[bytes, bytes]):
+class _JsonEscapes(dict[bytes, bytes]):
     """What each escape reads, remembered: a text of escapes has few different ones."""
 
     def __missing__(self, escape: bytes) -> bytes:
@@ -158,7 +158,7 @@ class _Escapes(dict[bytes, bytes]):
         return read
 
 
-class _Codes(dict[bytes, bytes]):
+class _PercentCodes(dict[bytes, bytes]):
     """What each percent code reads."""
 
     def __missing__(self, code: bytes) -> bytes:
@@ -166,5 +166,5 @@ class _Codes(dict[bytes, bytes]):
         return read
 
 
-_ESCAPES = _Escapes()
-_CODES = _Codes()
+_JSON_ESCAPES = _JsonEscapes()
+_PERCENT_CODES = _PercentCodes()

@@ -23,7 +23,7 @@ Fragment = tuple[bytes, int, int]
 Channel = tuple[bytes, ...]
 """What is one text: the indexes in an event, the name of the field, and which one of that name it is."""
 
-_NAMES = (
+_TEXT_FIELDS = (
     *(b"content", b"reasoning", b"reasoning_content", b"text", b"arguments", b"delta", b"thinking", b"partial_json"),
     *(b"refusal", b"transcript", b"output", b"output_text", b"generated_text", b"response", b"completion", b"token"),
     *(b"input", b"summary", b"signature"),
@@ -31,30 +31,30 @@ _NAMES = (
 
 
 @cache
-def _pattern(names: Sequence[bytes]) -> re.Pattern[bytes]:
+def _field_pattern(names: Sequence[bytes]) -> re.Pattern[bytes]:
     """A field of one of these names, and its text, which has no end where an answer breaks off."""
     return re.compile(b'"(' + b"|".join(names) + rb')"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)')
 
 
 @cache
-def _splitting(name: bytes) -> re.Pattern[bytes]:
+def _splitting_pattern(name: bytes) -> re.Pattern[bytes]:
     """The same for one name. It begins with a word, which is found quickly."""
     return re.compile(b'("' + name + rb'"\s*:\s*")([^"\\]*(?:\\.[^"\\]*)*)')
 
 
-_FRAGMENT = _pattern(_NAMES)
-_MANY = re.compile(rb'index"\s*:\s*[1-9]')
+_FRAGMENT = _field_pattern(_TEXT_FIELDS)
+_SECOND_INDEX = re.compile(rb'index"\s*:\s*[1-9]')
 _INDEX = re.compile(rb'index"\s*:\s*(\d+)')
 
 _LOGPROBS = re.compile(rb'"(?:prompt_)?logprobs"\s*:\s*[\[{]')
-_NUMBERED = re.compile(rb'"(?:bytes|token_ids|prompt_token_ids|tokens)"\s*:\s*\[([\d,\s]*)\]')
-_KEYS = frozenset(
+_NUMBER_LISTS = re.compile(rb'"(?:bytes|token_ids|prompt_token_ids|tokens)"\s*:\s*\[([\d,\s]*)\]')
+_LOGPROB_KEYS = frozenset(
     {b"token", b"logprob", b"bytes", b"top_logprobs", b"content", b"refusal", b"tokens", b"token_logprobs"}
     | {b"text_offset", b"rank", b"decoded_token"}
 )
 
 
-class Pieces:
+class ScatteredText:
     """A text that stands in several places of another one."""
 
     def __init__(self, whole: bytes, spans: Sequence[tuple[int, int]]) -> None:
@@ -62,27 +62,27 @@ class Pieces:
         self._spans = spans
 
     @cached_property
-    def _at(self) -> list[int]:
+    def _offsets(self) -> list[int]:
         return list(accumulate((stop - start for start, stop in self._spans), initial=0))
 
-    def place(self, position: int) -> int:
+    def position_in_whole(self, position: int) -> int:
         """Where in the whole a byte of this text stands."""
-        index = max(0, min(bisect_right(self._at, position) - 1, len(self._spans) - 1))
-        return self._spans[index][0] + position - self._at[index]
+        index = max(0, min(bisect_right(self._offsets, position) - 1, len(self._spans) - 1))
+        return self._spans[index][0] + position - self._offsets[index]
 
-    def changes(self, start: int, mask: bytes) -> Iterator[tuple[int, bytes]]:
+    def split_mask(self, start: int, mask: bytes) -> Iterator[tuple[int, bytes]]:
         """A mask of this text, cut to the places where it stands."""
         stop = start + len(mask)
-        index = max(0, bisect_right(self._at, start) - 1)
+        index = max(0, bisect_right(self._offsets, start) - 1)
         while start < stop:
-            size = min(stop, self._at[index + 1]) - start
+            size = min(stop, self._offsets[index + 1]) - start
             if size > 0:
-                yield self._spans[index][0] + start - self._at[index], mask[:size]
+                yield self._spans[index][0] + start - self._offsets[index], mask[:size]
                 mask, start = mask[size:], start + size
             index += 1
 
 
-class _Third(Pieces):
+class _EveryThird(ScatteredText):
     """Every third part of a whole. Where they stand is reckoned when somebody asks, which is seldom."""
 
     def __init__(self, parts: list[bytes]) -> None:
@@ -94,45 +94,45 @@ class _Third(Pieces):
         return list(pairwise(accumulate(map(len, self._parts))))[1::3]
 
 
-class Fields:
+class TextFields:
     """The fields in which one answer gives text. To look for all that there are costs 1.7 us an event; an answer uses
     one or two, and what stands between these is nearly always the same."""
 
     def __init__(self) -> None:
-        self._used: tuple[bytes, ...] = (b"content",)  # of a chat
+        self._field_names: tuple[bytes, ...] = (b"content",)  # of a chat
         self._interleaved = False
-        self._complete = b""
+        self._known_envelopes = b""
         self.envelopes = b""
         """What stood between the texts of the last data, each once."""
 
-    def channels(self, data: bytes) -> dict[Channel, Pieces]:
+    def channels(self, data: bytes) -> dict[Channel, ScatteredText]:
         """What the events say together. Interleaved, events with the same indexes go on with the same text."""
-        if len(self._used) == 1:
-            parts = _splitting(self._used[0]).split(data)
-            if self._are_all(_distinct(parts[::3]), said=len(parts) > 1):
+        if len(self._field_names) == 1:
+            parts = _splitting_pattern(self._field_names[0]).split(data)
+            if self._has_only_known_fields(_distinct(parts[::3]), has_text=len(parts) > 1):
                 if not self._interleaved:
-                    return {self._used: _Third(parts)} if len(parts) > 1 else {}
+                    return {self._field_names: _EveryThird(parts)} if len(parts) > 1 else {}
                 return _by_index(data, self._fragments(data))
         found = self._fragments(data)
-        if not self._are_all(_between(data, found), said=bool(found)):
-            self._used = tuple(sorted({match[1] for match in _FRAGMENT.finditer(data)}.union(self._used)))
+        if not self._has_only_known_fields(_envelopes_of(data, found), has_text=bool(found)):
+            self._field_names = tuple(sorted({match[1] for match in _FRAGMENT.finditer(data)}.union(self._field_names)))
             found = self._fragments(data)
-            self._are_all(_between(data, found), said=bool(found))
+            self._has_only_known_fields(_envelopes_of(data, found), has_text=bool(found))
         return _by_index(data, found) if self._interleaved else _by_name(data, found)
 
     def _fragments(self, data: bytes) -> list[Fragment]:
         """What each event adds to a text."""
-        return [(match[1], *match.span(2)) for match in _pattern(self._used).finditer(data)]
+        return [(match[1], *match.span(2)) for match in _field_pattern(self._field_names).finditer(data)]
 
-    def _are_all(self, between: Iterable[bytes], *, said: bool) -> bool:
+    def _has_only_known_fields(self, envelopes: Iterable[bytes], *, has_text: bool) -> bool:
         """Whether no other field gives text between these. What is as before need not be looked at again."""
-        self.envelopes = b"\n".join(between)
-        if self.envelopes == self._complete:
+        self.envelopes = b"\n".join(envelopes)
+        if self.envelopes == self._known_envelopes:
             return True
-        self._interleaved = self._interleaved or (said and _MANY.search(self.envelopes) is not None)
-        if any(match[1] not in self._used for match in _FRAGMENT.finditer(self.envelopes)):
+        self._interleaved = self._interleaved or (has_text and _SECOND_INDEX.search(self.envelopes) is not None)
+        if any(match[1] not in self._field_names for match in _FRAGMENT.finditer(self.envelopes)):
             return False
-        self._complete = self.envelopes
+        self._known_envelopes = self.envelopes
         return True
 
 
@@ -144,57 +144,57 @@ def _distinct(parts: list[bytes]) -> list[bytes]:
     return list(dict.fromkeys(parts))
 
 
-def _between(data: bytes, found: list[Fragment]) -> Iterable[bytes]:
+def _envelopes_of(data: bytes, found: list[Fragment]) -> Iterable[bytes]:
     starts = [start for _, start, _ in found]
     stops = [stop for _, _, stop in found]
     return dict.fromkeys([data[stop:start] for stop, start in zip((0, *stops), (*starts, None), strict=True)])
 
 
-def _by_name(data: bytes, found: list[Fragment]) -> dict[Channel, Pieces]:
+def _by_name(data: bytes, found: list[Fragment]) -> dict[Channel, ScatteredText]:
     spans: dict[Channel, list[tuple[int, int]]] = {}
     for name, start, stop in found:
         spans.setdefault((name,), []).append((start, stop))
-    return {channel: Pieces(data, places) for channel, places in spans.items()}
+    return {channel: ScatteredText(data, places) for channel, places in spans.items()}
 
 
-def _by_index(data: bytes, found: list[Fragment]) -> dict[Channel, Pieces]:
+def _by_index(data: bytes, found: list[Fragment]) -> dict[Channel, ScatteredText]:
     spans: dict[Channel, list[tuple[int, int]]] = {}
     line_end = -1
     indexes: tuple[bytes, ...] = ()
-    seen: dict[bytes, int] = {}
+    counts: dict[bytes, int] = {}
     for name, start, stop in found:
         if start > line_end:
             line = data.rfind(b"\n", 0, start) + 1
             line_end = data.find(b"\n", stop)
             line_end = len(data) if line_end < 0 else line_end
             indexes = tuple(_INDEX.findall(data, line, line_end))
-            seen = {}
-        turn = seen[name] = seen.get(name, 0) + 1
-        spans.setdefault((*indexes, name, b"%d" % turn), []).append((start, stop))
-    return {channel: Pieces(data, places) for channel, places in spans.items()}
+            counts = {}
+        number = counts[name] = counts.get(name, 0) + 1
+        spans.setdefault((*indexes, name, b"%d" % number), []).append((start, stop))
+    return {channel: ScatteredText(data, places) for channel, places in spans.items()}
 
 
-def has_tokens(data: bytes) -> bool:
+def has_logprobs(data: bytes) -> bool:
     """Whether log probabilities say the text once more, token by token."""
     return _LOGPROBS.search(data) is not None
 
 
-def tokens_masked(document: bytes) -> Iterator[tuple[int, bytes]]:
+def token_masks(document: bytes) -> Iterator[tuple[int, bytes]]:
     """Masks for the tokens of log probabilities, their bytes and their numbers."""
-    for match in _NUMBERED.finditer(document):
+    for match in _NUMBER_LISTS.finditer(document):
         yield match.start(1), re.sub(rb"\d", b"1", match[1])
-    over = 0
-    for opened in _LOGPROBS.finditer(document):
-        if opened.start() < over:  # within the ones before: looked at already
+    end = 0
+    for opening in _LOGPROBS.finditer(document):
+        if opening.start() < end:  # within the ones before: looked at already
             continue
         depth = 0
-        for match in rules.TOKEN.finditer(document, opened.end() - 1):
-            over = match.end()
+        for match in rules.TOKEN.finditer(document, opening.end() - 1):
+            end = match.end()
             if match[0] in (b"{", b"["):
                 depth += 1
             elif match[0] in (b"}", b"]"):
                 depth -= 1
                 if depth == 0:
                     break
-            elif match[1] and match[1] not in _KEYS:
+            elif match[1] and match[1] not in _LOGPROB_KEYS:
                 yield match.start(1), b"*" * len(match[1])

@@ -17,7 +17,7 @@ _WORD = rb"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4}))"
 """Where a word begins; within JSON also behind escapes, whose last letter is none."""
 
 
-class Shape(NamedTuple):
+class KeyPattern(NamedTuple):
     """A kind of secret. `hints`: one of these stands in every secret of the kind. `secret` in the pattern is what is
     masked; without it, all of it."""
 
@@ -26,120 +26,136 @@ class Shape(NamedTuple):
     pattern: bytes
 
 
-SHAPES = (
+KEY_PATTERNS = (
     # OpenAI's own, and those who speak its dialect: Anthropic (sk-ant-), OpenRouter (sk-or-v1-), DeepSeek, LiteLLM.
     # A digit must be in it: `sk-` also begins words with hyphens.
-    Shape("sk- key", (b"sk-",), rb"sk-(?=[A-Za-z0-9_-]*[0-9])[A-Za-z0-9_-]{20,}"),
-    Shape("Hugging Face token", (b"hf_", b"api_org_"), rb"(?:hf|api_org)_[A-Za-z0-9]{30,}"),
-    Shape(
+    KeyPattern("sk- key", (b"sk-",), rb"sk-(?=[A-Za-z0-9_-]*[0-9])[A-Za-z0-9_-]{20,}"),
+    KeyPattern("Hugging Face token", (b"hf_", b"api_org_"), rb"(?:hf|api_org)_[A-Za-z0-9]{30,}"),
+    KeyPattern(
         "AWS access key id", (b"AKIA", b"ASIA", b"ABIA", b"ACCA"), rb"A(?:KIA|SIA|BIA|CCA)[A-Z2-7]{16}(?![A-Za-z0-9])"
     ),
-    Shape("GitHub token", (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_"), rb"gh[pousr]_[A-Za-z0-9]{36,}"),
-    Shape("GitHub token", (b"github_pat_",), rb"github_pat_[A-Za-z0-9_]{36,}"),
-    Shape("GitLab token", (b"glpat-",), rb"glpat-[A-Za-z0-9_.-]{20,}"),
-    Shape(
+    KeyPattern("GitHub token", (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_"), rb"gh[pousr]_[A-Za-z0-9]{36,}"),
+    KeyPattern("GitHub token", (b"github_pat_",), rb"github_pat_[A-Za-z0-9_]{36,}"),
+    KeyPattern("GitLab token", (b"glpat-",), rb"glpat-[A-Za-z0-9_.-]{20,}"),
+    KeyPattern(
         "Slack token", tuple(b"xox%c-" % kind for kind in b"abeoprs"), rb"xox[abeoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,}"
     ),
-    Shape("Slack app token", (b"xapp-",), rb"xapp-[0-9]-[A-Za-z0-9]+-[0-9]+-[A-Za-z0-9]+"),
-    Shape(
+    KeyPattern("Slack app token", (b"xapp-",), rb"xapp-[0-9]-[A-Za-z0-9]+-[0-9]+-[A-Za-z0-9]+"),
+    KeyPattern(
         "Slack webhook",
         (b"hooks.slack.com",),
         rb"hooks\.slack\.com/(?:services|workflows)/(?P<hook>[A-Za-z0-9+/]{40,})",
     ),
-    Shape("Google API key", (b"AIza",), rb"AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
+    KeyPattern("Google API key", (b"AIza",), rb"AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
     # developers.google.com/identity/protocols/oauth2
-    Shape("Google OAuth token", (b"ya29.",), rb"ya29\.[A-Za-z0-9_-]{20,}"),
-    Shape("Google OAuth secret", (b"GOCSPX-",), rb"GOCSPX-[A-Za-z0-9_-]{28}"),
-    Shape("Stripe key", (b"k_live_", b"k_test_"), _WORD + rb"[rsp]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+    KeyPattern("Google OAuth token", (b"ya29.",), rb"ya29\.[A-Za-z0-9_-]{20,}"),
+    KeyPattern("Google OAuth secret", (b"GOCSPX-",), rb"GOCSPX-[A-Za-z0-9_-]{28}"),
+    KeyPattern("Stripe key", (b"k_live_", b"k_test_"), _WORD + rb"[rsp]k_(?:live|test)_[A-Za-z0-9]{16,}"),
     # docs.stripe.com/webhooks; Standard Webhooks
-    Shape("webhook secret", (b"whsec_",), rb"whsec_[A-Za-z0-9+/=]{24,}"),
+    KeyPattern("webhook secret", (b"whsec_",), rb"whsec_[A-Za-z0-9+/=]{24,}"),
     # RFC 7515 §3.1, RFC 7516 §3.1: the header is a JSON object, so its base64 begins with eyJ
-    Shape("JWT", (b"eyJ",), rb"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]+){0,2}"),
+    KeyPattern(
+        "JWT", (b"eyJ",), rb"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]+){0,2}"
+    ),
     # See `_private_keys`
-    Shape("private key", (b"PRIVATE KEY",), rb"-----BEGIN(?: [A-Z0-9]+)* PRIVATE KEY(?: BLOCK)?-----"),
-    Shape("npm token", (b"npm_",), rb"npm_[A-Za-z0-9]{36}"),
-    Shape("PyPI token", (b"pypi-AgE",), rb"pypi-AgE[A-Za-z0-9_-]{50,}"),
-    Shape("SendGrid key", (b"SG.",), rb"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
-    Shape("Groq key", (b"gsk_",), rb"gsk_[A-Za-z0-9]{40,}"),  # console.groq.com
-    Shape("Replicate token", (b"r8_",), rb"r8_[A-Za-z0-9]{37}"),  # replicate.com/docs
-    Shape("Perplexity key", (b"pplx-",), rb"pplx-[A-Za-z0-9]{40,}"),
-    Shape("xAI key", (b"xai-",), rb"xai-[A-Za-z0-9]{60,}"),  # docs.x.ai
-    Shape("NVIDIA key", (b"nvapi-",), rb"nvapi-[A-Za-z0-9_-]{40,}"),  # docs.api.nvidia.com
-    Shape("Databricks token", (b"dapi",), rb"dapi[0-9a-f]{32}(?![A-Za-z0-9])"),
+    KeyPattern("private key", (b"PRIVATE KEY",), rb"-----BEGIN(?: [A-Z0-9]+)* PRIVATE KEY(?: BLOCK)?-----"),
+    KeyPattern("npm token", (b"npm_",), rb"npm_[A-Za-z0-9]{36}"),
+    KeyPattern("PyPI token", (b"pypi-AgE",), rb"pypi-AgE[A-Za-z0-9_-]{50,}"),
+    KeyPattern("SendGrid key", (b"SG.",), rb"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
+    KeyPattern("Groq key", (b"gsk_",), rb"gsk_[A-Za-z0-9]{40,}"),  # console.groq.com
+    KeyPattern("Replicate token", (b"r8_",), rb"r8_[A-Za-z0-9]{37}"),  # replicate.com/docs
+    KeyPattern("Perplexity key", (b"pplx-",), rb"pplx-[A-Za-z0-9]{40,}"),
+    KeyPattern("xAI key", (b"xai-",), rb"xai-[A-Za-z0-9]{60,}"),  # docs.x.ai
+    KeyPattern("NVIDIA key", (b"nvapi-",), rb"nvapi-[A-Za-z0-9_-]{40,}"),  # docs.api.nvidia.com
+    KeyPattern("Databricks token", (b"dapi",), rb"dapi[0-9a-f]{32}(?![A-Za-z0-9])"),
     # Azure's shared access signatures, AWS Signature Version 4, Google Cloud's signed URLs
-    Shape(
+    KeyPattern(
         "signature in a URL",
         (b"sig=", b"ignature="),
         rb"(?<=[?&;])(?:sig|(?:[Xx]-(?:[Aa]mz|[Gg]oog)-)?[Ss]ignature)=(?P<signature>[A-Za-z0-9%+/=_.~-]{20,})",
     ),
     # RFC 3986 §3.2.1: a password in a URL
-    Shape("password in a URL", (b"://",), rb"://[^\s/:@\"'<>\\]{1,64}:(?P<password>[^\s/@\"'<>\\]{3,128})@"),
+    KeyPattern("password in a URL", (b"://",), rb"://[^\s/:@\"'<>\\]{1,64}:(?P<password>[^\s/@\"'<>\\]{3,128})@"),
 )
 
-HINTS = tuple(hint for shape in SHAPES for hint in shape.hints)
+HINTS = tuple(hint for kind in KEY_PATTERNS for hint in kind.hints)
 
-_PATTERNS = {shape.pattern: re.compile(shape.pattern) for shape in SHAPES}
-_BEGINS = re.compile(_WORD)
-_PARTS = ("hook", "password", "signature")
-_WITHIN = (b"PRIVATE KEY", b"k_live_", b"k_test_", b"sig=", b"ignature=")  # hints that do not stand at the beginning
+_PATTERNS = {kind.pattern: re.compile(kind.pattern) for kind in KEY_PATTERNS}
+_WORD_START = re.compile(_WORD)
+_SECRET_GROUPS = ("hook", "password", "signature")
+_INNER_HINTS = (
+    b"PRIVATE KEY",
+    b"k_live_",
+    b"k_test_",
+    b"sig=",
+    b"ignature=",
+)  # hints that do not stand at the beginning
 
-# Hints by what finds them soonest: most end in a mark that prose has seldom, and some begin with an A.
+# Hints by their quickest search: most end in a mark that is rare in prose, and some begin with an A.
 _BY_MARK = {
     mark: tuple(hint[:-1] for hint in HINTS if hint.endswith(mark) and hint.count(b"_") + hint.count(b"-") < 2)
     for mark in (b"-", b"_")
 }
 _BY_A = re.compile(b"A(?:" + b"|".join(hint[1:] for hint in HINTS if hint.startswith(b"A")) + b")")
-_REST = [
+_REMAINING_HINTS = [
     (re.sub(rb"[a-z.]", b"", hint)[:1], hint)
     for hint in HINTS
     if not (hint.startswith(b"A") or hint == b"://" or hint[:-1] in _BY_MARK.get(hint[-1:], ()))
 ]
-_OTHERS = tuple((rare, tuple(hint for letter, hint in _REST if letter == rare)) for rare in dict(_REST))
+_HINTS_BY_LETTER = tuple(
+    (rare, tuple(hint for letter, hint in _REMAINING_HINTS if letter == rare)) for rare in dict(_REMAINING_HINTS)
+)
 """By a letter that is seldom in prose: it is looked for 30 times faster."""
 
-SHORT = 150
+SHORT_TEXT_BYTES = 150
 """Bytes below which one regular expression is quicker than twenty searches."""
 
-_ANY = re.compile(b"|".join(map(re.escape, HINTS)))
-_IMAGE = re.compile(rb";base64,[A-Za-z0-9+/=]*")
+_ANY_HINT = re.compile(b"|".join(map(re.escape, HINTS)))
+_BASE64_DATA = re.compile(rb";base64,[A-Za-z0-9+/=]*")
 
-_BEGINNINGS = (*(hint for shape in SHAPES for hint in shape.hints if hint not in _WITHIN), b"sk_", b"rk_", b"pk_")
-# All that `\s` knows: within the last run nothing may break, or `_OPEN` looks at the rest of it again for each `&`.
-_BREAKS = bytes.maketrans(b'\n\r\v\f\t",{}<>', b" " * 11)
+_PREFIXES = (
+    *(hint for kind in KEY_PATTERNS for hint in kind.hints if hint not in _INNER_HINTS),
+    b"sk_",
+    b"rk_",
+    b"pk_",
+)
+# Every character of `\s`. With a separator left in the last word, `_INCOMPLETE` would read the rest of the text again
+# for each `&`: quadratic.
+_SEPARATORS = bytes.maketrans(b'\n\r\v\f\t",{}<>', b" " * 11)
 _PEM_OVER = re.compile(rb"-----END[^-]*-----")
 _PEM_END = re.compile(rb"-----END(?: [A-Z0-9]+)* PRIVATE KEY(?: BLOCK)?-----")
-_NOT_PEM = re.compile(rb"[\"<>]")
+_NOT_IN_PEM = re.compile(rb"[\"<>]")
 _PEM_BODY = re.compile(rb"(?:[A-Za-z0-9+/=:,.\s-]|\\{1,8}[nrt])*+")
-_LONGEST_PEM = 16 * 1024
+_MAX_PEM_BYTES = 16 * 1024
 
-_RUNS = {b"sk-": re.compile(rb"[A-Za-z0-9_-]+"), b"eyJ": re.compile(rb"[A-Za-z0-9_-]+")}
+_KEY_CHARACTERS = {b"sk-": re.compile(rb"[A-Za-z0-9_-]+"), b"eyJ": re.compile(rb"[A-Za-z0-9_-]+")}
 """Where a key of these shapes does not match, no later one in the same run of characters does: each would look at the
 rest of the run again (`sk-sk-sk-…` of 64 kB took nine seconds)."""
 
 # The end of a text that may be the beginning of a key: a hint and what may follow it, or the first part of a hint.
-_OPEN = re.compile(
+_INCOMPLETE = re.compile(
     rb'(?:[?&;]|://)[^\s"{},<>]*\Z|:/?\Z|-{1,5}[A-Z]*\Z|'
     + _WORD
     + rb"(?:(?:"
-    + b"|".join(map(re.escape, _BEGINNINGS))
+    + b"|".join(map(re.escape, _PREFIXES))
     + rb')[^\s"{},<>]*|'
-    + b"|".join(map(re.escape, sorted({word[:size] for word in _BEGINNINGS for size in range(1, len(word))})))
+    + b"|".join(map(re.escape, sorted({word[:size] for word in _PREFIXES for size in range(1, len(word))})))
     + rb")\Z"
 )
-_LONGEST_BEGINNING = 24
+_MAX_PREFIX_BYTES = 24
 """Bytes: `&X-Goog-Signature=`, and some more."""
 
-_LONGEST = 64 * 1024
+_MAX_KEY_BYTES = 64 * 1024
 """Bytes of a key that is not over yet: longer ones are cut in two, and found in part."""
 
 
-def hinted(text: bytes) -> bool:
+def has_hint(text: bytes) -> bool:
     """Whether a closer look is worth while. 3 ns a byte, where looking for each hint by itself would take 15."""
-    if len(text) < SHORT:
-        return _is_hinted(text)
+    if len(text) < SHORT_TEXT_BYTES:
+        return _has_hint_cached(text)
     if b";base64," in text:
-        text = _IMAGE.sub(b"", text)
-    for rare, hints in _OTHERS:
+        text = _BASE64_DATA.sub(b"", text)
+    for rare, hints in _HINTS_BY_LETTER:
         if rare in text:
             for hint in hints:
                 if hint in text:
@@ -153,25 +169,25 @@ def hinted(text: bytes) -> bool:
 
 
 @lru_cache(1024)
-def _is_hinted(text: bytes) -> bool:
+def _has_hint_cached(text: bytes) -> bool:
     """Of a short text. The same field lines come with every answer."""
-    return _ANY.search(text) is not None
+    return _ANY_HINT.search(text) is not None
 
 
 def find(text: bytes, start: int, stop: int) -> list[tuple[int, int, str]]:
     """Where keys stand in a part of a text, and of which kind they are. They may overlap."""
     found: list[tuple[int, int, str]] = []
-    for shape in SHAPES:
-        if shape.name == "private key":
-            found += _private_keys(shape, text, start, stop)
+    for kind in KEY_PATTERNS:
+        if kind.name == "private key":
+            found += _private_keys(kind, text, start, stop)
             continue
-        for match in _matches(shape, text, start, stop):
-            part = next((part for part in _PARTS if part in match.re.groupindex), 0)
-            found.append((*match.span(part), shape.name))
+        for match in _matches(kind, text, start, stop):
+            part = next((part for part in _SECRET_GROUPS if part in match.re.groupindex), 0)
+            found.append((*match.span(part), kind.name))
     return found
 
 
-def _private_keys(shape: Shape, text: bytes, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
+def _private_keys(kind: KeyPattern, text: bytes, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
     """From BEGIN to the next END (RFC 7468 §10, RFC 9580 §6.2); cut off, it is a key all the same.
 
     Within JSON its lines end in \\n. Not one pattern, which would look for the next END from each BEGIN anew.
@@ -179,60 +195,60 @@ def _private_keys(shape: Shape, text: bytes, start: int, stop: int) -> Iterator[
     if text.find(b"PRIVATE KEY", start, stop) < 0:
         return
     ends = [match.span() for match in _PEM_END.finditer(text, start, stop)]
-    next_end = over = 0
-    foreign = -1
-    for begun in _PATTERNS[shape.pattern].finditer(text, start, stop):
-        if begun.start() < over:
+    next_end = end = 0
+    other_text = -1
+    for begin in _PATTERNS[kind.pattern].finditer(text, start, stop):
+        if begin.start() < end:
             continue
-        body = begun.end()
+        body = begin.end()
         while next_end < len(ends) and ends[next_end][0] < body:
             next_end += 1
-        if foreign < body:
-            match = _NOT_PEM.search(text, body, stop)
-            foreign = stop if match is None else match.start()
-        if next_end < len(ends) and ends[next_end][0] <= min(foreign, body + _LONGEST_PEM):
-            over = ends[next_end][1]
+        if other_text < body:
+            match = _NOT_IN_PEM.search(text, body, stop)
+            other_text = stop if match is None else match.start()
+        if next_end < len(ends) and ends[next_end][0] <= min(other_text, body + _MAX_PEM_BYTES):
+            end = ends[next_end][1]
         else:
             # As much as looks like a key; what is longer than any is cut.
-            rest = _PEM_BODY.match(text, body, min(stop, body + _LONGEST_PEM))
-            over = body if rest is None else rest.end()
-        yield begun.start(), over, shape.name
+            rest = _PEM_BODY.match(text, body, min(stop, body + _MAX_PEM_BYTES))
+            end = body if rest is None else rest.end()
+        yield begin.start(), end, kind.name
 
 
-def _matches(shape: Shape, text: bytes, start: int, stop: int) -> Iterator[re.Match[bytes]]:
+def _matches(kind: KeyPattern, text: bytes, start: int, stop: int) -> Iterator[re.Match[bytes]]:
     """At the beginnings of words. A hint is found at the speed of C; the pattern looks only there."""
-    pattern = _PATTERNS[shape.pattern]
-    for hint in shape.hints:
-        run = _RUNS.get(hint)
+    pattern = _PATTERNS[kind.pattern]
+    for hint in kind.hints:
+        run = _KEY_CHARACTERS.get(hint)
         at = text.find(hint, start, stop)
-        if at >= 0 and hint in _WITHIN:
+        if at >= 0 and hint in _INNER_HINTS:
             yield from pattern.finditer(text, start, stop)
             continue
         while at >= 0:
             after = at + 1
-            if (hint == b"://" or _BEGINS.match(text, at)) and (match := pattern.match(text, at, stop)) is not None:
+            if (hint == b"://" or _WORD_START.match(text, at)) and (match := pattern.match(text, at, stop)) is not None:
                 yield match
                 after = match.end()
-            elif run is not None and _BEGINS.match(text, at) and (rest := run.match(text, at, stop)) is not None:
+            elif run is not None and _WORD_START.match(text, at) and (rest := run.match(text, at, stop)) is not None:
                 after = rest.end()
             at = text.find(hint, after, stop)
 
 
-def open_at(text: bytes) -> int:
+def incomplete_from(text: bytes) -> int:
     """Where a key may begin whose end is still to come; the length of the text where none may."""
-    tail = text[-_LONGEST:]
+    tail = text[-_MAX_KEY_BYTES:]
     offset = len(text) - len(tail)
-    begun = tail.rfind(b"-----BEGIN")
-    if begun >= 0 and _PEM_OVER.search(tail, begun) is None:
-        return offset + begun
-    near = max(0, len(tail) - SHORT)
-    last = near + tail[near:].translate(_BREAKS).rfind(b" ") + 1
+    begin = tail.rfind(b"-----BEGIN")
+    if begin >= 0 and _PEM_OVER.search(tail, begin) is None:
+        return offset + begin
+    near = max(0, len(tail) - SHORT_TEXT_BYTES)
+    last = near + tail[near:].translate(_SEPARATORS).rfind(b" ") + 1
     if last == near > 0:
-        last = tail.translate(_BREAKS).rfind(b" ") + 1
+        last = tail.translate(_SEPARATORS).rfind(b" ") + 1
     run = tail[last:]
     if b"\\u" in run or run.endswith(b"\\"):
         return offset + last
-    if len(run) > SHORT and not hinted(run):
-        last = len(tail) - _LONGEST_BEGINNING  # a word that is longer than all beginnings, and has none in it
-    match = _OPEN.search(tail, last)
+    if len(run) > SHORT_TEXT_BYTES and not has_hint(run):
+        last = len(tail) - _MAX_PREFIX_BYTES  # a word that is longer than all beginnings, and has none in it
+    match = _INCOMPLETE.search(tail, last)
     return len(text) if match is None else offset + match.start()

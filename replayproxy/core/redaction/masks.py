@@ -12,10 +12,10 @@ from __future__ import annotations
 import hashlib
 import re
 
-ROOM = 8
+MIN_LABELLED = 8
 """Bytes; a shorter mask is only stars."""
 
-HASH = 16
+HASH_DIGITS = 16
 """Hex digits of the hash: 64 bits."""
 
 MASK = re.compile(rb"\*~(?:[0-9a-f]{4,16}|reda(?:c(?:t(?:ed?)?)?)?)~\*+")
@@ -26,12 +26,12 @@ _HASHED = re.compile(rb"(\*~[0-9a-f]{16}~)\*+")
 
 def constant(size: int) -> bytes:
     """The mask of a credential."""
-    return _spelled(b"redacted", size)
+    return _labelled(b"redacted", size)
 
 
 def hashed(size: int, secret: bytes, salt: bytes) -> bytes:
     """The mask of any other secret. `salt` belongs to one cassette: a hash says nothing about another one's."""
-    return _spelled(hashlib.blake2b(secret, key=salt, digest_size=HASH // 2).hexdigest().encode(), size)
+    return _labelled(hashlib.blake2b(secret, key=salt, digest_size=HASH_DIGITS // 2).hexdigest().encode(), size)
 
 
 def number(size: int) -> bytes:
@@ -39,8 +39,8 @@ def number(size: int) -> bytes:
     return b"9" * size
 
 
-def _spelled(word: bytes, size: int) -> bytes:
-    return b"*" * size if size < ROOM else (b"*~" + word[: size - 4] + b"~*").ljust(size, b"*")
+def _labelled(label: bytes, size: int) -> bytes:
+    return b"*" * size if size < MIN_LABELLED else (b"*~" + label[: size - 4] + b"~*").ljust(size, b"*")
 
 
 def is_mask(text: bytes) -> bool:
@@ -48,14 +48,14 @@ def is_mask(text: bytes) -> bool:
     return not text.strip(b"*") or MASK.fullmatch(text) is not None
 
 
-def may_hold(text: bytes) -> bool:
+def may_contain_mask(text: bytes) -> bool:
     """Whether a mask may stand in a text. (Single letters are looked for 30 times faster than two.)"""
     return b"~" in text and b"*~" in text
 
 
-def level(text: bytes) -> bytes:
+def without_lengths(text: bytes) -> bytes:
     """Masks without their length, for comparing: another credential, or the same secret spelled with escapes, is as
     long as it likes."""
-    if not may_hold(text):
+    if not may_contain_mask(text):
         return text
     return _HASHED.sub(rb"\1*", _CONSTANT.sub(b"*~redacted~*", text))

@@ -14,15 +14,15 @@ from replayproxy.core import coding, headers
 from replayproxy.core.redaction import credentials as access
 from replayproxy.core.redaction import escapes, masks
 from replayproxy.core.redaction.credentials import Credentials
-from replayproxy.core.redaction.detector import BY_PATH, ROUNDS, Detector, Found, put
+from replayproxy.core.redaction.detector import BY_PATH, MAX_ROUNDS, Detector, Secret, overwrite
 from replayproxy.core.redaction.rules import RedactionRules
-from replayproxy.core.redaction.stream_redactor import StreamRedactor, Trace, mask_of_value, opaque_masked
+from replayproxy.core.redaction.stream_redactor import StreamRedactor, Trace, mask_of_value, mask_opaque
 from replayproxy.model import End, Head, Headers, Request, Response
 
 SALT_BYTES = 16
 """Of the keyed hashes in masks: as hard to guess as a key."""
 
-REMEMBERED = 16 * 1024
+CACHED_BODY_BYTES = 16 * 1024
 """Bytes of a request's body from which on what it is without secrets is kept with it."""
 
 _FORM = "application/x-www-form-urlencoded"
@@ -31,9 +31,9 @@ _FORM = "application/x-www-form-urlencoded"
 class Redactor:
     """By one salt and one set of rules. Raises `SettingsError` for a rule that makes no sense."""
 
-    def __init__(self, salt: bytes, said: Sequence[str] = ()) -> None:
+    def __init__(self, salt: bytes, rules: Sequence[str] = ()) -> None:
         self.salt = salt
-        self._rules = RedactionRules(said)
+        self._rules = RedactionRules(rules)
 
     def __reduce__(self) -> tuple[type[Redactor], tuple[bytes, tuple[str, ...]]]:
         """Made again in the process that gets it."""
@@ -42,119 +42,121 @@ class Redactor:
     @property
     def rules(self) -> tuple[str, ...]:
         """The rules as they were said."""
-        return self._rules.said
+        return self._rules.source
 
     def credentials(self, *requests: Request, answered: Headers = ()) -> Credentials:
         """What lets these requests in, and what an answer gives to let the next one in."""
-        known = access.of_answer(answered)
+        credentials = access.of_answer(answered)
         for request in requests:
-            known = access.of_request(request) + known
-        return known
+            credentials = access.of_request(request) + credentials
+        return credentials
 
     # Requests
 
-    def request(self, request: Request, known: Credentials | None = None) -> Request:
-        """The request without secrets. `known` are credentials that may echo in it besides its own."""
-        if known is not None or len(request.body) < REMEMBERED:
-            return self._without_secrets(request, known)
+    def request(self, request: Request, credentials: Credentials | None = None) -> Request:
+        """The request without secrets. `credentials` are credentials that may echo in it besides its own."""
+        if credentials is not None or len(request.body) < CACHED_BODY_BYTES:
+            return self._without_secrets(request, credentials)
         # A long one is masked for its key, in a thread, and again for the cassette, in the loop: done once.
         if request.masked is None or request.masked[0] is not self:
             object.__setattr__(request, "masked", (self, self._without_secrets(request, None)))
         assert request.masked is not None
         return request.masked[1]
 
-    def _without_secrets(self, request: Request, known: Credentials | None) -> Request:
+    def _without_secrets(self, request: Request, credentials: Credentials | None) -> Request:
         own = access.of_request(request)
-        finder = self._finder(own if known is None else own + known)
-        target = self._target(request.target, finder)
-        lines = tuple(self._lines(request.headers, finder))
+        detector = self._detector(own if credentials is None else own + credentials)
+        target = self._target(request.target, detector)
+        lines = tuple(self._lines(request.headers, detector))
         body = request.body
         if body and coding.is_coded(request.headers):
-            lines, body = self._coded(request, lines, finder)
+            lines, body = self._coded(request, lines, detector)
         elif body:
-            body = self._body(body, lines, finder)
+            body = self._body(body, lines, detector)
         if target is request.target and body is request.body and lines == request.headers:
             return request
         return replace(request, target=target, headers=lines, body=body)
 
-    def _coded(self, request: Request, lines: Headers, finder: Detector) -> tuple[Headers, bytes]:
+    def _coded(self, request: Request, lines: Headers, detector: Detector) -> tuple[Headers, bytes]:
         """A body in a content coding: as it came where nothing is hidden in it, else what it says, without the coding.
 
         What cannot be read to its end is masked as far as it can be read, and else by its bytes.
         """
         plain = coding.readable_body(request)
         read = coding.undone(request.headers, request.body)[0] if plain is None else plain
-        masked = self._body(read, lines, finder) if read else read
+        masked = self._body(read, lines, detector) if read else read
         if masked != read:
             size = str(len(masked))
             lines = headers.without(lines, "content-encoding")
             return tuple((n, size if n.lower() == "content-length" else v) for n, v in lines), masked
-        return lines, request.body if plain is not None else opaque_masked(request.body, finder)
+        return lines, request.body if plain is not None else mask_opaque(request.body, detector)
 
-    def _finder(self, known: Credentials) -> Detector:
-        return Detector(known, self._rules.patterns, self.salt)
+    def _detector(self, credentials: Credentials) -> Detector:
+        return Detector(credentials, self._rules.patterns, self.salt)
 
-    def _lines(self, lines: Headers, finder: Detector) -> Iterator[tuple[str, str]]:
+    def _lines(self, lines: Headers, detector: Detector) -> Iterator[tuple[str, str]]:
         for name, value in lines:
             if name.lower() in self._rules.headers:
                 continue
             if access.names_credential(name):
                 yield name, value if masks.is_mask(value.encode("latin-1", "replace")) else "*" * len(value)
             else:
-                yield name, finder.mask(value.encode("latin-1", "replace"), json=False).decode("latin-1")
+                yield name, detector.mask(value.encode("latin-1", "replace"), json=False).decode("latin-1")
 
-    def _target(self, target: str, finder: Detector) -> str:
+    def _target(self, target: str, detector: Detector) -> str:
         written = target.encode("utf-8", "surrogateescape")
         path, mark, query = written.partition(b"?")
-        masked = _percent_masked(path, finder) + mark + (_form_masked(query, finder) if mark else b"")
+        masked = _percent_masked(path, detector) + mark + (_form_masked(query, detector) if mark else b"")
         return target if masked == written else masked.decode("utf-8", "surrogateescape")
 
-    def _body(self, body: bytes, lines: Headers, finder: Detector) -> bytes:
+    def _body(self, body: bytes, lines: Headers, detector: Detector) -> bytes:
         media = (headers.get(lines, "content-type") or "").lower()
         if media.startswith(_FORM):
-            return _form_masked(body, finder)
+            return _form_masked(body, detector)
         json = _reads_as_json(body)
         if json and self.rules:
-            changes = [(one.start, mask_of_value(body, one, self.salt)) for one in self._rules.values(body)]
-            body = put(body, changes)
-        return finder.mask(body, json=json)
+            changes = [(value.start, mask_of_value(body, value, self.salt)) for value in self._rules.values(body)]
+            body = overwrite(body, changes)
+        return detector.mask(body, json=json)
 
     # Answers
 
-    def veil(self, known: Credentials) -> StreamRedactor:
+    def stream_redactor(self, credentials: Credentials) -> StreamRedactor:
         """For an answer that comes."""
-        return StreamRedactor(known, self._rules, self.salt)
+        return StreamRedactor(credentials, self._rules, self.salt)
 
-    def response(self, response: Response, known: Credentials) -> Response:
+    def response(self, response: Response, credentials: Credentials) -> Response:
         """A whole answer without secrets."""
-        return self.traced(response, known)[0]
+        return self.response_with_traces(response, credentials)[0]
 
-    def traced(self, response: Response, known: Credentials) -> tuple[Response, list[Trace]]:
+    def response_with_traces(self, response: Response, credentials: Credentials) -> tuple[Response, list[Trace]]:
         """A whole answer without secrets; and what was masked in its body, and where."""
-        veil = self.veil(known)
+        stream_redactor = self.stream_redactor(credentials)
         head = Head(response.timeline.head, response.status, response.headers) if response.status else None
-        head = veil.head(head) if head is not None else None
-        veil.hear(response.chunks())
-        head, chunks = veil.finish(head)
+        head = stream_redactor.head(head) if head is not None else None
+        stream_redactor.feed(response.chunks())
+        head, chunks = stream_redactor.finish(head)
         masked = Response.of(head, chunks, End(response.timeline.end, response.ending))
-        return masked, veil.found
+        return masked, stream_redactor.found
 
     # Single texts
 
-    def text(self, text: str, known: Credentials) -> str:
+    def text(self, text: str, credentials: Credentials) -> str:
         """A short text, such as a scope, without secrets."""
-        return self._finder(known).mask(text.encode("utf-8", "surrogateescape"), json=False).decode("utf-8", "replace")
+        masked = self._detector(credentials).mask(text.encode("utf-8", "surrogateescape"), json=False)
+        return masked.decode("utf-8", "replace")
 
     def traces(self, body: bytes) -> list[Trace]:
         """What would be masked in a text of its own, and where."""
         json = _reads_as_json(body)
-        finder = self._finder(access.NONE)
-        found = [Trace(one.start, one.kind) for one in finder.find(body, json=json)] if finder.suspects(body) else []
+        detector = self._detector(access.NONE)
+        secrets = detector.find(body, json=json) if detector.may_contain_secret(body) else []
+        found = [Trace(secret.start, secret.kind) for secret in secrets]
         if json:
             found += [
-                Trace(one.start, BY_PATH)
-                for one in self._rules.values(body)
-                if mask_of_value(body, one, self.salt) != body[one.start : one.stop]
+                Trace(value.start, BY_PATH)
+                for value in self._rules.values(body)
+                if mask_of_value(body, value, self.salt) != body[value.start : value.stop]
             ]
         return found
 
@@ -164,27 +166,27 @@ def _reads_as_json(body: bytes) -> bool:
     return body.lstrip()[:1] in (b"{", b"[", b'"')
 
 
-def _percent_masked(text: bytes, finder: Detector) -> bytes:
+def _percent_masked(text: bytes, detector: Detector) -> bytes:
     """A part of a URL, read as written and with its percent codes undone."""
-    masked = finder.mask(text, json=False)
+    masked = detector.mask(text, json=False)
     if b"%" not in masked:
         return masked
-    for _ in range(ROUNDS):
-        read = escapes.of_percent(masked)
-        found = finder.find(read.text, json=False)
-        changed = put(masked, (_written(read, one, finder) for one in found))
+    for _ in range(MAX_ROUNDS):
+        read = escapes.unescape_percent(masked)
+        found = detector.find(read.text, json=False)
+        changed = overwrite(masked, (_mask_in_source(read, secret, detector) for secret in found))
         if changed == masked:
             break
         masked = changed
     return masked
 
 
-def _written(read: escapes.Spelling, one: Found, finder: Detector) -> tuple[int, bytes]:
-    start, stop = read.written(one.start, one.stop)
-    return start, finder.mask_of(one._replace(start=start, stop=stop))
+def _mask_in_source(read: escapes.Unescaped, secret: Secret, detector: Detector) -> tuple[int, bytes]:
+    start, stop = read.source_span(secret.start, secret.stop)
+    return start, detector.mask_of(secret._replace(start=start, stop=stop))
 
 
-def _form_masked(query: bytes, finder: Detector) -> bytes:
+def _form_masked(query: bytes, detector: Detector) -> bytes:
     """A query or a form: values that are secrets by their name, and the rest by what it says."""
     parts = query.split(b"&")
     for place, part in enumerate(parts):
@@ -192,4 +194,4 @@ def _form_masked(query: bytes, finder: Detector) -> bytes:
         called = unquote_to_bytes(name).decode("latin-1")
         if mark and access.is_secret_parameter(called, value.decode("latin-1")) and not masks.is_mask(value):
             parts[place] = name + mark + masks.constant(len(value))
-    return _percent_masked(b"&".join(parts), finder)
+    return _percent_masked(b"&".join(parts), detector)

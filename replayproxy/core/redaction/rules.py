@@ -19,7 +19,7 @@ from replayproxy.errors import SettingsError
 
 Span = tuple[int, int]
 
-MOST_RULES = 256
+MAX_RULES = 256
 """A cassette brings its own, and each one is looked for in every body."""
 
 # A string that its line does not end is one too: of an answer that was cut it is the last one. To need the quote would
@@ -39,26 +39,26 @@ class Value:
 class RedactionRules:
     """The rules of one cassette, understood. Raises `SettingsError` for one that makes no sense."""
 
-    def __init__(self, said: Sequence[str]) -> None:
-        self.said = tuple(said)
+    def __init__(self, source: Sequence[str]) -> None:
+        self.source = tuple(source)
         self.headers: frozenset[str] = frozenset()
         self.patterns: list[Pattern] = []
         self.paths: list[Path] = []
-        if len(self.said) > MOST_RULES:
-            raise SettingsError(f"there are {len(self.said)} rules of redaction, more than the {MOST_RULES} allowed")
-        for rule in self.said:
-            self._take(rule)
+        if len(self.source) > MAX_RULES:
+            raise SettingsError(f"there are {len(self.source)} rules of redaction, more than the {MAX_RULES} allowed")
+        for rule in self.source:
+            self._add(rule)
 
     def __reduce__(self) -> tuple[type[RedactionRules], tuple[tuple[str, ...]]]:
         """Understood again in the process that gets them."""
-        return RedactionRules, (self.said,)
+        return RedactionRules, (self.source,)
 
     @property
-    def of_bodies(self) -> bool:
+    def needs_whole_body(self) -> bool:
         """Whether there is one that may need a whole body to be judged."""
         return bool(self.patterns or self.paths)
 
-    def _take(self, rule: str) -> None:
+    def _add(self, rule: str) -> None:
         if rule.startswith("header:") and rule[7:].strip():
             self.headers |= {rule[7:].strip().lower()}
         elif rule.startswith("re:") and rule[3:]:
@@ -87,12 +87,12 @@ class RedactionRules:
             return
         if not isinstance(value, dict | list):
             return
-        wanted = {tuple(match.parts) for path in self.paths for match in path.matches(value)}
-        if not wanted:
+        selected = {tuple(match.parts) for rule in self.paths for match in rule.matches(value)}
+        if not selected:
             return
-        sizes = {len(place) for place in wanted}
-        for place, scalar in _scalars(body):
-            if any(place[:size] in wanted for size in sizes):
+        sizes = {len(path) for path in selected}
+        for path, scalar in _scalars(body):
+            if any(path[:size] in selected for size in sizes):
                 yield scalar
 
 
@@ -102,9 +102,9 @@ def path_to(body: bytes, at: int) -> str | None:
         canonical.loads(body)
     except ValueError:
         return None
-    for place, scalar in _scalars(body):
+    for path, scalar in _scalars(body):
         if scalar.start <= at < scalar.stop:
-            return "$" + "".join(f"[{part}]" if isinstance(part, int) else _dotted(part) for part in place)
+            return "$" + "".join(f"[{part}]" if isinstance(part, int) else _dotted(part) for part in path)
     return None
 
 
@@ -119,30 +119,30 @@ def strings(body: bytes) -> Iterator[Span]:
 
 def _scalars(body: bytes) -> Iterator[tuple[tuple[Any, ...], Value]]:
     """Each scalar of a JSON text that is well-formed, with the keys and places that lead to it."""
-    place: list[Any] = []
-    awaits_key: list[bool] = []
+    path: list[Any] = []
+    expects_key: list[bool] = []
     for match in TOKEN.finditer(body):
         match match[0]:
             case b"{":
-                place.append(None)
-                awaits_key.append(True)
+                path.append(None)
+                expects_key.append(True)
             case b"[":
-                place.append(0)
-                awaits_key.append(False)
+                path.append(0)
+                expects_key.append(False)
             case b"}" | b"]":
-                place.pop()
-                awaits_key.pop()
+                path.pop()
+                expects_key.pop()
             case b",":
-                if isinstance(place[-1], int):
-                    place[-1] += 1
+                if isinstance(path[-1], int):
+                    path[-1] += 1
                 else:
-                    awaits_key[-1] = True
+                    expects_key[-1] = True
             case b":":
-                awaits_key[-1] = False
+                expects_key[-1] = False
             case token:
-                if awaits_key and awaits_key[-1]:
-                    place[-1] = canonical.loads(token)
+                if expects_key and expects_key[-1]:
+                    path[-1] = canonical.loads(token)
                 elif match[1] is not None:
-                    yield tuple(place), Value(*match.span(1), is_string=True)
+                    yield tuple(path), Value(*match.span(1), is_string=True)
                 else:
-                    yield tuple(place), Value(*match.span(), is_string=False)
+                    yield tuple(path), Value(*match.span(), is_string=False)

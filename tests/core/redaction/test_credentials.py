@@ -77,8 +77,8 @@ def test_a_credential_is_known_in_other_spellings() -> None:
     assert quote(secret, safe="").encode() in known.needles
     for before in ("", "a", "ab", "user:"):
         for after in ("", "x", "yz"):
-            coded = base64.b64encode(f"{before}{secret}{after}".encode())
-            assert any(needle in coded for needle in known.needles)
+            digits = base64.b64encode(f"{before}{secret}{after}".encode())
+            assert any(needle in digits for needle in known.needles)
 
 
 def test_parameters_of_other_names_are_not_secret() -> None:
@@ -94,7 +94,7 @@ def test_the_longest_end_that_begins_a_credential_is_found(tail: str, needle: st
     expected = next(
         size for size in range(min(len(text), len(key)), -1, -1) if key.startswith(text[len(text) - size :])
     )
-    assert credentials._longest_overlap(text[-len(key) :], key) == expected
+    assert credentials._overlap_in_linear_time(text[-len(key) :], key) == expected
     assert credentials._overlap(text[-len(key) :], key) == expected
 
 
@@ -104,5 +104,5 @@ def test_credentials_that_overlap_are_one_place(text: str, needle: str) -> None:
     body, key = text.encode(), needle.encode()
     starts = [at for at in range(len(body)) if body.startswith(key, at)]
     covered = {at + offset for at in starts for offset in range(len(key))}
-    places = [range(start, stop) for start, stop, _ in credentials.Credentials((key,)).runs(body, 0, len(body))]
+    places = [range(start, stop) for start, stop, _ in credentials.Credentials((key,)).occurrences(body, 0, len(body))]
     assert sorted(at for place in places for at in place) == sorted(covered)

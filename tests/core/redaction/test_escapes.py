@@ -16,7 +16,7 @@ from replayproxy.core.redaction import escapes
 def test_json_is_read_as_json_reads_it(text: str, ascii_only: bool) -> None:
     """Whatever was escaped (but half a pair of surrogates, which stays half a pair)."""
     written = json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode("utf-8", "surrogatepass")
-    read = escapes.of_json(written).text.decode("utf-8", "surrogatepass")
+    read = escapes.unescape_json(written).text.decode("utf-8", "surrogatepass")
     assert read.encode("utf-16", "surrogatepass") == text.encode("utf-16", "surrogatepass")
 
 
@@ -24,31 +24,31 @@ def test_json_is_read_as_json_reads_it(text: str, ascii_only: bool) -> None:
 def test_percent_codes_are_undone(data: bytes) -> None:
     """RFC 3986."""
     written = quote(data).encode()
-    assert escapes.of_percent(written).text == data == unquote_to_bytes(written)
+    assert escapes.unescape_percent(written).text == data == unquote_to_bytes(written)
 
 
 @given(st.lists(st.sampled_from(["a", "bc", "\\n", "\\u0041", "\\u00e9", '\\"', "\\\\", "é"]), max_size=20), st.data())
 def test_every_part_leads_back_to_its_spelling(parts: list[str], data: st.DataObject) -> None:
     """What is written there reads the same; an escape is there as a whole."""
     written = "".join(parts).encode()
-    read = escapes.of_json(written)
+    read = escapes.unescape_json(written)
     if not read.text:
         return
     start = data.draw(st.integers(0, len(read.text) - 1))
     stop = data.draw(st.integers(start + 1, len(read.text)))
-    first, last = read.written(start, stop)
-    assert read.text[start:stop] in escapes.of_json(written[first:last]).text
-    assert escapes.of_json(written[:first]).text + escapes.of_json(written[first:last]).text == (
-        escapes.of_json(written[:last]).text
+    first, last = read.source_span(start, stop)
+    assert read.text[start:stop] in escapes.unescape_json(written[first:last]).text
+    assert escapes.unescape_json(written[:first]).text + escapes.unescape_json(written[first:last]).text == (
+        escapes.unescape_json(written[:last]).text
     )
 
 
 @given(st.binary(max_size=80))
 def test_any_bytes_are_read(data: bytes) -> None:
     """What is no escape stands for itself."""
-    assert escapes.of_json(data.replace(b"\\", b"/")).text == data.replace(b"\\", b"/")
-    escapes.of_json(data)
-    escapes.of_percent(data)
+    assert escapes.unescape_json(data.replace(b"\\", b"/")).text == data.replace(b"\\", b"/")
+    escapes.unescape_json(data)
+    escapes.unescape_percent(data)
 
 
 @given(
@@ -58,11 +58,11 @@ def test_any_bytes_are_read(data: bytes) -> None:
 def test_blocks_end_where_no_escape_stands(parts: list[str], size: int) -> None:
     """A text is read in blocks: it reads the same, and leads back to the same places."""
     written = "".join(parts).encode()
-    for read_by in (escapes.of_json, escapes.of_percent):
+    for read_by in (escapes.unescape_json, escapes.unescape_percent):
         whole = read_by(written)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(escapes, "BLOCK", size)
+            patch.setattr(escapes, "BLOCK_BYTES", size)
             blocks = read_by(written)
         assert blocks.text == whole.text
         places = range(len(whole.text))
-        assert [blocks.written(at, at + 1) for at in places] == [whole.written(at, at + 1) for at in places]
+        assert [blocks.source_span(at, at + 1) for at in places] == [whole.source_span(at, at + 1) for at in places]

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from replayproxy.core.redaction import event_text
-from replayproxy.core.redaction.detector import put
+from replayproxy.core.redaction.detector import overwrite
 
 
 def stream(*values: object) -> bytes:
@@ -16,9 +16,9 @@ def stream(*values: object) -> bytes:
     return b"".join(b"data: " + orjson.dumps(value) + b"\n\n" for value in values)
 
 
-def delta(index: int, **said: object) -> dict[str, object]:
+def delta(index: int, **has_text: object) -> dict[str, object]:
     """One of a chat."""
-    return {"choices": [{"index": index, "delta": said}]}
+    return {"choices": [{"index": index, "delta": has_text}]}
 
 
 def call(index: int, text: str) -> dict[str, object]:
@@ -45,16 +45,23 @@ TOGETHER: list[tuple[Sequence[object], list[bytes]]] = [
 def test_what_belongs_together_is_put_together(events: Sequence[object], texts: list[bytes]) -> None:
     """By choice, tool call or item, and by field."""
     data = stream(*events)
-    assert [pieces.text for pieces in event_text.Fields().channels(data).values()] == texts
+    assert [channel_text.text for channel_text in event_text.TextFields().channels(data).values()] == texts
 
 
 def test_a_change_goes_where_the_text_stands() -> None:
     """Cut to the events, none of which becomes longer."""
     data = stream(delta(0, content="abc"), delta(0, content=""), delta(0, content="def"))
-    (pieces,) = event_text.Fields().channels(data).values()
-    changed = put(data, pieces.changes(1, b"1234"))
+    (channel_text,) = event_text.TextFields().channels(data).values()
+    changed = overwrite(data, channel_text.split_mask(1, b"1234"))
     assert changed == stream(delta(0, content="a12"), delta(0, content=""), delta(0, content="34f"))
-    assert [data[pieces.place(at) : pieces.place(at) + 1] for at in range(6)] == [b"a", b"b", b"c", b"d", b"e", b"f"]
+    assert [data[channel_text.position_in_whole(at) : channel_text.position_in_whole(at) + 1] for at in range(6)] == [
+        b"a",
+        b"b",
+        b"c",
+        b"d",
+        b"e",
+        b"f",
+    ]
 
 
 def test_the_tokens_of_log_probabilities() -> None:
@@ -79,9 +86,9 @@ def test_the_tokens_of_log_probabilities() -> None:
         ),
     ):
         data = orjson.dumps({"model": "tiny", "choices": [{"logprobs": logprobs, "text": "sk-a"}]})
-        assert event_text.has_tokens(data)
-        assert orjson.loads(put(data, event_text.tokens_masked(data))) == {
+        assert event_text.has_logprobs(data)
+        assert orjson.loads(overwrite(data, event_text.token_masks(data))) == {
             "model": "tiny",
             "choices": [{"logprobs": masked, "text": "sk-a"}],
         }
-    assert not event_text.has_tokens(b'{"logprobs":null}')
+    assert not event_text.has_logprobs(b'{"logprobs":null}')

@@ -96,7 +96,7 @@ def test_a_key_is_found_whatever_stands_around_it(kind: str, key: str) -> None:
     for before, after in AROUND:
         if key.endswith("AASC") and after:
             continue  # a key that is cut off has no end
-        assert key_patterns.hinted((before + key + after).encode())
+        assert key_patterns.has_hint((before + key + after).encode())
         assert found(before + key + after) == [(key, kind)]
 
 
@@ -115,7 +115,7 @@ def test_what_is_no_key_is_left_alone(text: str) -> None:
 def test_every_shape_has_a_row_here() -> None:
     """A kind without a test is none."""
     kinds = {*KEYS, *(kind for text in PARTLY for _, kind in found(text))}
-    assert kinds == {shape.name for shape in key_patterns.SHAPES}
+    assert kinds == {shape.name for shape in key_patterns.KEY_PATTERNS}
 
 
 @pytest.mark.parametrize("key", [keys[0] for kind, keys in KEYS.items()])
@@ -124,13 +124,13 @@ def test_a_key_that_is_not_over_is_waited_for(key: str) -> None:
     for before in (b"so it is ", b"so it is\\n"):
         data = before + key.encode()
         for stop in range(len(before) + 1, len(data)):
-            assert 9 <= key_patterns.open_at(data[:stop]) <= len(before)
+            assert 9 <= key_patterns.incomplete_from(data[:stop]) <= len(before)
 
 
 def test_a_long_beginning_is_held_back_whole() -> None:
     """However much of it has come: what begins it stands far before the end."""
     for size in (10, 140, 150, 200, 10_000):
-        assert key_patterns.open_at(b"so it is sk-" + b"a1" * size) == 9
+        assert key_patterns.incomplete_from(b"so it is sk-" + b"a1" * size) == 9
 
 
 def test_prose_is_not_waited_for() -> None:
@@ -138,6 +138,6 @@ def test_prose_is_not_waited_for() -> None:
     waited = [
         text
         for text in ("and the sea", "it is 12", '{"a":"b"}', "see http://x.y/z, ")
-        if key_patterns.open_at(text.encode()) < len(text)
+        if key_patterns.incomplete_from(text.encode()) < len(text)
     ]
     assert waited == []

@@ -60,7 +60,7 @@ def test_a_place_has_a_path(body: bytes, path: str | None) -> None:
 
 def test_which_rules_want_a_whole_body() -> None:
     """A header does not."""
-    assert not RedactionRules(["header:X-Request-Id"]).of_bodies
+    assert not RedactionRules(["header:X-Request-Id"]).needs_whole_body
     assert RedactionRules(["header:X-Request-Id"]).headers == {"x-request-id"}
-    assert RedactionRules(["re:x"]).of_bodies
-    assert RedactionRules(["$.x"]).of_bodies
+    assert RedactionRules(["re:x"]).needs_whole_body
+    assert RedactionRules(["$.x"]).needs_whole_body

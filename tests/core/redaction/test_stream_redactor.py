@@ -25,12 +25,12 @@ TEXT: Headers = (("content-type", "text/plain"),)
 SHAPE = "sk-proj-" + "aB3" * 12
 
 
-def known_to(secret: str) -> Credentials:
+def credentials_for(secret: str) -> Credentials:
     """What a request with this key carries."""
     return Redactor(SALT).credentials(Request("POST", "/", (("Authorization", f"Bearer {secret}"),)))
 
 
-def veiled(
+def redacted_chunks(
     chunks: Sequence[bytes],
     *,
     headers: Headers = SSE,
@@ -39,14 +39,14 @@ def veiled(
     often: bool = True,
 ) -> list[bytes]:
     """The chunks as they are kept, decided after every one, or only at the end."""
-    veil = Redactor(SALT, rules).veil(known_to(secret))
-    head = veil.head(Head(0, 200, headers))
+    stream_redactor = Redactor(SALT, rules).stream_redactor(credentials_for(secret))
+    head = stream_redactor.head(Head(0, 200, headers))
     kept: list[Chunk] = []
     for at, data in enumerate(chunks):
-        veil.hear(Chunks.of([Chunk(at, data)]))
+        stream_redactor.feed(Chunks.of([Chunk(at, data)]))
         if often:
-            kept += veil.decide()
-    _, rest = veil.finish(head)
+            kept += stream_redactor.decide()
+    _, rest = stream_redactor.finish(head)
     kept += rest
     assert [chunk.at for chunk in kept] == list(range(len(chunks)))
     return [chunk.data for chunk in kept]
@@ -91,7 +91,7 @@ def test_a_secret_is_masked_at_any_cut(before: str, after: str, secret: str, cut
     """In a body of JSON, whatever stands around it; the body parses as before."""
     body = orjson.dumps({"text": f"{before} {secret} {after}", "n": 1.5, "list": [True, None, secret]})
     chunks = pieces(body, cuts)
-    kept = veiled(chunks, headers=JSON, secret=secret, often=often)
+    kept = redacted_chunks(chunks, headers=JSON, secret=secret, often=often)
     assert [len(chunk) for chunk in kept] == [len(chunk) for chunk in chunks]
     said = orjson.loads(b"".join(kept))
     assert secret not in said["text"]
@@ -118,7 +118,7 @@ def test_a_secret_is_masked_however_it_is_spread(
     stream = b"".join(event(delta, choice=n, escape=escape) for delta in deltas for n in range(choices))
     stream += b"data: [DONE]\n\n"
     chunks = pieces(stream, cuts)
-    kept = veiled(chunks, secret=secret, often=often)
+    kept = redacted_chunks(chunks, secret=secret, often=often)
     assert [len(chunk) for chunk in kept] == [len(chunk) for chunk in chunks]
     said = said_in(b"".join(kept))
     assert len(said) == choices
@@ -141,14 +141,14 @@ def test_a_secret_is_masked_beside_what_is_said(
         said = {"id": "chat-1", "choices": [{"index": 0, "delta": {field: " sea"}}], **more}
         stream += b"data: " + orjson.dumps(said) + b"\n\n"
     chunks = pieces(stream, cuts)
-    kept = veiled(chunks, secret=secret, often=often)
+    kept = redacted_chunks(chunks, secret=secret, often=often)
     assert [len(chunk) for chunk in kept] == [len(chunk) for chunk in chunks]
     events = [orjson.loads(line[6:]) for line in b"".join(kept).split(b"\n") if line]
     for number, name in places:
         assert secret not in events[number][name]
         assert events[number][name].startswith("by *~")
     assert all(event["choices"] == [{"index": 0, "delta": {field: " sea"}}] for event in events)
-    assert b"".join(kept) == b"".join(veiled([stream], secret=secret, often=False))
+    assert b"".join(kept) == b"".join(redacted_chunks([stream], secret=secret, often=False))
 
 
 @pytest.mark.parametrize("secret", [KEY, ODD, SHAPE])
@@ -160,7 +160,7 @@ def test_a_secret_is_masked_where_the_answer_breaks_off(secret: str, step: int, 
     deltas = [text[at : at + step] for at in range(0, len(text), step)]
     stream = b"".join(event(delta, choice=n) for delta in deltas for n in range(choices))
     for stop in range(stream.rindex(b" so") + 3, len(stream)):
-        kept = b"".join(veiled([stream[:stop]], secret=secret, often=False))
+        kept = b"".join(redacted_chunks([stream[:stop]], secret=secret, often=False))
         said = re.findall(rb'"index":0,"delta":{"content":"((?:[^"\\]|\\.)*)', kept)
         assert b"".join(said).startswith(b"it is *~")
         assert not any(part.encode() in kept for part in (secret[:8], secret[-8:], orjson.dumps(secret).decode()[1:9]))
@@ -170,9 +170,9 @@ def test_a_secret_is_masked_where_the_answer_breaks_off(secret: str, step: int, 
 def test_any_bytes_pass(data: bytes, cuts: list[int], headers: Headers, often: bool) -> None:
     """Nothing raises, sizes and times stay, and what is done is done."""
     chunks = pieces(data, cuts)
-    kept = veiled(chunks, headers=headers, often=often)
+    kept = redacted_chunks(chunks, headers=headers, often=often)
     assert [len(chunk) for chunk in kept] == [len(chunk) for chunk in chunks]
-    assert veiled(kept, headers=headers, often=often) == kept
+    assert redacted_chunks(kept, headers=headers, often=often) == kept
 
 
 WORDS = st.sampled_from(
@@ -184,18 +184,18 @@ WORDS = st.sampled_from(
 def test_masking_again_changes_nothing(words: list[bytes], cuts: list[int], headers: Headers) -> None:
     """Also with what looks nearly like a secret on all sides."""
     chunks = pieces(b"".join(words), cuts)
-    kept = veiled(chunks, headers=headers, often=False)
+    kept = redacted_chunks(chunks, headers=headers, often=False)
     assert KEY.encode() not in b"".join(kept)
-    assert veiled(kept, headers=headers, often=False) == kept
+    assert redacted_chunks(kept, headers=headers, often=False) == kept
 
 
 PEM = "-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\\n-----END PRIVATE KEY-----"
-SHAPES = st.sampled_from(
+KEY_PATTERNS = st.sampled_from(
     ["the sea", " sk", "-", " ", "\n", KEY, SHAPE, PEM, "ghp_" + "a1" * 18, "?sig=" + "a1" * 12, "http://u:pass-w@h"]
 )
 
 
-@given(st.lists(SHAPES, max_size=12), CUTS, st.integers(1, 9), st.sampled_from([SSE, JSON, TEXT]))
+@given(st.lists(KEY_PATTERNS, max_size=12), CUTS, st.integers(1, 9), st.sampled_from([SSE, JSON, TEXT]))
 def test_what_was_decided_as_it_came_is_as_if_it_had_been_seen_whole(
     words: list[str], cuts: list[int], step: int, headers: Headers
 ) -> None:
@@ -204,11 +204,11 @@ def test_what_was_decided_as_it_came_is_as_if_it_had_been_seen_whole(
     data = text.encode()
     if headers == SSE:
         data = b"".join(event(text[at : at + step]) for at in range(0, len(text), step))
-    kept = b"".join(veiled(pieces(data, cuts), headers=headers))
-    assert veiled([kept], headers=headers, often=False) == [kept]
+    kept = b"".join(redacted_chunks(pieces(data, cuts), headers=headers))
+    assert redacted_chunks([kept], headers=headers, often=False) == [kept]
 
 
-APART = st.lists(st.tuples(SHAPES, st.sampled_from([" ", "\n", '"', "ü", "\\", ": "])), max_size=8)
+APART = st.lists(st.tuples(KEY_PATTERNS, st.sampled_from([" ", "\n", '"', "ü", "\\", ": "])), max_size=8)
 
 
 @given(APART, PLACES, CUTS, st.integers(1, 60), st.sampled_from([SSE, JSON, TEXT]), st.booleans())
@@ -230,8 +230,8 @@ def test_what_is_decided_as_it_comes_has_the_same_masks(
         for at, name in beside.items():
             lines[at] = lines[at].replace(b'{"choices"', b'{"%b":"%b","choices"' % (name.encode(), SHAPE.encode()))
         data = b"".join(lines)
-    whole = veiled([data], headers=headers, often=False)
-    assert b"".join(veiled(pieces(data, cuts), headers=headers)) == whole[0]
+    whole = redacted_chunks([data], headers=headers, often=False)
+    assert b"".join(redacted_chunks(pieces(data, cuts), headers=headers)) == whole[0]
     assert not any(part in whole[0] for part in (KEY.encode(), SHAPE.encode(), b"ghp_a1", b"sig=a1", b"pass-w"))
 
 
@@ -240,50 +240,50 @@ def test_not_every_place_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = 0
     rounds = StreamRedactor._rounds
 
-    def counted(veil: StreamRedactor, data: bytes) -> Iterator[bytes]:
+    def counted(stream_redactor: StreamRedactor, data: bytes) -> Iterator[bytes]:
         nonlocal looks
         looks += 1
-        return rounds(veil, data)
+        return rounds(stream_redactor, data)
 
     monkeypatch.setattr(StreamRedactor, "_rounds", counted)
     stream = [event(" sk-"), *[event(" -")] * 1000, event(f" {SHAPE} ")]
-    veil = Redactor(SALT).veil(known_to(KEY))
-    head = veil.head(Head(0, 200, SSE))
-    veil.hear(Chunks.of([Chunk(0, data) for data in stream[:-1]]))
-    assert not veil.decide()
+    stream_redactor = Redactor(SALT).stream_redactor(credentials_for(KEY))
+    head = stream_redactor.head(Head(0, 200, SSE))
+    stream_redactor.feed(Chunks.of([Chunk(0, data) for data in stream[:-1]]))
+    assert not stream_redactor.decide()
     assert 3 < looks < 20
-    veil.hear(Chunks.of([Chunk(0, stream[-1])]))
-    _, chunks = veil.finish(head)
+    stream_redactor.feed(Chunks.of([Chunk(0, stream[-1])]))
+    _, chunks = stream_redactor.finish(head)
     assert chunks.data()[:-1] == stream[:-1]
     assert SHAPE.encode() not in chunks.body
 
 
-def test_words_are_let_go_at_once() -> None:
+def test_words_are_kept_counts_at_once() -> None:
     """Nothing is held back that cannot become a secret, so that a crash costs nothing more than before."""
-    veil = Redactor(SALT).veil(known_to(KEY))
-    veil.head(Head(0, 200, SSE))
+    stream_redactor = Redactor(SALT).stream_redactor(credentials_for(KEY))
+    stream_redactor.head(Head(0, 200, SSE))
     for word in ("The", " sea", " and", " the", " sky", "."):
-        veil.hear(Chunks.of([Chunk(0, event(word))]))
-        assert len(veil.decide()) == 1
+        stream_redactor.feed(Chunks.of([Chunk(0, event(word))]))
+        assert len(stream_redactor.decide()) == 1
 
 
 def test_the_beginning_of_a_secret_is_held_until_it_is_decided() -> None:
     """And no byte of it is let go before; if it was none, it goes as it came."""
-    veil = Redactor(SALT).veil(known_to(KEY))
-    veil.head(Head(0, 200, SSE))
-    let_go = []
+    stream_redactor = Redactor(SALT).stream_redactor(credentials_for(KEY))
+    stream_redactor.head(Head(0, 200, SSE))
+    kept_counts = []
     for at in range(0, len(KEY), 3):
-        veil.hear(Chunks.of([Chunk(0, event(KEY[at : at + 3]))]))
-        let_go.append(len(veil.decide()))
-    assert let_go == [0] * (len(let_go) - 1) + [len(let_go)]
+        stream_redactor.feed(Chunks.of([Chunk(0, event(KEY[at : at + 3]))]))
+        kept_counts.append(len(stream_redactor.decide()))
+    assert kept_counts == [0] * (len(kept_counts) - 1) + [len(kept_counts)]
     begun = [event(KEY[:6]), event(" no")]
-    assert veiled(begun) == begun
+    assert redacted_chunks(begun) == begun
 
 
 def test_an_answer_that_breaks_off_within_a_credential() -> None:
     """What there is of it is masked."""
     body = b"it is " + KEY.encode()[:-1]
-    assert veiled([body], headers=TEXT) == [b"it is " + b"*~redacted~*".ljust(len(KEY) - 1, b"*")]
+    assert redacted_chunks([body], headers=TEXT) == [b"it is " + b"*~redacted~*".ljust(len(KEY) - 1, b"*")]
 
 
 def test_the_tokens_of_log_probabilities_say_it_too() -> None:
@@ -296,7 +296,7 @@ def test_the_tokens_of_log_probabilities_say_it_too() -> None:
 
     words = ["so ", *(KEY[at : at + 3] for at in range(0, len(KEY), 3)), " it is"]
     chunks = [with_logprobs(word) for word in words]
-    kept = veiled(chunks)
+    kept = redacted_chunks(chunks)
     assert [len(chunk) for chunk in kept] == [len(chunk) for chunk in chunks]
     assert (kept[0], kept[-1]) == (chunks[0], chunks[-1])
     for data in kept[1:-1]:
@@ -311,7 +311,7 @@ def test_the_tokens_of_a_whole_answer_say_it_too() -> None:
     """And their numbers."""
     logprobs = {"content": [{"token": KEY[:5], "bytes": [115, 51]}, {"token": KEY[5:], "bytes": [1]}]}
     body = {"choices": [{"message": {"content": KEY}, "logprobs": logprobs, "token_ids": [17, 4711]}]}
-    (kept,) = veiled([orjson.dumps(body)], headers=JSON)
+    (kept,) = redacted_chunks([orjson.dumps(body)], headers=JSON)
     (choice,) = orjson.loads(kept)["choices"]
     assert [token["token"] for token in choice["logprobs"]["content"]] == ["*" * 5, "*" * (len(KEY) - 5)]
     assert [token["bytes"] for token in choice["logprobs"]["content"]] == [[111, 11], [1]]
@@ -344,7 +344,7 @@ def test_other_dialects_spread_a_secret_too(headers: Headers, first: str, each: 
     text = f"it is {KEY} so"
     chunks = [each.format(orjson.dumps(text[at : at + 4]).decode()).encode() for at in range(0, len(text), 4)]
     chunks = [first.encode() + chunks[0], *chunks[1:], last.encode()] if last else chunks
-    kept = b"".join(veiled(chunks, headers=headers, often=often))
+    kept = b"".join(redacted_chunks(chunks, headers=headers, often=often))
     assert len(kept) == len(b"".join(chunks))
     pieces_said = re.findall(rb'"(?:text|response|delta)": ?"([^"]*)"', kept)
     assert b"".join(pieces_said) == b"it is " + b"*~redacted~*".ljust(len(KEY), b"*") + b" so"
@@ -355,12 +355,12 @@ def test_a_secret_in_a_coded_answer() -> None:
     fields: Headers = (*JSON, ("content-encoding", "gzip"), ("content-length", "99"))
     for body, coded in ((orjson.dumps({"echo": KEY}), False), (b'{"echo":"hello"}', True)):
         data = gzip.compress(body)
-        veil = Redactor(SALT).veil(known_to(KEY))
-        head: Head | None = veil.head(Head(0, 200, fields))
+        stream_redactor = Redactor(SALT).stream_redactor(credentials_for(KEY))
+        head: Head | None = stream_redactor.head(Head(0, 200, fields))
         for at, byte in enumerate(data):
-            veil.hear(Chunks.of([Chunk(at, bytes((byte,)))]))
-            assert not veil.decide()
-        head, chunks = veil.finish(head)
+            stream_redactor.feed(Chunks.of([Chunk(at, bytes((byte,)))]))
+            assert not stream_redactor.decide()
+        head, chunks = stream_redactor.finish(head)
         assert head is not None
         said = b"".join(chunk.data for chunk in chunks)
         assert [chunk.at for chunk in chunks] == list(range(len(data)))
@@ -375,7 +375,7 @@ def test_a_secret_in_a_coded_answer() -> None:
 def test_a_cookie_that_the_answer_sets_is_masked_in_it() -> None:
     """Its value lets the next request in."""
     body = b'{"session":"s3ssion-value"}'
-    kept = veiled([body], headers=(*JSON, ("Set-Cookie", "id=s3ssion-value; Path=/")))
+    kept = redacted_chunks([body], headers=(*JSON, ("Set-Cookie", "id=s3ssion-value; Path=/")))
     assert b"s3ssion-value" not in kept[0]
 
 
@@ -390,10 +390,10 @@ RULES = [
 @pytest.mark.parametrize(("rule", "text", "expected"), RULES)
 def test_rules_hold_for_what_events_say(rule: str, text: str, expected: str) -> None:
     """Within one event, and for patterns over several, whose end is waited for."""
-    whole = veiled([event(text)], rules=[rule])
+    whole = redacted_chunks([event(text)], rules=[rule])
     assert re.fullmatch(f"(?:{expected})", said_in(b"".join(whole))[0, "content"])
     if rule.startswith("re:"):
-        spread = veiled([event(text[at : at + 2]) for at in range(0, len(text), 2)], rules=[rule])
+        spread = redacted_chunks([event(text[at : at + 2]) for at in range(0, len(text), 2)], rules=[rule])
         assert re.fullmatch(f"(?:{expected})", said_in(b"".join(spread))[0, "content"])
 
 
@@ -403,7 +403,7 @@ def test_a_whole_answer_is_masked_like_one_that_comes() -> None:
     response = Response.of(
         Head(5, 200, SSE), [Chunk(at + 9, data) for at, data in enumerate(chunks)], End(99, Ending.COMPLETE)
     )
-    masked, traces = Redactor(SALT).traced(response, known_to(KEY))
+    masked, traces = Redactor(SALT).response_with_traces(response, credentials_for(KEY))
     assert masked.timeline == response.timeline
     assert masked.cuts == response.cuts
     assert list(accumulate(masked.cuts))[-1] == len(masked.body)
