@@ -146,6 +146,16 @@ def test_the_marker_of_the_page_is_understood(pytester: pytest.Pytester, cassett
     pytester.runpytest("--replayproxy-unused", "ignore").assert_outcomes(passed=1)
 
 
+def test_the_program_of_the_readme_runs(folder: Path) -> None:
+    """It prints the exchanges of a cassette, and an address."""
+    ran = shell(f"python -W error - << 'END'\n{blocks('README.md', 'python')[1]}END", folder)
+    assert ran.returncode == 0, ran.stderr
+    first, second, address = ran.stdout.splitlines()
+    assert re.fullmatch(r"[0-9a-f]{8} 200 \w.+", first)
+    assert first.split()[1:] == second.split()[1:]
+    assert re.search(r"http://127\.0\.0\.1:\d+/v1$", address)
+
+
 def test_the_configuration_file_is_understood(folder: Path) -> None:
     """The block of YAML, used as its first line says."""
     (block,) = (block for block in blocks("docs/operation.md", "yaml") if block.startswith("# replayproxy --config"))

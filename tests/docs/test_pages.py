@@ -138,10 +138,7 @@ def test_what_the_proxy_answers_itself_is_documented() -> None:
     assert {path for path in PROBES if f"`{path}`" not in PAGES["docs/guarantees.md"]} == set()
 
 
-WRITTEN_BY_HAND = [name for name in NAMES if name != "docs/cli.md"]
-
-
-@pytest.mark.parametrize("name", WRITTEN_BY_HAND)
+@pytest.mark.parametrize("name", NAMES)
 def test_pages_are_in_plain_words(name: str) -> None:
     """None of the words that the glossary of the project has replaced, and no German negation."""
     replaced = r"asked for by|by nobody|nobody|somebody|whoever|heard|beat|veil|tape|keeper|shelf|tally|journal|is none"
@@ -159,6 +156,6 @@ def test_files_of_the_tour_exist() -> None:
 
 def test_files_that_other_pages_name_exist() -> None:
     """What begins with a folder of the repository."""
-    for name in WRITTEN_BY_HAND:
+    for name in NAMES:
         for path in re.findall(r"`((?:replayproxy|tests|tools|examples)/[\w/.-]+)`", PAGES[name]):
             assert (ROOT / path).exists(), f"{name}: {path}"
