@@ -43,13 +43,14 @@ from replayproxy.net.upstream import Address, HttpUpstream
 from replayproxy.proxy.client_origin import ClientOrigin
 from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.handler import ReplayProxy
-from replayproxy.proxy.misses import Miss, Misses
+from replayproxy.proxy.misses import Misses
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Recorder
 from replayproxy.proxy.request_log import Call, RequestLog
 from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
 from replayproxy.proxy.stand_in import StandIn
 from replayproxy.settings import Pair, Settings
+from replayproxy.views.miss import Miss
 from replayproxy.worker_process import WorkerProcess
 
 log = logging.getLogger("replayproxy")

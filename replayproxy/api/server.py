@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from replayproxy.api.options import AutoOptions, RecordOptions, ReplayOptions, SimulateOptions
     from replayproxy.api.proxy_thread import ProxyThread
-    from replayproxy.proxy.misses import Miss
     from replayproxy.proxy.request_log import Call
     from replayproxy.proxy.result import RunResult
     from replayproxy.settings import Settings
+    from replayproxy.views.miss import Miss
 
 T = TypeVar("T")
 

@@ -34,11 +34,12 @@ from replayproxy.proxy import aside
 from replayproxy.proxy.aside import InThread
 from replayproxy.proxy.client_origin import ClientOrigin
 from replayproxy.proxy.counters import Counters
-from replayproxy.proxy.misses import FORGOTTEN, UNPLAYABLE, Miss, Misses
+from replayproxy.proxy.misses import Misses
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Recorder, Tee
 from replayproxy.proxy.request_log import Call, RequestLog
 from replayproxy.proxy.stand_in import StandIn
+from replayproxy.views.miss import FORGOTTEN, UNPLAYABLE, Miss
 
 NEIGHBOURS = 16
 """Recordings that are compared in earnest with a request that has none: 0.05 ms each for a chat of sixty words."""

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from replayproxy.model import RecordingRef
-from replayproxy.proxy.misses import UNPLAYABLE, Miss
+from replayproxy.views.miss import UNPLAYABLE, Miss
 
 PART = 1000
 """Entries of a list that are turned into JSON at a time: 2 ms."""

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from replayproxy.core.no_proxy import no_proxy_for
 
 if TYPE_CHECKING:
-    from replayproxy.proxy.misses import Miss
     from replayproxy.proxy.request_log import Call
     from replayproxy.pytest_plugin.stage import Proxy
+    from replayproxy.views.miss import Miss
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,11 @@ from replayproxy.pytest_plugin.options import TestChoice, Unusable
 from replayproxy.pytest_plugin.places import SUFFIX, cassettes_below, nearby, scope_name, shown
 
 if TYPE_CHECKING:
-    from replayproxy.proxy.misses import Miss
     from replayproxy.proxy.result import RunResult
     from replayproxy.pytest_plugin.playback import Playback
     from replayproxy.pytest_plugin.stage import Proxy, ScopeLog, Stage
     from replayproxy.settings import Settings
+    from replayproxy.views.miss import Miss
 
 SHOWN_MISSES = 10
 """Different misses of one test that its failure spells out."""

@@ -23,12 +23,12 @@ from replayproxy.core.sequence import AtEnd
 from replayproxy.core.visible import visible_lines
 from replayproxy.lifetime import on_loop
 from replayproxy.model import RecordingRef, Response
-from replayproxy.proxy.misses import Miss
 from replayproxy.proxy.request_log import Call, RequestLog
 from replayproxy.proxy.result import RecordingInfo as OnCassette
 from replayproxy.proxy.result import RunResult
 from replayproxy.pytest_plugin.options import TestChoice
 from replayproxy.settings import Listen, RecordingSettings, Replaying, Settings
+from replayproxy.views.miss import Miss
 
 T = TypeVar("T")
 

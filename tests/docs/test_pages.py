@@ -16,7 +16,7 @@ from replayproxy.core.identity.rules import DEFAULT_IGNORE
 from replayproxy.core.policy import PROBES
 from replayproxy.model import Ending
 from replayproxy.proxy.counters import Counters
-from replayproxy.proxy.misses import FORGOTTEN, UNPLAYABLE, Miss
+from replayproxy.views.miss import FORGOTTEN, UNPLAYABLE, Miss
 from tests.docs.pages import NAMES, PAGES, ROOT, anchors, blocks, first_column, links, prose, section
 
 CASSETTE = ROOT / "cassettes" / f"format-{FORMAT}.cassette"

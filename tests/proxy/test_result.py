@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from replayproxy.model import RecordingRef, Request
-from replayproxy.proxy.misses import Miss
 from replayproxy.proxy.request_log import Call, RequestLog
 from replayproxy.proxy.result import PART, Cause, RecordingInfo, RunResult
+from replayproxy.views.miss import Miss
 
 ASKED = Request("POST", "/v1/chat/completions", (), b"{}")
 RECORDING = RecordingInfo("a.cassette", "7f3a1c02", RecordingRef("rp1:00", 3), "POST", "/v1/chat/completions")

@@ -11,8 +11,8 @@ from itertools import groupby
 from replayproxy.cli.judging.verdict import Verdict, told
 from replayproxy.cli.terminal import messages
 from replayproxy.cli.terminal.screen import Screen, Span
-from replayproxy.proxy.misses import UNPLAYABLE, Miss
 from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
+from replayproxy.views.miss import UNPLAYABLE, Miss
 from replayproxy.views.units import duration, plural
 
 UNUSED_SHOWN = 10

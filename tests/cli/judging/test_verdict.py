@@ -9,8 +9,8 @@ import pytest
 
 from replayproxy.cli.judging.verdict import CommandResult, RunPolicy, judge
 from replayproxy.model import RecordingRef, Request
-from replayproxy.proxy.misses import Miss
 from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
+from replayproxy.views.miss import Miss
 
 ASKED = Request("POST", "/v1/chat/completions")
 MISSED = (Cause("m-0001", Miss("no_match", ASKED, "rp1:00"), 4),)
