@@ -13,7 +13,7 @@ from replayproxy.core.identity.difference import Nearest
 from replayproxy.model import Key, Request
 
 UNPLAYABLE = "damaged"
-"""The code of a recording that is there, but is not what was written: it fails a run in its own way."""
+"""The code of a recording that exists but is damaged: it fails a run with an exit code of its own."""
 
 FORGOTTEN = "scope_forgotten"
 """The code of a request in a scope whose positions were forgotten."""
@@ -36,12 +36,12 @@ class Miss:
     asked: int = 0
     nearest: Nearest | None = None
     every: int = 0
-    """Different requests on the shelf."""
+    """Different requests that have a recording."""
     here: int = 0
     """Of these, to this endpoint."""
     damage: str = ""
     cut: int = 0
-    """Recordings of this endpoint whose request was not read to its end, so that nobody knows its key."""
+    """Recordings of this endpoint whose request was not read to its end, so that its key cannot be computed."""
 
     @property
     def sentence(self) -> str:
@@ -124,7 +124,7 @@ class Miss:
 
     @property
     def explanation(self) -> str:
-        """All that is known, in lines for a terminal or a test's report; without a line break at the end."""
+        """The full explanation, as lines for a terminal or a test report; without a line break at the end."""
         near = self.nearest
         if near is None:
             return self.sentence
@@ -149,16 +149,16 @@ class Miss:
     def _would(self) -> str:
         assert self.nearest is not None
         neighbour = self.nearest.neighbour
-        said = [str(neighbour.status)]
+        parts = [str(neighbour.status)]
         if neighbour.completion_tokens is not None:
-            said.append(f"{neighbour.completion_tokens} tokens")
+            parts.append(f"{neighbour.completion_tokens} tokens")
         if neighbour.finish is not None:
-            said.append(neighbour.finish)
-        return ", ".join(said)
+            parts.append(neighbour.finish)
+        return ", ".join(parts)
 
     @property
     def _ways(self) -> list[str]:
-        """What to do, the least lossy first."""
+        """What can be done, the way that loses the least first."""
         assert self.nearest is not None
         ways = ["make the request as it was recorded"]
         names = dict.fromkeys(d.likeness for d in self.nearest.differences if d.likeness)
@@ -174,7 +174,7 @@ class Miss:
         return ways
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The same as JSON."""
         return {
             "code": self.code,
             "method": self.request.method,

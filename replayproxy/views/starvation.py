@@ -1,8 +1,8 @@
-"""Whether the recorder was scheduled too late for the gaps of an answer to mean anything, and the sentence for it.
+"""Whether the recorder was scheduled so late that the gaps of an answer mean nothing, and the sentence that says so.
 
-A delay matters where it is at least half of the answer's mean gap: then a gap may be half as long again, or not there
-at all. The mean, and not the median: chunks that are read together leave the median at nothing, and the mean where it
-was. A delay that is short beside the gaps changes no figure that anybody reads.
+A delay matters if it is at least half of the answer's mean gap: a gap may then be half as long again, or be missing.
+The mean is compared and not the median, because chunks that are read together make the median zero and leave the mean
+as it was. A delay much shorter than the gaps changes no figure.
 """
 
 from __future__ import annotations
@@ -22,6 +22,6 @@ def delay(row: Mapping[str, Any]) -> float:
 
 
 def sentence(seconds: float) -> str:
-    """What it means."""
-    length = f"{seconds * 1e3:.0f} ms" if seconds < 1 else duration(seconds)  # the timer knows no parts of a ms
+    """Say what a delay of so many seconds means."""
+    length = f"{seconds * 1e3:.0f} ms" if seconds < 1 else duration(seconds)  # the timer has a resolution of 1 ms
     return f"the recorder was starved, up to {length}: gaps below that mean nothing"

@@ -1,8 +1,8 @@
-"""`stats`: many exchanges as distributions, by model or endpoint.
+"""Distributions over many exchanges, grouped by model or endpoint: what `stats` prints.
 
-Reads columns only, but for the gaps between chunks, which need the stored times. Those are counted by their length in
-ticks of 10 us, so that a hundred million of them fit in memory and percentiles stay exact; and where there are more
-streams than `ENOUGH`, every n-th is read.
+Reads rows only, except for the gaps between chunks, which need the stored times. Gaps are counted by their length (in
+ticks of 10 us), so that a hundred million of them fit in memory and percentiles stay exact. If there are more streams
+than `ENOUGH`, every n-th is read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from replayproxy.views import starvation
 from replayproxy.views.port import Browser, ExchangeFilter, MeasuredRow
 
 ENOUGH = 20_000
-"""Streams whose gaps are read: 4 s. More do not change a percentile that anybody reads."""
+"""Streams whose gaps are read, which takes 4 s. More of them would not visibly change a percentile."""
 
 EXPLAINED = {
     **DEFINITIONS,
@@ -50,7 +50,7 @@ GROUPINGS: Mapping[str, Callable[[MeasuredRow, str], str]] = {
 
 @dataclass(slots=True)
 class Group:
-    """What was gathered of one group, before it is summed up."""
+    """The values of one group, before they are summarised."""
 
     name: str
     exchanges: int = 0
@@ -58,17 +58,17 @@ class Group:
     streamed: int = 0
     errors: int = 0
     starved: int = 0
-    """Measured answers whose gaps a late recorder has spoilt."""
+    """Measured answers whose gaps are spoilt by a late recorder."""
     starved_s: float = 0.0
-    """By how much at most."""
+    """The largest delay among them, in seconds."""
     endings: Counter[str] = field(default_factory=Counter)
     span: tuple[int, int] | None = None
     """When the first and the last exchange began, in ns since the Unix epoch."""
     values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURES})
     gaps: Counter[int] = field(default_factory=Counter)
-    """How often each gap occurred, in ns."""
+    """How often each gap occurred, by its length in ns."""
     sampled: int = 1
-    """Gaps are of every n-th stream."""
+    """The gaps of every n-th stream were read."""
     flights: list[tuple[int, int]] = field(default_factory=list)
     """When each measured answer began and ended, in ns since the Unix epoch."""
 
@@ -93,7 +93,7 @@ class Group:
         self.flights.append((row["at"], row["at"] + round(row["total_s"] * 1e9)))
 
     def summaries(self) -> Iterator[tuple[str, Summary]]:
-        """The distributions that there are, in their order."""
+        """The distributions that have values, in the order of `MEASURES`."""
         for name in MEASURES:
             gaps = name == "chunk_gap_s"
             summary = summarise_counted(self.gaps, 1e-9) if gaps else summarise(self.values[name])
@@ -102,7 +102,7 @@ class Group:
 
 
 def summarise_counted(counted: Mapping[int, int], unit: float = 1.0) -> Summary | None:
-    """As `summarise`, of values given with how often each occurs; each multiplied by `unit`."""
+    """Summarise values that are given with how often each occurs; the results are multiplied by `unit`."""
     if not counted:
         return None
     values = sorted(counted)
@@ -118,7 +118,7 @@ def summarise_counted(counted: Mapping[int, int], unit: float = 1.0) -> Summary 
 
 
 class _Repeated(Sequence[float]):
-    """Values, each so many times, as one sorted sequence that is never made."""
+    """Behaves as the sorted sequence in which each value stands as often as it occurs, without making it."""
 
     def __init__(self, values: Sequence[float], times: Iterable[int]) -> None:
         self._values = values
@@ -131,7 +131,7 @@ class _Repeated(Sequence[float]):
         return self._values[bisect_right(self._stops, place)]
 
 
-# Gather
+# Gathering
 
 
 def gather(
@@ -165,12 +165,12 @@ def gather(
     return sorted(groups.values(), key=lambda group: (-group.exchanges, group.name))
 
 
-# How much at once
+# Concurrency
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What was going on while anything was. Concurrency is weighted by time."""
+    """The load while at least one answer was in flight. Concurrency is weighted by time."""
 
     busy_s: float
     requests_per_s: float
@@ -179,7 +179,7 @@ class Load:
 
 
 def load_of(groups: Iterable[Group]) -> Load | None:
-    """The load of all these together; None where nothing took time."""
+    """Compute the load of these groups together; None if no answer took time."""
     chosen = list(groups)
     steps: list[tuple[int, int]] = sorted(
         step for group in chosen for start, stop in group.flights for step in ((start, 1), (stop, -1))
@@ -209,7 +209,7 @@ FIELDS = ("group", "measure", "n", "avg", "min", "p50", "p90", "p95", "p99", "ma
 
 
 def data_rows(groups: Iterable[Group]) -> Iterator[dict[str, Any]]:
-    """One row a distribution; then counts and rates, which have fewer fields. Seconds throughout."""
+    """One row per distribution, then counts and rates, which have fewer fields. Times are in seconds."""
     for group in groups:
         for name, summary in group.summaries():
             yield _row(group, name, **_figures(summary))

@@ -17,22 +17,22 @@ from replayproxy.views.units import duration
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 LATE = 3
-"""Times the median gap."""
+"""A chunk is late after a gap of more than so many times the median gap."""
 
 TOGETHER = 500_000
-"""ns between chunks that came in one read, or might have."""
+"""Chunks closer than this, in ns, may have come in one read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """Which chunks came late: by their places, and against what."""
+    """Which chunks came late, by their indexes, and the average with which their gaps were compared."""
 
     places: tuple[int, ...] = ()
     usual: str = "median"
 
     @classmethod
     def of(cls, chunks: Sequence[int]) -> Lateness:
-        """Of chunks that came at these times, in ns. Where most came together, in one read, the median says nothing."""
+        """Find the late ones among chunks with these times (ns); if most came in one read, compare with the mean."""
         gaps = [after - before for before, after in pairwise(chunks)]
         if len(gaps) < 3:
             return cls()

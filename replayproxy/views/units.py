@@ -1,7 +1,7 @@
-"""Numbers as people read them: `214 ms`, `5.91 s`, `1 842`, `4.1 KiB`. Data formats never come here.
+"""Numbers as people read them: `214 ms`, `5.91 s`, `1 842`, `4.1 KiB`. Data formats do not use them.
 
-Three significant digits are what a measurement of an answer is worth. Thousands are parted by a thin space, which is
-no blank to `cut` and `awk`.
+A measurement of an answer is worth three significant digits. Thousands are separated by a thin space, which `cut` and
+`awk` do not take for a blank.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 THIN = "\u2009"
 
 NOTHING = "-"
-"""What stands where nothing is known."""
+"""Printed where there is no value."""
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit in which they are easiest to compare."""
+    """Format seconds in the unit in which they are easiest to compare."""
     ms = seconds * 1000
     if abs(ms) < 0.005:
         return "0 ms"
@@ -40,14 +40,14 @@ def duration(seconds: float) -> str:
 
 
 def count(number: float) -> str:
-    """A number of things; an average of them keeps one decimal while that says something."""
+    """Format a number of things; an average keeps one decimal below 1000."""
     if number % 1 and number < 999.5:
         return f"{number:.1f}"
     return f"{number:,.0f}".replace(",", THIN)
 
 
 def size(number: float) -> str:
-    """Bytes in binary units."""
+    """Format bytes in binary units."""
     if number < 1024:
         return f"{number:.0f} B"
     for unit in ("KiB", "MiB", "GiB"):
@@ -58,17 +58,17 @@ def size(number: float) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """A part in per cent; nothing of nothing is nothing."""
+    """Format a part of a whole in per cent; `NOTHING` where the whole is 0."""
     return f"{100 * part / whole:.2f} %" if whole else NOTHING
 
 
 def plural(number: int, one: str, many: str = "") -> str:
-    """`1 tool`, `2 tools`."""
+    """Format a number with its noun: `1 tool`, `2 tools`."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
 
 
 def moment(ns: int) -> str:
-    """Wall time in ns since the Unix epoch, in UTC: `2026-11-18 09:14:03.118`. What no calendar has stays a number."""
+    """Format wall time (ns since the Unix epoch) in UTC: `2026-11-18 09:14:03.118`; `5 ns` where no calendar has it."""
     try:
         at = datetime.fromtimestamp(ns // 1_000_000_000, UTC)
     except (ValueError, OverflowError, OSError):
