@@ -1,14 +1,14 @@
-"""Requests and answers without their secrets, at equal length: the same function before keying and before disk.
+"""Remove secrets from requests and answers at equal length: the same function before keying and before storing.
 
-    masks         what stands where a secret stood, and how it is known again
-    credentials   what a request carries to be let in
-    shapes        what keys look like
-    rules         what the user says is secret
-    spelling      one text under another: JSON escapes, percent codes
-    finding       where secrets are in a text
-    deltas        what the events of an answer say together
-    veil          the same over an answer that comes in chunks
-    redactor      all of it together
+    masks             what replaces a secret, and how it is recognised
+    credentials       the credentials of a request and their encodings
+    key_patterns      patterns of API keys and tokens
+    rules             redaction rules of the user
+    escapes           JSON escapes and percent codes, undone with a way back to the source
+    detector          the secrets of one text
+    event_text        the joined texts of an answer's events
+    stream_redactor   an answer that arrives in chunks
+    redactor          all of it together
 
 Begin with `redactor`. Nothing here knows a cassette, a socket or a log.
 """

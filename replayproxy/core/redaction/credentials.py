@@ -1,7 +1,7 @@
-"""What a request carries to be let in: header values, cookies, query parameters; and how else these are written.
+"""Collect the credentials of a request: header values, cookies and query parameters, and their other encodings.
 
-A name says that its value is a secret, not the value: a vendor's next header is called a key too. Values that servers
-document as placeholders are none.
+A name marks its value as a secret, not the form of the value: new vendors name their header `…-key` too. Placeholders
+that servers document for "no key" are not credentials.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from replayproxy.core.redaction import masks
 from replayproxy.model import Headers, Request
 
 MIN_CREDENTIAL = 6
-"""Bytes; what is shorter would be masked where it is only a word."""
+"""Bytes. A shorter value would be masked wherever it is an ordinary word."""
 
 MIN_COOKIE = 8
-"""Cookies and other fields hold more than secrets: `lang=en-US`, `theme=dark`. A short one of letters alone is none."""
+"""Bytes, for cookies and other fields, which often carry settings: `lang=en-US`, `theme=dark`. A short value of letters
+only is not a credential."""
 
 MIN_VAGUE = 16
-"""`key=` and its kin name many things in a query: two that differ there are not to become one request."""
+"""Characters, for parameters such as `key=`: short values that differ must not become one request."""
 
 MIN_CUT_CREDENTIAL = 8
-"""Bytes; so much of a credential at the end of an answer that broke off is masked too."""
+"""Bytes. That much of a credential at the end of a cut answer is masked too."""
 
 PLACEHOLDERS = frozenset(
     {"ollama", "lm-studio", "no-key", "no-key-required", "sk-no-key-required", "not-needed", "placeholder", "dummy"}
 )
-"""What clients send to a server that wants no key: in the documentation of Ollama, LM Studio, llama.cpp, LangChain."""
+"""What clients send to a server without keys, from the documentation of Ollama, LM Studio, llama.cpp and LangChain."""
 
 CREDENTIAL_FIELDS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key"})
 VAGUE_PARAMETERS = frozenset({"key", "token", "session", "auth"})
@@ -56,11 +57,11 @@ _NOT_IN_SIMPLE = (b"\n", b'"', b" ", b",")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What is to be masked wherever it stands, longest first, in every spelling but escapes."""
+    """The byte strings to mask wherever they appear, longest first, in every encoding except escapes."""
 
     needles: tuple[bytes, ...] = ()
     irregular: tuple[bytes, ...] = field(init=False, compare=False)
-    """Those that may hold quotes, white space or escapes."""
+    """Needles that may contain quotes, white space or escapes."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "irregular", tuple(needle for needle in self.needles if not is_simple(needle)))
@@ -71,20 +72,22 @@ class Credentials:
         return Credentials(_sorted(chain(self.needles, other.needles)))
 
     def incomplete_from(self, text: bytes) -> int:
-        """Where the beginning of one stands whose end is still to come; the length of the text where none does."""
+        """Return where a credential begins whose end has not arrived, or the length of the text."""
         start = len(text)
         for needle in self.irregular if text.endswith(_NOT_IN_SIMPLE) else self.needles:
             start = min(start, len(text) - _overlap(text[-len(needle) + 1 :] if len(needle) > 1 else b"", needle))
         return start
 
     def occurrences(self, text: bytes, start: int, stop: int) -> Iterator[tuple[int, int, bytes]]:
-        """Where one stands, or several that overlap: `aaaaaa` in many a is one place, not one at each byte."""
+        """Yield spans of credentials. Overlapping occurrences are one span: `aaaaaa` in a long run of `a` is one, not
+        one per byte."""
         for needle in self.needles:
             size = len(needle)
             at = text.find(needle, start, stop)
             while at >= 0:
                 end = at + size
-                # The furthest one that begins within the last one: two steps take the run on by a needle at least.
+                # The last occurrence that overlaps this one: two steps advance by at least one needle, so this is
+                # linear also for a text of one repeated character.
                 while (more := text.rfind(needle, end - size + 1, min(stop, end + size))) >= 0:
                     end = more + size
                 yield at, end, needle
@@ -94,11 +97,12 @@ class Credentials:
 NONE = Credentials()
 
 _QUICK_ATTEMPTS = 32
-"""Places that are tried before the reckoning begins that is slower, but takes no longer for a text made against it."""
+"""Positions that are tried before the linear algorithm takes over. It is slower on ordinary text, but cannot be
+attacked with repetitive text."""
 
 
 def _overlap(tail: bytes, needle: bytes) -> int:
-    """The length of the longest end of `tail` that is a beginning of `needle`."""
+    """Return the length of the longest suffix of `tail` that is a prefix of `needle`."""
     tried, at = 0, tail.find(needle[:1])
     while at >= 0:
         if needle.startswith(tail[at:]):
@@ -111,7 +115,7 @@ def _overlap(tail: bytes, needle: bytes) -> int:
 
 
 def _overlap_in_linear_time(tail: bytes, needle: bytes) -> int:
-    """The same by Knuth, Morris and Pratt: in as many steps as there are bytes."""
+    """Return the same by Knuth, Morris and Pratt, in linear time."""
     failures = _failure_table(needle)
     matched = 0
     for byte in tail:
@@ -123,7 +127,8 @@ def _overlap_in_linear_time(tail: bytes, needle: bytes) -> int:
 
 @lru_cache(64)
 def _failure_table(needle: bytes) -> list[int]:
-    """For each beginning of a needle, the longest end of it that is a shorter beginning."""
+    """Return the failure function of the needle: per prefix, the length of its longest proper suffix that is a
+    prefix."""
     failures = [0] * len(needle)
     matched = 0
     for place in range(1, len(needle)):
@@ -136,40 +141,40 @@ def _failure_table(needle: bytes) -> list[int]:
 
 @lru_cache(1024)
 def names_credential(field: str) -> bool:
-    """Whether a header field of this name lets its sender in."""
+    """Return whether a header field of this name carries a credential."""
     name = field.lower()
     return name not in NOT_SECRET and _HEADER.search(name) is not None
 
 
 @lru_cache(1024)
 def names_secret(parameter: str) -> bool:
-    """Whether a query parameter of this name does."""
+    """Return whether a query parameter of this name carries a credential."""
     # accessToken, X-Amz-Security-Token, api_key
     return _PARAMETER.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", parameter).lower()) is not None
 
 
 def credential_fields(headers: Headers) -> Headers:
-    """The field lines that let a request in."""
+    """Return the header fields that carry credentials."""
     return tuple(line for line in headers if names_credential(line[0]))
 
 
 def of_request(request: Request) -> Credentials:
-    """Everything that lets this request in."""
+    """Return all credentials of a request."""
     lines = credential_fields(request.headers)
     parameters = tuple(secret_parameters(request.query)) if "=" in request.query else ()
     return _credentials_in(lines, parameters) if lines or parameters else NONE
 
 
 def of_answer(headers: Headers) -> Credentials:
-    """The cookies that an answer sets: they will let the next request in."""
+    """Return the cookies that an answer sets, since they are credentials of the next request."""
     lines = tuple(line for line in headers if line[0].lower() in ("set-cookie", "set-cookie2"))
     return _credentials_in(lines, ()) if lines else NONE
 
 
 def mask_answer_field(name: str, value: bytes) -> str:
-    """The value of an answer's field with what lets a later request in masked, whatever its length.
+    """Mask the value of an answer's field if it hands out a credential, whatever its length.
 
-    Of a cookie that is its value alone, so that a replayed client has a cookie of that name and scope.
+    Of a cookie only the value is masked, so that a client of the replay has a cookie of that name and scope.
     """
     text = value.decode("latin-1")
     if name.lower() in ("set-cookie", "set-cookie2"):
@@ -186,7 +191,7 @@ def _star_out(secret: str) -> str:
 
 
 def secret_parameters(query: str) -> Iterator[str]:
-    """The raw values of parameters that are secrets by their name."""
+    """Yield the raw values of query parameters that are secret by their name."""
     for part in query.split("&"):
         name, mark, value = part.partition("=")
         if mark and is_secret_parameter(unquote_to_bytes(name).decode("latin-1"), value):
@@ -194,7 +199,8 @@ def secret_parameters(query: str) -> Iterator[str]:
 
 
 def is_secret_parameter(name: str, value: str) -> bool:
-    """Whether a parameter lets its sender in. One that is called only `key` must also be as long as one."""
+    """Return whether a parameter is a credential. With a vague name such as `key` its value must also be long
+    enough."""
     if not names_secret(name) or value.lower() in PLACEHOLDERS:
         return False
     return len(value) >= (MIN_VAGUE if name.lower() in VAGUE_PARAMETERS else MIN_CREDENTIAL)
@@ -233,7 +239,7 @@ def _field_values(name: str, value: str) -> Iterator[str]:
         yield token
         if scheme[0].strip().lower() == "basic":
             yield from _basic_values(token)
-        if "=" in token and "," in token:  # Digest, AWS4-HMAC-SHA256: parameters, of which some are secret
+        if "=" in token and "," in token:  # Digest, AWS4-HMAC-SHA256: a list of parameters
             yield from (secret.strip('" ') for secret in secret_parameters(token.replace(", ", "&").replace(",", "&")))
     elif name in CREDENTIAL_FIELDS:
         yield value
@@ -260,7 +266,7 @@ def _basic_values(token: str) -> Iterator[str]:
 
 
 def _encodings(value: bytes) -> Iterator[bytes]:
-    """A value, and how it is written elsewhere: in UTF-8, in a URL, within base64 at any of its three phases."""
+    """Yield a value and its other encodings: UTF-8, percent codes, and base64 at each of its three phases."""
     yield value
     if not value.isascii():
         yield value.decode("latin-1").encode()
@@ -268,7 +274,7 @@ def _encodings(value: bytes) -> Iterator[bytes]:
         quoted = quote(value, safe=safe).encode()
         yield from (quoted, quoted.replace(b"%20", b"+"), re.sub(rb"%[0-9A-F]{2}", lambda m: m[0].lower(), quoted))
     for phase in range(3):
-        # The digits at both ends depend on what stands beside the value.
+        # The base64 digits at both ends depend on the neighbouring bytes, so they are not part of the needle.
         digits = base64.b64encode(b"\0" * phase + value)[(0, 2, 3)[phase] :]
         digits = digits[: (len(value) + phase) * 8 // 6 - (0, 2, 3)[phase]]
         if len(digits) >= MIN_COOKIE:
@@ -276,17 +282,18 @@ def _encodings(value: bytes) -> Iterator[bytes]:
 
 
 def _sorted(needles: Iterable[bytes]) -> tuple[bytes, ...]:
-    """Longest first: where two begin together, the longer one is masked."""
+    """Sort longest first: of two needles that begin at the same byte the longer one is masked."""
     return tuple(sorted(set(needles), key=lambda needle: (-len(needle), needle)))
 
 
 @lru_cache(4096)
 def is_simple(needle: bytes) -> bool:
-    """Whether it is made of characters that stand for themselves within JSON, and never between its strings."""
+    """Return whether the needle consists of characters that are never escaped in JSON and never separate its
+    strings."""
     return _SIMPLE.fullmatch(needle) is not None and not needle.startswith(b":")
 
 
 @lru_cache(4096)
 def is_number(needle: bytes) -> bool:
-    """Whether it may stand within a JSON number."""
+    """Return whether the needle may be part of a JSON number."""
     return _NUMBER.fullmatch(needle) is not None

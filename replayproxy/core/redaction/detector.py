@@ -1,8 +1,8 @@
-"""Where secrets stand in a text, and the text with masks in their places.
+"""Find the secrets in a text, and replace them with masks of equal length.
 
-One text is read in up to three spellings: as written, with its JSON escapes undone, and those of the JSON within its
-strings. Masking goes on until nothing more is found, so that masking again changes nothing. In JSON nothing but the
-content of strings and the digits of numbers is ever touched: what was JSON is JSON afterwards.
+A text is searched in up to three readings: as written, with its JSON escapes undone, and with the escapes of JSON
+within its strings undone. Masking repeats until a round finds nothing, so that masking twice changes nothing. In JSON
+only the content of strings and the digits of numbers are changed: valid JSON stays valid.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from replayproxy.core import coding
 from replayproxy.core.patterns import Pattern
 from replayproxy.core.redaction import credentials as access
 from replayproxy.core.redaction import escapes, key_patterns, masks, rules
 from replayproxy.core.redaction.credentials import Credentials
 
 MAX_ROUNDS = 50
-"""Each masks something that none before did; texts that need more than three were made for it."""
+"""Limit for the rounds of masking. Ordinary texts need at most three; more are needed only by texts made to attack."""
 
 _MAX_ESCAPE_DEPTH = 2
-_TAIL_BYTES = 16 * 1024  # bytes; a credential with its escapes is shorter
+_TAIL_BYTES = 16 * 1024  # a credential is shorter, even with each byte escaped
 _CUT_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _PROSE = re.compile(
     rb"^(?>(?:(?:data|event|id)?:)?)[ \t]*+((?![\[\]{}\",0-9-]|(?:true|false|null|Infinity|NaN),?[ \t]*\r?$)[^\r\n]+)",
@@ -32,7 +33,8 @@ _ESCAPE = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
 
 
 class Secret(NamedTuple):
-    """A secret: where it is written, what it reads, and what kind it is. `mask` is `constant`, `hashed` or `number`."""
+    """A secret in a text: its span in the source, its text with escapes undone, its kind, and the kind of its mask
+    (`constant`, `hashed` or `number`)."""
 
     start: int
     stop: int
@@ -48,14 +50,14 @@ BY_PATH = "--redact $"
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """Looks for the credentials of one request, for known shapes, and for what rules say."""
+    """Finds the credentials of one request, known key formats, and what redaction rules match."""
 
     credentials: Credentials
     patterns: Sequence[Pattern]
     salt: bytes
 
     def may_contain_secret(self, text: bytes) -> bool:
-        """Whether a closer look is worth while."""
+        """Return whether a full search is needed. May be true for a text without secrets, never false for one with."""
         return (
             bool(self.patterns)
             or any(needle in text for needle in self.credentials.needles)
@@ -64,14 +66,14 @@ class Detector:
         )
 
     def _may_hide_ascii(self, text: bytes) -> bool:
-        if b"\0" in text:  # neither JSON nor text
+        if b"\0" in text:  # binary: neither JSON nor text
             return False
         if escapes.HIDDEN_ASCII.search(text) is not None:
             return True
         return bool(self.credentials.irregular) and _ESCAPE.search(text) is not None
 
     def incomplete_from(self, text: bytes) -> int:
-        """Where something begins that may yet become a secret; the length of the text where nothing does."""
+        """Return where a secret may begin whose end has not arrived, or the length of the text."""
         start = min(key_patterns.incomplete_from(text), self.credentials.incomplete_from(text))
         if self.credentials.irregular and b"\\" in text[-_TAIL_BYTES:]:
             whole = _CUT_ESCAPE.sub(b"", text)
@@ -85,9 +87,9 @@ class Detector:
     # Finding
 
     def find(self, text: bytes, *, json: bool, in_string: bool = False) -> list[Secret]:
-        """What stands in this text, in order, nothing overlapping. In JSON only what may be masked there.
+        """Return the secrets of a text in order, without overlaps. In JSON only those that can be masked safely.
 
-        `in_string`: the text is the content of one string of JSON.
+        `in_string`: the text is the content of one JSON string.
         """
         found: list[Secret] = []
         if self.patterns and json:
@@ -109,7 +111,7 @@ class Detector:
         return _merge_overlaps(found if not json or in_string else _keep_valid_json(text, found))
 
     def _find_as_read(self, text: bytes, patterns: Sequence[Pattern]) -> Iterator[tuple[int, int, str, str]]:
-        """What stands in a text as it is, outside masks."""
+        """Yield the secrets of one reading of a text, outside masks."""
         keys = key_patterns.has_hint(text)
         for start, stop in _between_masks(text):
             for begin, end, needle in self.credentials.occurrences(text, start, stop):
@@ -123,7 +125,7 @@ class Detector:
                         yield begin, end, BY_PATTERN, "hashed"
 
     def _match_in_strings(self, text: bytes, strings: Iterable[tuple[int, int]]) -> list[Secret]:
-        """What the patterns match within the strings of a JSON text."""
+        """Return what the patterns match within the strings of a JSON text."""
         found = []
         for start, stop in strings:
             content = escapes.unescape_json(text[start:stop])
@@ -137,7 +139,8 @@ class Detector:
         return found
 
     def _match_in_prose(self, text: bytes) -> list[Secret]:
-        """What the patterns match in lines that are no JSON, in an answer that said it was: nothing there can break."""
+        """Return what the patterns match in lines that are not JSON, in an answer declared as JSON: a mask can break
+        nothing there."""
         return [
             Secret(*span, text[slice(*span)], BY_PATTERN, "hashed")
             for line in _PROSE.finditer(text)
@@ -150,7 +153,7 @@ class Detector:
     # Masking
 
     def mask_of(self, secret: Secret) -> bytes:
-        """What comes into its place."""
+        """Return the mask of a secret."""
         size = secret.stop - secret.start
         match secret.mask:
             case "constant":
@@ -161,7 +164,7 @@ class Detector:
                 return masks.hashed(size, secret.secret, self.salt)
 
     def mask(self, text: bytes, *, json: bool, find: Callable[[bytes], list[Secret]] | None = None) -> bytes:
-        """The text without its secrets."""
+        """Return the text with its secrets masked."""
         if find is None:
             if not self.may_contain_secret(text):
                 return text
@@ -176,9 +179,19 @@ class Detector:
             text = masked
         return text
 
+    def mask_opaque(self, body: bytes) -> bytes:
+        """Mask the secrets that appear literally in bytes whose coding cannot be undone.
+
+        Text under a wrong coding name is masked as text. In binary data only credentials and known keys are masked.
+        """
+        if coding.is_text(body):
+            return self.mask(body, json=body.lstrip()[:1] in (b"{", b"[", b'"'))
+        # A rule such as `re:[0-9]{4}` would match compressed bytes by chance and damage a body that clients can decode.
+        return replace(self, patterns=()).mask(body, json=False)
+
 
 def overwrite(text: bytes, changes: Iterable[tuple[int, bytes]]) -> bytes:
-    """A text with other bytes in some places."""
+    """Return the text with some bytes overwritten; each change is a position and its new bytes."""
     out: bytearray | None = None
     for start, mask in changes:
         if out is None:
@@ -198,7 +211,7 @@ def _compose(
 
 
 def _between_masks(text: bytes) -> Iterator[tuple[int, int]]:
-    """The parts of a text that no mask covers: a mask and what stands beside it are never one secret."""
+    """Yield the spans between masks: a mask and its neighbours are never one secret."""
     last = 0
     if masks.may_contain_mask(text):
         for match in masks.MASK.finditer(text):
@@ -210,7 +223,7 @@ def _between_masks(text: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _splits_escape(text: bytes, start: int, stop: int) -> bool:
-    """Whether an escape stands across one of these ends: `\\nabc` is no `nabc`."""
+    r"""Return whether an end of this span lies within an escape: `\\nabc` does not contain `nabc`."""
     if text.find(b"\\", max(0, start - 5), stop) < 0:
         return False
     return any(_is_within_escape(text, position) for position in (start, stop))
@@ -222,13 +235,13 @@ def _is_within_escape(text: bytes, position: int) -> bool:
         return False
     before = text[max(0, mark - 64) : mark + 1]
     if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
-        return False  # it is the second one of an escaped backslash
+        return False  # the second half of an escaped backslash
     escape = _ESCAPE.match(text, mark)
     return escape is not None and escape.end() > position
 
 
 def _keep_valid_json(text: bytes, found: list[Secret]) -> list[Secret]:
-    """Those that are within one string, or one number: another mask would break the JSON."""
+    """Drop the secrets that are not within one string or one number: a mask across them would break the JSON."""
     if all(_is_safe_anywhere(secret) for secret in found):
         return found
     starts: list[int] = []
@@ -249,7 +262,8 @@ def _is_safe_anywhere(secret: Secret) -> bool:
 
 
 def _merge_overlaps(found: list[Secret]) -> list[Secret]:
-    """In order, what overlaps as one: a credential wins, so that the mask says nothing of it."""
+    """Sort and merge overlapping secrets. A credential decides the mask of the merged secret, so that the mask does not
+    reveal a hash of it."""
     found.sort(key=lambda secret: (secret.start, -secret.stop))
     merged: list[Secret] = []
     current: Secret | None = None

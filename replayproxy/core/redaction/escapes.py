@@ -1,6 +1,6 @@
-"""One text under another: JSON escapes and percent codes undone, with the way back to the bytes they were written as.
+"""Undo JSON escapes and percent codes, and map each span of the result back to the source.
 
-Works on any bytes: what is no escape stands for itself.
+Works on any bytes: a byte that is not part of an escape stands for itself.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ _PERCENT = re.compile(rb"%([0-9a-fA-F]{2})")
 _ANY_ESCAPE = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
 _READS_BACKSLASH = frozenset((rb"\\", rb"\u005c", rb"\u005C"))
 MAX_REPLACED_ESCAPES = 16
-"""Different escapes of a block that are replaced one after the other."""
+"""Number of different escapes of a block up to which each is replaced by `bytes.replace`."""
 
 HIDDEN_ASCII = re.compile(rb"\\(?:u00[2-7][0-9a-fA-F]|/)")
-"""An escape behind which a printable ASCII character hides: all that keys are made of."""
+"""An escape that encodes a printable ASCII character: keys consist of nothing else."""
 
 
 BLOCK_BYTES = 64 * 1024
-"""Bytes that are read at once, about. Where each byte of a block is written is reckoned when somebody asks, a block at
-a time: twenty megabytes of escapes would be three million places, and a gigabyte."""
+"""Approximate bytes per block. Source positions are computed per block on demand: 20 MB of escapes would be three
+million positions, 1 GB of memory."""
 
 
 class Unescaped:
-    """A text as it reads, and where each of its bytes is written."""
+    """A text with its escapes undone, and the source span of each of its bytes."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class Unescaped:
         self.text = b"".join(pieces)
 
     def source_span(self, start: int, stop: int) -> tuple[int, int]:
-        """Where the bytes from `start` to `stop` are written; an escape is there as a whole. `stop > start`."""
+        """Return the source span of the bytes from `start` to `stop` (`stop > start`). Escapes are included whole."""
         return self._source_of(start)[0], self._source_of(stop - 1)[1]
 
     def _source_of(self, position: int) -> tuple[int, int]:
-        """Where one byte is written."""
+        """Return the source span of one byte."""
         number = max(0, min(bisect_right(self._text_starts, position) - 1, len(self._text_starts) - 2))
         begin = self._source_starts[number]
         if self._cached_block is None or self._cached_block[0] != number:
@@ -71,12 +71,10 @@ class Unescaped:
 
 
 def _unescape(source: bytes, escape: re.Pattern[bytes], read: Callable[[re.Match[bytes]], bytes]) -> bytes:
-    """A text with its escapes undone, at the speed of C where there are few different ones.
-
-    Each is then replaced wherever it stands. That is the same as reading from the left only where no backslash is the
-    second half of an escape, and none is what an escape reads.
-    """
+    """Undo the escapes of a text, by `bytes.replace` if it has few different ones."""
     if escape is _JSON and (different := set(_ANY_ESCAPE.findall(source))):
+        # To replace each one everywhere equals reading from the left only if no escape encodes a backslash: else the
+        # second backslash of one escape could be taken for the start of another.
         if len(different) > MAX_REPLACED_ESCAPES or not _READS_BACKSLASH.isdisjoint(different):
             return escape.sub(read, source)
         for escaped in different:
@@ -86,7 +84,7 @@ def _unescape(source: bytes, escape: re.Pattern[bytes], read: Callable[[re.Match
 
 
 class _Block:
-    """Where each byte of a short text is written."""
+    """The source positions of each byte of a short text."""
 
     def __init__(self, source: bytes, escape: re.Pattern[bytes], read: Callable[[re.Match[bytes]], bytes]) -> None:
         self._text_at: list[int] = [0]
@@ -106,7 +104,7 @@ class _Block:
         self._is_escape.append(escaped)
 
     def source_of(self, position: int) -> tuple[int, int]:
-        """Where one byte is written; an escape is there as a whole."""
+        """Return the source span of one byte; an escape is one span."""
         index = bisect_right(self._text_at, position) - 1
         if self._is_escape[index]:
             return self._source_at[index], self._source_at[index + 1]
@@ -115,21 +113,21 @@ class _Block:
 
 
 def unescape_json(source: bytes) -> Unescaped:
-    """JSON's escapes undone (RFC 8259 §7)."""
+    """Undo JSON escapes (RFC 8259 §7)."""
     return Unescaped(source, _JSON, lambda match: _JSON_ESCAPES[match[0]], _cut_between_escapes)
 
 
 def unescape_percent(source: bytes) -> Unescaped:
-    """Percent codes undone (RFC 3986 §2.1)."""
+    """Undo percent codes (RFC 3986 §2.1)."""
     return Unescaped(source, _PERCENT, lambda match: _PERCENT_CODES[match[0]], _cut_between_codes)
 
 
 def _cut_between_escapes(source: bytes, start: int, place: int) -> int:
-    """A place at most five bytes before `place` that no escape stands across."""
+    """Return a position at most five bytes before `place` that is not within an escape."""
     for mark in range(place - 1, max(start, place - 6), -1):
         if source[mark] == _BACKSLASH:
             before = source[start : mark + 1]
-            # Of many backslashes each second one belongs to the one before it.
+            # In a run of backslashes each second one is the second half of an escape.
             if (len(before) - len(before.rstrip(b"\\"))) % 2:
                 escape = _JSON.match(source, mark)
                 if escape is not None and escape.end() > place:
@@ -138,7 +136,7 @@ def _cut_between_escapes(source: bytes, start: int, place: int) -> int:
 
 
 def _cut_between_codes(source: bytes, start: int, place: int) -> int:
-    """A place at most two bytes before `place` that no percent code stands across."""
+    """Return a position at most two bytes before `place` that is not within a percent code."""
     mark = source.rfind(b"%", max(start, place - 2), place)
     return place if mark < 0 else mark
 
@@ -147,7 +145,7 @@ _BACKSLASH = 0x5C
 
 
 class _JsonEscapes(dict[bytes, bytes]):
-    """What each escape reads, remembered: a text of escapes has few different ones."""
+    """Cache of what each escape encodes: a text has few different ones."""
 
     def __missing__(self, escape: bytes) -> bytes:
         if len(self) > 4096:
@@ -159,7 +157,7 @@ class _JsonEscapes(dict[bytes, bytes]):
 
 
 class _PercentCodes(dict[bytes, bytes]):
-    """What each percent code reads."""
+    """Cache of what each percent code encodes."""
 
     def __missing__(self, code: bytes) -> bytes:
         self[code] = read = bytes.fromhex(code[1:].decode())

@@ -1,10 +1,10 @@
-"""What the events of an answer say together: for each choice and field one text, in the places where it stands.
+"""Join the texts of an answer's events: per choice and field one text, with the positions of its parts.
 
     data: {"choices":[{"index":0,"delta":{"content":"sk-"}}]}      channel (content):  sk-pro…
     data: {"choices":[{"index":0,"delta":{"content":"pro"}}]}                          └┬┘└┬┘
 
-What stands between the texts is the envelope: in a stream of tokens the same from event to event. Knows the fields in
-which the dialects give text, piece by piece, and nothing of secrets.
+The bytes between the texts are called the envelope; in a token stream it is the same from event to event. This module
+knows the fields in which the dialects stream text. It does not know what a secret is.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum, auto
 from functools import cache, cached_property
 from itertools import accumulate, pairwise
 
 from replayproxy.core.redaction import rules
 
 Fragment = tuple[bytes, int, int]
-"""The name of a field, and where its content stands."""
+"""Name of a field, and the span of its content."""
 
 Channel = tuple[bytes, ...]
-"""What is one text: the indexes in an event, the name of the field, and which one of that name it is."""
+"""Identifies one joined text: the indexes in an event, the name of the field, and its number among fields of that
+name."""
+
+_STREAMS = ("text/event-stream", "ndjson", "jsonl", "json-seq", "stream+json")
 
 _TEXT_FIELDS = (
     *(b"content", b"reasoning", b"reasoning_content", b"text", b"arguments", b"delta", b"thinking", b"partial_json"),
@@ -32,13 +36,13 @@ _TEXT_FIELDS = (
 
 @cache
 def _field_pattern(names: Sequence[bytes]) -> re.Pattern[bytes]:
-    """A field of one of these names, and its text, which has no end where an answer breaks off."""
+    """Return a pattern for a field with one of these names and its text, which has no end in an answer that was cut."""
     return re.compile(b'"(' + b"|".join(names) + rb')"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)')
 
 
 @cache
 def _splitting_pattern(name: bytes) -> re.Pattern[bytes]:
-    """The same for one name. It begins with a word, which is found quickly."""
+    """Return the same for one name. It begins with a literal word, which `re` finds faster."""
     return re.compile(b'("' + name + rb'"\s*:\s*")([^"\\]*(?:\\.[^"\\]*)*)')
 
 
@@ -54,8 +58,40 @@ _LOGPROB_KEYS = frozenset(
 )
 
 
+class Format(Enum):
+    """What a body is: it decides how secrets are searched in it and where it may be cut."""
+
+    TEXT = auto()
+    JSON = auto()
+    JSON_LIST = auto()
+    EVENTS = auto()
+
+    @property
+    def comes_in_parts(self) -> bool:
+        """Whether each line or list item is an event that continues the texts of earlier ones."""
+        return self in (Format.JSON_LIST, Format.EVENTS)
+
+    @classmethod
+    def declared(cls, media_type: str) -> Format:
+        """Return the format that a content type declares."""
+        if any(kind in media_type for kind in _STREAMS):
+            return cls.EVENTS
+        return cls.JSON if "json" in media_type else cls.TEXT
+
+    def seen_from(self, start_of_body: bytes) -> Format:
+        """Return the format of a body that starts with these bytes, whatever its content type declared.
+
+        Gemini streams one JSON list, in which each object is an event.
+        """
+        if self is Format.EVENTS or start_of_body.startswith((b"data:", b"event:")):
+            return Format.EVENTS
+        if start_of_body.startswith(b"["):
+            return Format.JSON_LIST
+        return Format.JSON if start_of_body.startswith(b"{") else self
+
+
 class ScatteredText:
-    """A text that stands in several places of another one."""
+    """A text whose parts are at several positions of a larger text."""
 
     def __init__(self, whole: bytes, spans: Sequence[tuple[int, int]]) -> None:
         self.text = b"".join([whole[start:stop] for start, stop in spans])
@@ -66,12 +102,12 @@ class ScatteredText:
         return list(accumulate((stop - start for start, stop in self._spans), initial=0))
 
     def position_in_whole(self, position: int) -> int:
-        """Where in the whole a byte of this text stands."""
+        """Return where in the whole a byte of this text is."""
         index = max(0, min(bisect_right(self._offsets, position) - 1, len(self._spans) - 1))
         return self._spans[index][0] + position - self._offsets[index]
 
     def split_mask(self, start: int, mask: bytes) -> Iterator[tuple[int, bytes]]:
-        """A mask of this text, cut to the places where it stands."""
+        """Yield the parts of a mask of this text at `start`, each with its position in the whole."""
         stop = start + len(mask)
         index = max(0, bisect_right(self._offsets, start) - 1)
         while start < stop:
@@ -83,7 +119,7 @@ class ScatteredText:
 
 
 class _EveryThird(ScatteredText):
-    """Every third part of a whole. Where they stand is reckoned when somebody asks, which is seldom."""
+    """The joined third parts of a split. Their positions are computed on first use, which is rare."""
 
     def __init__(self, parts: list[bytes]) -> None:
         self.text = b"".join(parts[2::3])
@@ -95,18 +131,21 @@ class _EveryThird(ScatteredText):
 
 
 class TextFields:
-    """The fields in which one answer gives text. To look for all that there are costs 1.7 us an event; an answer uses
-    one or two, and what stands between these is nearly always the same."""
+    """Tracks in which fields one answer streams text.
+
+    To search for all field names costs 1.7 us per event. An answer uses one or two of them, and its envelopes hardly
+    change, so only these are searched until an unknown envelope appears.
+    """
 
     def __init__(self) -> None:
         self._field_names: tuple[bytes, ...] = (b"content",)  # of a chat
         self._interleaved = False
         self._known_envelopes = b""
         self.envelopes = b""
-        """What stood between the texts of the last data, each once."""
+        """The distinct envelopes of the last data, joined."""
 
     def channels(self, data: bytes) -> dict[Channel, ScatteredText]:
-        """What the events say together. Interleaved, events with the same indexes go on with the same text."""
+        """Return the joined texts. In interleaved answers, events with equal indexes continue the same text."""
         if len(self._field_names) == 1:
             parts = _splitting_pattern(self._field_names[0]).split(data)
             if self._has_only_known_fields(_distinct(parts[::3]), has_text=len(parts) > 1):
@@ -121,11 +160,11 @@ class TextFields:
         return _by_index(data, found) if self._interleaved else _by_name(data, found)
 
     def _fragments(self, data: bytes) -> list[Fragment]:
-        """What each event adds to a text."""
+        """Return the text fields of each event, in order."""
         return [(match[1], *match.span(2)) for match in _field_pattern(self._field_names).finditer(data)]
 
     def _has_only_known_fields(self, envelopes: Iterable[bytes], *, has_text: bool) -> bool:
-        """Whether no other field gives text between these. What is as before need not be looked at again."""
+        """Return whether no other field has text in these envelopes. Known envelopes are not searched again."""
         self.envelopes = b"\n".join(envelopes)
         if self.envelopes == self._known_envelopes:
             return True
@@ -137,7 +176,7 @@ class TextFields:
 
 
 def _distinct(parts: list[bytes]) -> list[bytes]:
-    """Each once. The first and the last of envelopes are others, those between them mostly the same."""
+    """Return each envelope once. The first and last differ from the others, which are mostly equal."""
     middle = parts[1:-1]
     if len(middle) > 1 and middle.count(middle[0]) == len(middle):
         return [parts[0], middle[0], parts[-1]]
@@ -175,17 +214,17 @@ def _by_index(data: bytes, found: list[Fragment]) -> dict[Channel, ScatteredText
 
 
 def has_logprobs(data: bytes) -> bool:
-    """Whether log probabilities say the text once more, token by token."""
+    """Return whether log probabilities repeat the text token by token."""
     return _LOGPROBS.search(data) is not None
 
 
 def token_masks(document: bytes) -> Iterator[tuple[int, bytes]]:
-    """Masks for the tokens of log probabilities, their bytes and their numbers."""
+    """Yield masks for the tokens of log probabilities, their bytes and their token ids."""
     for match in _NUMBER_LISTS.finditer(document):
         yield match.start(1), re.sub(rb"\d", b"1", match[1])
     end = 0
     for opening in _LOGPROBS.finditer(document):
-        if opening.start() < end:  # within the ones before: looked at already
+        if opening.start() < end:  # nested in the previous list: already masked
             continue
         depth = 0
         for match in rules.TOKEN.finditer(document, opening.end() - 1):

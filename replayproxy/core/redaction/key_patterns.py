@@ -1,9 +1,9 @@
-"""What keys look like: one line a kind, with who says so.
+"""Patterns of API keys and tokens: one row per kind, with its source.
 
-Our own table. detect-secrets has the best known set that is written in Python, but it was made for lines of source
-code: it gives a line and not a place, keeps its settings in a global, knows neither Anthropic nor Hugging Face nor
-Google, and its last release is of 2024. The shapes are those of gitleaks (its `config/gitleaks.toml`, MIT) where
-nothing else is said, each with a prefix that prose, base64 and hex do not have at the beginning of a word.
+The table is our own. detect-secrets, the best known set in Python, is made for lines of source code: it reports lines,
+not positions, keeps its settings in a global, lacks Anthropic, Hugging Face and Google, and was last released in 2024.
+Patterns without a source are those of gitleaks (`config/gitleaks.toml`, MIT). Each has a prefix that does not begin a
+word in prose, base64 or hex.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 _WORD = rb"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4}))"
-"""Where a word begins; within JSON also behind escapes, whose last letter is none."""
+"""The start of a word. In JSON also right after an escape, whose last letter does not belong to the word."""
 
 
 class KeyPattern(NamedTuple):
-    """A kind of secret. `hints`: one of these stands in every secret of the kind. `secret` in the pattern is what is
-    masked; without it, all of it."""
+    """A kind of secret. Every secret of the kind contains one of `hints`. A named group is the part to mask; without
+    one it is the whole match."""
 
     name: str
     hints: tuple[bytes, ...]
@@ -27,8 +27,8 @@ class KeyPattern(NamedTuple):
 
 
 KEY_PATTERNS = (
-    # OpenAI's own, and those who speak its dialect: Anthropic (sk-ant-), OpenRouter (sk-or-v1-), DeepSeek, LiteLLM.
-    # A digit must be in it: `sk-` also begins words with hyphens.
+    # OpenAI and compatible servers: Anthropic (sk-ant-), OpenRouter (sk-or-v1-), DeepSeek, LiteLLM.
+    # A digit is required: `sk-` also begins hyphenated words.
     KeyPattern("sk- key", (b"sk-",), rb"sk-(?=[A-Za-z0-9_-]*[0-9])[A-Za-z0-9_-]{20,}"),
     KeyPattern("Hugging Face token", (b"hf_", b"api_org_"), rb"(?:hf|api_org)_[A-Za-z0-9]{30,}"),
     KeyPattern(
@@ -105,10 +105,10 @@ _REMAINING_HINTS = [
 _HINTS_BY_LETTER = tuple(
     (rare, tuple(hint for letter, hint in _REMAINING_HINTS if letter == rare)) for rare in dict(_REMAINING_HINTS)
 )
-"""By a letter that is seldom in prose: it is looked for 30 times faster."""
+"""Hints by a letter that is rare in prose, which is found 30 times faster than the hint."""
 
 SHORT_TEXT_BYTES = 150
-"""Bytes below which one regular expression is quicker than twenty searches."""
+"""Length below which one regular expression is faster than twenty searches."""
 
 _ANY_HINT = re.compile(b"|".join(map(re.escape, HINTS)))
 _BASE64_DATA = re.compile(rb";base64,[A-Za-z0-9+/=]*")
@@ -129,10 +129,10 @@ _PEM_BODY = re.compile(rb"(?:[A-Za-z0-9+/=:,.\s-]|\\{1,8}[nrt])*+")
 _MAX_PEM_BYTES = 16 * 1024
 
 _KEY_CHARACTERS = {b"sk-": re.compile(rb"[A-Za-z0-9_-]+"), b"eyJ": re.compile(rb"[A-Za-z0-9_-]+")}
-"""Where a key of these shapes does not match, no later one in the same run of characters does: each would look at the
-rest of the run again (`sk-sk-sk-…` of 64 kB took nine seconds)."""
+"""Characters of a key per hint. If a key does not match at the start of such a run, none matches later in it: to try
+each hint would read the rest of the run again (`sk-sk-sk-…` of 64 kB took nine seconds)."""
 
-# The end of a text that may be the beginning of a key: a hint and what may follow it, or the first part of a hint.
+# The end of a text that may be the start of a key: a hint and what may follow, or a prefix of a hint.
 _INCOMPLETE = re.compile(
     rb'(?:[?&;]|://)[^\s"{},<>]*\Z|:/?\Z|-{1,5}[A-Z]*\Z|'
     + _WORD
@@ -143,14 +143,14 @@ _INCOMPLETE = re.compile(
     + rb")\Z"
 )
 _MAX_PREFIX_BYTES = 24
-"""Bytes: `&X-Goog-Signature=`, and some more."""
+"""Length of the longest prefix, `&X-Goog-Signature=`, with some room."""
 
 _MAX_KEY_BYTES = 64 * 1024
-"""Bytes of a key that is not over yet: longer ones are cut in two, and found in part."""
+"""Bytes of an unfinished key. A longer one is cut in two, and only found in part."""
 
 
 def has_hint(text: bytes) -> bool:
-    """Whether a closer look is worth while. 3 ns a byte, where looking for each hint by itself would take 15."""
+    """Return whether a full search is needed. 3 ns per byte; to search each hint by itself would take 15."""
     if len(text) < SHORT_TEXT_BYTES:
         return _has_hint_cached(text)
     if b";base64," in text:
@@ -170,12 +170,12 @@ def has_hint(text: bytes) -> bool:
 
 @lru_cache(1024)
 def _has_hint_cached(text: bytes) -> bool:
-    """Of a short text. The same field lines come with every answer."""
+    """Return the same for a short text, cached: each answer has the same header fields."""
     return _ANY_HINT.search(text) is not None
 
 
 def find(text: bytes, start: int, stop: int) -> list[tuple[int, int, str]]:
-    """Where keys stand in a part of a text, and of which kind they are. They may overlap."""
+    """Return the spans and kinds of keys in a part of a text. They may overlap."""
     found: list[tuple[int, int, str]] = []
     for kind in KEY_PATTERNS:
         if kind.name == "private key":
@@ -188,9 +188,9 @@ def find(text: bytes, start: int, stop: int) -> list[tuple[int, int, str]]:
 
 
 def _private_keys(kind: KeyPattern, text: bytes, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
-    """From BEGIN to the next END (RFC 7468 §10, RFC 9580 §6.2); cut off, it is a key all the same.
+    r"""Yield the spans from BEGIN to the next END (RFC 7468 §10, RFC 9580 §6.2). A key that is cut counts too.
 
-    Within JSON its lines end in \\n. Not one pattern, which would look for the next END from each BEGIN anew.
+    Within JSON its lines end in `\\n`. Not one regular expression: it would search the next END from each BEGIN again.
     """
     if text.find(b"PRIVATE KEY", start, stop) < 0:
         return
@@ -209,14 +209,14 @@ def _private_keys(kind: KeyPattern, text: bytes, start: int, stop: int) -> Itera
         if next_end < len(ends) and ends[next_end][0] <= min(other_text, body + _MAX_PEM_BYTES):
             end = ends[next_end][1]
         else:
-            # As much as looks like a key; what is longer than any is cut.
+            # No END: mask as much as looks like a key, up to the longest one.
             rest = _PEM_BODY.match(text, body, min(stop, body + _MAX_PEM_BYTES))
             end = body if rest is None else rest.end()
         yield begin.start(), end, kind.name
 
 
 def _matches(kind: KeyPattern, text: bytes, start: int, stop: int) -> Iterator[re.Match[bytes]]:
-    """At the beginnings of words. A hint is found at the speed of C; the pattern looks only there."""
+    """Yield matches at word starts. A hint is found by `bytes.find`; the pattern is tried only there."""
     pattern = _PATTERNS[kind.pattern]
     for hint in kind.hints:
         run = _KEY_CHARACTERS.get(hint)
@@ -235,7 +235,7 @@ def _matches(kind: KeyPattern, text: bytes, start: int, stop: int) -> Iterator[r
 
 
 def incomplete_from(text: bytes) -> int:
-    """Where a key may begin whose end is still to come; the length of the text where none may."""
+    """Return where a key may begin whose end has not arrived, or the length of the text."""
     tail = text[-_MAX_KEY_BYTES:]
     offset = len(text) - len(tail)
     begin = tail.rfind(b"-----BEGIN")
@@ -249,6 +249,6 @@ def incomplete_from(text: bytes) -> int:
     if b"\\u" in run or run.endswith(b"\\"):
         return offset + last
     if len(run) > SHORT_TEXT_BYTES and not has_hint(run):
-        last = len(tail) - _MAX_PREFIX_BYTES  # a word that is longer than all beginnings, and has none in it
+        last = len(tail) - _MAX_PREFIX_BYTES  # a word longer than every prefix that contains none
     match = _INCOMPLETE.search(tail, last)
     return len(text) if match is None else offset + match.start()

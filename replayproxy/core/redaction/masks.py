@@ -1,10 +1,10 @@
-"""What stands where a secret stood: as many bytes, safe within a JSON string, a URL and a header, and known again.
+"""Masks that replace secrets: of equal length, safe within a JSON string, a URL and a header, and recognisable.
 
-    *~redacted~*****     a credential of the request: the same whatever it was, so that another key finds the recording
+    *~redacted~*****     a credential of the request: equal for all credentials, so that another key finds the recording
     *~0f3a…~***          any other secret: a keyed hash, so that different secrets stay different
-    ******               where there is no room for either
+    ******               too short for either
 
-No shape of a key has a `*` in it, so a mask is never taken for a key, nor with what stands beside it.
+No key pattern contains a `*`, so a mask is never taken for a key, not even together with its neighbours.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hashlib
 import re
 
 MIN_LABELLED = 8
-"""Bytes; a shorter mask is only stars."""
+"""Bytes; a shorter mask consists of stars only."""
 
 HASH_DIGITS = 16
 """Hex digits of the hash: 64 bits."""
@@ -25,17 +25,18 @@ _HASHED = re.compile(rb"(\*~[0-9a-f]{16}~)\*+")
 
 
 def constant(size: int) -> bytes:
-    """The mask of a credential."""
+    """Return the mask of a credential."""
     return _labelled(b"redacted", size)
 
 
 def hashed(size: int, secret: bytes, salt: bytes) -> bytes:
-    """The mask of any other secret. `salt` belongs to one cassette: a hash says nothing about another one's."""
+    """Return the mask of any other secret. The salt belongs to one cassette, so hashes of two cassettes cannot be
+    compared."""
     return _labelled(hashlib.blake2b(secret, key=salt, digest_size=HASH_DIGITS // 2).hexdigest().encode(), size)
 
 
 def number(size: int) -> bytes:
-    """The mask of a JSON number, or of another word that is no string: a number of that length."""
+    """Return the mask of a JSON number or another unquoted word: a number of that length."""
     return b"9" * size
 
 
@@ -44,18 +45,18 @@ def _labelled(label: bytes, size: int) -> bytes:
 
 
 def is_mask(text: bytes) -> bool:
-    """Whether nothing is left to mask in this."""
+    """Return whether the text is a mask already."""
     return not text.strip(b"*") or MASK.fullmatch(text) is not None
 
 
 def may_contain_mask(text: bytes) -> bool:
-    """Whether a mask may stand in a text. (Single letters are looked for 30 times faster than two.)"""
+    """Return whether the text may contain a mask. (A single letter is found 30 times faster than two.)"""
     return b"~" in text and b"*~" in text
 
 
 def without_lengths(text: bytes) -> bytes:
-    """Masks without their length, for comparing: another credential, or the same secret spelled with escapes, is as
-    long as it likes."""
+    """Return the text with each mask at its shortest, for comparison: the length of a mask is that of the secret, and
+    another credential, or the same one with escapes, has another length."""
     if not may_contain_mask(text):
         return text
     return _HASHED.sub(rb"\1*", _CONSTANT.sub(b"*~redacted~*", text))

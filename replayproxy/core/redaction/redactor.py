@@ -1,7 +1,7 @@
-"""Exchanges without their secrets. The one function before keying and before disk.
+"""Remove secrets from exchanges. The same function is applied before keying and before storing.
 
-Pure: the salt comes from the cassette, and the same salt, rules and request give the same bytes. What is masked once
-stays as it is, so a key that is derived again from what is stored is the key of the live request.
+Pure: the salt comes from the cassette, and equal salt, rules and request give equal bytes. Redacting twice changes
+nothing, so the key of a stored request equals the key of the live one.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from replayproxy.core.redaction import credentials as access
 from replayproxy.core.redaction import escapes, masks
 from replayproxy.core.redaction.credentials import Credentials
 from replayproxy.core.redaction.detector import BY_PATH, MAX_ROUNDS, Detector, Secret, overwrite
-from replayproxy.core.redaction.rules import RedactionRules
-from replayproxy.core.redaction.stream_redactor import StreamRedactor, Trace, mask_of_value, mask_opaque
+from replayproxy.core.redaction.rules import RedactionRules, mask_of_value
+from replayproxy.core.redaction.stream_redactor import StreamRedactor, Trace
 from replayproxy.model import End, Head, Headers, Request, Response
 
 SALT_BYTES = 16
-"""Of the keyed hashes in masks: as hard to guess as a key."""
+"""Length of the salt of the keyed hashes: as hard to guess as a key."""
 
 CACHED_BODY_BYTES = 16 * 1024
-"""Bytes of a request's body from which on what it is without secrets is kept with it."""
+"""Length of a request body from which its redacted form is cached in the request."""
 
 _FORM = "application/x-www-form-urlencoded"
 
 
 class Redactor:
-    """By one salt and one set of rules. Raises `SettingsError` for a rule that makes no sense."""
+    """Redacts with one salt and one set of rules. Raises `SettingsError` for an invalid rule."""
 
     def __init__(self, salt: bytes, rules: Sequence[str] = ()) -> None:
         self.salt = salt
         self._rules = RedactionRules(rules)
 
     def __reduce__(self) -> tuple[type[Redactor], tuple[bytes, tuple[str, ...]]]:
-        """Made again in the process that gets it."""
+        """Pickle salt and rules; the receiving process parses them again."""
         return Redactor, (self.salt, self.rules)
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """The rules as they were said."""
+        """The rules as given."""
         return self._rules.source
 
     def credentials(self, *requests: Request, answered: Headers = ()) -> Credentials:
-        """What lets these requests in, and what an answer gives to let the next one in."""
+        """Return the credentials of these requests, and those that an answer hands out for the next one."""
         credentials = access.of_answer(answered)
         for request in requests:
             credentials = access.of_request(request) + credentials
@@ -54,10 +54,10 @@ class Redactor:
     # Requests
 
     def request(self, request: Request, credentials: Credentials | None = None) -> Request:
-        """The request without secrets. `credentials` are credentials that may echo in it besides its own."""
+        """Return the request without secrets. `credentials`: those of other requests that this one may repeat."""
         if credentials is not None or len(request.body) < CACHED_BODY_BYTES:
             return self._without_secrets(request, credentials)
-        # A long one is masked for its key, in a thread, and again for the cassette, in the loop: done once.
+        # A long request is needed twice: for its key (in a thread) and for the cassette (on the loop).
         if request.masked is None or request.masked[0] is not self:
             object.__setattr__(request, "masked", (self, self._without_secrets(request, None)))
         assert request.masked is not None
@@ -78,9 +78,9 @@ class Redactor:
         return replace(request, target=target, headers=lines, body=body)
 
     def _coded(self, request: Request, lines: Headers, detector: Detector) -> tuple[Headers, bytes]:
-        """A body in a content coding: as it came where nothing is hidden in it, else what it says, without the coding.
+        """Return a compressed body unchanged if it contains no secret, otherwise decoded and masked.
 
-        What cannot be read to its end is masked as far as it can be read, and else by its bytes.
+        If it cannot be decoded to its end, the decodable part is masked; if nothing can be decoded, the raw bytes are.
         """
         plain = coding.readable_body(request)
         read = coding.undone(request.headers, request.body)[0] if plain is None else plain
@@ -89,7 +89,7 @@ class Redactor:
             size = str(len(masked))
             lines = headers.without(lines, "content-encoding")
             return tuple((n, size if n.lower() == "content-length" else v) for n, v in lines), masked
-        return lines, request.body if plain is not None else mask_opaque(request.body, detector)
+        return lines, request.body if plain is not None else detector.mask_opaque(request.body)
 
     def _detector(self, credentials: Credentials) -> Detector:
         return Detector(credentials, self._rules.patterns, self.salt)
@@ -122,15 +122,15 @@ class Redactor:
     # Answers
 
     def stream_redactor(self, credentials: Credentials) -> StreamRedactor:
-        """For an answer that comes."""
+        """Return a redactor for one answer that arrives in chunks."""
         return StreamRedactor(credentials, self._rules, self.salt)
 
     def response(self, response: Response, credentials: Credentials) -> Response:
-        """A whole answer without secrets."""
+        """Return a whole answer without secrets."""
         return self.response_with_traces(response, credentials)[0]
 
     def response_with_traces(self, response: Response, credentials: Credentials) -> tuple[Response, list[Trace]]:
-        """A whole answer without secrets; and what was masked in its body, and where."""
+        """Return a whole answer without secrets, and what was masked in its body."""
         stream_redactor = self.stream_redactor(credentials)
         head = Head(response.timeline.head, response.status, response.headers) if response.status else None
         head = stream_redactor.head(head) if head is not None else None
@@ -142,12 +142,12 @@ class Redactor:
     # Single texts
 
     def text(self, text: str, credentials: Credentials) -> str:
-        """A short text, such as a scope, without secrets."""
+        """Return a short text, such as a scope, without secrets."""
         masked = self._detector(credentials).mask(text.encode("utf-8", "surrogateescape"), json=False)
         return masked.decode("utf-8", "replace")
 
     def traces(self, body: bytes) -> list[Trace]:
-        """What would be masked in a text of its own, and where."""
+        """Return what would be masked in a text, without credentials of a request."""
         json = _reads_as_json(body)
         detector = self._detector(access.NONE)
         secrets = detector.find(body, json=json) if detector.may_contain_secret(body) else []
@@ -162,12 +162,13 @@ class Redactor:
 
 
 def _reads_as_json(body: bytes) -> bool:
-    """As in matching: what reads as JSON is JSON, whatever it is called."""
+    """Return whether a body is treated as JSON, by its first byte, whatever its content type. Matching does the
+    same."""
     return body.lstrip()[:1] in (b"{", b"[", b'"')
 
 
 def _percent_masked(text: bytes, detector: Detector) -> bytes:
-    """A part of a URL, read as written and with its percent codes undone."""
+    """Mask a part of a URL, both as written and with its percent codes undone."""
     masked = detector.mask(text, json=False)
     if b"%" not in masked:
         return masked
@@ -187,7 +188,7 @@ def _mask_in_source(read: escapes.Unescaped, secret: Secret, detector: Detector)
 
 
 def _form_masked(query: bytes, detector: Detector) -> bytes:
-    """A query or a form: values that are secrets by their name, and the rest by what it says."""
+    """Mask a query or a form: values that are secret by their name, and secrets in the rest."""
     parts = query.split(b"&")
     for place, part in enumerate(parts):
         name, mark, value = part.partition(b"=")

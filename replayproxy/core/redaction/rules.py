@@ -1,8 +1,8 @@
-"""What the user says is secret: `header:NAME`, `$.json.path`, `re:REGEX`, or `@FILE` with one rule a line.
+"""Redaction rules of the user: `header:NAME`, `$.json.path`, `re:REGEX`, or `@FILE` with one rule per line.
 
 header:x-request-id     the field is not stored, neither of requests nor of answers
-$.metadata.email        the value there is masked, in requests, in answers and in the data of events (RFC 9535)
-re:cust-[0-9]{6}        what matches is masked; in JSON it is looked for within strings
+$.metadata.email        the value is masked in requests, in answers and in the data of events (RFC 9535)
+re:cust-[0-9]{6}        each match is masked; in JSON only strings are searched
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from typing import Any
 from replayproxy.core.identity import canonical
 from replayproxy.core.paths import Path
 from replayproxy.core.patterns import Pattern, Refused
+from replayproxy.core.redaction import masks
 from replayproxy.errors import SettingsError
 
 Span = tuple[int, int]
 
 MAX_RULES = 256
-"""A cassette brings its own, and each one is looked for in every body."""
+"""A cassette brings its own rules, and each one is searched in every body."""
 
-# A string that its line does not end is one too: of an answer that was cut it is the last one. To need the quote would
-# also be quadratic, in a string with many escaped quotes and no end.
+# The closing quote is optional: the last string of a cut answer has none. To require it would also be quadratic in a
+# string with many escaped quotes and no end.
 TOKEN = re.compile(rb'"([^"\\\r\n]*+(?:\\.[^"\\\r\n]*+)*+)"?|[{}\[\],:]|[^\s{}\[\],:"]+')
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A scalar in a JSON text: where it stands (a string without its quotes)."""
+    """A scalar in a JSON text and its span; the span of a string excludes its quotes."""
 
     start: int
     stop: int
@@ -37,7 +38,7 @@ class Value:
 
 
 class RedactionRules:
-    """The rules of one cassette, understood. Raises `SettingsError` for one that makes no sense."""
+    """The parsed rules of one cassette. Raises `SettingsError` for an invalid rule."""
 
     def __init__(self, source: Sequence[str]) -> None:
         self.source = tuple(source)
@@ -50,12 +51,12 @@ class RedactionRules:
             self._add(rule)
 
     def __reduce__(self) -> tuple[type[RedactionRules], tuple[tuple[str, ...]]]:
-        """Understood again in the process that gets them."""
+        """Pickle the source only: the receiving process parses it again."""
         return RedactionRules, (self.source,)
 
     @property
     def needs_whole_body(self) -> bool:
-        """Whether there is one that may need a whole body to be judged."""
+        """Whether a rule can be applied only to a whole body."""
         return bool(self.patterns or self.paths)
 
     def _add(self, rule: str) -> None:
@@ -78,7 +79,7 @@ class RedactionRules:
             raise SettingsError(f"--redact {rule!r} is not a rule: write header:NAME, $.json.path or re:REGEX")
 
     def values(self, body: bytes) -> Iterator[Value]:
-        """The scalars of a JSON text that some path leads to, or leads above."""
+        """Yield the scalars of a JSON text that a path selects, or whose ancestor a path selects."""
         if not self.paths:
             return
         try:
@@ -96,8 +97,16 @@ class RedactionRules:
                 yield scalar
 
 
+def mask_of_value(document: bytes, value: Value, salt: bytes) -> bytes:
+    """Return the mask of a JSON scalar: a hash for the content of a string, digits of the same length for others."""
+    text = document[value.start : value.stop]
+    if not value.is_string:
+        return masks.number(len(text))
+    return text if masks.is_mask(text) else masks.hashed(len(text), text, salt)
+
+
 def path_to(body: bytes, at: int) -> str | None:
-    """The JSONPath of the scalar that stands there; None where it is no JSON, or in a key."""
+    """Return the JSONPath of the scalar at a position, or None if the text is not JSON or the position is in a key."""
     try:
         canonical.loads(body)
     except ValueError:
@@ -113,12 +122,12 @@ def _dotted(name: str) -> str:
 
 
 def strings(body: bytes) -> Iterator[Span]:
-    """Where the strings of a JSON text stand, keys too, without their quotes."""
+    """Yield the spans of the strings of a JSON text, keys included, without their quotes."""
     return (match.span(1) for match in TOKEN.finditer(body) if match[1] is not None)
 
 
 def _scalars(body: bytes) -> Iterator[tuple[tuple[Any, ...], Value]]:
-    """Each scalar of a JSON text that is well-formed, with the keys and places that lead to it."""
+    """Yield each scalar of a well-formed JSON text with the keys and indexes that lead to it."""
     path: list[Any] = []
     expects_key: list[bool] = []
     for match in TOKEN.finditer(body):

@@ -1,11 +1,13 @@
-"""An answer without its secrets, chunk by chunk as it comes. Sizes, boundaries and times stay.
+"""Redact an answer chunk by chunk, as it arrives. Sizes, chunk boundaries and times do not change.
 
-    hear ──▶ held chunks ──▶ decide ──▶ chunks that may be kept        what may yet become a secret is held back
+    feed ──▶ held chunks ──▶ decide ──▶ chunks that may be stored      bytes that may begin a secret are held back
 
-A secret may be cut by HTTP chunks anywhere, and a model that says it three characters a delta spreads it over events:
-then it stands in none of them, only in what their texts say together. So both are looked at: the bytes, and for each
-choice and field the joined text of the events. An answer with a content coding is held to its end, for only then can
-it be read; if it holds a secret it is kept without the coding, since nothing can be masked within it.
+A secret may be split at any byte between HTTP chunks. A model that emits it three characters per delta spreads it over
+several events, so that no event contains it, only the joined text of their fields. Therefore both are searched: the raw
+bytes, and per choice and field the joined text of the events.
+
+An answer with a content coding is held to its end, because it can be decoded only then. If it contains a secret it is
+stored decoded, because nothing can be masked within compressed bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from enum import Enum, auto
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -22,89 +25,105 @@ from replayproxy.core.redaction import credentials as access
 from replayproxy.core.redaction import event_text, masks, rules
 from replayproxy.core.redaction.credentials import Credentials
 from replayproxy.core.redaction.detector import BY_PATH, MAX_ROUNDS, Detector, Secret, overwrite
-from replayproxy.core.redaction.event_text import Channel, ScatteredText
+from replayproxy.core.redaction.event_text import Channel, Format, ScatteredText
 from replayproxy.core.redaction.rules import RedactionRules
 from replayproxy.model import Chunks, Head, Headers
 
 MAX_HELD_BYTES = 64 * 1024 * 1024
-"""Bytes of an answer that must be seen whole before anything of it may be kept."""
+"""Limit for the bytes of an answer that is held to its end before any of it may be stored."""
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
-"""Bytes of a line of a stream that is not over yet; of a longer one the beginning is decided without its end."""
+"""Bytes of an unfinished line of a stream. The start of a longer line is decided without its end."""
 
 RETRY_BYTES = 64 * 1024
-"""Bytes. Where more than these had to wait, nothing is tried again before they are half as many more: a line without an
-end would be looked at again with every piece of it, which is the square of its length."""
+"""If more bytes than these had to wait, the next attempt is made when half as many more have arrived. Without this, a
+line without an end would be read again with every chunk: quadratic in its length."""
 
 _BACKSLASH = 0x5C
 
 LINEAR_ATTEMPTS = 3
-"""Places to cut at that are tried one after the other; then each is half as far as the one before."""
+"""Number of cut positions that are tried in order; after these each attempt halves the distance."""
 
 TOO_LONG = "too long to be looked into"
 
 CONTEXT_BYTES = 16
-"""Bytes of a decided text that are remembered: a key begins at the beginning of a word."""
+"""Bytes of decided text that are kept as context: a key must begin at the start of a word."""
 
 MAX_CHANNELS = 1024
-"""Texts of an answer whose ends are remembered, those that went on last: an answer may have an index in each event."""
-
-_STREAMS = ("text/event-stream", "ndjson", "jsonl", "json-seq", "stream+json")
+"""Number of texts whose last bytes are kept, least recently used dropped first: an answer may carry a new index in each
+event."""
 
 
 class Trace(NamedTuple):
-    """Where something was masked, and of which kind it was. Never what it was."""
+    """Position and kind of a masked secret, never the secret itself."""
 
     at: int
     kind: str
 
 
-class StreamRedactor:
-    """Over one answer. `head` it, `feed` its chunks, `decide` now and then, and once at the end.
+class State(Enum):
+    """How far the redaction of one answer is."""
 
-    `found` says where, and of which kind; the places are those of the whole body where all of it was decided at once.
-    `too_long`: the answer cannot be judged, so nothing of it may be kept.
+    STREAMING = auto()
+    HOLDING = auto()
+    """Held to its end: it has a content coding, or a rule or a credential needs the whole body."""
+    TOO_LONG = auto()
+    """Cannot be searched: nothing of it may be stored."""
+    FINISHED = auto()
+
+
+class StreamRedactor:
+    """Redacts one answer: call `head`, then `feed` per chunk and `decide` at any time, then `finish` once.
+
+    `found` lists what was masked; its positions refer to the whole body if the body was decided at once. If `too_long`
+    is true, the answer cannot be searched and nothing of it may be stored.
     """
 
-    def __init__(self, credentials: Credentials, said: RedactionRules, salt: bytes) -> None:
+    def __init__(self, credentials: Credentials, redaction_rules: RedactionRules, salt: bytes) -> None:
         self._credentials = credentials
-        self._rules = said
+        self._rules = redaction_rules
         self._salt = salt
-        self._detector = Detector(credentials, said.patterns, salt)
+        self._detector = Detector(credentials, redaction_rules.patterns, salt)
         self._held: list[Chunks] = []
         self._held_bytes = 0
         self._retry_at = 0
-        """Bytes that are not decided, before the next try."""
+        """Number of undecided bytes at which `decide` tries again."""
         self._decided_bytes = 0
-        """Bytes of what is held that are decided: a chunk waits for its end, a secret may not."""
-        self._is_json = False
-        self._is_stream = False
-        self._comes_in_parts = False
-        self._has_begun = False
-        self._is_coded = False
-        self._must_be_whole = False
+        """Decided bytes at the start of the held chunks: a chunk is returned whole, a decision may end within it."""
+        self._format = Format.TEXT
+        self._is_format_final = False
+        self._has_coding = False
+        self._state = State.HOLDING if redaction_rules.needs_whole_body else State.STREAMING
         self._fields = event_text.TextFields()
         self._clean_envelopes = b""
         self._contexts: dict[Channel, bytes] = {}
         self._byte_context = b""
-        self.too_long = False
         self.found: list[Trace] = []
 
+    def __repr__(self) -> str:
+        return f"<StreamRedactor {self._state.name} {self._format.name}, {self.undecided_bytes} bytes undecided>"
+
+    @property
+    def too_long(self) -> bool:
+        """Whether the answer cannot be searched, so that nothing of it may be stored."""
+        return self._state is State.TOO_LONG
+
     def head(self, head: Head) -> Head:
-        """The head as it may be kept; from here on the cookies that it sets are secrets too."""
+        """Return the head as it may be stored. The cookies that it sets are secrets of the body from now on."""
         self._credentials += access.of_answer(head.headers)
         self._detector = replace(self._detector, credentials=self._credentials)
         media = (headers.get(head.headers, "content-type") or "").lower()
-        self._is_stream = any(kind in media for kind in _STREAMS)
-        self._is_json = self._is_stream or "json" in media
-        self._comes_in_parts = self._is_stream
-        self._is_coded = coding.is_coded(head.headers)
-        # Where a string begins is known from the beginning alone, and these may stand nowhere else.
-        self._must_be_whole = not self._is_stream and not all(map(access.is_simple, self._credentials.needles))
+        self._format = Format.declared(media)
+        self._has_coding = coding.is_coded(head.headers)
+        # A credential with quotes or spaces is masked only within JSON strings, and whether a byte is within a string
+        # can be decided only when the body is read from its start.
+        needs_start = self._format is not Format.EVENTS and not all(map(access.is_simple, self._credentials.needles))
+        if self._has_coding or needs_start:
+            self._state = State.HOLDING
         return head._replace(headers=self.redact_fields(head.headers))
 
     def redact_fields(self, fields: Headers) -> Headers:
-        """The field lines of an answer without secrets, and without those that a rule forbids to store."""
+        """Mask secrets in the header fields and drop fields that a rule excludes."""
         return tuple(
             (name, access.mask_answer_field(name, self._detector.mask(value.encode("latin-1", "replace"), json=False)))
             for name, value in fields
@@ -112,18 +131,22 @@ class StreamRedactor:
         )
 
     def feed(self, chunks: Chunks) -> None:
-        """Hold some chunks. Costs nothing."""
+        """Hold some chunks. Does no work; drops them if the answer is too long."""
+        if self._state is State.TOO_LONG:
+            return
         self._held.append(chunks)
         self._held_bytes += len(chunks.body)
 
     @property
     def undecided_bytes(self) -> int:
-        """Bytes that are not decided."""
+        """Number of bytes that are not decided."""
         return self._held_bytes - self._decided_bytes
 
     def decide(self) -> Chunks:
-        """The chunks that may be kept by now: in them there is no secret, and no beginning of one."""
-        if self._is_coded or self._rules.needs_whole_body or self._must_be_whole:
+        """Return the chunks that may be stored now. They contain neither a secret nor the start of one."""
+        if self._state is State.TOO_LONG:
+            return Chunks()
+        if self._state is State.HOLDING:
             if self._held_bytes > MAX_HELD_BYTES:
                 self._refuse()
             return Chunks()
@@ -145,16 +168,18 @@ class StreamRedactor:
         return kept
 
     def _refuse(self) -> None:
-        """Nothing of the answer may be kept."""
-        self.too_long = True
+        """Discard the answer: nothing of it may be stored."""
+        self._state = State.TOO_LONG
         self._held.clear()
         self._held_bytes = self._decided_bytes = 0
 
     def finish(self, head: Head | None) -> tuple[Head | None, Chunks]:
-        """The chunks that are left, and the head, which changes where a coding has to go. `head` is as it was given."""
+        """Return the head and the remaining chunks. `head` is the original one; it changes if the coding has to go."""
         held = Chunks.joined(self._held)
         self._held = []
-        if self._is_coded and head is not None:
+        if self._state is not State.TOO_LONG:
+            self._state = State.FINISHED
+        if self._has_coding and head is not None:
             return self._redact_coded(head, held)
         data, _ = self._redact(held.body[self._decided_bytes :], final=True)
         return head, replace(held, body=held.body[: self._decided_bytes] + data)
@@ -162,14 +187,17 @@ class StreamRedactor:
     # Deciding
 
     def _redact(self, data: bytes, *, final: bool) -> tuple[bytes, int]:
-        """The bytes, as far as they are decided with their masks, and how far that is.
+        """Return the bytes, masked as far as they are decided, and the number of decided bytes.
 
-        What is not decided stays as it came, so that what comes is seen beside it as it was. A line that is not over
-        yet is not looked at.
+        Undecided bytes stay unmasked, so that later bytes are searched together with the originals. An unfinished line
+        is not searched.
         """
-        self._detect_format(data.lstrip()[:6])
+        start = data.lstrip()[:6]
+        if start and not self._is_format_final:
+            self._format = self._format.seen_from(start)
+            self._is_format_final = True
         rest = b""
-        if self._comes_in_parts and not final:
+        if self._format.comes_in_parts and not final:
             line = data.rfind(b"\n") + 1
             if line < len(data) < line + MAX_LINE_BYTES:
                 data, rest = data[:line], data[line:]
@@ -185,90 +213,78 @@ class StreamRedactor:
         return data + rest, safe
 
     def _mask_until(self, data: bytes, safe: int) -> tuple[bytes, int]:
-        """Masks before `safe`, or before a place further ahead where nothing is open: nothing stands across it.
-
-        Nor is anything open there once some of it is masked: behind a mask a word begins, and may begin a secret.
-        """
+        """Mask everything before `safe`, or before an earlier position at which no secret may begin."""
         tried = 0
+        # Check again after masking: a mask ends a word, so a new secret may begin right behind it.
         while safe:
-            begun = safe
+            start = safe
             for text in self._rounds(data[:safe]):
-                begun = min(begun, self._first_undecided(text, self._channels(text)))
-                if begun < safe:
+                start = min(start, self._first_undecided(text, self._channels(text)))
+                if start < safe:
                     break
             else:
                 return text + data[safe:], safe
             tried += 1
-            # Where every line may begin a key, not each is tried: that would take the square of their number.
-            safe = begun if tried <= LINEAR_ATTEMPTS else self._held_from(data, begun // 2)
+            # Attack: a body in which each line may begin a key. To try each position would be quadratic.
+            safe = start if tried <= LINEAR_ATTEMPTS else self._held_from(data, start // 2)
         return data, 0
 
     def _first_undecided(self, data: bytes, channels: dict[Channel, ScatteredText]) -> int:
-        """Where something begins that may yet become a secret."""
-        begun = self._detector.incomplete_from(self._byte_context + data) - len(self._byte_context)
-        safe = len(data) if begun >= len(data) else self._held_from(data, max(0, begun))
+        """Return the position of the first byte that may begin a secret whose end has not arrived."""
+        start = self._detector.incomplete_from(self._byte_context + data) - len(self._byte_context)
+        safe = len(data) if start >= len(data) else self._held_from(data, max(0, start))
         for channel, joined in channels.items():
             before = self._contexts.get(channel, b"")
-            begun = self._detector.incomplete_from(before + joined.text) - len(before)
-            if begun < len(joined.text):
-                safe = min(safe, self._held_from(data, joined.position_in_whole(max(0, begun))))
+            start = self._detector.incomplete_from(before + joined.text) - len(before)
+            if start < len(joined.text):
+                safe = min(safe, self._held_from(data, joined.position_in_whole(max(0, start))))
         return safe
 
     def _held_from(self, data: bytes, at: int) -> int:
-        """The first byte that must wait for what begins there: of an event the whole line, of an escape all of it."""
-        if self._comes_in_parts and ((line := data.rfind(b"\n", 0, at) + 1) or len(data) < MAX_LINE_BYTES):
+        """Return the first byte to hold if a secret may begin at `at`: the start of its event line, or of its
+        escape."""
+        if self._format.comes_in_parts and ((line := data.rfind(b"\n", 0, at) + 1) or len(data) < MAX_LINE_BYTES):
             return line
         while at and data[at - 1] == _BACKSLASH:
             at -= 1
         return at
 
     def _keep_context(self, decided: bytes, channels: dict[Channel, ScatteredText]) -> None:
-        """What stands before what is not decided."""
+        """Keep the last decided bytes, raw and per channel, as context for the undecided ones."""
         self._byte_context = (self._byte_context + decided)[-CONTEXT_BYTES:]
         for channel, joined in channels.items():
             self._contexts[channel] = (self._contexts.pop(channel, b"") + joined.text[-CONTEXT_BYTES:])[-CONTEXT_BYTES:]
         while len(self._contexts) > MAX_CHANNELS:
             del self._contexts[next(iter(self._contexts))]
 
-    def _detect_format(self, start_of_body: bytes) -> None:
-        """What an answer is that does not say so. Gemini streams one JSON list, each of whose objects is an event."""
-        if self._has_begun or not start_of_body:
-            return
-        self._has_begun = True
-        self._is_stream = self._is_stream or start_of_body.startswith((b"data:", b"event:"))
-        self._is_json = self._is_json or self._is_stream or start_of_body.startswith((b"{", b"["))
-        self._comes_in_parts = self._is_stream or start_of_body.startswith(b"[")
-
     def _may_contain_secret(self, data: bytes, envelopes: bytes, channels: dict[Channel, ScatteredText]) -> bool:
-        """Whether a closer look is worth while. Of a stream of tokens only what differs is looked at.
-
-        That is enough: nothing that may be masked stands partly within a string and partly without.
-        """
+        """Return whether a full search is needed. In a token stream only what changes is searched."""
+        # This is sufficient: a secret never lies partly within a JSON string and partly outside.
         if not channels:
             return bool(self._rules.paths) or self._detector.may_contain_secret(data)
         if self._rules.needs_whole_body:
             return True
         if envelopes != self._clean_envelopes and self._detector.may_contain_secret(envelopes):
             return True
-        self._clean_envelopes = envelopes  # from one second to the next they are the same
+        self._clean_envelopes = envelopes  # consecutive calls see the same envelopes
         return any(
             self._detector.may_contain_secret(self._contexts.get(channel, b"") + joined.text)
             for channel, joined in channels.items()
         )
 
     def _mask(self, data: bytes) -> bytes:
-        """The bytes with their masks."""
+        """Return the bytes with all secrets masked."""
         for masked in self._rounds(data):
             data = masked
         return data
 
     def _rounds(self, data: bytes) -> Iterator[bytes]:
-        """The bytes, and then again with each round of masks, until there is nothing more to be masked."""
+        """Yield the bytes, then the bytes after each round of masking, until a round finds nothing."""
         yield data
         for _ in range(MAX_ROUNDS):
-            # What events say together comes first: a part of it may look like all of it.
-            masked = self._mask_channels(data) if self._comes_in_parts else data
-            masked = self._apply(masked, self._detector.find(masked, json=self._is_json))
+            # Channels first: the part of a secret within one event may itself match as a shorter secret.
+            masked = self._mask_channels(data) if self._format.comes_in_parts else data
+            masked = self._apply(masked, self._detector.find(masked, json=self._format is not Format.TEXT))
             masked = self._mask_paths(masked)
             if masked == data:
                 return
@@ -276,12 +292,12 @@ class StreamRedactor:
             yield data
 
     def _apply(self, text: bytes, found: list[Secret], place: Callable[[int], int] = lambda at: at) -> bytes:
-        """One text with these masks; where that is in the whole is remembered."""
+        """Mask these secrets in one text and record where they are in the whole body."""
         self.found += [Trace(place(secret.start), secret.kind) for secret in found if not self._is_masked(secret)]
         return overwrite(text, ((secret.start, self._detector.mask_of(secret)) for secret in found))
 
     def _mask_channels(self, data: bytes) -> bytes:
-        """Mask what the events say together."""
+        """Mask secrets in the joined texts of the events."""
         changes: list[tuple[int, bytes]] = []
         for joined in self._channels(data).values():
             if found := self._detector.find(joined.text, json=True, in_string=True):
@@ -289,31 +305,32 @@ class StreamRedactor:
         return overwrite(data, changes)
 
     def _mask_paths(self, data: bytes) -> bytes:
-        """Mask what JSONPath rules lead to: of the whole body, or of the data of each event."""
+        """Mask the values that JSONPath rules select, in the body or in the data of each event."""
         if not self._rules.paths:
             return data
         changes = []
         for start, stop in self._documents(data):
             document = data[start:stop]
             for value in self._rules.values(document):
-                mask = mask_of_value(document, value, self._salt)
+                mask = rules.mask_of_value(document, value, self._salt)
                 if mask != document[value.start : value.stop]:
                     changes.append((start + value.start, mask))
         self.found += [Trace(start, BY_PATH) for start, _ in changes]
         return overwrite(data, changes)
 
     def _documents(self, data: bytes) -> Iterator[tuple[int, int]]:
-        if not self._is_stream:
+        if self._format is not Format.EVENTS:
             yield 0, len(data)
             return
         for match in re.finditer(rb"^(?:data:)?[ \t]*([\[{][^\r\n]*)", data, re.MULTILINE):
             yield match.span(1)
 
     def _mask_logprobs(self, before: bytes, data: bytes) -> bytes:
-        """Where something was masked, the tokens say it too: mask them, in the same line or body."""
+        """Mask the tokens of log probabilities in each line (or body) in which something was masked: they repeat the
+        text."""
         changes: list[tuple[int, bytes]] = []
         start = 0
-        for line in data.splitlines(keepends=True) if self._is_stream else [data]:
+        for line in data.splitlines(keepends=True) if self._format is Format.EVENTS else [data]:
             stop = start + len(line)
             if before[start:stop] != line:
                 changes += ((start + at, mask) for at, mask in event_text.token_masks(line))
@@ -321,7 +338,7 @@ class StreamRedactor:
         return overwrite(data, changes)
 
     def _mask_cut_credential(self, data: bytes) -> bytes:
-        """Where an answer breaks off within a credential, there is the beginning of one."""
+        """Mask the start of a credential at the end of an answer that was cut."""
         size = len(data) - self._credentials.incomplete_from(data)
         if size < access.MIN_CUT_CREDENTIAL:
             return data
@@ -330,24 +347,24 @@ class StreamRedactor:
     def _is_masked(self, secret: Secret) -> bool:
         return secret.secret == self._detector.mask_of(secret)
 
-    # What events say together
+    # Joined texts of the events
 
     def _channels(self, data: bytes) -> dict[Channel, ScatteredText]:
-        return self._fields.channels(data) if self._comes_in_parts else {}
+        return self._fields.channels(data) if self._format.comes_in_parts else {}
 
     # Content codings
 
     def _redact_coded(self, head: Head, coded: Chunks) -> tuple[Head, Chunks]:
-        """As it came where nothing is hidden in it, else what it says, without the coding.
+        """Return a compressed answer unchanged if it contains no secret, otherwise decoded and masked.
 
-        What cannot be read to its end is masked as far as it can be read, and else by its bytes.
+        If it cannot be decoded to its end, the decodable part is masked; if nothing can be decoded, the raw bytes are.
         """
         decoder = coding.Decoder.of(head.headers)
-        said = [decoder.feed(data) for data in coded.data()]
+        decoded = [decoder.feed(data) for data in coded.data()]
         decoder.finish()
-        plain = replace(coded, body=b"".join(said), cuts=tuple(map(len, said)))
+        plain = replace(coded, body=b"".join(decoded), cuts=tuple(map(len, decoded)))
         if decoder.state is coding.State.TOO_LONG:
-            self.too_long = True
+            self._state = State.TOO_LONG
             self.found.append(Trace(0, TOO_LONG))
             return head, coded
         if plain.body:
@@ -364,22 +381,11 @@ class StreamRedactor:
                 return bare._replace(headers=fields), masked
         if decoder.state in coding.READ and plain.body:
             return head, coded
-        return head, replace(coded, body=mask_opaque(coded.body, self._detector))
-
-
-def mask_opaque(body: bytes, detector: Detector) -> bytes:
-    """Bytes in a coding that cannot be undone, without the secrets that stand in them as they are.
-
-    Text under the wrong name of a coding is masked as text. In anything else only what cannot stand there by chance is
-    looked for: a rule such as `re:[0-9]{4}` would break what a reader who knows the coding could still read.
-    """
-    if coding.is_text(body):
-        return detector.mask(body, json=body.lstrip()[:1] in (b"{", b"[", b'"'))
-    return replace(detector, patterns=()).mask(body, json=False)
+        return head, replace(coded, body=self._detector.mask_opaque(coded.body))
 
 
 def _split(chunks: Chunks, safe: int) -> tuple[Chunks, Chunks]:
-    """Those that end before `safe`, and the others."""
+    """Split chunks into those that end before `safe` and the rest."""
     if safe >= len(chunks.body):
         return chunks, Chunks()
     stops = list(accumulate(chunks.cuts))
@@ -391,11 +397,3 @@ def _split(chunks: Chunks, safe: int) -> tuple[Chunks, Chunks]:
         Chunks(chunks.body[:stop], chunks.cuts[:number], chunks.times[:number], chunks.continued[:kept]),
         Chunks(chunks.body[stop:], chunks.cuts[number:], chunks.times[number:], left),
     )
-
-
-def mask_of_value(document: bytes, value: rules.Value, salt: bytes) -> bytes:
-    """The mask of a scalar: of a string its content, of anything else a number of that length."""
-    text = document[value.start : value.stop]
-    if not value.is_string:
-        return masks.number(len(text))
-    return text if masks.is_mask(text) else masks.hashed(len(text), text, salt)
