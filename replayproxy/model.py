@@ -277,7 +277,10 @@ class Exchange:
 
 
 Key = str
-"""Tagged digest `rp1:…` of the canonical request. A new canonical form gets a new tag."""
+"""Tagged digest `rp1:…` of the canonical request."""
+
+KEY_TAG = "rp1"
+"""Names the canonical form. A change to `form` anywhere needs a new tag, or old cassettes would miss silently."""
 
 
 class RecordingRef(NamedTuple):

@@ -207,7 +207,8 @@ class RecordedExchange:
     @cached_property
     def events(self) -> tuple[StreamEvent, ...]:
         """The server-sent events of a streamed answer; empty for another one."""
-        from replayproxy.core.dialects.facts import events_at, is_event_stream
+        from replayproxy.core.dialects.facts import events_at
+        from replayproxy.core.headers import is_event_stream
 
         if not is_event_stream(self.response.headers):
             return ()

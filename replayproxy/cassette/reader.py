@@ -25,7 +25,18 @@ from replayproxy.cassette.coding.codec import Codec
 from replayproxy.cassette.coding.times import timeline_of
 from replayproxy.cassette.readers import Reader, Readers
 from replayproxy.errors import CassetteError, Damaged, SettingsError
-from replayproxy.model import Ending, Exchange, Key, Leg, RecordingRef, Request, Response, Timeline, is_playable
+from replayproxy.model import (
+    KEY_TAG,
+    Ending,
+    Exchange,
+    Key,
+    Leg,
+    RecordingRef,
+    Request,
+    Response,
+    Timeline,
+    is_playable,
+)
 
 # Imported where they are used: `ls` and its like read rows, without a loop, rules or JSON (tests/cli/test_imports.py).
 if TYPE_CHECKING:
@@ -63,9 +74,7 @@ def key_bytes(key: Key) -> bytes:
 
 def key_text(stored: bytes) -> Key:
     """A stored key, as it is everywhere else."""
-    from replayproxy.core.identity.canonical import TAG
-
-    return f"{TAG}:{stored.hex()}"
+    return f"{KEY_TAG}:{stored.hex()}"
 
 
 _ENDINGS = frozenset(Ending)

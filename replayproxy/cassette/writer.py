@@ -28,12 +28,11 @@ from replayproxy.cassette.numbering import make_room
 from replayproxy.cassette.reader import key_bytes, typed
 from replayproxy.cassette.schema import provisional_digest
 from replayproxy.core.dialects.facts import facts_of
-from replayproxy.core.identity.canonical import TAG
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.identity.sketch import Sketch
 from replayproxy.core.preparing import sketch_of
 from replayproxy.errors import Damaged, SettingsError
-from replayproxy.model import Chunks, End, Ending, Head, Request, Response, is_playable
+from replayproxy.model import KEY_TAG, Chunks, End, Ending, Head, Request, Response, is_playable
 from replayproxy.ports import ExchangePart
 
 TRAINED_AFTER = 256
@@ -540,7 +539,7 @@ class CassetteWriter:
             recorded_at=recorded_at,
             head=head,
             chunks=chunks,
-            key=f"{TAG}:{key.hex()}",
+            key=f"{KEY_TAG}:{key.hex()}",
             scope=scope or "",
         )
 

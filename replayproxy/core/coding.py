@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import Protocol
 
-import brotli
 import zstandard
 
 from replayproxy.core import headers
@@ -74,13 +73,18 @@ class _Stream(Protocol):
     unused: bytes
     """What stands behind the end."""
 
+    @property
+    def error(self) -> type[Exception]:
+        """What `feed` raises."""
+
     def feed(self, data: bytes, most: int) -> bytes:
-        """At most about `most` bytes of output. Raises one of _FAILURES."""
+        """At most about `most` bytes of output. Raises `error`."""
 
 
 class _Zlib:
     def __init__(self, window: int) -> None:
         self._stream = zlib.decompressobj(window)
+        self.error = zlib.error
         self.ended = False
         self.unused = b""
 
@@ -93,6 +97,7 @@ class _Zlib:
 class _Zstd:
     def __init__(self) -> None:
         self._stream = zstandard.ZstdDecompressor(max_window_size=WINDOW).decompressobj(write_size=32 * 1024)
+        self.error = zstandard.ZstdError
         self.ended = False
         self.unused = b""
 
@@ -104,6 +109,9 @@ class _Zstd:
 
 class _Brotli:
     def __init__(self) -> None:
+        import brotli  # few bodies are in br, and `ls` looks into bodies: it must not load what they do not need
+
+        self.error = brotli.error
         self._stream = brotli.Decompressor()
         self.ended = False
         self.unused = b""
@@ -120,9 +128,6 @@ class _Brotli:
             size += len(more)
         self.ended = self._stream.is_finished()
         return bytes(output)
-
-
-_FAILURES = (zlib.error, zstandard.ZstdError, brotli.error)
 
 
 class _Member:
@@ -145,7 +150,7 @@ class _Member:
         """The output, and the bytes that stand behind the end."""
         try:
             output = self._stream.feed(data, most)
-        except _FAILURES:
+        except self._stream.error:
             return self._again(data, most)
         self.ended = self._stream.ended
         if len(self._fed) < _REPEATED:
@@ -167,7 +172,7 @@ class _Member:
                         return b"".join(output), data[place + 1 :]
                     if most <= 0:
                         return b"".join(output), b""
-            except _FAILURES:
+            except stream.error:
                 pass  # as before
         self.failed = True
         return b"".join(output), b""

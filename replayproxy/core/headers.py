@@ -87,6 +87,11 @@ def get(headers: Headers, name: str) -> str | None:
     return None
 
 
+def is_event_stream(headers: Headers) -> bool:
+    """Whether an answer with these fields is a stream of server-sent events."""
+    return (get(headers, "content-type") or "").partition(";")[0].strip().lower() == "text/event-stream"
+
+
 def without(headers: Headers, *names: str) -> Headers:
     """All field lines but these. `names` in lower case."""
     return tuple(line for line in headers if line[0].lower() not in names)

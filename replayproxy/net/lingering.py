@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass
 
 from replayproxy.core.answers import content_length
-from replayproxy.core.dialects.facts import is_event_stream
+from replayproxy.core.headers import is_event_stream
 from replayproxy.model import Chunk, End, Head, Leg, Response
 from replayproxy.net.upstream_connection import UpstreamConnection
 from replayproxy.ports import Listener

@@ -21,8 +21,8 @@ from typing import NoReturn, cast
 
 import httptools
 
-from replayproxy.core.dialects.facts import is_event_stream
 from replayproxy.core.dialects.stream_end import StreamEnd
+from replayproxy.core.headers import is_event_stream
 from replayproxy.core.origins import UrlSearch
 from replayproxy.errors import ReplayProxyError, UpstreamError, UpstreamGarbled, UpstreamTimeout
 from replayproxy.model import Chunk, End, Ending, Head, Request

@@ -17,9 +17,8 @@ from typing import Self
 
 from replayproxy.core import headers
 from replayproxy.core.coding import is_coded
-from replayproxy.core.dialects.facts import is_event_stream
 from replayproxy.core.dialects.stream_end import StreamEnd, end_of
-from replayproxy.core.headers import StoredFields
+from replayproxy.core.headers import StoredFields, is_event_stream
 from replayproxy.core.identity.rules import SHORT, Matcher, MatchRules
 from replayproxy.core.preparing import HEAVY, carry_prepared, finish_answer
 from replayproxy.core.redaction import Redactor

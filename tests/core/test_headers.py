@@ -155,3 +155,18 @@ def test_get_and_without() -> None:
     assert headers.get(lines, "a") == "1"
     assert headers.get(lines, "c") is None
     assert headers.without(lines, "a", "c") == (("B", "3"),)
+
+
+@pytest.mark.parametrize(
+    ("media", "stream"),
+    [
+        ("text/event-stream", True),
+        ("Text/Event-Stream ; charset=utf-8", True),
+        ("text/event-streams", False),
+        ("application/json", False),
+    ],
+)
+def test_what_is_an_event_stream(media: str, stream: bool) -> None:
+    """By its media type, whatever its parameters and case."""
+    assert headers.is_event_stream((("content-TYPE", media),)) is stream
+    assert not headers.is_event_stream(())

@@ -15,11 +15,10 @@ from replayproxy.core import coding
 from replayproxy.core.answers import fault_in_answer
 from replayproxy.core.dialects.facts import facts_of
 from replayproxy.core.dialects.stream_end import missing_end
-from replayproxy.core.identity.canonical import TAG
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.identity.sketch import sketch
 from replayproxy.errors import CassetteError, Damaged, SettingsError
-from replayproxy.model import Request
+from replayproxy.model import KEY_TAG, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def _exchange_problems(
     (stored,) = cassette.one("SELECT key FROM exchange WHERE id = ?", number)
     if key_bytes(key) != stored:
         why = _why_another_key(cassette, matcher, request, stored)
-        yield f"its key is {TAG}:{stored.hex()}, its request gives {key}{why}"
+        yield f"its key is {KEY_TAG}:{stored.hex()}, its request gives {key}{why}"
     else:
         (sketched,) = cassette.one("SELECT sketch FROM exchange WHERE id = ?", number)
         if sketched is not None and sketched != sketch(matcher.compared(request)):
@@ -144,7 +143,7 @@ def _place_problems(cassette: CassetteReader) -> Iterator[Problem]:
     for (number,) in contradictions:
         yield Problem("", f"exchange {number} contradicts itself: open and ended, or broken and playable")
     for key, count, first, last in gaps:
-        yield Problem("", f"{TAG}:{key.hex()} has {count} recordings, but they are numbered from {first} to {last}")
+        yield Problem("", f"{KEY_TAG}:{key.hex()} has {count} recordings, but they are numbered from {first} to {last}")
     left = " OR (ending = 'client_left' AND status > 0)" if cassette.stored.number > 1 else ""
     whole = (
         "SELECT id FROM v_exchange WHERE state = 'done' AND occurrence IS NULL AND request_cut = 0"

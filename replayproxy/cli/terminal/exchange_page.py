@@ -11,8 +11,9 @@ from replayproxy.cli.terminal.list_table import ending_style
 from replayproxy.cli.terminal.screen import INDENT, Line, Screen, Span
 from replayproxy.cli.terminal.table import Column, layout
 from replayproxy.core.coding import body_of, decoded
-from replayproxy.core.dialects.facts import is_event_stream, parsed
+from replayproxy.core.dialects.facts import parsed
 from replayproxy.core.dialects.stream_end import end_of
+from replayproxy.core.headers import is_event_stream
 from replayproxy.core.stats import percentile
 from replayproxy.core.visible import visible_lines
 from replayproxy.model import Leg

@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
-from replayproxy.core import headers
 from replayproxy.core.coding import body_of, decoded, decoded_chunks
 from replayproxy.core.dialects.sse import Decoder, Event, events_of
-from replayproxy.model import Headers, Request, Response
+from replayproxy.core.headers import is_event_stream
+from replayproxy.model import Request, Response
 
 ENDING = 4
 """Events at the end of a stream in which usage and finish reason are looked for: vLLM's last four have them."""
@@ -55,11 +55,6 @@ def parsed(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def is_event_stream(fields: Headers) -> bool:
-    """Whether an answer is a stream of server-sent events."""
-    return (headers.get(fields, "content-type") or "").partition(";")[0].strip().lower() == "text/event-stream"
 
 
 # One event, one body

@@ -13,13 +13,12 @@ whose server was cut. Nobody can tell these two apart: the answer stays whole, a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-import orjson
-
 from replayproxy.core import coding
-from replayproxy.core.dialects.facts import is_event_stream
 from replayproxy.core.dialects.sse import Decoder, RawEvent
+from replayproxy.core.headers import is_event_stream
 from replayproxy.model import Ending, Headers, Response
 
 WAITING = 64 * 1024
@@ -27,6 +26,9 @@ WAITING = 64 * 1024
 
 LONGEST = 8 * 1024 * 1024
 """Bytes of one event that are kept; a longer one is known by its name alone, and `response.completed` has one."""
+
+_ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
+"""Behind such escapes the name of a type may hide; each is in ASCII."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +124,15 @@ class StreamEnd:
         data = self._coding.feed(b"".join(waiting))
         # To read each event as JSON would cost ten times as much. A type may hide behind escapes; and an event that has
         # begun in what was read before is looked at in any case.
-        look = b"\\u" in data or any(kind in data for kind in self._types)
+        look = self._may_be_of_a_type(data)
         for place, event in enumerate(self._events.feed_raw(data)):
             if self._is_end(event, look=look or place == 0):
                 self._ended = True
                 return
             self._last = event
+
+    def _may_be_of_a_type(self, data: bytes) -> bool:
+        return _ESCAPED_ASCII.search(data) is not None or any(kind in data for kind in self._types)
 
     def _is_end(self, event: RawEvent, *, look: bool) -> bool:
         name, data = event
@@ -135,7 +140,7 @@ class StreamEnd:
             return True
         if name in self._types:
             return True
-        if not look or not self._types:
+        if not look or not self._may_be_of_a_type(data):
             return False
         kind = _object(data).get("type")
         return isinstance(kind, str) and kind in self.dialect.types
@@ -150,6 +155,8 @@ def _is_error(event: RawEvent) -> bool:
 
 
 def _object(data: bytes) -> dict[str, object]:
+    import orjson  # `ls` reads streams too, and most end by an event that is not JSON
+
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:

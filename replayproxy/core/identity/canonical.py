@@ -16,10 +16,7 @@ from typing import Any
 
 import orjson
 
-from replayproxy.model import Key
-
-TAG = "rp1"
-"""Names the canonical form. A change to `form` anywhere needs a new tag, or old cassettes would miss silently."""
+from replayproxy.model import KEY_TAG, Key
 
 MAX_DEPTH = 64
 """Deeper bodies count as not JSON: they are attacks, and how deep a parser gets depends on the stack it starts from."""
@@ -131,4 +128,4 @@ def _marked(value: object) -> dict[str, str]:
 
 def digest(form: bytes) -> Key:
     """128 bits of BLAKE2b, tagged."""
-    return f"{TAG}:{hashlib.blake2b(form, digest_size=16).hexdigest()}"
+    return f"{KEY_TAG}:{hashlib.blake2b(form, digest_size=16).hexdigest()}"

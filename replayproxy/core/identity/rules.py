@@ -25,7 +25,7 @@ from replayproxy.core.paths import Path
 from replayproxy.core.patterns import Refused
 from replayproxy.core.redaction import Redactor, credentials, masks
 from replayproxy.errors import SettingsError
-from replayproxy.model import Headers, Key, Request
+from replayproxy.model import KEY_TAG, Headers, Key, Request
 
 DEFAULT_IGNORE = (
     "$.user",
@@ -83,7 +83,7 @@ class MatchRules:
 
     def document(self) -> dict[str, Any]:
         """As a cassette has it."""
-        said: dict[str, Any] = {"profile": self.profile, "ignore": list(self.ignore), "tag": canonical.TAG}
+        said: dict[str, Any] = {"profile": self.profile, "ignore": list(self.ignore), "tag": KEY_TAG}
         if self.normalise:
             said["normalise"] = list(self.normalise)
         if self.headers:
@@ -96,7 +96,7 @@ class MatchRules:
     def of(cls, document: object) -> Self:
         """From what a cassette has. Raises ValueError where that is something else."""
         known = {"profile", "ignore", "normalise", "headers", "defaults", "tag"}
-        if not isinstance(document, dict) or document.get("tag") != canonical.TAG or not document.keys() <= known:
+        if not isinstance(document, dict) or document.get("tag") != KEY_TAG or not document.keys() <= known:
             raise ValueError("these are no match rules")
         profile = document.get("profile")
         if profile not in ("default", "exact"):

@@ -202,21 +202,6 @@ def test_an_event_has_the_time_of_the_chunk_that_completed_it() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("media", "stream"),
-    [
-        ("text/event-stream", True),
-        ("Text/Event-Stream ; charset=utf-8", True),
-        ("text/event-streams", False),
-        ("application/json", False),
-    ],
-)
-def test_what_is_an_event_stream(media: str, stream: bool) -> None:
-    """By its media type, whatever its parameters and case."""
-    assert dialect_facts.is_event_stream((("content-TYPE", media),)) is stream
-    assert not dialect_facts.is_event_stream(())
-
-
 JSON_LIKE = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
     lambda inside: (

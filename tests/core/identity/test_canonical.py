@@ -165,7 +165,7 @@ def test_tiny_exponents_are_small_work() -> None:
 
 
 def test_the_digest_is_tagged() -> None:
-    """`rp1:` and 128 bits in hex. A golden value: if this changes, every cassette's keys do, and TAG must."""
+    """`rp1:` and 128 bits in hex. A golden value: if this changes, every cassette's keys do, and KEY_TAG must."""
     assert canonical.digest(b"") == "rp1:cae66941d9efbd404e4d88758ea67670"
     assert canonical.dumps({"b": [1, "é", None], "a": 0.5}) == '{"a":0.5,"b":[1,"é",null]}'.encode()
 

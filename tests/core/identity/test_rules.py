@@ -272,7 +272,7 @@ def test_rules_without_sense_are_refused_at_once(rules: MatchRules) -> None:
 
 
 def test_keys_stay_what_they_are() -> None:
-    """Golden: these stand on cassettes. If this fails, every cassette misses: change TAG and migrate, or undo."""
+    """Golden: these stand on cassettes. If this fails, every cassette misses: change KEY_TAG and migrate, or undo."""
     fields: Headers = (("content-type", "application/json"),)
     golden = Request(
         "POST", "/v1/chat/completions?b=2&a=1", fields, b'{"stream": true, "model": "m", "user": "x", "n": 1.0}'
