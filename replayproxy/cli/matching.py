@@ -1,4 +1,4 @@
-"""Which requests are the same, as flags: for the verbs that compare requests."""
+"""Options that say which requests are equal, for the verbs that compare requests."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ ENDS: list[tuple[str, list[str], list[str], int, str]] = [
     ("a miss", [], asking("a", "z", "z"), 3, "replayproxy failed, exit code 3: 2 requests had no recording"),
     ("asked again", [], asking("a", "a"), 3, "was recorded once and is asked for the 2nd time"),
     ("asked again, in a circle", ["--at-end", "cycle"], asking("a", "a"), 0, "2 answers from recordings"),
-    ("unused", ["--fail-unused"], CHAT, 4, "2 of 3 recordings were asked for by nobody"),
+    ("unused", ["--fail-unused"], CHAT, 4, "2 of 3 recordings were not used"),
     ("all used", ["--fail-unused"], EVERYTHING, 0, "3 answers from recordings"),
     ("nothing was asked", [], ["true"], 7, "nothing was served, so nothing was tested"),
     ("nothing, and that is in order", ["--allow-empty"], ["true"], 0, "replayproxy passed"),

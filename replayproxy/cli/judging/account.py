@@ -1,6 +1,6 @@
-"""The account of a run for people, to stderr: what was served, what was missed and why, what nobody asked for.
+"""Print what became of a run, on stderr: answers served, misses with their reasons, recordings that were not used.
 
-Knows how it looks, not what it means: that is the verdict's. Equal misses are printed once, with a count.
+Knows how it looks; what it means is decided in `verdict`. Equal misses are printed once, with a count.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from replayproxy.cli.judging.verdict import Verdict, told
+from replayproxy.cli.judging.verdict import Verdict, answers_in_words
 from replayproxy.cli.terminal import messages
 from replayproxy.cli.terminal.screen import Screen, Span
 from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
@@ -18,17 +18,18 @@ from replayproxy.views.units import duration, plural
 UNUSED_SHOWN = 10
 
 CAUSES_SHOWN = 50
-"""Of a thousand nobody reads more; the report file has them all."""
+"""Causes that are printed; the report file has all of them."""
 
 
 def account(report: RunResult, verdict: Verdict, screen: Screen) -> None:
-    """Print all of it; the last line says how it ended and what to do."""
+    """Print all of it; the last line gives the verdict and what to do now."""
     if screen.is_terminal:
         screen.line()  # below what the command has left there
     late = f", largest lateness {duration(report.lateness_max)}" if report.served else ""
     damaged = f", {plural(report.damaged, 'damaged recording')}" if report.damaged else ""
     screen.line(
-        Span("replayproxy: ", "bold"), Span(f"{told(report)}, {plural(report.misses, 'miss', 'misses')}{damaged}{late}")
+        Span("replayproxy: ", "bold"),
+        Span(f"{answers_in_words(report)}, {plural(report.misses, 'miss', 'misses')}{damaged}{late}"),
     )
     for cause in report.causes[:CAUSES_SHOWN]:
         _miss(cause, screen)
@@ -44,7 +45,7 @@ def account(report: RunResult, verdict: Verdict, screen: Screen) -> None:
 
 
 def account_as_records(report: RunResult, verdict: Verdict) -> None:
-    """The same for a program that reads `--log-format json`: one record for each cause, one for the end."""
+    """Log the same for `--log-format json`: one record per cause, one for the verdict."""
     for cause in report.causes[:CAUSES_SHOWN]:
         messages.warning(
             f"MISS {cause.id} x{cause.times} {cause.miss.code} {headline(cause.miss)}",
@@ -58,8 +59,8 @@ def account_as_records(report: RunResult, verdict: Verdict) -> None:
             f"{len(report.unused)} of {plural(report.recordings, 'recording')} were not used",
             unused=[recording.id for recording in report.unused[:UNUSED_SHOWN]],
         )
-    say = messages.info if verdict.passed else messages.error
-    say(
+    log = messages.info if verdict.passed else messages.error
+    log(
         verdict.sentence,
         verdict=verdict.word,
         exit_code=verdict.code,
@@ -72,12 +73,12 @@ def account_as_records(report: RunResult, verdict: Verdict) -> None:
 
 
 def explanation(miss: Miss) -> str:
-    """What a person is told of a miss; may have several lines."""
+    """Return the explanation of a miss; may have several lines."""
     return miss.explanation
 
 
 def headline(miss: Miss) -> str:
-    """Which request it was, in one line."""
+    """Return method, path and scope of the request on one line."""
     scope = f"   scope {miss.scope}" if miss.scope else ""
     return f"{miss.request.method} {miss.request.path}{scope}"
 
@@ -92,9 +93,7 @@ def _miss(cause: Cause, screen: Screen) -> None:
 
 def _unused(report: RunResult, screen: Screen) -> None:
     number = len(report.unused)
-    screen.line(
-        Span("UNUSED", "bold yellow"), f"  {number} of {plural(report.recordings, 'recording')} asked for by nobody"
-    )
+    screen.line(Span("UNUSED", "bold yellow"), f"  {number} of {plural(report.recordings, 'recording')} not used")
     for cassette, recordings in by_cassette(report.unused[:UNUSED_SHOWN]):
         screen.line(f"  {cassette}")
         for recording in recordings:
@@ -104,5 +103,5 @@ def _unused(report: RunResult, screen: Screen) -> None:
 
 
 def by_cassette(recordings: Iterable[RecordingInfo]) -> Iterator[tuple[str, Iterator[RecordingInfo]]]:
-    """Recordings come in the order of their cassettes."""
+    """Group recordings, which are in the order of their cassettes."""
     return groupby(recordings, key=lambda recording: recording.cassette)

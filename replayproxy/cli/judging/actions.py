@@ -1,4 +1,4 @@
-"""What GitHub Actions is told of a run: error annotations among the log, and a table in the job's summary.
+"""Report a run to GitHub Actions: error annotations in the log, and a table in the job's summary.
 
 The words and their escapes are those of GitHub's page "Workflow commands for GitHub Actions". The runner reads them on
 stderr as on stdout, and stdout belongs to the command.
@@ -12,19 +12,19 @@ from pathlib import Path
 
 from replayproxy import output_files
 from replayproxy.cli.judging.account import explanation, headline
-from replayproxy.cli.judging.verdict import Verdict, told
+from replayproxy.cli.judging.verdict import Verdict, answers_in_words
 from replayproxy.core.visible import visible, visible_lines
 from replayproxy.proxy.result import Cause, RunResult
 
 ANNOTATIONS = 10
-"""Of a step, GitHub shows so many errors."""
+"""Error annotations per step that GitHub shows."""
 
 ROWS = 100
-"""A step's summary may have 1 MiB."""
+"""Causes in the table; GitHub accepts a summary of 1 MiB per step."""
 
 
 def error_lines(report: RunResult, verdict: Verdict) -> Iterator[str]:
-    """Lines for the log: the verdict where it is not good, and the first causes."""
+    """Yield lines for the log: the verdict of a failed run, and its first causes."""
     if verdict.passed:
         return
     yield _error(f"replayproxy: {verdict.word}", verdict.sentence)
@@ -33,16 +33,23 @@ def error_lines(report: RunResult, verdict: Verdict) -> Iterator[str]:
 
 
 def summary(report: RunResult, verdict: Verdict) -> str:
-    """Markdown: the verdict, and a table of the causes."""
+    """Return Markdown: the verdict, and a table of the causes."""
     how = "passed" if verdict.passed else f"failed ({verdict.word}, exit code {verdict.code})"
-    lines = [f"### replayproxy {how}", "", _markdown(verdict.sentence), "", _markdown(f"{told(report)}."), ""]
+    lines = [
+        f"### replayproxy {how}",
+        "",
+        _markdown(verdict.sentence),
+        "",
+        _markdown(f"{answers_in_words(report)}."),
+        "",
+    ]
     if report.causes:
         lines += ["| miss | times | why | request | what to do |", "|---|---:|---|---|---|"]
         lines += [_row(cause) for cause in report.causes[:ROWS]]
         lines += [f"| … | | | | {len(report.causes) - ROWS} more |"] if len(report.causes) > ROWS else []
         lines.append("")
     if report.unused:
-        lines += [f"{len(report.unused)} of {report.recordings} recordings were asked for by nobody.", ""]
+        lines += [f"{len(report.unused)} of {report.recordings} recordings were not used.", ""]
     return "\n".join(lines) + "\n"
 
 
@@ -65,7 +72,7 @@ def _row(cause: Cause) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Text that stays text, on one line of a table."""
+    """Escape text so that Markdown shows it as it is, in one cell of a table."""
     safe = html.escape(visible_lines(text), quote=False)
     for mark in "\\|`*_[]~":
         safe = safe.replace(mark, f"\\{mark}")
@@ -73,8 +80,8 @@ def _markdown(text: str) -> str:
 
 
 def _error(title: str, message: str) -> str:
-    said = _data(visible_lines(message))
-    return f"::error title={_data(visible(title)).replace(':', '%3A').replace(',', '%2C')}::{said}"
+    escaped = _data(visible(title)).replace(":", "%3A").replace(",", "%2C")
+    return f"::error title={escaped}::{_data(visible_lines(message))}"
 
 
 def _data(text: str) -> str:

@@ -1,6 +1,6 @@
-"""The end of a run: judge it, write what was asked for, tell people, give the exit code. `replay` and `exec` share it.
+"""Conclude a run of `replay` or `exec`: judge it, write report files, print the result, return the exit code.
 
-Files come before the screen: whoever reads them must find them also when nobody watches any more.
+Files are written before anything is printed, so that they exist even if stderr is closed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from replayproxy.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """What is to become of the run's report."""
+    """Where the result of a run goes, and what it must fulfil."""
 
     demands: RunPolicy
     report: Path | None = None
@@ -37,41 +37,42 @@ class ReportOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """What must be known before the run begins."""
+    """What is noted before a run: the time in ns since the Unix epoch, and SHA-256 by cassette."""
 
     started: int
     digests: dict[str, str]
 
 
 def begin(settings: Settings, wanted: ReportOptions) -> RunStart:
-    """Look at the clock, and at the cassettes where a report wants to name them.
+    """Note the time, and the digests of the cassettes if there will be a report.
 
-    Raises `SettingsError` where a file cannot be written that the end of the run is to write.
+    Raises `SettingsError` if a file that `conclude` writes cannot be written.
     """
     files = (("--report", wanted.report), ("--junit", wanted.junit), ("--ready-file", settings.listen.ready_file))
     output_files.refuse_all(files, settings.shelf)
     if on_github() and (summary := actions.summary_file(os.environ)) is not None:
         output_files.refuse_cassette(summary, "GITHUB_STEP_SUMMARY", settings.shelf)
-    return RunStart(_today(), receipt.digests(settings.cassettes) if wanted.report is not None else {})
+    return RunStart(_now(), receipt.digests(settings.cassettes) if wanted.report is not None else {})
 
 
 def conclude(app: App, wanted: ReportOptions, before: RunStart, ended: CommandResult | None = None) -> int:
-    """Say what became of a run that is over. Gives the exit code."""
+    """Judge and report a run that is over. Returns the exit code."""
     report = app.last_report if app.last_report is not None else app.report()
     verdict = judge(report, wanted.demands, ended=ended, trouble=app.trouble)
-    now = _today()
+    now = _now()
     unwritten: list[ReplayProxyError] = []
     if wanted.report is not None:
         around = RunContext(before.started, now, before.digests, upstream=app.upstream is not None)
-        document = receipt.spelled(receipt.receipt(report, verdict, around, ended))
-        unwritten += _written(wanted.report, document, "--report", app)
+        document = receipt.to_json(receipt.report_document(report, verdict, around, ended))
+        unwritten += _write(wanted.report, document, "--report", app)
     if wanted.junit is not None:
         seconds = (now - before.started) / 1e9
         document = junit(report, verdict, wanted.demands, seconds=seconds, ended=ended)
-        unwritten += _written(wanted.junit, document, "--junit", app)
-    with suppress(OSError):  # nobody reads stderr any more: the files and the exit code say it all
+        unwritten += _write(wanted.junit, document, "--junit", app)
+    # A closed stderr is not an error: files and exit code have the result.
+    with suppress(OSError):
         if on_github() and not messages.is_json():
-            _tell_github(report, verdict)
+            _report_to_github(report, verdict)
         if messages.is_json():
             account_as_records(report, verdict)
         else:
@@ -82,8 +83,8 @@ def conclude(app: App, wanted: ReportOptions, before: RunStart, ended: CommandRe
     return verdict.code or (1 if unwritten else 0)
 
 
-def _written(path: Path, document: bytes, flag: str, app: App) -> list[ReplayProxyError]:
-    """Write a file. Gives why it could not be: one that cannot be written keeps neither the other nor the account."""
+def _write(path: Path, document: bytes, flag: str, app: App) -> list[ReplayProxyError]:
+    """Write a file. Returns the error, so that the other file and the result on stderr still come."""
     try:
         output_files.write(path, document, flag, app.settings.shelf)
     except ReplayProxyError as error:
@@ -92,11 +93,11 @@ def _written(path: Path, document: bytes, flag: str, app: App) -> list[ReplayPro
 
 
 def on_github() -> bool:
-    """Whether GitHub Actions runs us."""
+    """Whether this process runs in GitHub Actions."""
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
-def _tell_github(report: RunResult, verdict: Verdict) -> None:
+def _report_to_github(report: RunResult, verdict: Verdict) -> None:
     for line in actions.error_lines(report, verdict):
         on_stderr().line(line)
     try:
@@ -105,7 +106,7 @@ def _tell_github(report: RunResult, verdict: Verdict) -> None:
         messages.error(str(error))
 
 
-def _today() -> int:
+def _now() -> int:
     clock = SystemClock()
     try:
         return clock.today()

@@ -1,6 +1,6 @@
-"""A run as JUnit XML, for GitLab, Jenkins and whoever else reads that: a test case a cause.
+"""Write a run as JUnit XML, for GitLab, Jenkins and other CI servers: one test case per cause.
 
-XML 1.0 has no control characters at all, so what a stranger's text holds of them is spelled out.
+XML 1.0 allows no control characters, so those in text from outside are escaped.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from xml.etree import ElementTree
 
 from replayproxy.cli.judging.account import explanation, headline
-from replayproxy.cli.judging.verdict import CommandResult, RunPolicy, Verdict, told
+from replayproxy.cli.judging.verdict import CommandResult, RunPolicy, Verdict, answers_in_words
 from replayproxy.core.visible import visible_lines
 from replayproxy.proxy.result import RunResult
 from replayproxy.views.units import plural
@@ -20,7 +20,7 @@ _NOT_XML = re.compile("[\ufffe\uffff]")
 def junit(
     report: RunResult, verdict: Verdict, demands: RunPolicy, *, seconds: float, ended: CommandResult | None = None
 ) -> bytes:
-    """One suite: each cause of misses, unused and vacuous where they were asked about, the command, what was served."""
+    """Return one suite: causes of misses, the conditions of `demands`, the command, and the answers served."""
     suite = ElementTree.Element("testsuite", name="replayproxy")
     cases = [
         _case(
@@ -32,9 +32,11 @@ def junit(
         for cause in report.causes
     ]
     if demands.fail_unused:
-        named = "\n".join(f"{one.cassette} {one.id} {one.method} {one.path}" for one in report.unused)
-        said = f"{plural(len(report.unused), 'recording')} asked for by nobody\n{named}"
-        cases.append(_case(suite, "no unused recordings", "replayproxy", failure=("unused", said) if named else None))
+        named = "\n".join(
+            f"{recording.cassette} {recording.id} {recording.method} {recording.path}" for recording in report.unused
+        )
+        text = f"{plural(len(report.unused), 'recording')} not used\n{named}"
+        cases.append(_case(suite, "no unused recordings", "replayproxy", failure=("unused", text) if named else None))
     if demands.must_serve:
         vacuous = ("vacuous", verdict.sentence if verdict.word == "vacuous" else "nothing was served")
         cases.append(_case(suite, "something was served", "replayproxy", failure=vacuous if report.vacuous else None))
@@ -46,7 +48,7 @@ def junit(
     if verdict.word == "degraded":
         cases.append(_case(suite, "recording", "replayproxy", failure=("degraded", verdict.sentence)))
     if not report.vacuous:
-        cases.append(_case(suite, told(report), "replayproxy"))
+        cases.append(_case(suite, answers_in_words(report), "replayproxy"))
     suite.set("tests", str(len(cases)))
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
     suite.set("errors", "0")
@@ -62,13 +64,13 @@ def junit(
 def _case(
     suite: ElementTree.Element, name: str, group: str, *, failure: tuple[str, str] | None = None
 ) -> ElementTree.Element:
-    case = ElementTree.SubElement(suite, "testcase", name=_sayable(name), classname=group)
+    case = ElementTree.SubElement(suite, "testcase", name=_xml_text(name), classname=group)
     if failure is not None:
         code, text = failure
-        said = ElementTree.SubElement(case, "failure", type=code, message=_sayable(text.partition("\n")[0]))
-        said.text = _sayable(text)
+        element = ElementTree.SubElement(case, "failure", type=code, message=_xml_text(text.partition("\n")[0]))
+        element.text = _xml_text(text)
     return case
 
 
-def _sayable(text: str) -> str:
+def _xml_text(text: str) -> str:
     return _NOT_XML.sub("�", visible_lines(text))

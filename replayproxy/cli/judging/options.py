@@ -1,4 +1,4 @@
-"""The flags that judge a run: `replay` and `exec` share them. Apart from `ending`, so that `--help` loads no server."""
+"""Options that judge a run, shared by `replay` and `exec`. Apart from `ending`, so that `--help` loads no server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The JSON receipt of a run, for programs: everything the account says, whose cassettes they were, and when it was.
+"""Write the report file of a run as JSON: its result and verdict, the digests of its cassettes, start and end.
 
-`prune --unused` reads it again. The digests are those of the cassettes as they were before the run, so that a receipt
-is never taken for that of another file.
+`prune --unused` reads it. The digests are those of the cassettes before the run, so that a report is never applied to
+another file.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from replayproxy.views.units import moment
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What the report does not know. Times in ns since the Unix epoch; `digests` are SHA-256 by path."""
+    """What surrounds a result. Times in ns since the Unix epoch; `digests` are SHA-256 by path."""
 
     started: int
     ended: int
     digests: Mapping[str, str]
     upstream: bool
-    """Whether there was a live server to ask."""
+    """Whether the run had a live server."""
 
 
-def receipt(
+def report_document(
     report: RunResult, verdict: Verdict, around: RunContext, ended: CommandResult | None = None
 ) -> dict[str, Any]:
-    """All of it as one JSON object."""
+    """Return the whole report as one JSON object."""
     return {
         "replayproxy": __version__,
         "verdict": verdict.word,
@@ -61,19 +61,19 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def spelled(document: Mapping[str, Any]) -> bytes:
-    """JSON for a file. What is no UTF-8 in a command line or a path is spelled so that it is."""
-    return orjson.dumps(_sayable(document), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+def to_json(document: Mapping[str, Any]) -> bytes:
+    """Encode a report for a file. Bytes of a command line or a path that are not UTF-8 are escaped."""
+    return orjson.dumps(_as_utf_8(document), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def _sayable(value: Any) -> Any:
+def _as_utf_8(value: Any) -> Any:
     match value:
         case str():
             return value.encode("utf-8", "backslashreplace").decode()
         case dict():
-            return {_sayable(name): _sayable(part) for name, part in value.items()}
+            return {_as_utf_8(name): _as_utf_8(part) for name, part in value.items()}
         case list() | tuple():
-            return [_sayable(part) for part in value]
+            return [_as_utf_8(part) for part in value]
         case _:
             return value
 

@@ -1,7 +1,7 @@
-"""Whether a run was good: one pure table from what happened to a word, a sentence and an exit code.
+"""Decide whether a run passed: one pure table from its result to a word, a sentence and an exit code.
 
-A command's own failure wins, because it is what the user ran; then come the things that make a green run worthless.
-Knows no screen and no file.
+The failure of the command comes first, because it is what the user ran; then whatever makes a green run worthless.
+Does not know terminals or files.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from replayproxy.views.units import plural
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """How the command of `exec` ended. `code` as a shell has it: 128 + n where signal n killed it."""
+    """How the command of `exec` ended. `code` is what a shell reports: 128 + n if signal n killed it."""
 
     command: tuple[str, ...]
     code: int
     signal: str | None = None
     trouble: str | None = None
-    """Why it could not be started, as a sentence."""
+    """Why it could not be started, as a sentence; None if it was started."""
 
     @property
     def sentence(self) -> str:
-        """What became of it."""
+        """Say how it ended."""
         if self.trouble is not None:
             return self.trouble
         name = visible_command(self.command)
@@ -36,7 +36,7 @@ class CommandResult:
 
 @dataclass(frozen=True, slots=True)
 class RunPolicy:
-    """What a run must fulfil. A server that nobody asked has not failed; a test that asked nothing has."""
+    """What a run must fulfil. `must_serve`: a run without a request fails, as a test that sends none proves nothing."""
 
     fail_unused: bool = False
     must_serve: bool = False
@@ -52,17 +52,17 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Nothing is to be done."""
+        """Whether the exit code is 0."""
         return self.code == 0
 
 
 def judge(
     report: RunResult, demands: RunPolicy, *, ended: CommandResult | None = None, trouble: str | None = None
 ) -> Verdict:
-    """The table. `trouble` is why recording was degraded when the run ended."""
+    """Apply the table. `trouble` is why recording was degraded when the run ended."""
     missed = f"{plural(report.misses, 'request')} had no recording"
     damaged = f"{plural(report.damaged, 'request')} had a recording that is damaged"
-    unused = f"{len(report.unused)} of {plural(report.recordings, 'recording')} were asked for by nobody"
+    unused = f"{len(report.unused)} of {plural(report.recordings, 'recording')} were not used"
     if ended is not None and ended.code:
         also = f", and {missed}: look at those first" if report.misses else ""
         also = f", and {damaged}: look at those first" if report.damaged else also
@@ -74,7 +74,8 @@ def judge(
             6,
             f"{damaged}: restore the cassette from a copy, or record again what `replayproxy verify` names",
         )
-    if report.damage:  # what has been played so far is no proof that the rest is there
+    # Recordings that could be read do not prove that the others can.
+    if report.damage:
         return Verdict("damaged", 6, report.damage)
     if trouble is not None:
         return Verdict("degraded", 1, f"recording was degraded at the end: {trouble}")
@@ -88,25 +89,25 @@ def judge(
         return Verdict(
             "vacuous",
             7,
-            "nothing was served, so nothing was tested: let the client use OPENAI_BASE_URL or REPLAYPROXY_URL, or say"
-            " --allow-empty where nothing is to be asked",
+            "nothing was served, so nothing was tested: let the client use OPENAI_BASE_URL or REPLAYPROXY_URL, or add"
+            " --allow-empty if no request is expected",
         )
     if demands.fail_unused and report.unused:
         return Verdict(
             "unused",
             4,
             f"{unused}: delete them with `replayproxy prune CASSETTE --unused REPORT`, where REPORT was written by"
-            " --report; or leave --fail-unused away",
+            " --report; or leave out --fail-unused",
         )
-    return Verdict("passed", 0, f"{told(report)}, no misses")
+    return Verdict("passed", 0, f"{answers_in_words(report)}, no misses")
 
 
-def told(report: RunResult) -> str:
-    """What was answered, in one phrase."""
+def answers_in_words(report: RunResult) -> str:
+    """Say in one phrase how requests were answered."""
     counts = (
         (report.forwarded, "forwarded"),
         (report.recorded, "recorded"),
-        (report.dropped, "not recorded for want of room"),
+        (report.dropped, "dropped because the write queue was full"),
         (report.simulated, "simulated"),
     )
     more = [f"{number} {what}" for number, what in counts if number]
@@ -114,6 +115,6 @@ def told(report: RunResult) -> str:
 
 
 def visible_command(command: tuple[str, ...]) -> str:
-    """A command as one would type it, on one line, not too long."""
+    """Return a command as it is typed, on one line of at most 80 characters."""
     line = shlex.join(command)
     return line if len(line) <= 80 else line[:79] + "…"

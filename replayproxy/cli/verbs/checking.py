@@ -1,4 +1,4 @@
-"""`verify`: is a cassette what was written?"""
+"""`verify`: check that a cassette holds what was written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
       replayproxy verify chat.cassette
       replayproxy verify chat.cassette --self-match --match-normalise date
     """
-    # Here and below: cassettes are read only when the verb runs, not for --help and completion.
+    # Imported here and below, because --help and completion read no cassette.
     from replayproxy.api.options import match_rules, redaction_rules
     from replayproxy.cassette.checking.verify import verify as find_problems
 
@@ -77,7 +77,7 @@ def _refuse_ignored(*, secrets: bool, self_matching: bool) -> None:
     for name, (flag, given) in needed.items():
         if not given and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             ignored = f"--{name.replace('_', '-')}"
-            raise click.UsageError(f"{ignored} says something to verify {flag} alone: add {flag}, or leave it away")
+            raise click.UsageError(f"{ignored} has an effect in verify only with {flag}: add {flag}, or leave it out")
 
 
 def _cut(path: Path) -> str:
@@ -106,10 +106,10 @@ def _finds_itself(path: Path, rules: MatchRules | None) -> bool:
 
     found = self_match(path, rules)
     for short_id in found.lost:
-        on_stdout().line(f"{path}: {short_id}: asked for again, it does not find itself; please report this")
+        on_stdout().line(f"{path}: {short_id}: its request does not find it; please report this")
     for collision in found.collisions:
         where = " ".join(collision.places)
-        on_stdout().line(f"{path}: {' '.join(collision.ids)}: different at {where}, and answer for one another")
+        on_stdout().line(f"{path}: {' '.join(collision.ids)}: different at {where}, but equal under the rules")
     count = len(found.collisions)
     told = f", {plural(count, 'group')} of different requests with one key" if count else ""
     if not found.lost:

@@ -17,7 +17,7 @@ from replayproxy.core.no_proxy import LOCAL
 from replayproxy.core.policy import Mode
 
 DRAIN = 2.0
-"""Seconds for the answers that somebody still hears when the command has ended: a process it has left behind."""
+"""Seconds for answers in flight when the command has ended: it may have left a process behind."""
 
 
 class Wrapping(click.Command):
@@ -87,7 +87,7 @@ def exec_(
       replayproxy exec tests/chat.cassette --on-miss record \\
         --upstream http://127.0.0.1:8000 -- npm test
     """
-    # The server is loaded only when it is to run, not for --help and completion.
+    # Imported here, because --help and completion do not need the server.
     from replayproxy.cli.command_run import CommandRun
     from replayproxy.cli.judging import ending
     from replayproxy.cli.judging.verdict import RunPolicy

@@ -15,7 +15,7 @@ from replayproxy.views.units import plural, size
 FILE = click.Path(path_type=Path)
 
 SHOWN = 10
-"""Requests with different answers that are listed; of a thousand nobody reads more."""
+"""Requests with different answers that are listed."""
 
 
 @click.command
@@ -76,7 +76,7 @@ def merge(out: Path, cassette: tuple[Path, ...]) -> int:
     again = f"; {merged.again} were on several and are there once" if merged.again else ""
     on_stderr().line(f"{out}: {plural(merged.exchanges, 'exchange')} of {plural(len(cassette), 'cassette')}{again}")
     if merged.left:
-        on_stderr().line(f"  left out, for it is not ours: {in_words(merged.left)}")
+        on_stderr().line(f"  left out, because it is not a table of replayproxy: {in_words(merged.left)}")
     for conflict in merged.conflicts[:SHOWN]:
         answers = ", ".join(f"{short_id} ({part})" for part, short_id in conflict.answers)
         on_stderr().line(f"  answered differently: {conflict.method} {conflict.path}: {answers}")
@@ -111,7 +111,7 @@ def migrate(cassette: Path, output: Path | None) -> int:
         f" verified, {size(migrated.before)} -> {size(migrated.after)}"
     )
     if migrated.kept:
-        on_stderr().line(f"  kept as it is, for it is not ours: {in_words(migrated.kept)}")
+        on_stderr().line(f"  kept unchanged, because it is not a table of replayproxy: {in_words(migrated.kept)}")
     if migrated.left:
         on_stderr().line(f"  left out: {in_words(migrated.left)}")
     return 0

@@ -1,7 +1,7 @@
-"""`prune`: delete recordings, those that a report names as unused or those that some SQL chooses.
+"""`prune`: delete the recordings that a report names as unused, or that an SQL condition chooses.
 
-A run that failed, or that asked for nothing, has not shown that anything is unused; its report is refused, and so is
-that of another cassette.
+A run that failed or served nothing does not show that a recording is unused: its report is refused, and so is that of
+another cassette.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def prune(
         f"{output or cassette}: {done.deleted} deleted, {done.kept} kept, {size(done.before)} -> {size(done.after)}"
     )
     if done.foreign:
-        screen.prose(f"  kept as it is, for it is not ours: {in_words(done.foreign)}")
+        screen.prose(f"  kept unchanged, because it is not a table of replayproxy: {in_words(done.foreign)}")
     return 0
 
 
@@ -98,7 +98,10 @@ def _tell(rows: Sequence[ExchangeRow], screen: Screen) -> None:
 def _ask(question: str, rows: Sequence[ExchangeRow], screen: Screen) -> None:
     """Raises `click.Abort` for a no."""
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Nobody is here to ask: say --yes, or look first with --dry-run")
+        raise click.UsageError(
+            f"refusing to delete without confirmation ({question}): stdin is not a terminal. Use --yes, or --dry-run to"
+            " see what would be deleted"
+        )
     _tell(rows, screen)
     click.confirm(visible(question), abort=True, err=True)
 
@@ -147,7 +150,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ReplayProxyError(f"{path} cannot be read: {error.strerror}") from error
     except orjson.JSONDecodeError as error:
-        raise ReplayProxyError(f"{path} is not JSON ({error}): give what --report has written") from error
+        raise ReplayProxyError(f"{path} is not JSON ({error}): give a file written by --report") from error
     match report:
         case {
             "verdict": str(),
@@ -158,7 +161,7 @@ def _read(path: Path) -> dict[str, Any]:
             "unused": [*unused],
         } if all(_is_recording(one) for one in unused):
             return report
-    raise ReplayProxyError(f"{path} is no report of a run: give what --report of exec or replay has written")
+    raise ReplayProxyError(f"{path} is not a report of a run: give a file written by --report of exec or replay")
 
 
 def _is_recording(one: object) -> bool:
@@ -178,6 +181,4 @@ def _refuse_unproven(path: Path, report: Mapping[str, Any]) -> None:
     if report["misses"]:
         raise ReplayProxyError(f"{path} is of a run with misses: make it pass, then prune")
     if not report["served"]:
-        raise ReplayProxyError(
-            f"{path} is of a run that served nothing, so it shows nothing: make one that asks for recordings"
-        )
+        raise ReplayProxyError(f"{path} is of a run that served nothing: make a run that uses recordings")

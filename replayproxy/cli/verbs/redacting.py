@@ -1,4 +1,4 @@
-"""`redact`, and the option by which every verb is told what else is secret."""
+"""`redact`, and the options shared by verbs: what else is secret, which header fields are stored."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
         " searched again: no secret found"
     )
     if redacted.left:
-        on_stderr().line(f"  left out, for it cannot be searched: {in_words(redacted.left)}")
+        on_stderr().line(f"  left out, because it cannot be searched: {in_words(redacted.left)}")
     return 0
 
 

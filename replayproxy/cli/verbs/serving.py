@@ -318,7 +318,7 @@ def _serve(
     *,
     upstream: str | None = None,
 ) -> int:
-    # The server is loaded only when it is to run, not for --help and completion.
+    # Imported here, because --help and completion do not need the server.
     from replayproxy import lifetime
     from replayproxy.cli.judging import ending
     from replayproxy.cli.judging.verdict import RunPolicy
@@ -352,12 +352,12 @@ def _serve(
     app = lifetime.serve(settings, ready, wait_upstream=options.get("wait_upstream", 0.0))
     if settings.plays and app.last_report is not None:
         return ending.conclude(app, wanted, before)
-    _last_words(app)
+    _log_result(app)
     return 1 if app.trouble is not None else 0
 
 
 def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any], upstream: str | None) -> Settings:
-    """One frozen settings object out of what Click parsed. Raises `SettingsError`."""
+    """Build the settings from the parsed options. Raises `SettingsError`."""
     from replayproxy.api.options import settings_of
 
     admin_port = options["admin_port"]
@@ -365,8 +365,8 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
     return settings_of(mode, cassettes, options | listening)
 
 
-def _last_words(app: App) -> None:
-    """What became of it, to stderr."""
+def _log_result(app: App) -> None:
+    """Log the result of a run that recorded."""
     if app.writer is None:
         messages.info("stopped")
         return

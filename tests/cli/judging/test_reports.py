@@ -121,7 +121,7 @@ def test_isolated_is_said_only_of_what_is(served: int, upstream: bool, isolated:
     """Nobody to ask, and something served."""
     report = reported(served=served)
     around = RunContext(0, 1_000_000_000, {"a.cassette": "00"}, upstream=upstream)
-    said = receipt.receipt(report, judged(report, RunPolicy()), around)
+    said = receipt.report_document(report, judged(report, RunPolicy()), around)
     assert said["isolated"] is isolated
     assert (said["started"], said["ended"]) == ("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:01.000Z")
 
@@ -131,5 +131,5 @@ def test_a_command_line_that_is_no_utf_8_is_spelled_all_the_same() -> None:
     report = replace(reported(), cassettes=("a\udcff.cassette",))
     ended = CommandResult(("echo", "\udcff"), 0)
     around = RunContext(0, 0, {}, upstream=False)
-    said = orjson.loads(receipt.spelled(receipt.receipt(report, judged(report, ended=ended), around, ended)))
+    said = orjson.loads(receipt.to_json(receipt.report_document(report, judged(report, ended=ended), around, ended)))
     assert said["command"] == ["echo", "\\udcff"]

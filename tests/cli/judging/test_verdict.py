@@ -84,7 +84,7 @@ def test_the_table(
         (reported(causes=MISSED), BAD, "`npm test` ended with exit code 9, and 4 requests had no recording"),
         (reported(causes=(DAMAGED,)), GOOD, "2 requests had a recording that is damaged: restore the cassette"),
         (reported(causes=(DAMAGED,)), BAD, "`npm test` ended with exit code 9, and 2 requests had a recording that is"),
-        (reported(unused=UNUSED), GOOD, "1 of 3 recordings were asked for by nobody: delete them with `replayproxy"),
+        (reported(unused=UNUSED), GOOD, "1 of 3 recordings were not used: delete them with `replayproxy"),
         (reported(served=0), GOOD, "nothing was served, so nothing was tested: let the client use OPENAI_BASE_URL"),
         (reported(recorded=2), GOOD, "2 answers from recordings, 2 recorded, no misses"),
         (reported(), CommandResult(("npm", "test"), 137, "SIGKILL"), "`npm test` was killed by SIGKILL"),

@@ -90,8 +90,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"served": 0}, "is of a run that served nothing"),
     ({"sha256": {"chat.cassette": "00"}}, "its SHA-256 differs"),
     ({"sha256": {}}, "its SHA-256 differs"),
-    ({"unused": [{}]}, "is no report of a run"),
-    ({"unused": None}, "is no report of a run"),
+    ({"unused": [{}]}, "is not a report of a run"),
+    ({"unused": None}, "is not a report of a run"),
 ]
 
 
@@ -132,7 +132,7 @@ def test_without_a_terminal_nobody_is_asked(read: Read, cassette: Path, monkeypa
     """It needs --yes; and some choice."""
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     ran = read("prune", cassette, "--unused", report(cassette, 1))
-    assert (ran.code, "say --yes" in ran.err) == (2, True)
+    assert (ran.code, "Use --yes" in ran.err) == (2, True)
     ran = read("prune", cassette, "--yes")
     assert (ran.code, "--unused REPORT, or --where SQL" in ran.err) == (2, True)
     assert len(rows(cassette)) == 4
