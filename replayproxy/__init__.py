@@ -1,19 +1,23 @@
-"""Record and replay LLM servers: the same bytes, the same chunk boundaries, the same beat.
+"""Record and replay LLM servers: the same bytes, the same chunks, the same times.
 
-A source plays an answer to listeners. A live server is a source, a cassette is a source, a simulator is a source; the
-client is a listener, the tape is a listener. Everything else decides which source plays.
+A source plays an answer to listeners. A live server is a source, a recording is a source, a simulator is a source; the
+client is a listener, the recorder is a listener. Everything else decides which source plays.
 
-    record    socket -> Request -> decide -> Upstream plays -> client and Tape listen -> Piece -> Writer -> Cassette
-    replay    socket -> Request -> key -> decide -> Cassette.read -> Player plays on time -> client listens
+    record    socket -> Request -> decide -> Upstream plays -> client and recorder listen -> WriterThread -> cassette
+    replay    socket -> Request -> key -> decide -> CassetteReader -> Player plays on time -> client listens
 
-    floor 4   cli/ pytest_plugin/               doors
-    floor 3   lifetime assembly settings admin/         the only place where rooms meet
-    floor 2   proxy/ (story)  cassette/ (disk)  net/ (wire)     they do not import one another
-    floor 1   core/                             pure
-    floor 0   model errors ports                words
+Layers; imports go down, never up, never sideways between the packages of one layer:
 
-Read in this order: `model`, `ports`, `proxy/handler`, `core/policy`, `core/matching`, `core/timing`, `cassette/schema`,
-`net/server`.
+    entry points   cli/  pytest_plugin/
+    public API     api/
+    application    lifetime  assembly  settings  admin/     the only place where the packages below meet
+    packages       proxy/  cassette/  net/                  unknown to one another
+    views          views/                                   plain values
+    core           core/                                    pure: no I/O, no clock, no event loop
+    values         model  errors  ports                     standard library only
+
+Read in this order: `model`, `ports`, `proxy/handler`, `core/policy`, `core/identity/rules`, `core/timing`,
+`cassette/schema`, `net/http_server`. docs/architecture.md follows a request through the files.
 """
 
 from __future__ import annotations

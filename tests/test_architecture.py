@@ -1,6 +1,6 @@
-"""The floors of the house, and what each room may have in it. Read the docstring of `replayproxy/__init__.py` first.
+"""The layers, and which libraries each package may use. Read the docstring of `replayproxy/__init__.py` first.
 
-import-linter knows the floors (in pyproject.toml); what it cannot say is read from the syntax trees here.
+import-linter knows the layers (in pyproject.toml); what it cannot say is read from the syntax trees here.
 """
 
 from __future__ import annotations

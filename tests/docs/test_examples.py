@@ -38,6 +38,9 @@ curl -sf "$OPENAI_BASE_URL/chat/completions" -H 'Content-Type: application/json'
 curl -sf "$OPENAI_BASE_URL/chat/completions" -H 'Content-Type: application/json' -d @ask.json
 """
 
+pytestmark = pytest.mark.timeout(300)
+"""A page starts a dozen processes, one after the other."""
+
 RUN = [(name, block) for name in NAMES for block in blocks(name, "sh") if not name.endswith("cli.md")]
 
 
