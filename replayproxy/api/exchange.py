@@ -67,24 +67,26 @@ class RecordedExchange:
         cls,
         method: str,
         target: str,
-        body: bytes | object = b"",
+        body: object = b"",
         *,
-        answer: bytes | object | Sequence[bytes] = b"",
+        answer: object = b"",
         status: int = 200,
         headers: Iterable[tuple[str, str]] = (("content-type", "application/json"),),
         answer_headers: Iterable[tuple[str, str]] | None = None,
         times: Sequence[float] = (),
         recorded_at: datetime | None = None,
     ) -> RecordedExchange:
-        """Make an exchange out of its parts. What is not bytes becomes JSON; a list of bytes is a stream of chunks.
+        """Make an exchange out of its parts. A body is bytes, text, or a value that becomes JSON.
+
+        A list of bytes or texts as `answer` is a stream, of which each is a chunk.
 
         `times` are the seconds since the request at which each chunk came; without them all came at once. A stream is
         `text/event-stream` and anything else `application/json`, unless `answer_headers` says so. `recorded_at` is now,
         unless given. Raises `ValueError` for times that do not fit the chunks.
         """
         request = Request(method, target, tuple(headers), _bytes(body))
-        streamed = isinstance(answer, list | tuple)
-        chunks = [bytes(chunk) for chunk in answer] if isinstance(answer, list | tuple) else [_bytes(answer)]
+        streamed = isinstance(answer, list | tuple) and all(isinstance(chunk, bytes | str) for chunk in answer)
+        chunks = [_bytes(chunk) for chunk in answer] if streamed else [_bytes(answer)]  # type: ignore[attr-defined]  # a list
         if times and len(times) != len(chunks):
             raise ValueError(f"{len(times)} times for {len(chunks)} chunks: give one for each")
         at = [round(seconds * 1e9) for seconds in times] or [0] * len(chunks)
@@ -258,8 +260,10 @@ def _today() -> int:
         clock.close()
 
 
-def _bytes(content: bytes | object) -> bytes:
-    return content if isinstance(content, bytes) else json.dumps(content).encode()
+def _bytes(content: object) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    return (content if isinstance(content, str) else json.dumps(content)).encode()
 
 
 def nanoseconds(moment: datetime) -> int:

@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from replayproxy.core.headers import STORED
 from replayproxy.core.no_proxy import no_proxy_for
 from replayproxy.core.policy import Mode
-from replayproxy.errors import ReplayProxyError
+from replayproxy.errors import CassetteError, ReplayProxyError
 from replayproxy.model import RecordingRef, Response
 
 if TYPE_CHECKING:
@@ -97,25 +98,32 @@ class ProxyServer:
         return self
 
     def stop(self) -> None:
-        """Let answers in flight finish, write, and seal the cassette. Nothing happens where it has stopped already."""
+        """Let answers in flight finish, write, and seal the cassette. Does nothing if it has stopped already.
+
+        Raises `CassetteError` if not everything could be recorded: then traffic has passed that is not on the cassette.
+        """
         if self._thread is None or self._is_closed:
             return
         self._is_closed = True
         self._thread.stop(self.settings.listen.drain)
         self._report = self._thread.app.last_report
+        if self._thread.app.trouble is not None:
+            raise CassetteError(f"not everything was recorded: {self._thread.app.trouble}")
 
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # An error of the block tells more than that of the recorder, which has been logged.
+        with suppress(CassetteError) if kind is not None else nullcontext():
+            self.stop()
 
     async def __aenter__(self) -> Self:
         return await asyncio.to_thread(self.start)
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *error: Any) -> None:
         # Draining waits for answers that the caller's own tasks may still be reading: its loop goes on meanwhile.
-        await asyncio.to_thread(self.stop)
+        await asyncio.to_thread(self.__exit__, *error)
 
     @property
     def _running(self) -> ProxyThread:

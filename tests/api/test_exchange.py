@@ -72,6 +72,9 @@ def test_an_exchange_is_made_of_its_parts() -> None:
     assert repr(made) == "<Exchange POST /v1/chat/completions 200>"
     body = Exchange.of("POST", "/v1/embeddings", b"{}", answer={"data": []}, status=201)
     assert (body.json, body.status, body.events, body.request.body) == ({"data": []}, 201, (), b"{}")
+    texts = Exchange.of("POST", "/", "plain", answer=["a", "b"])
+    assert (texts.request.body, texts.response.body, texts.response.cuts) == (b"plain", b"ab", (1, 1))
+    assert Exchange.of("POST", "/", answer=[{"id": 1}]).json == [{"id": 1}]
     assert body.recorded_at > datetime(2026, 1, 1, tzinfo=UTC)
     assert body != made
     assert body == Exchange(body.value)

@@ -234,6 +234,22 @@ def test_an_error_in_the_block_stops_it_too(chat: Path) -> None:
     server.stop()
 
 
+def test_a_recorder_that_could_not_write_is_loud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traffic passes all the same; the block ends with an error, unless another one comes out of it."""
+    monkeypatch.setattr("replayproxy.assembly.App.trouble", "the disk is full")
+    path = tmp_path / "new.cassette"
+
+    def use(*, fail: bool) -> None:
+        with simulate("tiny") as server, record(path, upstream=server.url, probe=False) as proxy:
+            assert ask(proxy.url, **hello())[0] == 200
+            assert not fail, "the block's own error"
+
+    with pytest.raises(CassetteError, match="not everything was recorded: the disk is full"):
+        use(fail=False)
+    with pytest.raises(AssertionError, match="the block's own error"):
+        use(fail=True)
+
+
 def test_a_proxy_is_entered_once(chat: Path) -> None:
     """Before it has no address, afterwards it does not begin again."""
     server = replay(chat)
