@@ -17,6 +17,7 @@ from operator import itemgetter
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import WeakValueDictionary
 
 from replayproxy.cassette import database, schema
 from replayproxy.cassette.bundles import Packed, find
@@ -40,6 +41,7 @@ from replayproxy.model import (
 
 # Imported where they are used: `ls` and its like read rows, without a loop, rules or JSON (tests/cli/test_imports.py).
 if TYPE_CHECKING:
+    import asyncio
     from concurrent.futures import Executor
 
     from replayproxy.core.identity.rules import Matcher, MatchRules
@@ -114,6 +116,10 @@ class CassetteReader:
         self._readers = Readers(path, self._dictionary, spares=spares, abandoned=abandoned)
         self._remembered: OrderedDict[RecordingRef, Response] = OrderedDict()
         self._remembered_bytes = 0
+        # However many clients are sent a long answer at the same time, it is unpacked once and held once: 200 clients
+        # of an answer of 20 MB, which is too long to be remembered, had 4 GB.
+        self._played: WeakValueDictionary[RecordingRef, Response] = WeakValueDictionary()
+        self._unpacking: dict[RecordingRef, asyncio.Future[tuple[Request, Response]]] = {}
         self._places = "exchange"
         # Nobody records on it now: what was counted once need not be counted again. (A look-up is a fifth of a replay.)
         self._sealed = not Path(f"{path}-wal").exists()
@@ -242,6 +248,7 @@ class CassetteReader:
         self._counts.clear()
         self._order.clear()
         self._remembered.clear()
+        self._played.clear()
         self._remembered_bytes = 0
 
     # Shelf
@@ -336,6 +343,8 @@ class CassetteReader:
         if known is not None:
             self._remembered.move_to_end(place)
             return known
+        if (known := self._played.get(place)) is not None:
+            return known
         found = (
             "SELECT id, key, occurrence, response_size, EXISTS (SELECT 1 FROM leg WHERE leg.exchange = exchange.id)"
             " FROM exchange WHERE id ="
@@ -354,9 +363,7 @@ class CassetteReader:
         if self._places == "exchange" and (key, occurrence) != expected:
             raise Damaged(f"the index of {self._name} takes recording {number} for another one: restore it from a copy")
         if size > LONG or has_legs:
-            import asyncio
-
-            request, response = await asyncio.get_running_loop().run_in_executor(aside, self._whole_pair, number)
+            request, response = await self._unpacked(place, number, aside)
         else:
             request, response = self._whole(number)
         from replayproxy.core.answers import check_answer
@@ -364,7 +371,25 @@ class CassetteReader:
         # A digest says who wrote it last, not that it is an answer: the file may come from anywhere.
         check_answer(request.method, response, f"recording {number} in {self._name}")
         self._remember(place, response)
+        self._played[place] = response
         return response
+
+    async def _unpacked(self, place: RecordingRef, number: int, aside: Executor | None) -> tuple[Request, Response]:
+        """Unpack a long answer in a thread; whoever wants the same one meanwhile waits for it."""
+        import asyncio
+
+        unpacking = self._unpacking.get(place)
+        if unpacking is None:
+            unpacking = asyncio.get_running_loop().run_in_executor(aside, self._whole_pair, number)
+            self._unpacking[place] = unpacking
+
+            def done(unpacked: asyncio.Future[tuple[Request, Response]]) -> None:
+                del self._unpacking[place]
+                if not unpacked.cancelled():
+                    unpacked.exception()  # whoever wanted it may have left
+
+            unpacking.add_done_callback(done)
+        return await asyncio.shield(unpacking)  # one that leaves does not end it for the others
 
     def warm_up(self) -> None:
         """Unpack a few answers, so that the first one that is asked for does not wait for tables to be made: 3 ms."""

@@ -56,6 +56,8 @@ def sketch_of(matcher: Matcher, request: Request) -> Sketch:
 
 def transfer_presented(request: Request) -> str | None:
     """The transfer whose ticket a request presents."""
+    if request.prepared is not None:  # a search through 20 MB takes 10 ms
+        return request.prepared[1].transfer
     body = body_of(request)
     return asked_facts(request)[2] if _PRESENTS_TICKET in body else None
 

@@ -1,10 +1,8 @@
-"""Timeline to Timeline: how fast to play. Numbers only; no bytes, no clock."""
+"""How fast to play: recorded times to the times at which something is due. Numbers only; no bytes, no clock."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from replayproxy.model import Timeline
 
 STALL = 30.0
 """Seconds that an answer is held open whose recorded client had left in the middle. Longer than any client needs to
@@ -22,14 +20,11 @@ class Pace:
         if self.speed is not None and not 0 < self.speed < float("inf"):
             raise ValueError(f"speed must be a positive number or max, not {self.speed}")
 
-    def __call__(self, recorded: Timeline) -> Timeline | None:
-        """When everything is due, in ns since the request was complete. None: all of it at once."""
+    def at(self, recorded: int) -> int:
+        """When it is due, both in ns since the request was complete; 0 where everything is due at once.
+
+        One time after the other: a second list of the times of 80 000 chunks takes 3 MB for each client.
+        """
         if self.speed is None:
-            return None
-        if self.speed == 1:
-            return recorded
-        return Timeline(
-            head=round(recorded.head / self.speed),
-            chunks=tuple(round(at / self.speed) for at in recorded.chunks),
-            end=round(recorded.end / self.speed),
-        )
+            return 0
+        return recorded if self.speed == 1 else round(recorded / self.speed)

@@ -25,6 +25,9 @@ BUFFERED = 256 * 1024
 PIECE = 64 * 1024
 """Bytes of a long recording that are framed and written at once."""
 
+AT_ONCE = 2 * BUFFERED
+"""Bytes of one chunk, which is what one read of a server's socket gave, that are written in the same turn."""
+
 LOOK = 1.0
 """Seconds between two looks whether a client takes anything."""
 
@@ -50,6 +53,8 @@ class ResponseWriter:
         self._send_timeout = send_timeout
         self._held: list[bytes] = []
         self._waiting: deque[bytes | Iterator[bytes]] = deque()
+        self._goes_on: asyncio.Handle | None = None
+        """Writes the next piece of what waits, in the next turn of the loop."""
         self._written = 0
         self._room: asyncio.Future[None] | None = None
         self._framing = Framing.NONE
@@ -92,10 +97,19 @@ class ResponseWriter:
         if self._room is not None and not self._room.done() and not self._waiting:
             self._room.set_result(None)
 
-    def _pump(self) -> None:
-        """Write what waits, as far as there is room."""
+    def _pump(self, at_once: int = PIECE) -> None:
+        """Write what waits, as far as there is room: about so many bytes now, and more in the next turn of the loop.
+
+        A kernel may take megabytes for a client that reads nothing. To copy 2.5 MB takes 4 ms, and where 200 such
+        clients ask in the same turn everybody else would wait for 800 ms.
+        """
         waiting, transport = self._waiting, self._transport
+        until = self._written + at_once
         while waiting and transport.get_write_buffer_size() <= BUFFERED and not transport.is_closing():
+            if self._written >= until:
+                if self._goes_on is None:
+                    self._goes_on = asyncio.get_running_loop().call_soon(self._go_on)
+                return
             first = waiting[0]
             if isinstance(first, bytes):
                 waiting.popleft()
@@ -104,6 +118,10 @@ class ResponseWriter:
                 self._write(piece)
             else:
                 waiting.popleft()
+
+    def _go_on(self) -> None:
+        self._goes_on = None
+        self.resume()
 
     # Hearing
 
@@ -122,7 +140,7 @@ class ResponseWriter:
         """One write, in this turn."""
         data = chunk.data
         if len(data) > PIECE:
-            self._long(data, (len(data),))
+            self._long(data, (len(data),), AT_ONCE)
             return
         if self._framing is Framing.CHUNKED:
             if not data:
@@ -143,7 +161,7 @@ class ResponseWriter:
     def burst(self, response: Response) -> None:
         """All chunks in one write, their boundaries kept; of many bytes, as many as there is room for."""
         if len(response.body) > PIECE or self._waiting:
-            self._long(response.body, response.http_chunks)
+            self._long(response.body, response.http_chunks, PIECE)
         elif self._framing is Framing.CHUNKED:
             self._hold(response.framed)
         elif self._framing is Framing.LENGTH:
@@ -151,7 +169,7 @@ class ResponseWriter:
         elif self._framing is Framing.CLOSE:
             self._hold(response.body)
 
-    def _long(self, body: bytes, cuts: Sequence[int]) -> None:
+    def _long(self, body: bytes, cuts: Sequence[int], at_once: int) -> None:
         self._flush()
         if self._framing is Framing.CHUNKED:
             self._waiting.append(framed(body, cuts))
@@ -159,7 +177,7 @@ class ResponseWriter:
             self._waiting.append(sliced(self._within_length(body)))
         elif self._framing is Framing.CLOSE:
             self._waiting.append(sliced(body))
-        self._pump()
+        self._pump(at_once)
 
     def _within_length(self, data: bytes) -> bytes:
         """No byte behind the announced length: a client would take it for the next answer."""

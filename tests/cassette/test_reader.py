@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import shutil
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -83,7 +85,7 @@ def test_what_stands_on_a_shelf(tmp_path: Path) -> None:
 
 
 def test_an_answer_is_read_once_and_remembered(tmp_path: Path) -> None:
-    """The same value again, as long as there is room; a long one is read in a thread and not kept at all."""
+    """The same value again, as long as there is room; a huge one only for as long as somebody has it."""
     long = exchange(asked("long"), said([b"x" * (module.LONG + 1)]))
     huge = exchange(asked("huge"), said([b"y" * (module.REMEMBERED // 4 + 1)]))
     with CassetteReader(record(tmp_path / "a", [samples()[0], long, huge])) as shelf:
@@ -92,10 +94,65 @@ def test_an_answer_is_read_once_and_remembered(tmp_path: Path) -> None:
             place = RecordingRef(MATCHER.key(request), 0)
             return await shelf.read(place), await shelf.read(place)
 
-        for item, same in ((samples()[0], True), (long, True), (huge, False)):
+        for item, kept in ((samples()[0], True), (long, True), (huge, False)):
             first, again = asyncio.run(twice(item.request))
             assert first == as_read(item.response)
-            assert (first is again) is same
+            assert first is again
+            assert (RecordingRef(MATCHER.key(item.request), 0) in shelf._remembered) is kept
+
+
+@pytest.mark.parametrize("size", [module.LONG + 1, module.REMEMBERED // 4 + 1], ids=["long", "huge"])
+def test_a_long_answer_that_many_are_sent_is_held_once(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unpacked once for all who want it at the same time, also where the first of them leaves; then given back."""
+    long = exchange(asked("long"), said([b"x" * size]))
+    unpacked: list[int] = []
+    read = CassetteReader._whole_pair
+
+    def counting(cassette: CassetteReader, number: int) -> tuple[Request, Response]:
+        unpacked.append(number)
+        return read(cassette, number)
+
+    monkeypatch.setattr(CassetteReader, "_whole_pair", counting)
+    with CassetteReader(record(tmp_path / "a", [samples()[0], long])) as shelf:
+        place = RecordingRef(MATCHER.key(long.request), 0)
+
+        async def many() -> tuple[int, weakref.ref[Response]]:
+            reading = [asyncio.create_task(shelf.read(place)) for _ in range(20)]
+            await asyncio.sleep(0)
+            reading[0].cancel()
+            read = await asyncio.gather(*reading[1:])
+            read.append(await shelf.read(place))
+            return len({id(each) for each in read}), weakref.ref(read[0])
+
+        held, answer = asyncio.run(many())
+        assert (held, len(unpacked)) == (1, 1)
+        shelf._remembered.clear()
+        gc.collect()
+        assert answer() is None
+
+
+def test_a_damaged_long_answer_is_said_to_all_who_want_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is tried again by who comes later."""
+    long = exchange(asked("long"), said([b"x" * (module.LONG + 1)]))
+    tried: list[int] = []
+
+    def damaged(_cassette: CassetteReader, number: int) -> tuple[Request, Response]:
+        tried.append(number)
+        raise Damaged("it is damaged")
+
+    monkeypatch.setattr(CassetteReader, "_whole_pair", damaged)
+    with CassetteReader(record(tmp_path / "a", [long])) as shelf:
+        place = RecordingRef(MATCHER.key(long.request), 0)
+
+        async def many() -> list[Response | BaseException]:
+            return await asyncio.gather(*(shelf.read(place) for _ in range(3)), return_exceptions=True)
+
+        assert [str(error) for error in asyncio.run(many())] == ["it is damaged"] * 3
+        assert len(tried) == 1
+        asyncio.run(many())
+        assert len(tried) == 2
 
 
 def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from replayproxy.model import End, Ending, Head, Headers, Response, Timeline
+from replayproxy.model import Chunk, End, Ending, Head, Headers, Response, Timeline
 from replayproxy.net.response_writer import BUFFERED, PIECE, ResponseWriter
 from tests.apps import run
 
@@ -50,6 +50,14 @@ class Socket:
         """The peer reads all that is there."""
         self.sent += self.unsent
         self.unsent.clear()
+
+
+class Taking(Socket):
+    """One whose kernel has room for everything."""
+
+    def write(self, data: bytes) -> None:
+        """Take it."""
+        self.sent += data
 
 
 def long_answer(cut: int, fields: Headers) -> Response:
@@ -102,3 +110,45 @@ def test_a_client_that_takes_nothing_is_cut_off() -> None:
         return client.timed_out, socket.closed
 
     assert run(dialogue()) == (True, True)
+
+
+@pytest.mark.parametrize("minor", [0, 1])
+@pytest.mark.parametrize("fields", [(), (("Content-Length", str(len(LONG))),)], ids=["no length", "length"])
+def test_a_kernel_that_takes_all_of_it_gets_a_piece_per_turn(minor: int, fields: Headers) -> None:
+    """Others are served between two pieces; all of it is sent without anybody saying that there is room."""
+
+    async def dialogue() -> tuple[int, bytes]:
+        socket = Taking()
+        client = ResponseWriter(cast(asyncio.Transport, socket), minor=minor, keep=lambda: True)
+        response = long_answer(1000, fields)
+        await client.head(Head(0, 200, fields))
+        client.burst(response)
+        ending = asyncio.create_task(client.end(End(0, Ending.COMPLETE)))
+        most = 0
+        while not ending.done():
+            before = len(socket.sent)
+            await asyncio.sleep(0)
+            most = max(most, len(socket.sent) - before)
+        assert client.whole
+        return most, bytes(socket.sent)
+
+    most, sent = run(dialogue())
+    assert most <= 2 * PIECE
+    body = sent.partition(b"\r\n\r\n")[2]
+    assert body == (long_answer(1000, fields).framed + b"0\r\n\r\n" if minor and not fields else LONG)
+
+
+@pytest.mark.parametrize("size", [PIECE, PIECE + 1, 256 * 1024])
+def test_what_one_read_of_a_server_gave_is_written_at_once(size: int) -> None:
+    """A recorded answer is not said to be held up by its client where the kernel has room."""
+
+    async def dialogue() -> tuple[bool, bytes]:
+        socket = Taking()
+        client = ResponseWriter(cast(asyncio.Transport, socket), keep=lambda: True)
+        await client.head(Head(0, 200, ()))
+        client.chunk(Chunk(0, LONG[:size]))
+        return client.congested, bytes(socket.sent)
+
+    congested, sent = run(dialogue())
+    assert not congested
+    assert sent.endswith(b"\r\n\r\n%x\r\n%b\r\n" % (size, LONG[:size]))

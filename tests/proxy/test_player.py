@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 
 import pytest
 
 from replayproxy.core.timing import Pace
-from replayproxy.model import Chunk, End, Ending, Head, Response
+from replayproxy.model import Chunk, End, Ending, Head, Leg, Response
 from replayproxy.proxy.counters import LATENESS_BOUNDS, Counters
 from replayproxy.proxy.player import Player
 from tests.fakes import MILLISECOND, SSE, HearingListener, ManualClock, answer, turns
@@ -240,3 +241,62 @@ def test_a_client_that_leaves_again_ends_it(speed: float | None) -> None:
 
     asyncio.run(play())
     assert stage.log[-1].endswith("so far")
+
+
+class Slow:
+    """A client that takes nothing before the test says so, and keeps nothing."""
+
+    wants_whole = False
+    congested = True
+
+    def __init__(self) -> None:
+        self.takes = asyncio.Event()
+        self.waits = asyncio.Event()
+        self.size = 0
+
+    async def ready(self) -> None:
+        """Wait for the test."""
+        self.waits.set()
+        await self.takes.wait()
+
+    async def head(self, head: Head) -> None:
+        """Nothing of it."""
+
+    def chunk(self, chunk: Chunk) -> None:
+        """Its size."""
+        self.size += len(chunk.data)
+
+    def burst(self, response: Response) -> None:
+        """Its size."""
+        self.size += len(response.body)
+
+    def leg(self, leg: Leg) -> None:
+        """Nothing of it."""
+
+    async def end(self, end: End) -> None:
+        """Nothing of it."""
+
+
+@pytest.mark.parametrize("speed", [1, 2])
+def test_of_a_long_answer_a_slow_client_has_no_copy(speed: float) -> None:
+    """20 clients that take nothing of 4 MB in 40 000 chunks: all of them together have less than one list of those."""
+    response = answer(*((MILLISECOND * number, b"x" * 100) for number in range(1, 40_001)))
+    slow = [Slow() for _ in range(20)]
+
+    async def play() -> int:
+        clock = ManualClock(START)
+        player = Player(clock, Pace(speed), Counters())
+        tracemalloc.start()
+        try:
+            playing = [asyncio.create_task(player.play(response, client, START)) for client in slow]
+            for client in slow:
+                await client.waits.wait()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            for client in slow:
+                client.takes.set()
+            await asyncio.gather(*playing)
+
+    assert asyncio.run(play()) < 1_000_000
+    assert [client.size for client in slow] == [4_000_000] * 20
