@@ -1,7 +1,7 @@
-"""What became of a run: what was served, what was missed, what nobody asked for.
+"""The result of a run: answers served, misses, recordings that were not used.
 
-A value, made of what a proxy has counted; who prints it, writes it or turns it into an exit code knows how. A run that
-served nothing has proven nothing, and says so.
+A value, made of what a proxy has counted. It goes to JSON (`document`, `encoded`) and comes back (`from_document`), so
+that a report file can be read by another process. Does not know how it is printed, or which exit code it gives.
 """
 
 from __future__ import annotations
@@ -40,18 +40,63 @@ class RecordingInfo:
             "path": self.path,
         }
 
+    @classmethod
+    def from_document(cls, document: Any) -> RecordingInfo:
+        """Read what `document` returned. Raises `ValueError`."""
+        match document:
+            case {"cassette": str(cassette), "id": str(id), "key": str(key), "occurrence": int(occurrence)}:
+                text = {name: str(document.get(name, "")) for name in ("method", "path")}  # not in every old report
+                return cls(cassette, id, RecordingRef(key, occurrence), **text)
+        raise ValueError("an unused recording lacks its cassette, id, key or occurrence")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedMiss:
+    """A miss as a report has it: `document` is that of `Miss`, which has read the request."""
+
+    code: str
+    method: str
+    path: str
+    scope: str
+    explanation: str
+    _document: Mapping[str, Any] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return the part of the report that it was read from."""
+        return dict(self._document)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> ReportedMiss:
+        """Read what `Miss.document` returned. Raises `ValueError`; a text that is absent is empty."""
+        texts = {name: document.get(name, "") for name in ("code", "method", "path", "scope", "explanation")}
+        if wrong := [name for name, text in texts.items() if not isinstance(text, str)]:
+            raise ValueError(f"the {wrong[0]} of a miss is not a text")
+        return cls(**texts, _document=document)
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Equal misses: how often, and the number under which the client was told."""
+    """Equal misses: how often, and the number that the client got with its error."""
 
     id: str
-    miss: Miss
+    miss: Miss | ReportedMiss
     times: int
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
         return {"id": self.id, "times": self.times, **self.miss.document()}
+
+    @classmethod
+    def from_document(cls, document: object) -> Cause:
+        """Read what `document` returned. Raises `ValueError`."""
+        if not isinstance(document, dict):
+            raise ValueError("a miss is not an object")
+        id, times, miss = document.get("id", ""), document.get("times", 1), document.copy()
+        if not isinstance(id, str) or not isinstance(times, int):
+            raise ValueError("a miss lacks its id or its count")
+        miss.pop("id", None)
+        miss.pop("times", None)
+        return cls(id, ReportedMiss.from_document(miss), times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +145,36 @@ class RunResult:
         """Whether nothing was served: such a run is no pass."""
         return not (self.served or self.recorded or self.forwarded or self.simulated)
 
+    @classmethod
+    def from_document(cls, document: Any) -> RunResult:
+        """Read a document, or a report file that holds one. Raises `ValueError` with what is missing.
+
+        Counts that a report does not have are 0: reports of older versions have fewer. Of misses that are not listed
+        the document gives only the total, which is kept under an empty code.
+        """
+        match document:
+            case {"served": int(served), "misses": [*misses], "unused": [*unused]}:
+                pass
+            case _:
+                raise ValueError("it has no served, misses and unused")
+        counts = {
+            name: _count(document, name) for name in ("recordings", "forwarded", "recorded", "dropped", "simulated")
+        }
+        lateness, not_listed = document.get("lateness_max_s", 0.0), _count(document, "misses_not_listed")
+        if not isinstance(lateness, int | float):
+            raise ValueError("lateness_max_s is not a number")
+        return cls(
+            mode=str(document.get("mode", "replay")),
+            cassettes=tuple(map(str, document.get("cassettes", ()))),
+            served=served,
+            causes=tuple(map(Cause.from_document, misses)),
+            unused=tuple(map(RecordingInfo.from_document, unused)),
+            lateness_max=float(lateness),
+            forgotten={"": not_listed} if not_listed else {},
+            damage=str(document.get("damage", "")),
+            **counts,
+        )
+
     def document(self) -> dict[str, Any]:
         """As JSON has it. Times in seconds."""
         return self._figures() | {name: [item.document() for item in items] for name, items in self._lists().items()}
@@ -133,3 +208,10 @@ class RunResult:
             **({"damage": self.damage} if self.damage else {}),
             "misses_not_listed": self.unexplained,
         }
+
+
+def _count(document: Mapping[str, Any], name: str) -> int:
+    count = document.get(name, 0)
+    if not isinstance(count, int):
+        raise ValueError(f"{name} is not a count")
+    return count

@@ -44,6 +44,16 @@ class Miss:
     """Recordings of this endpoint whose request was not read to its end, so that its key cannot be computed."""
 
     @property
+    def method(self) -> str:
+        """Of the request."""
+        return self.request.method
+
+    @property
+    def path(self) -> str:
+        """Of the request."""
+        return self.request.path
+
+    @property
     def sentence(self) -> str:
         """What happened and what to do now."""
         if not self.cut:

@@ -109,3 +109,37 @@ def test_damage_is_counted_apart_from_misses() -> None:
     report = replace(REPORT, causes=causes, forgotten={"no_match": 1000, "damaged": 2})
     assert (report.misses, report.damaged, report.unexplained) == (REPORT.misses + 1000, 6, 1002)
     assert (report.document()["damaged"], report.document()["misses_not_listed"]) == (6, 1002)
+
+
+def test_it_comes_back_from_json() -> None:
+    """What is read back judges and prints as what was written; misses keep their whole document."""
+    result = replace(REPORT, forgotten={"no_match": 2}, damage="chat.cassette is damaged")
+    again = RunResult.from_document(orjson.loads(b"".join(result.encoded())))
+    assert again.document() == result.document()
+    assert (again.misses, again.damaged, again.unused) == (result.misses, result.damaged, result.unused)
+    assert [cause.miss.explanation for cause in again.causes] == [cause.miss.explanation for cause in result.causes]
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ({"served": None}, "served"),
+        ({"misses": {}}, "misses"),
+        ({"misses": [{"id": "m-0001", "times": "3"}]}, "its count"),
+        ({"misses": ["m-0001"]}, "a miss is not an object"),
+        ({"misses": [{"id": "m-0001", "times": 3, "code": 404}]}, "the code of a miss"),
+        ({"unused": [{"id": "7f3a1c02"}]}, "an unused recording lacks"),
+        ({"recorded": "2"}, "recorded is not a count"),
+        ({"lateness_max_s": "late"}, "lateness_max_s"),
+    ],
+)
+def test_what_is_not_a_result_is_refused(change: dict[str, Any], missing: str) -> None:
+    """The error names the field; a number is never guessed."""
+    with pytest.raises(ValueError, match=missing):
+        RunResult.from_document(orjson.loads(orjson.dumps(REPORT.document() | change)))
+
+
+def test_a_report_of_an_older_version_has_fewer_counts() -> None:
+    """Those are 0; what it needs is what was served, missed and not used."""
+    old = RunResult.from_document({"served": 2, "misses": [], "unused": []})
+    assert (old.served, old.recorded, old.misses, old.vacuous) == (2, 0, 0, False)

@@ -11,7 +11,7 @@ from itertools import groupby
 from replayproxy.cli.judging.verdict import Verdict, answers_in_words
 from replayproxy.cli.terminal import messages
 from replayproxy.cli.terminal.screen import Screen, Span
-from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
+from replayproxy.proxy.result import Cause, RecordingInfo, ReportedMiss, RunResult
 from replayproxy.views.miss import UNPLAYABLE, Miss
 from replayproxy.views.units import duration, plural
 
@@ -72,15 +72,15 @@ def account_as_records(report: RunResult, verdict: Verdict) -> None:
     )
 
 
-def explanation(miss: Miss) -> str:
+def explanation(miss: Miss | ReportedMiss) -> str:
     """Return the explanation of a miss; may have several lines."""
     return miss.explanation
 
 
-def headline(miss: Miss) -> str:
+def headline(miss: Miss | ReportedMiss) -> str:
     """Return method, path and scope of the request on one line."""
     scope = f"   scope {miss.scope}" if miss.scope else ""
-    return f"{miss.request.method} {miss.request.path}{scope}"
+    return f"{miss.method} {miss.path}{scope}"
 
 
 def _miss(cause: Cause, screen: Screen) -> None:

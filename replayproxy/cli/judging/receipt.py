@@ -50,6 +50,24 @@ def report_document(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class ReportFile:
+    """What `report_document` wrote, read back. `digests` are SHA-256 by path of the cassettes before the run."""
+
+    verdict: str
+    exit_code: int
+    digests: Mapping[str, str]
+    result: RunResult
+
+    @classmethod
+    def from_document(cls, document: object) -> ReportFile:
+        """Read a report, also one of an older version. Raises `ValueError` with what is missing."""
+        match document:
+            case {"verdict": str(verdict), "exit_code": int(exit_code), "sha256": dict(digests)}:
+                return cls(verdict, exit_code, digests, RunResult.from_document(document))
+        raise ValueError("it has no verdict, exit_code and sha256")
+
+
 def digests(cassettes: Sequence[Path]) -> dict[str, str]:
     """SHA-256 of each file that is there."""
     return {str(path): digest_of(path) for path in cassettes if path.is_file()}

@@ -7,10 +7,10 @@ another cassette.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,6 +23,9 @@ from replayproxy.core.visible import visible
 from replayproxy.errors import ReplayProxyError
 from replayproxy.views.port import ExchangeFilter, ExchangeRow, RowOrder
 from replayproxy.views.units import plural, size
+
+if TYPE_CHECKING:
+    from replayproxy.cli.judging.receipt import ReportFile
 
 FILE = click.Path(path_type=Path)
 
@@ -110,26 +113,29 @@ def _ask(question: str, rows: Sequence[ExchangeRow], screen: Screen) -> None:
 
 
 def _named(path: Path, cassette: Path, rows: Sequence[ExchangeRow]) -> Iterator[int]:
-    """The numbers of the recordings that a report names as unused. Raises `ReplayProxyError` if it proves nothing."""
+    """Yield the numbers of the recordings that a report names as unused.
+
+    Raises `ReplayProxyError` if the report does not prove that they are.
+    """
     from replayproxy.cli.judging.receipt import digest_of
 
     report = _read(path)
     _refuse_unproven(path, report)
     digest = digest_of(cassette)
-    names = {played for played, said in report["sha256"].items() if said == digest}
+    names = {played for played, of_run in report.digests.items() if of_run == digest}
     if not names:
         raise ReplayProxyError(
             f"{path} is not about {cassette} as it is now (its SHA-256 differs): make the run again with --report, or"
             " give the cassette that it was made with"
         )
-    wanted: dict[tuple[str, str], set[int]] = {}
-    for one in report["unused"]:
-        if one["cassette"] in names:
-            wanted.setdefault((one["id"], one["key"]), set()).add(one["occurrence"])
+    occurrences: dict[tuple[str, str], set[int]] = {}
+    for recording in report.result.unused:
+        if recording.cassette in names:
+            occurrences.setdefault((recording.id, recording.place.key), set()).add(recording.place.occurrence)
     by_id: dict[str, list[ExchangeRow]] = {}
     for row in rows:
         by_id.setdefault(row["id"], []).append(row)
-    for (name, key), places in wanted.items():
+    for (name, key), places in occurrences.items():
         found = by_id.get(name, [])
         if len(found) > 1:  # one answer to one request, recorded twice; or, by chance, two ids alike
             found = [row for row in found if row["key"] == key]
@@ -142,43 +148,33 @@ def _named(path: Path, cassette: Path, rows: Sequence[ExchangeRow]) -> Iterator[
         yield from (row["number"] for row in found[: len(places)])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> ReportFile:
     import orjson
 
+    from replayproxy.cli.judging.receipt import ReportFile
+
     try:
-        report: dict[str, Any] = orjson.loads(path.read_bytes())
+        document = orjson.loads(path.read_bytes())
     except OSError as error:
         raise ReplayProxyError(f"{path} cannot be read: {error.strerror}") from error
     except orjson.JSONDecodeError as error:
         raise ReplayProxyError(f"{path} is not JSON ({error}): give a file written by --report") from error
-    match report:
-        case {
-            "verdict": str(),
-            "exit_code": int(),
-            "served": int(),
-            "misses": list(),
-            "sha256": dict(),
-            "unused": [*unused],
-        } if all(_is_recording(one) for one in unused):
-            return report
-    raise ReplayProxyError(f"{path} is not a report of a run: give a file written by --report of exec or replay")
-
-
-def _is_recording(one: object) -> bool:
-    match one:
-        case {"id": str(), "key": str(), "cassette": str(), "occurrence": int()}:
-            return True
-    return False
-
-
-def _refuse_unproven(path: Path, report: Mapping[str, Any]) -> None:
-    """What a run did not ask for is unused only if the run went through."""
-    if report["exit_code"] not in (0, 4) or report["verdict"] not in ("passed", "unused"):
+    try:
+        return ReportFile.from_document(document)
+    except ValueError as error:
         raise ReplayProxyError(
-            f"{path} is of a run that failed ({report['verdict']}, exit code {report['exit_code']}): what it did not"
-            " ask for may be needed all the same; make it pass, then prune"
+            f"{path} is not a report of a run ({error}): give a file written by --report of exec or replay"
+        ) from error
+
+
+def _refuse_unproven(path: Path, report: ReportFile) -> None:
+    """Raises `ReplayProxyError` unless the run passed, served something and had no misses."""
+    if report.exit_code not in (0, 4) or report.verdict not in ("passed", "unused"):
+        raise ReplayProxyError(
+            f"{path} is of a run that failed ({report.verdict}, exit code {report.exit_code}): what it did not"
+            " use may still be needed; make it pass, then prune"
         )
-    if report["misses"]:
+    if report.result.causes or report.result.unexplained:
         raise ReplayProxyError(f"{path} is of a run with misses: make it pass, then prune")
-    if not report["served"]:
+    if not report.result.served:
         raise ReplayProxyError(f"{path} is of a run that served nothing: make a run that uses recordings")
