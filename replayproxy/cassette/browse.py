@@ -86,9 +86,22 @@ class CassetteBrowser:
     # Many exchanges
 
     def check(self, chosen: ExchangeFilter) -> None:
-        """Raise `SettingsError` unless the SQL of a filter is one condition by itself, before it stands among ours."""
+        """Raise `SettingsError` unless the SQL of a filter is one condition by itself, and its values can be bound.
+
+        It is run by `EXPLAIN` here, alone, so that errors quote the user's words and not ours.
+        """
+        for name, value in (
+            ("where", chosen.where),
+            ("model", chosen.model),
+            ("endpoint", chosen.endpoint),
+            *chosen.values,
+        ):
+            if (why := _why_unbindable(value)) is not None:
+                raise SettingsError(f"{name}: {value!r} {why}")
         if chosen.where is None:
             return
+        if "\0" in chosen.where:  # Python refuses it, with an error that differs from version to version
+            raise SettingsError(f"the condition {chosen.where!r} cannot be used: it holds a NUL character")
         fault = fault_in(chosen.where, frozenset(name for name, _ in chosen.values))
         if fault is not None:
             raise SettingsError(f"the condition {chosen.where!r} cannot be used: {fault}")
@@ -279,6 +292,18 @@ def _value(text: object) -> Any:
 
 
 # A filter as SQL
+
+
+def _why_unbindable(value: object) -> str | None:
+    """Why SQLite cannot take a value; it would say so with errors of its own, in the middle of a query."""
+    match value:
+        case str() if any(0xD800 <= ord(character) < 0xE000 for character in value):
+            return "is not UTF-8"
+        case int() if not -(2**63) <= value < 2**63:
+            return "has more than 64 bits: give a float"
+        case None | str() | int() | float() | bytes():
+            return None
+    return f"is of type {type(value).__name__}: give text, bytes, a number or None"
 
 
 def condition_of(chosen: ExchangeFilter) -> str:

@@ -7,13 +7,14 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from replayproxy.cassette.browse import CassetteBrowser, condition_of
 from replayproxy.errors import SettingsError
 from replayproxy.model import Ending, Request
-from replayproxy.views.port import EVERYTHING, ExchangeFilter, ExchangeRow, MeasuredRow, RowOrder
+from replayproxy.views.port import EVERYTHING, ExchangeFilter, ExchangeRow, MeasuredRow, RowOrder, Value
 from tests.cli.tapes import DAY, answer, asked, chat, writing
 
 
@@ -82,6 +83,12 @@ def test_a_condition_is_closed_whatever_was_left_open() -> None:
         (ExchangeFilter("status = :s"), ":s has no value"),
         (ExchangeFilter("1", (("s", 5),)), "has no :s in it to bind"),
         (ExchangeFilter(""), "it is empty"),
+        (ExchangeFilter("model = '\udcff'"), "where: .* is not UTF-8"),
+        (ExchangeFilter(model="\udcff"), "model: .* is not UTF-8"),
+        (ExchangeFilter("model = :m", (("m", "\udcff"),)), "m: .* is not UTF-8"),
+        (ExchangeFilter("status = :s", (("s", 2**63),)), "s: 9223372036854775808 has more than 64 bits"),
+        (ExchangeFilter("status = :s", (("s", cast(Value, [200])),)), "s: .* is of type list"),
+        (ExchangeFilter("status = 200\0"), "holds a NUL"),
     ],
 )
 def test_sql_that_is_not_a_condition_is_refused(
