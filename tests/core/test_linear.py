@@ -67,10 +67,10 @@ def streamed(size: int, name: str, media: str) -> Callable[[], object]:
 @pytest.mark.parametrize("media", ["text/event-stream", "text/plain"])
 def test_an_answer_is_redacted_in_proportion(name: str, media: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Piece by piece, whatever may yet become a secret. Bounds are smaller here, so that all of them are met."""
-    monkeypatch.setattr(veils, "PATIENCE", 512)
-    monkeypatch.setattr(veils, "LONGEST_LINE", 2048)
-    monkeypatch.setattr(key_patterns, "_MAX_KEY_BYTES", 512)
-    assert grows_in_proportion(partial(streamed, name=name, media=media), 16_000)
+    monkeypatch.setattr(veils, "PATIENCE", 256)
+    monkeypatch.setattr(veils, "LONGEST_LINE", 1024)
+    monkeypatch.setattr(key_patterns, "_MAX_KEY_BYTES", 256)
+    assert grows_in_proportion(partial(streamed, name=name, media=media), 4_000)
 
 
 def searched(size: int, name: str, json: bool) -> Callable[[], object]:
@@ -83,7 +83,7 @@ def searched(size: int, name: str, json: bool) -> Callable[[], object]:
 @pytest.mark.parametrize("json", [True, False])
 def test_a_text_is_searched_in_proportion(name: str, json: bool) -> None:
     """What is found in a body, and what may begin at its end."""
-    assert grows_in_proportion(partial(searched, name=name, json=json), 8_000)
+    assert grows_in_proportion(partial(searched, name=name, json=json), 4_000)
 
 
 @pytest.mark.parametrize("name", list(BODIES))
@@ -97,7 +97,7 @@ def test_a_request_is_redacted_keyed_and_sketched_in_proportion(name: str) -> No
         request = Request("POST", "/v1/completions?a=" + "b" * size, JSON, body)
         return lambda: (matcher.key(request), sketch(matcher.compared(request)))
 
-    assert grows_in_proportion(prepared, 8_000)
+    assert grows_in_proportion(prepared, 4_000)
 
 
 def channelled(size: int, name: str) -> Callable[[], object]:
@@ -109,9 +109,9 @@ def channelled(size: int, name: str) -> Callable[[], object]:
 def test_deltas_are_read_in_proportion() -> None:
     """Of one channel and of many."""
     for name in ("whole keys", "many channels", "quotes without an end"):
-        assert grows_in_proportion(partial(channelled, name=name), 8_000)
+        assert grows_in_proportion(partial(channelled, name=name), 4_000)
     tokens = BODIES["log probabilities in one another"]
-    assert grows_in_proportion(lambda size: lambda: list(event_text.token_masks(tokens(size))), 8_000)
+    assert grows_in_proportion(lambda size: lambda: list(event_text.token_masks(tokens(size))), 4_000)
 
 
 def multipart(size: int) -> bytes:
@@ -149,7 +149,7 @@ def test_json_is_spelled_and_compared_in_proportion(name: str) -> None:
         second = matcher.compared(Request("POST", "/", JSON, b'{"a":2,"b":' + DOCUMENTS[name](size) + b"}"))
         return lambda: (matcher.form(Request("POST", "/", JSON, DOCUMENTS[name](size))), similarity(first, second))
 
-    assert grows_in_proportion(prepared, 8_000)
+    assert grows_in_proportion(prepared, 4_000)
     assert len(canonical.dumps(canonical.loads(DOCUMENTS[name](8_000)))) < 16_000
 
 

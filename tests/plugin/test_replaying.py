@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from replayproxy.core.timing import STALL
-from replayproxy.pytest_plugin.options import TestChoice
+from replayproxy.pytest_plugin import options
 from tests.plugin.suites import Suite
 
 ASKS = """
@@ -318,7 +318,7 @@ def test_what_a_marker_says_wrong_is_told(suite: Suite, said: str) -> None:
 
 def test_an_answer_is_held_open_for_as_long_as_elsewhere() -> None:
     """The plugin says the default again, because it must not import it."""
-    assert TestChoice().stall == STALL
+    assert options.TestChoice().stall == STALL
 
 
 DAMAGE = {
