@@ -16,12 +16,14 @@ settings.load_profile("replayproxy")
 
 
 def _signals_as_in_a_shell() -> None:
-    """A CI runner, nohup and a shell's `&` start us with signals ignored, and every process would inherit that.
+    """A CI runner, nohup and a shell's `&` start us with signals ignored or blocked, and every process inherits that.
 
     A handler is not inherited (execve resets it), while an ignored signal stays ignored: so processes of the tests
     start with the default, and what was to be kept from this run still is.
     """
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    for number in numbers:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
 

@@ -36,13 +36,15 @@ class Truth:
     answers: dict[RecordingRef, Response]
     file: Path
     """Where the damaged ones are put: in memory, if there is such a place."""
+    loop: asyncio.Runner
+    """One event loop for thousands of files."""
 
 
 @pytest.fixture(scope="module")
 def truth() -> Iterator[Truth]:
     """Some twenty exchanges of all kinds, with dictionaries, sealed."""
     memory = Path("/dev/shm")  # noqa: S108  a fresh folder in it
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder, asyncio.Runner() as loop:
         file = Path(folder) / "a.cassette"
         spoken = [replace(item, request=replace(item.request, target=f"/v1/x{n}")) for n, item in enumerate(samples())]
         exchanges = [*samples(), *spoken[:4]]
@@ -52,7 +54,7 @@ def truth() -> Iterator[Truth]:
             assert cassette.one("SELECT count(*) FROM dictionary")[0] > 0
             rows = cassette.all("SELECT number, key, occurrence FROM v_exchange WHERE occurrence IS NOT NULL")
         answers = {RecordingRef(key, occurrence): numbered[number].response for number, key, occurrence in rows}
-        yield Truth(file.read_bytes(), numbered, answers, file)
+        yield Truth(file.read_bytes(), numbered, answers, file, loop)
 
 
 def bare(exchange: Exchange) -> Exchange:
@@ -69,7 +71,7 @@ class Told:
     refused: bool = False
 
 
-def told(cassette: CassetteReader, places: Iterable[RecordingRef]) -> Told:
+def told(cassette: CassetteReader, truth: Truth) -> Told:
     """Ask for everything, in every way."""
     all_of_it = Told({}, {})
     try:
@@ -82,7 +84,7 @@ def told(cassette: CassetteReader, places: Iterable[RecordingRef]) -> Told:
             all_of_it.exchanges[number] = bare(cassette.exchange(number))
         except CassetteError:
             all_of_it.refused = True
-    all_of_it.answers.update(asyncio.run(played(cassette, places)))
+    all_of_it.answers.update(truth.loop.run(played(cassette, truth.answers)))
     with suppress(CassetteError):
         assert isinstance(cassette.rules, MatchRules)
     return all_of_it
@@ -103,7 +105,7 @@ def lies(truth: Truth, content: bytes) -> list[str]:
     truth.file.write_bytes(content)
     try:
         with CassetteReader(truth.file) as cassette:
-            said = told(cassette, truth.answers)
+            said = told(cassette, truth)
     except CassetteError:
         return []
     found = [f"exchange {number}" for number, item in said.exchanges.items() if truth.exchanges.get(number) != item]
@@ -169,7 +171,7 @@ def test_the_truth_is_told_of_what_is_whole(truth: Truth) -> None:
     """The harness finds nothing where nothing is wrong, and something where something is."""
     truth.file.write_bytes(truth.content)
     with CassetteReader(truth.file) as cassette:
-        assert told(cassette, truth.answers) == Told(truth.exchanges, truth.answers)
+        assert told(cassette, truth) == Told(truth.exchanges, truth.answers)
     assert verify(truth.file) == (len(truth.exchanges), [])
     less = {number: item for number, item in truth.exchanges.items() if number > 1}
     assert lies(replace(truth, exchanges=less), truth.content) == [
@@ -178,9 +180,10 @@ def test_the_truth_is_told_of_what_is_whole(truth: Truth) -> None:
     ]
 
 
-def test_a_flipped_byte_changes_no_answer(truth: Truth) -> None:
+@pytest.mark.parametrize("seed", range(7, 11))
+def test_a_flipped_byte_changes_no_answer(truth: Truth, seed: int) -> None:
     """Two thousand of them: never wrong bytes, never another exception; and `verify` sees what is lost."""
-    assert all_lies(truth, flipped(truth.content, FLIPS, 7)) == {}
+    assert all_lies(truth, flipped(truth.content, FLIPS // 4, seed)) == {}
 
 
 def test_a_bad_page_changes_no_answer(truth: Truth) -> None:

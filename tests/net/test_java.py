@@ -25,6 +25,9 @@ from tests.pair_model import MODEL
 SOURCES = Path(__file__).parent / "java"
 BODY = b'{"model":"m","messages":[]}'
 
+SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
+"""A JVM that lives a second needs neither its second compiler nor the threads of its collector."""
+
 pytestmark = pytest.mark.skipif(
     shutil.which("javac") is None,
     reason="no javac on PATH: with a JDK its HTTP client is tried too (Debian: default-jdk-headless)",
@@ -35,14 +38,17 @@ pytestmark = pytest.mark.skipif(
 def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the compiled client is."""
     folder = tmp_path_factory.mktemp("classes")
-    subprocess.run(["javac", "-d", folder, *SOURCES.glob("*.java")], check=True, capture_output=True, timeout=100)
+    compiler = ["javac", *(f"-J{option}" for option in SHORT_LIVED)]
+    subprocess.run([*compiler, "-d", folder, *SOURCES.glob("*.java")], check=True, capture_output=True, timeout=100)
     return folder
 
 
 async def java(classes: Path, url: str, *more: str, program: str = "Chat") -> list[str]:
     """What the client prints: of `Chat` status and body of each of its three requests."""
     process = await asyncio.create_subprocess_exec(
-        "java", "-cp", str(classes), program, url, *more, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        *("java", *SHORT_LIVED, "-cp", str(classes), program, url, *more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     said, _ = await asyncio.wait_for(process.communicate(), 60)
     return said.decode().splitlines()
@@ -110,7 +116,7 @@ def test_java_under_exec(classes: Path, tmp_path: Path) -> None:
             assert await java(classes, f"{proxy.url}/v1/chat/completions") == ["200 ok"] * 3
 
     run(record())
-    program = f'java -cp "{classes}" Chat "$OPENAI_BASE_URL/chat/completions"'
+    program = f'java {" ".join(SHORT_LIVED)} -cp "{classes}" Chat "$OPENAI_BASE_URL/chat/completions"'
     words = [sys.executable, "-m", "replayproxy", "exec", str(cassette), "--fail-unused", "--", "sh", "-c", program]
     ran = subprocess.run(words, capture_output=True, text=True, timeout=100, check=False)
     assert (ran.returncode, ran.stdout.splitlines()) == (0, ["200 ok"] * 3), ran.stderr
