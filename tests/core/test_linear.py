@@ -67,8 +67,8 @@ def streamed(size: int, name: str, media: str) -> Callable[[], object]:
 @pytest.mark.parametrize("media", ["text/event-stream", "text/plain"])
 def test_an_answer_is_redacted_in_proportion(name: str, media: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Piece by piece, whatever may yet become a secret. Bounds are smaller here, so that all of them are met."""
-    monkeypatch.setattr(veils, "PATIENCE", 256)
-    monkeypatch.setattr(veils, "LONGEST_LINE", 1024)
+    monkeypatch.setattr(veils, "RETRY_BYTES", 256)
+    monkeypatch.setattr(veils, "MAX_LINE_BYTES", 1024)
     monkeypatch.setattr(key_patterns, "_MAX_KEY_BYTES", 256)
     assert grows_in_proportion(partial(streamed, name=name, media=media), 4_000)
 
