@@ -29,7 +29,7 @@ _FROM_THE_KERNEL = 0x80
 
 
 class Signals:
-    """Hears the signals of this process from now on. Make one before any other thread is started."""
+    """Receives the signals of this process. Create it before any other thread is started."""
 
     def __init__(self, unclaimed: Callable[[int], None]) -> None:
         """`unclaimed` is called, in another thread, with a signal that comes while no command runs."""
@@ -55,7 +55,7 @@ class Signals:
             return self._pid
 
     def release(self) -> None:
-        """Signals are for nobody any more. Say so before the process is buried, and its number free again."""
+        """Stop forwarding signals. Call this before waitpid(2), because the kernel may reuse the pid afterwards."""
         with self._lock:
             self._pid = None
 
@@ -87,7 +87,7 @@ async def run(command: tuple[str, ...], variables: Mapping[str, str], signals: S
 
 
 def _run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signals) -> CommandResult:
-    """In a thread of its own: starting and burying are calls that wait."""
+    """Start the command and wait for it; both block, so this runs in a thread of its own."""
 
     def spawn() -> int:
         # Python ignores these two; no command expects that.
@@ -107,7 +107,6 @@ def _run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signal
     if pid is None:
         return CommandResult(command, 130, trouble=f"a signal came before `{name}` was started")
     if sys.platform == "linux":
-        # Dead but not yet buried: its number belongs to nobody else until signals are told.
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         signals.release()
     _, status = os.waitpid(pid, 0)

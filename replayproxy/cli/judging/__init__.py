@@ -1,1 +1,1 @@
-"""Whether a run was good, and who is told how: people, programs, JUnit, GitHub. Begin with `verdict`."""
+"""Judge a run, and report it to people, programs, JUnit readers and GitHub. Begin with `verdict`."""

@@ -50,8 +50,8 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
             missing_ends: Counter[str] = Counter()
             exchanges, problems = find_problems(path, missing_ends)
         except CassetteError as error:
-            said = str(error)
-            on_stdout().line(said if said.startswith(str(path)) else f"{path}: {said}")
+            text = str(error)
+            on_stdout().line(text if text.startswith(str(path)) else f"{path}: {text}")
             worst = max(worst, error.exit_code)
             continue
         problems += _leaks(path, redaction_rules(redact)) if secrets and not problems else []
@@ -111,9 +111,9 @@ def _finds_itself(path: Path, rules: MatchRules | None) -> bool:
         where = " ".join(collision.places)
         on_stdout().line(f"{path}: {' '.join(collision.ids)}: different at {where}, but equal under the rules")
     count = len(found.collisions)
-    told = f", {plural(count, 'group')} of different requests with one key" if count else ""
+    groups = f", {plural(count, 'group')} of different requests with one key" if count else ""
     if not found.lost:
-        on_stdout().line(f"{path}: {plural(found.recordings, 'recording')}, each of which finds itself{told}")
+        on_stdout().line(f"{path}: {plural(found.recordings, 'recording')}, each of which finds itself{groups}")
     return not found.lost
 
 

@@ -18,6 +18,7 @@ from replayproxy.views.units import duration, plural
 
 if TYPE_CHECKING:
     from replayproxy.model import Request, Response
+    from replayproxy.proxy.result import RunResult
 
 TIMED_OUT = 124
 """As timeout(1) has it."""
@@ -82,59 +83,59 @@ def ctl(action: str, miss: str | None, admin: str, *, scope: str | None, counts:
         raise click.UsageError("--scope and --counts are for ctl reset")
     match action:
         case "misses" if miss is not None:
-            _one_miss(_got(admin, f"/misses/{quote(miss, safe='')}"), output)
+            _one_miss(_answer(admin, f"/misses/{quote(miss, safe='')}"), output)
         case "misses":
-            _misses(_got(admin, "/misses")["misses"], output)
+            _misses(_answer(admin, "/misses")["misses"], output)
         case "reset":
             query = ({"scope": scope} if scope is not None else {}) | ({"report": "1"} if counts else {})
-            done = _got(admin, "/reset" + (f"?{urlencode(query)}" if query else ""), "POST")
+            done = _answer(admin, "/reset" + (f"?{urlencode(query)}" if query else ""), "POST")
             which = "every scope" if scope is None else f"scope {scope!r}"
             _facts({"reset": which} | ({"counts": "forgotten"} if counts else {}), done, output)
         case "rotate":
-            turned = _got(admin, "/rotate", "POST")
+            turned = _answer(admin, "/rotate", "POST")
             _facts({"sealed": turned["sealed"], "recording": turned["recording"]}, turned, output)
         case "status":
-            said = _got(admin, "/ready", also=(503,))
-            reasons = "; ".join(said["reasons"])
-            _facts({"status": said["status"]} | ({"because": reasons} if reasons else {}), said, output)
-            return 0 if said["status"] == "ready" else 1
+            document = _answer(admin, "/ready", also=(503,))
+            reasons = "; ".join(document["reasons"])
+            _facts({"status": document["status"]} | ({"because": reasons} if reasons else {}), document, output)
+            return 0 if document["status"] == "ready" else 1
         case "report":
-            said = _got(admin, "/report")
-            _facts(_spoken(said), said, output)
+            document = _answer(admin, "/report")
+            _facts(_report_facts(_result(document, admin)), document, output)
     return 0
 
 
-# Asking
+# Requests
 
 
-def _got(admin: str, target: str, method: str = "GET", *, also: tuple[int, ...] = ()) -> dict[str, Any]:
+def _answer(admin: str, target: str, method: str = "GET", *, also: tuple[int, ...] = ()) -> dict[str, Any]:
     """What the admin port says. Raises `ReplayProxyError` with a sentence."""
     import orjson
 
     from replayproxy.lifetime import on_loop
     from replayproxy.model import Request
 
-    response = on_loop(_asked(admin, Request(method, target, (("Accept", "application/json"),))))
+    response = on_loop(_response(admin, Request(method, target, (("Accept", "application/json"),))))
     try:
-        said = orjson.loads(response.body)
+        document = orjson.loads(response.body)
     except orjson.JSONDecodeError:
-        said = None
+        document = None
     path = target.partition("?")[0]
     if response.status == 404 and path.startswith("/misses/"):
         # The admin port quotes nothing of what it was sent; whoever asked knows the number.
         raise ReplayProxyError(f"there is no miss {unquote(path.removeprefix('/misses/'))}: list them with ctl misses")
-    if not isinstance(said, dict) or response.status == 404:
+    if not isinstance(document, dict) or response.status == 404:
         whose = "records" if path == "/rotate" else "runs" if path == "/ready" else "replays"
         raise ReplayProxyError(
             f"{admin} has no {path} (status {response.status}): give with --admin the admin port of a proxy that"
             f" {whose}"
         )
     if response.status != 200 and response.status not in also:
-        raise ReplayProxyError(f"{admin} refuses: {said.get('error', response.status)}")
-    return said
+        raise ReplayProxyError(f"{admin} refuses: {document.get('error', response.status)}")
+    return document
 
 
-async def _asked(admin: str, request: Request) -> Response:
+async def _response(admin: str, request: Request) -> Response:
     from replayproxy.model import Ending
     from replayproxy.net.clock import SystemClock
     from replayproxy.net.waiting import ask
@@ -156,7 +157,7 @@ async def _asked(admin: str, request: Request) -> Response:
     return response
 
 
-# Telling
+# Output
 
 _COLUMNS = [
     Column("MISS", lambda row: row["id"], left=True),
@@ -193,24 +194,43 @@ def _one_miss(miss: dict[str, Any], output: Output) -> None:
         _entries({name: miss[name] for name in ("key", "scope") if miss[name]}, screen)
 
 
-def _spoken(report: Mapping[str, Any]) -> dict[str, str]:
-    """A report, in few words."""
-    counts = {name: str(report[name]) for name in ("forwarded", "recorded", "dropped", "simulated") if report[name]}
-    misses = sum(miss["times"] for miss in report["misses"])
-    told = {"mode": report["mode"], "served": f"{plural(report['served'], 'answer')} from recordings", **counts}
-    told["misses"] = f"{misses}" + (f", of {plural(len(report['misses']), 'cause')}" if misses else "")
-    told["unused"] = f"{len(report['unused'])} of {plural(report['recordings'], 'recording')}"
-    return told | {"lateness": f"at most {duration(report['lateness_max_s'])}"}
+def _result(document: Mapping[str, Any], admin: str) -> RunResult:
+    """Read the answer to /report. Raises `ReplayProxyError` if it is not one."""
+    from replayproxy.proxy.result import RunResult
+
+    try:
+        return RunResult.from_document(document)
+    except ValueError as error:
+        raise ReplayProxyError(f"{admin} did not send a report ({error}): is it the admin port of a proxy?") from error
 
 
-def _facts(told: Mapping[str, str], said: Mapping[str, Any], output: Output) -> None:
+def _report_facts(result: RunResult) -> dict[str, str]:
+    """Return the result of a run in few words."""
+    counts = (
+        ("forwarded", result.forwarded),
+        ("recorded", result.recorded),
+        ("dropped", result.dropped),
+        ("simulated", result.simulated),
+    )
+    misses = sum(cause.times for cause in result.causes)
+    return {
+        "mode": result.mode,
+        "served": f"{plural(result.served, 'answer')} from recordings",
+        **{name: str(count) for name, count in counts if count},
+        "misses": f"{misses}" + (f", of {plural(len(result.causes), 'cause')}" if misses else ""),
+        "unused": f"{len(result.unused)} of {plural(result.recordings, 'recording')}",
+        "lateness": f"at most {duration(result.lateness_max)}",
+    }
+
+
+def _facts(facts: Mapping[str, str], document: Mapping[str, Any], output: Output) -> None:
     if not output.is_for_people:
-        output.value(said)
+        output.value(document)
         return
     with output.screen() as screen:
-        _entries(told, screen)
+        _entries(facts, screen)
 
 
-def _entries(told: Mapping[str, str], screen: Screen) -> None:
-    for head, text in told.items():
+def _entries(facts: Mapping[str, str], screen: Screen) -> None:
+    for head, text in facts.items():
         screen.entry(head, text)

@@ -58,7 +58,7 @@ def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
         output_files.refuse(output, "-o")
     redacted = rewrite(cassette, redaction_rules(redact), output)
     on_stderr().line(
-        f"{output or cassette}: {plural(redacted.exchanges, 'exchange')} written anew, {_said(redacted.masked)};"
+        f"{output or cassette}: {plural(redacted.exchanges, 'exchange')} written anew, {_kinds(redacted.masked)};"
         " searched again: no secret found"
     )
     if redacted.left:
@@ -71,6 +71,6 @@ def in_words(foreign: Sequence[tuple[str, str]]) -> str:
     return ", ".join(f"{kind} {name}" for kind, name in foreign)
 
 
-def _said(masked: Counter[str]) -> str:
+def _kinds(masked: Counter[str]) -> str:
     kinds = ", ".join(f"{kind} {times}" for kind, times in masked.most_common())
     return f"masked: {kinds}" if kinds else "nothing to mask"
