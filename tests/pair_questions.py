@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from replayproxy.core.dialects.facts import text_in
 from replayproxy.core.dialects.sse import events_of
+from replayproxy.core.dialects.table import text_in
 from replayproxy.model import Request
 from tests import wire
 from tests.pair_model import CHAT, MESSAGES, MODEL, RESPONSES, TEXT, text

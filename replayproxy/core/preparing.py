@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from replayproxy.core.coding import body_of
-from replayproxy.core.dialects.facts import asked_facts
+from replayproxy.core.dialects.facts import request_facts
 from replayproxy.core.identity import canonical
 from replayproxy.core.identity.difference import Nearest, nearest
 from replayproxy.core.identity.rules import Matcher
@@ -28,7 +28,7 @@ _PRESENTS_TICKET = b'"kv_transfer_params"'
 def prepare(matcher: Matcher, request: Request) -> tuple[Prepared, Request | None]:
     """What there is to know of a request, and the request without its secrets; None where it holds none."""
     masked = request if matcher.redactor is None else matcher.redactor.request(request)
-    model, stream, transfer = asked_facts(masked)
+    model, stream, transfer = request_facts(masked)
     key, drawn = canonical.digest(matcher.form(request)), sketch(matcher.compared(request))
     prepared = Prepared(key, drawn, model, stream, transfer)
     return prepared, None if masked is request else masked
@@ -59,7 +59,7 @@ def transfer_presented(request: Request) -> str | None:
     if request.prepared is not None:  # a search through 20 MB takes 10 ms
         return request.prepared[1].transfer
     body = body_of(request)
-    return asked_facts(request)[2] if _PRESENTS_TICKET in body else None
+    return request_facts(request)[2] if _PRESENTS_TICKET in body else None
 
 
 def closest(matcher: Matcher, request: Request, neighbours: Sequence[Neighbour]) -> tuple[Nearest | None, int]:

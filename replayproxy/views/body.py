@@ -9,8 +9,9 @@ import orjson
 
 from replayproxy.core import headers
 from replayproxy.core.coding import decoded, decoded_chunks
-from replayproxy.core.dialects.facts import parsed, text_in
+from replayproxy.core.dialects.facts import parsed
 from replayproxy.core.dialects.sse import Decoder
+from replayproxy.core.dialects.table import text_in
 from replayproxy.core.headers import is_event_stream
 from replayproxy.model import Headers, Response
 

@@ -169,7 +169,7 @@ def _response(it: ExchangeView) -> list[Span | str]:
         facts.append(f"usage: {'no' if row['completion_tokens'] is None else 'yes'}")
         end = end_of(row["path"], response)
         if end.must_end:
-            facts.append(f"{end.dialect.label}: {'yes' if end.ended else 'missing'}")
+            facts.append(f"{end.label}: {'yes' if end.ended else 'missing'}")
     if coding := body.content_coding(response.headers):
         facts.append(f"content-encoding {coding}")
     if row["client_left"] and row["ending"] == "complete":

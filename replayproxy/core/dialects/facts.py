@@ -1,8 +1,7 @@
-"""Read the dialects that vLLM speaks: chat, completions, responses (OpenAI) and messages (Anthropic).
+"""Read the facts of an exchange that have a column: model, token counts, finish reason, time to first content.
 
-Reading only, for statistics and people; and the error envelope that clients expect of us. Which event ends a stream is
-known to `stream_end`. Nothing here touches what is passed on, and nothing here fails: what cannot be read is simply not
-known.
+Also the error envelope that clients expect. Nothing here changes what is passed on, and nothing fails: what cannot be
+read counts as absent. The dialects themselves are in `table`.
 """
 
 from __future__ import annotations
@@ -14,23 +13,26 @@ from typing import Any
 import orjson
 
 from replayproxy.core.coding import body_of, decoded, decoded_chunks
+from replayproxy.core.dialects.dialect import Usage, nested
 from replayproxy.core.dialects.sse import Decoder, Event, events_of
+from replayproxy.core.dialects.table import finish_in, text_in, usage_in
 from replayproxy.core.headers import is_event_stream
 from replayproxy.model import Request, Response
 
-ENDING = 4
-"""Events at the end of a stream in which usage and finish reason are looked for: vLLM's last four have them."""
+LAST_EVENTS = 4
+"""Number of events at the end of a stream that are searched for usage and finish reason: vLLM sends them in its last
+four."""
 
-SHORT = 2 * 1024
-"""Bytes from the end in which they usually stand; if not, twice as many are looked at, and so on."""
+TAIL_BYTES = 2 * 1024
+"""Bytes from the end that usually contain these events; if not, twice as many are read, and so on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What `ls`, `stats` and SQL want to know of an exchange without unpacking it. None = not said.
+    """What `ls`, `stats` and SQL show of an exchange without unpacking it. None = not stated.
 
-    `first_content` is ns since the request was complete: the first event with content, the start of TTFT's end.
-    `transfer` names the hand-over of a prefill to a decode: both legs of a pair say the same.
+    `first_content` is in ns since the request was complete: the time of the first event with content (TTFT). `transfer`
+    names the KV transfer of a prefill/decode pair, equal for both legs.
     """
 
     model: str | None = None
@@ -44,12 +46,12 @@ class Facts:
 
 
 def error_body(message: str, *, type: str, code: str, param: str | None = None) -> bytes:
-    """OpenAI's error envelope."""
+    """Return OpenAI's error envelope."""
     return orjson.dumps({"error": {"message": message, "type": type, "param": param, "code": code}})
 
 
 def parsed(body: bytes) -> dict[str, Any]:
-    """A JSON object, or nothing."""
+    """Return a JSON object; empty if the body is not one."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -57,88 +59,18 @@ def parsed(body: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-# One event, one body
-
-
-def text_in(value: dict[str, Any]) -> str:
-    """The text that an event or a whole body adds to the answer, reasoning and tool arguments included."""
-    parts: list[str] = []
-    for choice in _dicts(value.get("choices")):
-        said = choice.get("delta") or choice.get("message") or {}
-        if isinstance(said, dict):
-            # Where both names of the reasoning are given, they say the same.
-            parts += _strings(said.get("reasoning") or said.get("reasoning_content"), said.get("content"))
-            for call in _dicts(said.get("tool_calls")):
-                function = call.get("function")
-                if isinstance(function, dict):
-                    parts += _strings(function.get("name"), function.get("arguments"))
-        parts += _strings(choice.get("text"))
-    if str(value.get("type", "")).endswith(".delta"):
-        parts += _strings(value.get("delta"))
-    delta = value.get("delta")
-    if value.get("type") == "content_block_delta" and isinstance(delta, dict):
-        parts += _strings(delta.get("text"), delta.get("thinking"), delta.get("partial_json"))
-    for item in _dicts(value.get("output")):
-        for part in _dicts(item.get("content")):
-            parts += _strings(part.get("text"))
-    for part in _dicts(value.get("content")):
-        parts += _strings(part.get("text"))
-    return "".join(parts)
-
-
-def _dicts(value: object) -> Iterator[dict[str, Any]]:
-    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else iter(())
-
-
-def _strings(*values: object) -> list[str]:
-    return [value for value in values if isinstance(value, str)]
-
-
-def _usage(value: dict[str, Any]) -> tuple[int | None, int | None, int | None]:
-    inner = value.get("response") or value.get("message")
-    usage = value.get("usage") or (inner.get("usage") if isinstance(inner, dict) else None)
-    if not isinstance(usage, dict):
-        return None, None, None
-    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    return (
-        _count(usage.get("prompt_tokens", usage.get("input_tokens"))),
-        _count(usage.get("completion_tokens", usage.get("output_tokens"))),
-        _count(cached if cached is not None else usage.get("cache_read_input_tokens")),
-    )
-
-
-def _count(value: object) -> int | None:
-    return value if type(value) is int and 0 <= value < 2**53 else None
-
-
-def _finish(value: dict[str, Any]) -> str | None:
-    for choice in _dicts(value.get("choices")):
-        if isinstance(choice.get("finish_reason"), str):
-            return str(choice["finish_reason"])
-    delta = value.get("delta")
-    if isinstance(delta, dict) and isinstance(delta.get("stop_reason"), str):
-        return str(delta["stop_reason"])
-    if isinstance(value.get("stop_reason"), str):
-        return str(value["stop_reason"])
-    inner = value.get("response", value)
-    if isinstance(inner, dict) and str(inner.get("object")) == "response" and isinstance(inner.get("status"), str):
-        return str(inner["status"])
-    return None
-
-
 # A whole exchange
 
 
 def text_of(response: Response) -> str:
-    """The text of an answer, streamed or not. Choices of `n > 1` follow one another as they came."""
+    """Return the text of an answer, streamed or not. With `n > 1` the choices are interleaved as received."""
     if is_event_stream(response.headers):
         return "".join(text_in(_read(event)) for event in events_of([decoded(response)]))
     return text_in(parsed(decoded(response)))
 
 
 def events_at(response: Response) -> Iterator[tuple[int, Event]]:
-    """Each event with the time of the chunk that completed it."""
+    """Yield each event with the time of the chunk that completed it."""
     decoder = Decoder()
     for at, data in zip(response.timeline.chunks, decoded_chunks(response), strict=True):
         for event in decoder.feed(data):
@@ -146,53 +78,51 @@ def events_at(response: Response) -> Iterator[tuple[int, Event]]:
 
 
 def facts_of(request: Request, response: Response) -> Facts:
-    """Read what is worth a column. Looks at the first events (up to the first with content) and at the last ones."""
-    name, wants_stream, presented = asked_facts(request)
+    """Return the facts of an exchange. Reads the first events (up to the first with content) and the last ones."""
+    name, is_stream_requested, presented = request_facts(request)
     if not is_event_stream(response.headers):
         body = parsed(decoded(response))
-        prompt, completion, cached = _usage(body)
+        prompt, completion, cached = usage_in(body)
         transfer = transfer_of({}, body) if presented is None else presented
-        return Facts(name, wants_stream, prompt, completion, cached, _finish(body), transfer=transfer)
-    ends = _ending_of(decoded(response))
-    first, first_content = _beginning_of(response)
-    usage: tuple[int | None, ...] = (None, None, None)
+        return Facts(name, is_stream_requested, prompt, completion, cached, finish_in(body), transfer=transfer)
+    ends = _last_events(decoded(response))
+    first, first_content = _first_events(response)
+    usage = Usage()
     for value in (first, *ends):
-        usage = tuple(old if new is None else new for new, old in zip(_usage(value), usage, strict=True))
+        usage = Usage(*(old if new is None else new for new, old in zip(usage_in(value), usage, strict=True)))
     return Facts(
         model=name,
         stream=True,
-        prompt_tokens=usage[0],
-        completion_tokens=usage[1],
-        cached_tokens=usage[2],
-        finish=_last(_finish(value) for value in ends),
+        prompt_tokens=usage.prompt,
+        completion_tokens=usage.completion,
+        cached_tokens=usage.cached,
+        finish=_last(finish_in(value) for value in ends),
         first_content=first_content,
         transfer=presented,
     )
 
 
-def asked_facts(request: Request) -> tuple[str | None, bool, str | None]:
-    """What a request says: the model, whether the answer shall be a stream, the transfer whose ticket it presents."""
+def request_facts(request: Request) -> tuple[str | None, bool, str | None]:
+    """Return model, whether a stream is requested, and the transfer whose ticket the request presents."""
     if request.prepared is not None:
-        known = request.prepared[1]
-        return known.model, known.stream, known.transfer
-    asked = parsed(body_of(request))
-    model = asked.get("model")
-    return model if isinstance(model, str) else None, bool(asked.get("stream")), transfer_of(asked, {})
+        prepared = request.prepared[1]
+        return prepared.model, prepared.stream, prepared.transfer
+    body = parsed(body_of(request))
+    model = body.get("model")
+    return model if isinstance(model, str) else None, bool(body.get("stream")), transfer_of(body, {})
 
 
-def transfer_of(asked: dict[str, Any], said: dict[str, Any]) -> str | None:
-    """What joins two legs: transfer id or room, else the id of the prefill's request, which its ticket carries.
+def transfer_of(request: dict[str, Any], answer: dict[str, Any]) -> str | None:
+    """Return what joins two legs: transfer id or room, else the id of the prefill's request, which its ticket carries.
 
     A prefill hands the ticket out in its answer, a decode presents it in its request (vLLM's NIXL connector).
     """
-    presented, handed_out = asked.get("kv_transfer_params"), said.get("kv_transfer_params")
-    wanted = presented if isinstance(presented, dict) else {}
-    given = handed_out if isinstance(handed_out, dict) else {}
+    presented, handed_out = nested(request, "kv_transfer_params"), nested(answer, "kv_transfer_params")
     for name in (
-        wanted.get("transfer_id"),
-        asked.get("bootstrap_room"),
-        wanted.get("remote_request_id"),
-        given.get("remote_request_id"),
+        presented.get("transfer_id"),
+        request.get("bootstrap_room"),
+        presented.get("remote_request_id"),
+        handed_out.get("remote_request_id"),
     ):
         if isinstance(name, str | int) and not isinstance(name, bool):
             return str(name)[:200]
@@ -203,8 +133,8 @@ def _read(event: Event) -> dict[str, Any]:
     return parsed(event.data.encode())
 
 
-def _beginning_of(response: Response) -> tuple[dict[str, Any], int | None]:
-    """The first event, and when there was one with content."""
+def _first_events(response: Response) -> tuple[dict[str, Any], int | None]:
+    """Return the first event, and the time of the first event with content."""
     first: dict[str, Any] | None = None
     for at, event in events_at(response):
         value = _read(event)
@@ -214,23 +144,23 @@ def _beginning_of(response: Response) -> tuple[dict[str, Any], int | None]:
     return first or {}, None
 
 
-def _ending_of(body: bytes) -> list[dict[str, Any]]:
-    """The last four events with JSON in them, or all there are.
+def _last_events(body: bytes) -> list[dict[str, Any]]:
+    """Return the last four events that contain JSON, or all of them.
 
-    Read from further and further back, in all from twice the bytes that are needed: at its end `/responses` says the
-    whole answer again, and a server may send comments for as long as the client stays.
+    The tail is doubled until it suffices, so at most twice the needed bytes are read: the last event of `/responses`
+    repeats the whole answer, and a server may send comments for as long as the client stays.
     """
-    size = SHORT
+    size = TAIL_BYTES
     while True:
         # The first one may be the rest of an event that began before: then it is no JSON, and does not count.
         values = [value for event in events_of([body[-size:]]) if (value := _read(event))]
-        if len(values) >= ENDING or size >= len(body):
+        if len(values) >= LAST_EVENTS or size >= len(body):
             return values
         size *= 2
 
 
 def _last(values: Iterable[str | None]) -> str | None:
-    said = None
+    last = None
     for value in values:
-        said = value or said
-    return said
+        last = value or last
+    return last

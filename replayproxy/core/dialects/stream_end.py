@@ -1,129 +1,84 @@
-"""Which event ends a stream, per dialect, and whether a stream has come to it.
+"""Decide whether a stream has reached the event that ends it.
 
-    bytes ──▶ content coding undone ──▶ events (`sse`) ──▶ the one that ends the stream
+    bytes ──▶ content coding undone ──▶ events (`sse`) ──▶ the event that ends the stream (`table`)
 
-HTTP tells how a body ends only where it is framed; a stream that ends with its connection looks the same cut and whole,
-and a client that has seen the last event may leave before the framing says that there is no more. Then the events
-decide. Reading is put off until somebody wants to know, or `WAITING` bytes have come: of most streams nobody does.
+HTTP tells how a body ends only if it is framed. A stream that ends with its connection looks the same cut and complete,
+and a client that has received the last event may leave before the framing ends. In both cases the events decide. They
+are parsed only on demand, or when `BUFFER_BYTES` have arrived: for most streams nothing asks.
 
-A stream that its framing ends (last-chunk, Content-Length) is whole as HTTP, whatever its events are: that is what the
-server sent, and what is played. Some servers send no last event, and some proxies (Caddy before 2.8) end a stream well
-whose server was cut. Nobody can tell these two apart: the answer stays whole, and `missing_end` says what it lacks.
+A stream that its framing ends (last-chunk, Content-Length) is complete, whatever its events are: that is what the
+server sent, and what is played. Some servers send no last event, and some proxies (Caddy before 2.8) end the framing
+properly although their upstream was cut. The two cannot be told apart: the answer counts as complete, and `missing_end`
+names the event that is missing.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from replayproxy.core import coding
 from replayproxy.core.dialects.sse import Decoder, RawEvent
+from replayproxy.core.dialects.table import dialect_of
 from replayproxy.core.headers import is_event_stream
 from replayproxy.model import Ending, Headers, Response
 
-WAITING = 64 * 1024
-"""Bytes that may wait to be read: a chat of 200 tokens that ends well is never read at all."""
+BUFFER_BYTES = 64 * 1024
+"""Bytes that are buffered before they are parsed: a chat of 200 tokens that ends properly is never parsed."""
 
-LONGEST = 8 * 1024 * 1024
-"""Bytes of one event that are kept; a longer one is known by its name alone, and `response.completed` has one."""
+MAX_EVENT_BYTES = 8 * 1024 * 1024
+"""Bytes of one event that are kept. A longer one is known by its name only; `response.completed` has a name."""
 
 _ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
-"""Behind such escapes the name of a type may hide; each is in ASCII."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """How a kind of stream ends.
-
-    `types` are names of events, or what their JSON says of its `type`; `done`: also by the data `[DONE]`. `promises`:
-    a stream without such an event is cut where the end of its connection is its end, and people are told of one that
-    HTTP ended. `label` is how people call the end.
-    """
-
-    label: str
-    types: tuple[str, ...] = ()
-    done: bool = False
-    promises: bool = True
-
-
-CHAT = Dialect("[DONE]", done=True)
-"""`/chat/completions`, `/completions`. Not `finish_reason`: there is one for each of `n` choices, and usage follows."""
-
-RESPONSES = Dialect("response.completed", ("response.completed", "response.failed", "response.incomplete"), done=True)
-
-MESSAGES = Dialect("message_stop", ("message_stop",))
-"""Anthropic's. vLLM says `[DONE]` too, behind the end."""
-
-OTHER = Dialect(
-    "an end",
-    (
-        *RESPONSES.types,
-        *MESSAGES.types,
-        *("response.done", "speech.audio.done", "transcript.text.done"),
-        *("image_generation.completed", "image_edit.completed"),
-    ),
-    done=True,
-    promises=False,
-)
-"""Any other endpoint: SGLang's `/generate`, `/audio/speech`, what does not exist yet. It may end by any of these."""
-
-
-def dialect_of(path: str) -> Dialect:
-    """By the last part of the path, whatever stands before it and however many slashes there are."""
-    parts = [part for part in path.split("/") if part]
-    match parts[-1:]:
-        case ["completions"]:
-            return CHAT
-        case ["messages"]:
-            return MESSAGES
-        case ["responses"]:
-            return RESPONSES
-        case _:
-            return OTHER
+"""An escape of printable ASCII: the name of a type may be written with such escapes."""
 
 
 class StreamEnd:
-    """Reads one stream. `feed` it the body's bytes as they come; `ended` says whether the last event has come.
+    """Reads one stream: `feed` the bytes of the body; `ended` tells whether the last event has arrived.
 
-    What an event that reports an error ends is over too, as long as no other event follows it: OpenAI's clients raise
-    at it, and some servers go on to `[DONE]`.
+    An error event ends the stream as well, if no other event follows: OpenAI's clients raise at it, and some servers
+    continue to `[DONE]`.
     """
 
     def __init__(self, path: str, fields: Headers) -> None:
-        self.dialect = dialect_of(path)
+        self._rule = dialect_of(path).end
         self._coding = coding.Decoder.of(fields)
-        self._events = Decoder(longest=LONGEST)
-        self._types = tuple(name.encode() for name in self.dialect.types)
+        self._events = Decoder(longest=MAX_EVENT_BYTES)
+        self._types = tuple(name.encode() for name in self._rule.types)
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._last: RawEvent | None = None
         self._ended = False
 
+    @property
+    def label(self) -> str:
+        """The name of the last event, for people."""
+        return self._rule.label
+
     def feed(self, data: bytes) -> None:
-        """More of the body. Costs nothing but now and then."""
+        """Add bytes of the body. Parses only when the buffer is full."""
         self._waiting.append(data)
         self._waiting_bytes += len(data)
-        if self._waiting_bytes >= WAITING:
+        if self._waiting_bytes >= BUFFER_BYTES:
             self._read()
 
     @property
     def ended(self) -> bool:
-        """Whether the event that ends the stream has come."""
+        """Whether the event that ends the stream has arrived."""
         self._read()
         return self._ended or (self._last is not None and _is_error(self._last))
 
     @property
     def must_end(self) -> bool:
-        """Whether a stream should have such an event: a rule is known for its endpoint, and it can be read."""
-        return self.dialect.promises and self._coding.state is not coding.State.UNKNOWN
+        """Whether a complete stream must have such an event: its endpoint has a rule and its coding can be read."""
+        return self._rule.promised and self._coding.state is not coding.State.UNKNOWN
 
     def _read(self) -> None:
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         if self._ended or not waiting:
             return
         data = self._coding.feed(b"".join(waiting))
-        # To read each event as JSON would cost ten times as much. A type may hide behind escapes; and an event that has
-        # begun in what was read before is looked at in any case.
+        # To parse each event as JSON would cost ten times as much, so none is parsed if the bytes cannot contain a type.
+        # The first event may have begun in the bytes read before: it is always checked by itself.
         look = self._may_be_of_a_type(data)
         for place, event in enumerate(self._events.feed_raw(data)):
             if self._is_end(event, look=look or place == 0):
@@ -136,26 +91,26 @@ class StreamEnd:
 
     def _is_end(self, event: RawEvent, *, look: bool) -> bool:
         name, data = event
-        if self.dialect.done and len(data) < 100 and data.strip() == b"[DONE]":
+        if self._rule.done and len(data) < 100 and data.strip() == b"[DONE]":
             return True
         if name in self._types:
             return True
         if not look or not self._may_be_of_a_type(data):
             return False
         kind = _object(data).get("type")
-        return isinstance(kind, str) and kind in self.dialect.types
+        return isinstance(kind, str) and kind in self._rule.types
 
 
 def _is_error(event: RawEvent) -> bool:
     name, data = event
     if name == b"error":
         return True
-    said = _object(data)
-    return bool(said.get("error")) or said.get("type") == "error"
+    value = _object(data)
+    return bool(value.get("error")) or value.get("type") == "error"
 
 
 def _object(data: bytes) -> dict[str, object]:
-    import orjson  # `ls` reads streams too, and most end by an event that is not JSON
+    import orjson  # `ls` checks streams too, and most end with an event that is not JSON
 
     try:
         value = orjson.loads(data)
@@ -165,15 +120,15 @@ def _object(data: bytes) -> dict[str, object]:
 
 
 def end_of(path: str, response: Response) -> StreamEnd:
-    """The verdict on a whole stream."""
+    """Return the state of a whole stream."""
     end = StreamEnd(path, response.headers)
     end.feed(response.body)
     return end
 
 
 def missing_end(path: str, response: Response) -> str | None:
-    """What people call the last event that a whole stream lacks, although others of its endpoint have one; or None."""
+    """Return the label of the last event that a complete stream lacks although its endpoint promises one, or None."""
     if response.ending is not Ending.COMPLETE or response.status // 100 != 2 or not is_event_stream(response.headers):
         return None
     end = end_of(path, response)
-    return end.dialect.label if end.must_end and not end.ended else None
+    return end.label if end.must_end and not end.ended else None

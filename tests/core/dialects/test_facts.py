@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from openai.types import CompletionUsage
 
 from replayproxy.core.dialects import facts as dialect_facts
-from replayproxy.core.dialects.facts import Facts, facts_of, text_in, text_of
+from replayproxy.core.dialects.facts import Facts, facts_of, text_of
 from replayproxy.core.dialects.sse import Event
+from replayproxy.core.dialects.table import text_in
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Request, Response
 
 STREAM: Headers = (("Content-Type", "text/event-stream; charset=utf-8"),)
@@ -110,7 +111,7 @@ def test_facts_of_long_streams() -> None:
 def test_facts_of_a_stream_whose_last_event_is_long(end: bytes) -> None:
     """`/responses` ends with the whole answer in one event, which may be longer than the tail that is looked at."""
     *events, last = (orjson.loads(chunk.data.split(b"data: ")[1]) for chunk in RESPONSES.chunks())
-    last["response"]["output"] = [{"content": [{"text": "x" * 3 * dialect_facts.SHORT}]}]
+    last["response"]["output"] = [{"content": [{"text": "x" * 3 * dialect_facts.TAIL_BYTES}]}]
     facts = facts_of(asked(), streamed(*events, last, b"[DONE]", end=end))
     assert facts == Facts("m", True, 7, 3, 4, "completed", 2)
 
@@ -118,7 +119,7 @@ def test_facts_of_a_stream_whose_last_event_is_long(end: bytes) -> None:
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_facts_of_a_stream_that_goes_on_in_comments(end: bytes) -> None:
     """Comments may follow the last event for as long as the client stays; they are no events."""
-    body = CHAT.body.replace(b"\n", end) + (b": ping" + end + end) * dialect_facts.SHORT
+    body = CHAT.body.replace(b"\n", end) + (b": ping" + end + end) * dialect_facts.TAIL_BYTES
     response = Response.of(Head(0, 200, STREAM), [Chunk(9, body)], End(99, Ending.COMPLETE))
     assert facts_of(asked(), response) == Facts("m", True, 7, 3, 4, "stop", 9)
 

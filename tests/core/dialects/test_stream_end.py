@@ -14,7 +14,8 @@ import zstandard
 
 from replayproxy.core.dialects import stream_end
 from replayproxy.core.dialects.sse import BOM, Decoder
-from replayproxy.core.dialects.stream_end import StreamEnd, dialect_of, end_of, missing_end
+from replayproxy.core.dialects.stream_end import StreamEnd, end_of, missing_end
+from replayproxy.core.dialects.table import dialect_of
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Response
 
 CHAT, RESPONSES, MESSAGES, OTHER = "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/realtime"
@@ -133,7 +134,9 @@ def test_a_stream_ends_with_the_byte_that_completes_its_last_event(end: bytes) -
 
 def test_which_dialects_promise_an_end() -> None:
     """Elsewhere a stream without one may be whole, and HTTP decides."""
-    labels = {path: (dialect_of(path).label, StreamEnd(path, PLAIN).must_end) for path in (CHAT, RESPONSES, MESSAGES)}
+    labels = {
+        path: (dialect_of(path).end.label, StreamEnd(path, PLAIN).must_end) for path in (CHAT, RESPONSES, MESSAGES)
+    }
     assert labels == {
         CHAT: ("[DONE]", True),
         RESPONSES: ("response.completed", True),
@@ -290,7 +293,7 @@ def test_reading_is_linear(flood: Callable[[int], bytes], reader: str) -> None:
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a line, of an event and of a name only the beginning stays; what comes behind is read as if nothing were."""
-    monkeypatch.setattr(stream_end, "LONGEST", 1000)
+    monkeypatch.setattr(stream_end, "MAX_EVENT_BYTES", 1000)
     for flood in (b"data: " + b"x" * 500, b":" + b"x" * 500, b"data: x\n", b"data\n", b"event: " + b"x" * 500):
         end = StreamEnd(CHAT, PLAIN)
         decoder = end._events
@@ -305,7 +308,7 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_last_event_beyond_all_bounds_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """`response.completed` says the whole answer again, with its pictures."""
-    monkeypatch.setattr(stream_end, "LONGEST", 1000)
+    monkeypatch.setattr(stream_end, "MAX_EVENT_BYTES", 1000)
     data = b'data: {"type":"response.completed","x":"' + b"y" * 2000 + b'"}\n\n'
     assert ended(RESPONSES, b"event: response.completed\n" + data)
     assert not ended(RESPONSES, data)
