@@ -1,45 +1,43 @@
-"""`addr-id`: the request id carries the addresses at which the two connectors find each other (P2P NCCL, MoRI-IO).
+"""`addr-id`: the request id carries the addresses of the two connectors (P2P NCCL, MoRI-IO).
 
-The id must be new for every hand-over, so the client's own is not used.
+The id must be new for each transfer, so the client's own is not used.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from replayproxy.core.pd.endpoints import one_token
 from replayproxy.core.pd.protocol import (
     DECODE_MARK,
     PREFILL_MARK,
+    Protocol,
     SplitRequest,
-    plainly_answered,
+    Ticket,
     with_body,
     with_request_id,
+    without_compression,
 )
-from replayproxy.model import Request, Response
+from replayproxy.model import Request
 
 
-class AddrId:
-    """One after the other, under an id made of two addresses. An id is for one prompt."""
-
-    name = "addr-id"
-    concurrent = False
-    needs_bootstrap = False
-    binds_decode = True
-    takes_batches = False
-
-    def prefill_request(self, asked: SplitRequest) -> Request:
-        """The client's request, cut to one token, under the id."""
-        short = plainly_answered(with_body(asked.request, one_token(asked.body, asked.request.path)))
-        return with_request_id(short, _id(asked))
-
-    def ticket_from(self, answer: Response) -> None:
-        """The id is the ticket."""
-
-    def decode_request(self, asked: SplitRequest, ticket: dict[str, Any] | None) -> Request:
-        """The client's request under the same id."""
-        return with_request_id(asked.request, _id(asked))
+def _prefill_request(split: SplitRequest) -> Request:
+    """Return the client's request, cut to one token, with the id."""
+    short = without_compression(with_body(split.request, one_token(split.body, split.request.path)))
+    return with_request_id(short, _id(split))
 
 
-def _id(asked: SplitRequest) -> str:
-    return f"{PREFILL_MARK}{asked.prefill.kv_address}{DECODE_MARK}{asked.decode.kv_address}_{asked.mint}"
+def _decode_request(split: SplitRequest, _: Ticket | None) -> Request:
+    """Return the client's request with the same id."""
+    return with_request_id(split.request, _id(split))
+
+
+def _id(split: SplitRequest) -> str:
+    return f"{PREFILL_MARK}{split.prefill.kv_address}{DECODE_MARK}{split.decode.kv_address}_{split.mint}"
+
+
+ADDR_ID = Protocol(
+    name="addr-id",
+    prefill_request=_prefill_request,
+    decode_request=_decode_request,
+    binds_decode=True,
+)
+"""One leg after the other, with an id made of two addresses. An id is for one prompt."""

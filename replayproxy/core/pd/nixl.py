@@ -5,19 +5,20 @@ Follows vLLM's toy proxy and llm-d's sidecar. The ticket is passed verbatim: its
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlsplit
 
 from replayproxy.core.dialects.facts import parsed
 from replayproxy.core.pd.endpoints import one_token
 from replayproxy.core.pd.protocol import (
     PrefillFailed,
+    Protocol,
     ProtocolOptions,
     SplitRequest,
-    plainly_answered,
+    Ticket,
     with_body,
     with_more,
     with_request_id,
+    without_compression,
 )
 from replayproxy.model import Request, Response
 
@@ -29,47 +30,44 @@ _NEEDED = ("remote_block_ids", "remote_engine_id", "remote_host", "remote_port")
 waits for ever (vLLM 0.32, `nixl/pull_scheduler.py`)."""
 
 
-class Nixl:
-    """One after the other, with a ticket. It is for one prompt: vLLM hands out only the first one's."""
+def nixl(options: ProtocolOptions) -> Protocol:
+    """Return the protocol: one leg after the other, with a ticket.
 
-    name = "nixl"
-    concurrent = False
-    needs_bootstrap = False
-    binds_decode = False
-    takes_batches = False
+    It takes one prompt per request: of a batch, vLLM hands out a ticket for the first prompt only.
+    """
 
-    def __init__(self, knobs: ProtocolOptions) -> None:
-        self._knobs = knobs
+    def prefill_request(split: SplitRequest) -> Request:
+        """Return the client's request, cut to one token, with the keys that request a ticket."""
+        short = one_token(split.body, split.request.path)
+        short["kv_transfer_params"] = dict(_SIX if options.params == "six" else _TWO)
+        return with_request_id(without_compression(with_body(split.request, short)), split.request_id)
 
-    def prefill_request(self, asked: SplitRequest) -> Request:
-        """The client's request, cut to one token, with the keys that ask for a ticket."""
-        short = one_token(asked.body, asked.request.path)
-        short["kv_transfer_params"] = dict(_SIX if self._knobs.params == "six" else _TWO)
-        return with_request_id(plainly_answered(with_body(asked.request, short)), asked.request_id)
-
-    def ticket_from(self, answer: Response) -> dict[str, Any]:
-        """The `kv_transfer_params` of the answer. Raises `PrefillFailed` where a decode could do nothing with it."""
-        ticket = parsed(answer.body).get("kv_transfer_params")
-        if not isinstance(ticket, dict) or not ticket:
-            raise PrefillFailed(
-                "the prefill server gave no ticket (its answer carries no kv_transfer_params): start it with a kv"
-                " connector, or use --on-prefill-error decode"
-            )
-        missing = [name for name in _NEEDED if ticket.get(name) in (None, [], "")]
-        if ticket.get("do_remote_prefill") is not True or not isinstance(ticket.get("remote_block_ids"), list):
-            missing = missing or ["do_remote_prefill"]
-        if missing:
-            raise PrefillFailed(
-                f"the prefill server's ticket is not whole (look at its {missing[0]}): do both servers run the same"
-                " vLLM, with the same connector?"
-            )
-        return ticket
-
-    def decode_request(self, asked: SplitRequest, ticket: dict[str, Any] | None) -> Request:
-        """The client's request with the ticket; without one, a decode that prefills by itself."""
+    def decode_request(split: SplitRequest, ticket: Ticket | None) -> Request:
+        """Return the client's request with the ticket; without one, the decode server prefills by itself."""
         if ticket is None:
-            return with_request_id(asked.request, asked.request_id)
+            return with_request_id(split.request, split.request_id)
         presented = dict(ticket)
-        if self._knobs.remote_host == "url":
-            presented["remote_host"] = urlsplit(asked.prefill.url).hostname
-        return with_request_id(with_more(asked, {"kv_transfer_params": presented}), asked.request_id)
+        if options.remote_host == "url":
+            presented["remote_host"] = urlsplit(split.prefill.url).hostname
+        return with_request_id(with_more(split, {"kv_transfer_params": presented}), split.request_id)
+
+    return Protocol("nixl", prefill_request, decode_request, ticket_from=_ticket_from)
+
+
+def _ticket_from(answer: Response) -> Ticket:
+    """Return the `kv_transfer_params` of the answer. Raises `PrefillFailed` if a decode server could not use them."""
+    ticket = parsed(answer.body).get("kv_transfer_params")
+    if not isinstance(ticket, dict) or not ticket:
+        raise PrefillFailed(
+            "the prefill server gave no ticket (its answer carries no kv_transfer_params): start it with a kv"
+            " connector, or use --on-prefill-error decode"
+        )
+    missing = [name for name in _NEEDED if ticket.get(name) in (None, [], "")]
+    if ticket.get("do_remote_prefill") is not True or not isinstance(ticket.get("remote_block_ids"), list):
+        missing = missing or ["do_remote_prefill"]
+    if missing:
+        raise PrefillFailed(
+            f"the prefill server's ticket is not whole (look at its {missing[0]}): do both servers run the same"
+            " vLLM, with the same connector?"
+        )
+    return ticket

@@ -1,34 +1,30 @@
-"""`plain`: two legs, nothing passed; the cache is found by its content.
+"""`plain`: two legs, nothing transferred explicitly; the decode server finds the cache by its content.
 
 As in Mooncake's first guide for vLLM, and in LMCache's simple proxy.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from replayproxy.core.pd.endpoints import one_token
-from replayproxy.core.pd.protocol import SplitRequest, plainly_answered, with_body, with_request_id
-from replayproxy.model import Request, Response
+from replayproxy.core.pd.protocol import Protocol, SplitRequest, Ticket, with_body, with_request_id, without_compression
+from replayproxy.model import Request
 
 
-class Plain:
-    """One after the other; the decode request is the client's own, byte for byte."""
+def _prefill_request(split: SplitRequest) -> Request:
+    """Return the client's request, cut to one token."""
+    short = without_compression(with_body(split.request, one_token(split.body, split.request.path)))
+    return with_request_id(short, split.request_id)
 
-    name = "plain"
-    concurrent = False
-    needs_bootstrap = False
-    binds_decode = False
-    takes_batches = True
 
-    def prefill_request(self, asked: SplitRequest) -> Request:
-        """The client's request, cut to one token."""
-        short = plainly_answered(with_body(asked.request, one_token(asked.body, asked.request.path)))
-        return with_request_id(short, asked.request_id)
+def _decode_request(split: SplitRequest, _: Ticket | None) -> Request:
+    """Return the client's request."""
+    return with_request_id(split.request, split.request_id)
 
-    def ticket_from(self, answer: Response) -> None:
-        """There is none."""
 
-    def decode_request(self, asked: SplitRequest, ticket: dict[str, Any] | None) -> Request:
-        """The client's request."""
-        return with_request_id(asked.request, asked.request_id)
+PLAIN = Protocol(
+    name="plain",
+    prefill_request=_prefill_request,
+    decode_request=_decode_request,
+    takes_batches=True,
+)
+"""One leg after the other; the decode request is the client's own, byte for byte."""

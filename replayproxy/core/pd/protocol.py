@@ -1,14 +1,14 @@
-"""The words that all protocols share: two parties, a request to be split between them, and a ticket.
+"""What all protocols share: the servers of a pair, a request to split between them, a ticket.
 
-Also what every prefill request has in common, whatever the protocol: it generates one token and does not stream.
+Also what every prefill request has in common: it generates one token and does not stream.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
-from typing import Protocol as Shape
 
 from replayproxy.core import coding, headers
 from replayproxy.core.pd.endpoints import endpoint_of, generates, looks_like_generation, one_token
@@ -18,7 +18,7 @@ from replayproxy.model import Request, Response
 PROTOCOLS = ("plain", "nixl", "transfer-id", "addr-id", "bootstrap-room")
 
 HAND_OVER = ("kv_transfer_params", "bootstrap_host", "bootstrap_port", "bootstrap_room")
-"""What a proxy adds to a request so that the servers find each other."""
+"""Keys that a proxy adds to a request so that the servers find each other."""
 
 REQUEST_ID = "x-request-id"
 
@@ -34,9 +34,9 @@ class PrefillFailed(UpstreamError):
 
 @dataclass(frozen=True, slots=True)
 class PairServer:
-    """One server of a pair. `kv_address` is where its connector listens; `bootstrap` where its bootstrap server is.
+    """One server of a pair: the addresses of its connector (`kv_address`) and of its bootstrap server.
 
-    `engine` and `rank` are what that bootstrap server says, where a protocol asks it.
+    `engine` and `rank` are answers of the bootstrap server, for protocols that query it.
     """
 
     url: str
@@ -49,9 +49,9 @@ class PairServer:
 
 @dataclass(frozen=True, slots=True)
 class SplitRequest:
-    """A request, its JSON body, and who shall answer it.
+    """A request to split between two servers, and its JSON body.
 
-    `request_id` goes on both legs, `mint` is fresh for every hand-over.
+    Both legs carry `request_id`; `mint` is new for each transfer.
     """
 
     request: Request
@@ -66,48 +66,54 @@ class SplitRequest:
 class ProtocolOptions:
     """What differs between deployments of one protocol.
 
-    `params`: `six` or `two` keys in the prefill's kv_transfer_params. `remote_host`: `keep` what the ticket says, or
-    put the host of the prefill's `url` into it, where servers advertise a host that others cannot reach.
+    `params`: `six` or `two` keys in the kv_transfer_params of the prefill. `remote_host`: `keep` the one in the ticket,
+    or replace it by the host of the prefill's `url`, for servers that advertise a host which others cannot reach.
     """
 
     params: str = "six"
     remote_host: str = "keep"
 
 
-class Protocol(Shape):
-    """Makes the two requests. Pure; raises `ClientError` for a request that cannot be split."""
+Ticket = dict[str, Any]
+"""What a prefill hands over in its answer, to be presented to the decode server."""
+
+
+def no_ticket(_: Response) -> None:
+    """Return None: the answer of the prefill hands nothing over."""
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A protocol: two pure functions that make the two requests, and what the caller has to know about them.
+
+    The functions raise `ClientError` for a request that cannot be split. `decode_request` gets the ticket of
+    `ticket_from` (raises `PrefillFailed`), or None; a ticket is used once.
+    """
 
     name: str
-    concurrent: bool
-    """Both legs are asked at once; otherwise the prefill's answer gives the ticket for the decode."""
+    prefill_request: Callable[[SplitRequest], Request]
+    decode_request: Callable[[SplitRequest, Ticket | None], Request]
+    ticket_from: Callable[[Response], Ticket | None] = no_ticket
 
-    needs_bootstrap: bool
-    """The prefill's bootstrap server is asked for its engine first."""
+    concurrent: bool = False
+    """Both requests are sent at once; otherwise the answer of the prefill gives the ticket for the decode."""
 
-    binds_decode: bool
-    """The prefill request already names the decode server: another one needs another prefill."""
+    needs_bootstrap: bool = False
+    """The bootstrap server of the prefill is queried for its engine first."""
 
-    takes_batches: bool
-    """Several prompts in one request are handed over, each for itself."""
+    binds_decode: bool = False
+    """The prefill request names the decode server, so another decode server needs another prefill."""
 
-    def prefill_request(self, asked: SplitRequest) -> Request:
-        """What the prefill server is asked."""
-        ...
-
-    def ticket_from(self, answer: Response) -> dict[str, Any] | None:
-        """What the prefill's answer hands over; None where the protocol has no ticket. Raises `PrefillFailed`."""
-        ...
-
-    def decode_request(self, asked: SplitRequest, ticket: dict[str, Any] | None) -> Request:
-        """What the decode server is asked. A ticket is used once."""
-        ...
+    takes_batches: bool = False
+    """Each prompt of a request with several prompts is transferred."""
 
 
 # The client's request
 
 
 def opened(request: Request) -> dict[str, Any] | None:
-    """The JSON object in a request that generates; None for what has no prefill, or is malformed."""
+    """Return the JSON body of a request that generates; None if it has no prefill or is malformed."""
     if request.method != "POST" or endpoint_of(request.path) is None:
         return None
     body = json_of(coding.body_of(request))
@@ -115,19 +121,20 @@ def opened(request: Request) -> dict[str, Any] | None:
 
 
 def is_unsplit_generation(request: Request) -> bool:
-    """Whether a request that goes to a decode server alone looks as if it generated."""
+    """Return whether a request that goes to a decode server alone looks like one that generates."""
     if request.method != "POST" or not request.body:
         return False
     return looks_like_generation(request.path, json_of(coding.body_of(request)))
 
 
 def splits(request: Request) -> bool:
-    """Whether a request is for both servers. What is not, a malformed one too, is for a decode server to answer."""
+    """Return whether a request goes to both servers. Others, malformed ones too, are answered by a decode server."""
     return opened(request) is not None
 
 
 def json_of(body: bytes) -> dict[str, Any]:
-    """A JSON object, or nothing. Python's own reader: orjson makes floats of integers beyond 64 bits."""
+    """Return a JSON object; empty if the body is not one. Python's own parser: orjson turns integers beyond 64 bits
+    into floats."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -136,15 +143,15 @@ def json_of(body: bytes) -> dict[str, Any]:
 
 
 def without_hand_over(request: Request) -> Request:
-    """What a client asked, out of what a decode server was asked."""
+    """Return the request of the client, from the request that a decode server received."""
     body = {name: value for name, value in json_of(coding.body_of(request)).items() if name not in HAND_OVER}
     return with_body(request, body)
 
 
 def admit(request: Request) -> None:
-    """Refuse a request id that carries addresses. Raises `ClientError`.
+    """Reject a request id that carries addresses. Raises `ClientError`.
 
-    A connector goes where such an id says: it would be a server of the client's choice.
+    Attack: a connector opens a connection to such an address, so the client could choose the server.
     """
     own = headers.get(request.headers, REQUEST_ID) or ""
     if PREFILL_MARK in own or DECODE_MARK in own:
@@ -154,28 +161,29 @@ def admit(request: Request) -> None:
 # The legs' requests
 
 
-def one_token_of(asked: SplitRequest) -> SplitRequest:
-    """The same, cut to one token: for a hand-over that nobody waits for any more."""
-    short = one_token(asked.body, asked.request.path)
-    return replace(asked, request=with_body(asked.request, short), body=short)
+def one_token_of(split: SplitRequest) -> SplitRequest:
+    """Return the same, cut to one token: for a transfer whose client has left."""
+    short = one_token(split.body, split.request.path)
+    return replace(split, request=with_body(split.request, short), body=short)
 
 
 def with_body(request: Request, body: dict[str, Any]) -> Request:
-    """The request with another body. Numbers keep their value however large they are."""
+    """Return the request with another body. Numbers keep their value, however large they are."""
     try:
-        spelled = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        encoded = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:  # half of a surrogate pair: only an escape can say it
-        spelled = json.dumps(body, separators=(",", ":")).encode()
-    return _with_bytes(request, spelled)
+        encoded = json.dumps(body, separators=(",", ":")).encode()
+    return _with_bytes(request, encoded)
 
 
-def with_more(asked: SplitRequest, more: dict[str, Any]) -> Request:
-    """The client's request, byte for byte, with more keys at its end; made anew where it has one of them already."""
-    body = coding.body_of(asked.request).strip()
-    if not asked.body or more.keys() & asked.body.keys() or body[:1] != b"{" or body[-1:] != b"}":
-        return with_body(asked.request, asked.body | more)
-    spelled = json.dumps(more, separators=(",", ":")).encode()
-    return _with_bytes(asked.request, body[:-1] + b"," + spelled[1:])
+def with_more(split: SplitRequest, more: dict[str, Any]) -> Request:
+    """Return the request of the client, byte for byte, with more keys at the end of its body. If it has one of them
+    already, the body is encoded anew."""
+    body = coding.body_of(split.request).strip()
+    if not split.body or more.keys() & split.body.keys() or body[:1] != b"{" or body[-1:] != b"}":
+        return with_body(split.request, split.body | more)
+    encoded = json.dumps(more, separators=(",", ":")).encode()
+    return _with_bytes(split.request, body[:-1] + b"," + encoded[1:])
 
 
 def _with_bytes(request: Request, body: bytes) -> Request:
@@ -185,11 +193,11 @@ def _with_bytes(request: Request, body: bytes) -> Request:
 
 
 def with_request_id(request: Request, request_id: str) -> Request:
-    """The request with this id, once."""
+    """Return the request with exactly one request id."""
     fields = headers.without(request.headers, REQUEST_ID)
     return replace(request, headers=(*fields, ("X-Request-Id", request_id)))
 
 
-def plainly_answered(request: Request) -> Request:
-    """The request for an answer that we read ourselves: not compressed."""
+def without_compression(request: Request) -> Request:
+    """Return the request without Accept-Encoding: its answer is read here."""
     return replace(request, headers=headers.without(request.headers, "accept-encoding"))

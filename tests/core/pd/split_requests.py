@@ -107,7 +107,7 @@ CUTS: dict[str, tuple[str, Body, Body]] = {
 """Endpoint, what a client asks, and the same cut to one token in one piece."""
 
 
-def asked(path: str, body: Body | bytes, *, headers: Headers = SENT, request_id: str = ID) -> SplitRequest:
+def split_request(path: str, body: Body | bytes, *, headers: Headers = SENT, request_id: str = ID) -> SplitRequest:
     """A request that is to be split between the two parties."""
     content = body if isinstance(body, bytes) else orjson.dumps(body)
     request = Request("POST", path, headers, content)
@@ -116,6 +116,6 @@ def asked(path: str, body: Body | bytes, *, headers: Headers = SENT, request_id:
     return SplitRequest(request, value, request_id, MINT, PREFILL, DECODE)
 
 
-def seen(request: Request) -> tuple[str, str, Headers, Any]:
+def parts_of(request: Request) -> tuple[str, str, Headers, Any]:
     """A request with its body read: method, target, field lines, JSON."""
     return request.method, request.target, request.headers, orjson.loads(request.body)

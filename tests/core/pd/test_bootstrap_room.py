@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from replayproxy.core.pd.bootstrap_room import BootstrapRoom
-from tests.core.pd.asked import CHAT, CUTS, PREFILL, TEXT, TURN, WHOLE_FIELDS, Body, asked, seen
+from replayproxy.core.pd.bootstrap_room import BOOTSTRAP_ROOM
+from tests.core.pd.split_requests import CHAT, CUTS, PREFILL, TEXT, TURN, WHOLE_FIELDS, Body, parts_of, split_request
 
 ROOM = 0x0123456789ABCDEF >> 1
 
@@ -39,26 +39,26 @@ BATCHES: list[tuple[str, str, Body, Body]] = [
 
 def at(path: str, body: Body) -> Any:
     """A request whose prefill has its bootstrap server elsewhere."""
-    return replace(asked(path, body), prefill=replace(PREFILL, bootstrap="10.0.0.9:8998"))
+    return replace(split_request(path, body), prefill=replace(PREFILL, bootstrap="10.0.0.9:8998"))
 
 
 @pytest.mark.parametrize(("path", "body"), [row[:2] for row in CUTS.values()], ids=CUTS.keys())
 def test_both_requests(path: str, body: Body) -> None:
     """The same on both: the client's own, and the room. No cap is lowered and no stream is changed."""
-    given = at(path, body)
-    prefill, decode = BootstrapRoom().prefill_request(given), BootstrapRoom().decode_request(given, None)
-    wanted = body | (rooms(3) if body.get("n") == 3 else ONE)
-    assert seen(prefill) == ("POST", path, WHOLE_FIELDS, wanted)
+    split = at(path, body)
+    prefill, decode = BOOTSTRAP_ROOM.prefill_request(split), BOOTSTRAP_ROOM.decode_request(split, None)
+    expected = body | (rooms(3) if body.get("n") == 3 else ONE)
+    assert parts_of(prefill) == ("POST", path, WHOLE_FIELDS, expected)
     assert prefill == decode
 
 
-@pytest.mark.parametrize(("path", "body", "wanted"), [row[1:] for row in BATCHES], ids=[row[0] for row in BATCHES])
-def test_each_sequence_of_a_batch_has_a_room(path: str, body: Body, wanted: Body) -> None:
+@pytest.mark.parametrize(("path", "body", "expected"), [row[1:] for row in BATCHES], ids=[row[0] for row in BATCHES])
+def test_each_sequence_of_a_batch_has_a_room(path: str, body: Body, expected: Body) -> None:
     """SGLang takes a list for a batch, and a number for one."""
-    assert seen(BootstrapRoom().decode_request(at(path, body), None))[3] == body | wanted
+    assert parts_of(BOOTSTRAP_ROOM.decode_request(at(path, body), None))[3] == body | expected
 
 
 def test_rooms_stay_within_63_bits() -> None:
     """As SGLang's own, `random.randint(0, 2**63 - 1)`."""
     last = replace(at(TEXT, {"prompt": ["a", "b"]}), mint="f" * 32)
-    assert seen(BootstrapRoom().decode_request(last, None))[3]["bootstrap_room"] == [2**63 - 1, 0]
+    assert parts_of(BOOTSTRAP_ROOM.decode_request(last, None))[3]["bootstrap_room"] == [2**63 - 1, 0]

@@ -10,7 +10,7 @@ from replayproxy.core.pd import PROTOCOLS, ProtocolOptions, protocol, splits
 from replayproxy.core.pd.endpoints import GENERATING, choices_in, looks_like_generation, one_token, prompts_in
 from replayproxy.core.pd.protocol import is_unsplit_generation
 from replayproxy.model import Request
-from tests.core.pd.asked import TURN, Body, asked
+from tests.core.pd.split_requests import TURN, Body, split_request
 
 SGLANG = {"text": "hi", "sampling_params": {"max_new_tokens": 64, "temperature": 0}, "stream": True}
 VLLM = {"token_ids": [1, 2], "sampling_params": {"max_tokens": 64, "min_tokens": 8}, "stream": True}
@@ -75,7 +75,7 @@ def test_a_prefill_is_cut_in_the_words_of_its_endpoint(path: str, body: Body, ch
 )
 def test_every_protocol_splits_every_endpoint(name: str, path: str, body: Body) -> None:
     """The target goes on as it came, to both; the decode request keeps the client's limits."""
-    request = asked(path, body)
+    request = split_request(path, body)
     chosen = protocol(name, ProtocolOptions())
     ticket = {"remote_engine_id": "e"} if name == "nixl" else None
     prefill, decode = chosen.prefill_request(request), chosen.decode_request(request, ticket)

@@ -8,9 +8,9 @@ import orjson
 import pytest
 
 from replayproxy.core.pd import PrefillFailed, ProtocolOptions
-from replayproxy.core.pd.nixl import Nixl
+from replayproxy.core.pd.nixl import nixl
 from replayproxy.model import Response, Timeline
-from tests.core.pd.asked import CHAT, CUT_FIELDS, CUTS, TURN, WHOLE_FIELDS, Body, asked, seen
+from tests.core.pd.split_requests import CHAT, CUT_FIELDS, CUTS, TURN, WHOLE_FIELDS, Body, parts_of, split_request
 
 SIX = {
     "do_remote_decode": True,
@@ -47,29 +47,33 @@ ROWS: dict[str, tuple[ProtocolOptions, Body, Body]] = {
 }
 
 
-@pytest.mark.parametrize(("knobs", "wanted", "presented"), ROWS.values(), ids=ROWS.keys())
+@pytest.mark.parametrize(("options", "expected", "presented"), ROWS.values(), ids=ROWS.keys())
 @pytest.mark.parametrize(("path", "body", "cut"), CUTS.values(), ids=CUTS.keys())
-def test_both_requests(path: str, body: Body, cut: Body, knobs: ProtocolOptions, wanted: Body, presented: Body) -> None:
+def test_both_requests(
+    path: str, body: Body, cut: Body, options: ProtocolOptions, expected: Body, presented: Body
+) -> None:
     """Prefill is asked for a ticket with one token; decode presents it verbatim with the client's own request."""
-    given = asked(path, body)
-    prefill = Nixl(knobs).prefill_request(given)
-    decode = Nixl(knobs).decode_request(given, TICKET)
-    assert seen(prefill) == ("POST", path, CUT_FIELDS, cut | {"kv_transfer_params": wanted})
-    assert seen(decode) == ("POST", path, WHOLE_FIELDS, body | {"kv_transfer_params": presented})
-    assert decode.body.startswith(given.request.body[:-1] + b",")
+    split = split_request(path, body)
+    prefill = nixl(options).prefill_request(split)
+    decode = nixl(options).decode_request(split, TICKET)
+    assert parts_of(prefill) == ("POST", path, CUT_FIELDS, cut | {"kv_transfer_params": expected})
+    assert parts_of(decode) == ("POST", path, WHOLE_FIELDS, body | {"kv_transfer_params": presented})
+    assert decode.body.startswith(split.request.body[:-1] + b",")
 
 
 def test_without_a_ticket_decode_gets_the_clients_request() -> None:
     """It prefills by itself."""
-    given = asked(CHAT, {"messages": TURN})
-    assert Nixl(ProtocolOptions()).decode_request(given, None).body is given.request.body
+    split = split_request(CHAT, {"messages": TURN})
+    assert nixl(ProtocolOptions()).decode_request(split, None).body is split.request.body
 
 
 def test_a_client_that_sends_parameters_of_its_own_does_not_disturb() -> None:
     """What it says about transfers is replaced on both legs."""
-    given = asked(CHAT, {"messages": TURN, "kv_transfer_params": {"do_remote_prefill": True, "remote_host": "evil"}})
-    assert orjson.loads(Nixl(ProtocolOptions()).prefill_request(given).body)["kv_transfer_params"] == SIX
-    assert orjson.loads(Nixl(ProtocolOptions()).decode_request(given, TICKET).body)["kv_transfer_params"] == TICKET
+    split = split_request(
+        CHAT, {"messages": TURN, "kv_transfer_params": {"do_remote_prefill": True, "remote_host": "evil"}}
+    )
+    assert orjson.loads(nixl(ProtocolOptions()).prefill_request(split).body)["kv_transfer_params"] == SIX
+    assert orjson.loads(nixl(ProtocolOptions()).decode_request(split, TICKET).body)["kv_transfer_params"] == TICKET
 
 
 def answer(body: object) -> Response:
@@ -80,7 +84,7 @@ def answer(body: object) -> Response:
 
 def test_the_ticket_is_the_answers_transfer_parameters() -> None:
     """Whatever keys they have."""
-    assert Nixl(ProtocolOptions()).ticket_from(answer({"choices": [], "kv_transfer_params": TICKET})) == TICKET
+    assert nixl(ProtocolOptions()).ticket_from(answer({"choices": [], "kv_transfer_params": TICKET})) == TICKET
 
 
 NO_TICKET: list[tuple[str, object]] = [
@@ -110,11 +114,11 @@ TORN: list[tuple[str, str, dict[str, Any]]] = [
 def test_an_answer_without_a_ticket_is_a_failed_prefill(body: object) -> None:
     """And says what to do."""
     with pytest.raises(PrefillFailed, match=r"no ticket.*kv connector"):
-        Nixl(ProtocolOptions()).ticket_from(answer(body))
+        nixl(ProtocolOptions()).ticket_from(answer(body))
 
 
 @pytest.mark.parametrize(("name", "ticket"), [row[1:] for row in TORN], ids=[row[0] for row in TORN])
 def test_a_ticket_that_would_hang_or_end_a_decode_is_never_presented(name: str, ticket: dict[str, Any]) -> None:
     """Without blocks vLLM's engine ends; without an address the request waits for ever."""
     with pytest.raises(PrefillFailed, match=f"not whole .*{name}"):
-        Nixl(ProtocolOptions()).ticket_from(answer({"kv_transfer_params": ticket}))
+        nixl(ProtocolOptions()).ticket_from(answer({"kv_transfer_params": ticket}))

@@ -21,7 +21,7 @@ from replayproxy.core.pd.protocol import (
 )
 from replayproxy.errors import ClientError
 from replayproxy.model import Request, Response, Timeline
-from tests.core.pd.asked import CHAT, CUTS, MESSAGES, RESPONSES, TEXT, TURN, Body, asked
+from tests.core.pd.split_requests import CHAT, CUTS, MESSAGES, RESPONSES, TEXT, TURN, Body, split_request
 
 SPLIT: list[tuple[str, Request, bool]] = [
     ("a chat", Request("POST", CHAT, (), b'{"a":1}'), True),
@@ -67,7 +67,7 @@ def test_the_clients_body_is_not_touched() -> None:
 
 def test_a_hand_over_that_nobody_waits_for_is_cut_as_well() -> None:
     """Its request says what its body says."""
-    cut = one_token_of(asked(CHAT, {"messages": TURN, "stream": True}))
+    cut = one_token_of(split_request(CHAT, {"messages": TURN, "stream": True}))
     assert json.loads(cut.request.body) == cut.body == {"messages": TURN, "stream": False, "max_tokens": 1}
 
 
@@ -80,7 +80,7 @@ def test_numbers_survive_in_both_requests() -> None:
     again = json.loads(with_body(Request("POST", CHAT, (), b""), meant).body)
     assert again == meant
     assert [type(value) for value in again.values()] == [int, int, float, float, float, float]
-    assert NUMBERS[1:-1] in with_more(asked(CHAT, NUMBERS), {"more": 1}).body
+    assert NUMBERS[1:-1] in with_more(split_request(CHAT, NUMBERS), {"more": 1}).body
 
 
 TEXTS: list[tuple[str, bytes]] = [
@@ -110,10 +110,10 @@ MORE: list[tuple[str, bytes, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "wanted"), [row[1:] for row in MORE], ids=[row[0] for row in MORE])
-def test_a_decode_request_is_the_clients_own_bytes_with_more_at_the_end(body: bytes, wanted: bytes) -> None:
+@pytest.mark.parametrize(("body", "expected"), [row[1:] for row in MORE], ids=[row[0] for row in MORE])
+def test_a_decode_request_is_the_clients_own_bytes_with_more_at_the_end(body: bytes, expected: bytes) -> None:
     """Nothing is parsed and made anew that need not be."""
-    assert with_more(asked(TEXT, body), {"k": [2]}).body == wanted
+    assert with_more(split_request(TEXT, body), {"k": [2]}).body == expected
 
 
 PROMPTS: list[tuple[object, int | None]] = [
@@ -152,7 +152,7 @@ def test_an_id_with_addresses_is_refused(own: str) -> None:
 def test_what_the_client_asked_can_be_read_from_what_decode_was_asked(name: str, path: str, body: Body) -> None:
     """Without the hand-over a decode request is the client's."""
     ticket = {"remote_block_ids": [[1]]} if name == "nixl" else None
-    decode = protocol(name, ProtocolOptions()).decode_request(asked(path, body), ticket)
+    decode = protocol(name, ProtocolOptions()).decode_request(split_request(path, body), ticket)
     assert json_of(without_hand_over(decode).body) == body
 
 
@@ -165,9 +165,9 @@ def test_only_nixl_has_a_ticket(name: str) -> None:
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_client_that_sends_no_id_gets_one(name: str) -> None:
     """The same on both legs."""
-    made = protocol(name, ProtocolOptions())
-    given = asked(CHAT, {"messages": TURN}, headers=(("A", "1"),), request_id="minted")
-    legs = made.prefill_request(given), made.decode_request(given, None)
+    pair_protocol = protocol(name, ProtocolOptions())
+    split = split_request(CHAT, {"messages": TURN}, headers=(("A", "1"),), request_id="minted")
+    legs = pair_protocol.prefill_request(split), pair_protocol.decode_request(split, None)
     ids = {dict(leg.headers)["X-Request-Id"] for leg in legs}
     assert len(ids) == 1
     assert ids == {"minted"} or name == "addr-id"
@@ -187,11 +187,14 @@ VALUES = st.recursive(
 )
 def test_no_value_is_lost(name: str, path: str, body: Body) -> None:
     """Whatever else a client says stands in both requests as it was, at the same target, under one id."""
-    made = protocol(name, ProtocolOptions())
-    given_ = asked(path, json.dumps(body).encode())
+    pair_protocol = protocol(name, ProtocolOptions())
+    split = split_request(path, json.dumps(body).encode())
     ours = {"stream", "stream_options", "max_tokens", "max_output_tokens", "max_completion_tokens", "min_tokens"}
     ours |= {"kv_transfer_params", "bootstrap_host", "bootstrap_port", "bootstrap_room"}
-    for leg in (made.prefill_request(given_), made.decode_request(given_, {"a": 1} if name == "nixl" else None)):
+    for leg in (
+        pair_protocol.prefill_request(split),
+        pair_protocol.decode_request(split, {"a": 1} if name == "nixl" else None),
+    ):
         kept = json.loads(leg.body)
         assert {key: kept[key] for key in body if key not in ours} == {
             key: value for key, value in body.items() if key not in ours
