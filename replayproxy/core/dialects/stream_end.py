@@ -77,7 +77,7 @@ class StreamEnd:
         if self._ended or not waiting:
             return
         data = self._coding.feed(b"".join(waiting))
-        # To parse each event as JSON would cost ten times as much, so none is parsed if the bytes cannot contain a type.
+        # To parse each event as JSON would cost ten times as much, so none is parsed if the bytes contain no type.
         # The first event may have begun in the bytes read before: it is always checked by itself.
         look = self._may_be_of_a_type(data)
         for place, event in enumerate(self._events.feed_raw(data)):
