@@ -25,7 +25,7 @@ def _prefill_request(split: SplitRequest) -> Request:
     return with_request_id(short, _id(split))
 
 
-def _decode_request(split: SplitRequest, _: Ticket | None) -> Request:
+def _decode_request(split: SplitRequest, _ticket: Ticket | None) -> Request:
     """Return the client's request with the same id."""
     return with_request_id(split.request, _id(split))
 

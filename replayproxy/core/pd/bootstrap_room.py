@@ -18,7 +18,7 @@ def _prefill_request(split: SplitRequest) -> Request:
     return _decode_request(split, None)
 
 
-def _decode_request(split: SplitRequest, _: Ticket | None) -> Request:
+def _decode_request(split: SplitRequest, _ticket: Ticket | None) -> Request:
     """Return the same request."""
     host, _, port = split.prefill.bootstrap.rpartition(":")
     room = int(split.mint[:16], 16) >> 1  # 63 bit

@@ -16,7 +16,7 @@ def _prefill_request(split: SplitRequest) -> Request:
     return with_request_id(short, split.request_id)
 
 
-def _decode_request(split: SplitRequest, _: Ticket | None) -> Request:
+def _decode_request(split: SplitRequest, _ticket: Ticket | None) -> Request:
     """Return the client's request."""
     return with_request_id(split.request, split.request_id)
 

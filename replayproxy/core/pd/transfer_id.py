@@ -37,7 +37,7 @@ def _prefill_request(split: SplitRequest) -> Request:
     return with_request_id(replace(request, headers=fields), split.request_id)
 
 
-def _decode_request(split: SplitRequest, _: Ticket | None) -> Request:
+def _decode_request(split: SplitRequest, _ticket: Ticket | None) -> Request:
     """Return the client's request, which takes the cache over under the id."""
     presented = {
         "do_remote_decode": False,
