@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 import pytest
 
-from replayproxy.core.identity.rules import SHORT, Compared, Matcher, MatchRules
+from replayproxy.core.identity.rules import SHORT, SHORT_HEAD, Compared, Matcher, MatchRules
 from replayproxy.core.policy import Mode
 from replayproxy.core.preparing import HEAVY
 from replayproxy.core.redaction import Redactor
@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 SALT = b"0123456789abcdef"
 
+MULTIPART = (("Content-Type", "multipart/form-data; boundary=b"),)
 CODED = (*JSON, ("Content-Encoding", "gzip"))
 
 
@@ -54,8 +55,12 @@ class Watching(Matcher):
         (Request("POST", CHAT, JSON, of_size(SHORT + 1)), False),
         (Request("POST", CHAT, CODED, gzip.compress(of_size(200_000))), False),
         (Request("POST", CHAT, (("Content-Encoding", "identity"),), of_size(1000)), True),
+        (Request("POST", f"{CHAT}?{'&'.join(f'k{number}=1' for number in range(8000))}", JSON, b"{}"), False),
+        (Request("POST", CHAT, (*JSON, ("Cookie", "; ".join(f"a{number}=b" for number in range(8000)))), b"{}"), False),
+        (Request("POST", CHAT, (*JSON, ("X-A", "a" * (SHORT_HEAD + 1))), b"{}"), False),
+        (Request("POST", CHAT, MULTIPART, b"--b\r\n\r\na\r\n" * 20_000 + b"--b--\r\n"), False),
     ],
-    ids=["short", "long", "long in a coding", "short, no coding"],
+    ids=["short", "long", "long in a coding", "short, no coding", "query", "cookies", "a field", "parts"],
 )
 def test_the_key_of_a_long_request_is_made_in_a_thread(request_: Request, in_loop: bool) -> None:
     """From 64 KiB on; a body in a coding may be as long as it likes."""
