@@ -12,12 +12,13 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from replayproxy.core import headers
+from replayproxy.core.coding import is_coded
 from replayproxy.core.pd import PrefillFailed, Protocol, SplitRequest, opened
 from replayproxy.core.pd.endpoints import GENERATING, prompts_in
 from replayproxy.core.pd.protocol import REQUEST_ID, admit, is_unsplit_generation, one_token_of, with_request_id
@@ -29,6 +30,8 @@ from replayproxy.net.relay import Relay
 from replayproxy.net.response_collector import ResponseCollector
 from replayproxy.ports import Clock, Listener, Upload
 
+T = TypeVar("T")
+
 AFTERWARDS = 1.0
 """Seconds in which a prefill that was asked at the same time may still say its last words after decode has ended."""
 
@@ -38,6 +41,9 @@ GIVING_BACK = 10.0
 MOST_LEGS = 14
 """A cassette holds 15 of one exchange, and one may come late. More than three are there only where servers refuse
 connections."""
+
+LONG = 64 * 1024
+"""Bytes of a body that is parsed and spelled within the event loop: 2 ms."""
 
 log = logging.getLogger("replayproxy.pair")
 
@@ -125,9 +131,9 @@ class PairUpstream:
         started = came if came is not None and upload is None else self._clock.now()
         admit(request)
         self._probe_now_and_then()
-        body = opened(request)
+        body = await _off_loop(request, opened, request)
         if body is None or (not self._protocol.takes_batches and (prompts_in(body) or 1) > 1):
-            self._note_unsplit(request)
+            await self._note_unsplit(request)
             await self._play_whole(request, listener)
             return
         request_id = headers.get(request.headers, REQUEST_ID) or self._mint()
@@ -170,9 +176,9 @@ class PairUpstream:
         await self._prefill.probe()
         await self._decode.probe()
 
-    def _note_unsplit(self, request: Request) -> None:
+    async def _note_unsplit(self, request: Request) -> None:
         """Nobody chose a pair to have its decode server prefill: say so, once."""
-        if not is_unsplit_generation(request):
+        if not await _off_loop(request, is_unsplit_generation, request):
             return
         self._unsplit += 1
         if self._unsplit == 1:
@@ -261,9 +267,9 @@ class PairUpstream:
     async def _one_after_the_other(self, turn: _Turn) -> None:
         """Prefill, and then decode with its ticket."""
         ticket = await self._ask_prefill(turn)
-        request = self._protocol.decode_request(turn.asked, ticket)
         hearing = Relay(turn.call.listener)
         try:
+            request = await _off_loop(turn.call.request, self._protocol.decode_request, turn.asked, ticket)
             async with self._finishing(turn.call, hearing):
                 await self._ask_decode(turn, request, hearing)
         except asyncio.CancelledError:
@@ -275,7 +281,7 @@ class PairUpstream:
     async def _both_at_once(self, turn: _Turn) -> None:
         """Decode's answer begins when the prefill has not failed, or when decode has something to say."""
         hearing = Relay(turn.call.listener, held=True)
-        request = self._protocol.decode_request(turn.asked, None)
+        request = await _off_loop(turn.call.request, self._protocol.decode_request, turn.asked, None)
         prefilling = asyncio.create_task(self._ask_prefill(turn))
         decoding = asyncio.create_task(self._ask_decode(turn, request, hearing))
         try:
@@ -301,9 +307,9 @@ class PairUpstream:
 
     async def _ask_prefill(self, turn: _Turn) -> dict[str, Any] | None:
         """What the prefill hands over. Raises `_Refused`, `_NoPrefill`."""
-        request = self._protocol.prefill_request(turn.asked)
         ear = ResponseCollector()
         try:
+            request = await _off_loop(turn.call.request, self._protocol.prefill_request, turn.asked)
             await self._leg(self._prefill, turn.prefill, turn.call, request, ear)
             answer = ear.heard
             if answer.ending is Ending.TIMEOUT:
@@ -421,6 +427,13 @@ class PairUpstream:
         with suppress(UpstreamError, TimeoutError):
             async with asyncio.timeout(GIVING_BACK):
                 await errand
+
+
+async def _off_loop(client: Request, function: Callable[..., T], *arguments: object) -> T:
+    """Call what reads or spells the body of a client's request: in a thread where that is long, or may unpack to it."""
+    if len(client.body) <= LONG and not is_coded(client.headers):
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)
 
 
 def _went_well(task: asyncio.Task[Any]) -> bool:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
@@ -16,8 +18,10 @@ import pytest
 from replayproxy.core import headers
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.pd import PROTOCOLS
+from replayproxy.core.pd.protocol import with_body
 from replayproxy.core.policy import Mode
 from replayproxy.model import Ending, Exchange, Leg, Request
+from replayproxy.net.pair import LONG
 from replayproxy.settings import Settings
 from tests import wire
 from tests.apps import exchanges, pairing, replaying, run, running
@@ -378,3 +382,35 @@ def silent_port() -> Iterator[str]:
             caller.setblocking(False)
             caller.connect_ex(listening.getsockname())
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("protocol", ["nixl", "transfer-id"])
+@pytest.mark.parametrize(("size", "in_loop"), [(1000, True), (LONG + 1, False)], ids=["short", "long"])
+def test_a_long_request_is_split_in_a_thread(
+    protocol: str, size: int, in_loop: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is parsed, and each leg's body is spelled, where other streams do not wait for it."""
+    protocol_module = sys.modules[with_body.__module__]
+    threads: dict[str, set[bool]] = {"json_of": set(), "_with_bytes": set()}
+
+    def watch(name: str) -> None:
+        function = getattr(protocol_module, name)
+
+        def watching(*arguments: object) -> object:
+            threads[name].add(threading.current_thread() is threading.main_thread())
+            return function(*arguments)
+
+        monkeypatch.setattr(protocol_module, name, watching)
+
+    for name in threads:
+        watch(name)
+
+    async def dialogue() -> None:
+        async with (
+            pair(protocol, pace=Pace(prefill=0, transfer=0, token=0)) as double,
+            running(pairing(tmp_path / "pair.cassette", double)) as proxy,
+        ):
+            assert (await wire.ask(proxy.url, ask(CHAT, "a" * size))).status == 200
+
+    run(dialogue())
+    assert threads == {"json_of": {in_loop}, "_with_bytes": {in_loop}}
