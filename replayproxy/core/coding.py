@@ -354,8 +354,8 @@ class Decoder:
 
 def codings(fields: Headers) -> tuple[str, ...]:
     """The names of a body's codings in the order in which they were applied, in lower case, without `identity`."""
-    said = (value for name, value in fields if name.lower() == "content-encoding")
-    names = (name.strip().lower() for value in said for name in value.split(","))
+    values = (value for name, value in fields if name.lower() == "content-encoding")
+    names = (name.strip().lower() for value in values for name in value.split(","))
     return tuple(name for name in names if name not in ("", "identity"))
 
 

@@ -98,9 +98,9 @@ class AllowedOrigins:
         lines = self.fields(origin) or _varied((("Access-Control-Allow-Origin", origin),), origin)
         lines = tuple(line for line in lines if line[0].lower() != "access-control-expose-headers")
         lines += (("Access-Control-Allow-Methods", requested_method(request) or ""),)
-        asked = headers.get(request.headers, "access-control-request-headers")
-        if asked:
-            lines += (("Access-Control-Allow-Headers", asked),)
+        requested = headers.get(request.headers, "access-control-request-headers")
+        if requested:
+            lines += (("Access-Control-Allow-Headers", requested),)
         if headers.get(request.headers, "access-control-request-private-network") == "true":
             lines += (("Access-Control-Allow-Private-Network", "true"),)
         return (*lines, ("Access-Control-Max-Age", MAX_AGE))

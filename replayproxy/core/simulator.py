@@ -44,15 +44,15 @@ class Simulator:
 
     def invent(self, request: Request) -> Response:
         """The answer to a request."""
-        asked = parsed(body_of(request))
+        body = parsed(body_of(request))
         match request.method, request.path:
             case "GET", "/v1/models":
                 return _whole(200, orjson.dumps(self._models()), 0)
             case "POST", "/v1/chat/completions" | "/v1/completions":
-                if asked.get("model", self.model) != self.model:
-                    message = f"The model `{asked['model']}` does not exist."
+                if body.get("model", self.model) != self.model:
+                    message = f"The model `{body['model']}` does not exist."
                     return _whole(404, error_body(message, type="NotFoundError", code="404", param="model"), 0)
-                return self._generate(request, asked, chat=request.path.endswith("chat/completions"))
+                return self._generate(request, body, chat=request.path.endswith("chat/completions"))
             case _:
                 return _whole(404, orjson.dumps({"detail": "Not Found"}), 0)
 
@@ -60,24 +60,24 @@ class Simulator:
         model = {"id": self.model, "object": "model", "created": _CREATED, "owned_by": "vllm", "root": self.model}
         return {"object": "list", "data": [model]}
 
-    def _generate(self, request: Request, asked: dict[str, Any], *, chat: bool) -> Response:
+    def _generate(self, request: Request, body: dict[str, Any], *, chat: bool) -> Response:
         digest = hashlib.blake2b(self.seed.to_bytes(8, "big") + body_of(request), digest_size=16).digest()
         draw = random.Random(digest)
-        limit = asked.get("max_completion_tokens") or asked.get("max_tokens")
+        limit = body.get("max_completion_tokens") or body.get("max_tokens")
         tokens = limit if isinstance(limit, int) and limit > 0 else self.default_tokens
         words = [(" " if position else "") + draw.choice(_WORDS) for position in range(tokens)]
         prompt_tokens = len(body_of(request)) // 4
         usage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens + tokens, "completion_tokens": tokens}
         moments = self.latency.moments(tokens, int.from_bytes(digest[:8], "big"))
         frames = _Frames(self.model, f"{'chatcmpl' if chat else 'cmpl'}-{digest.hex()[:16]}", chat)
-        if not asked.get("stream"):
+        if not body.get("stream"):
             return _whole(200, frames.whole("".join(words), usage), moments[-1])
         chunks = [frames.first()] if chat else []
         at = [moments[0]] if chat else []
         for position, (word, moment) in enumerate(zip(words, moments, strict=True), 1):
             chunks.append(frames.token(word, "length" if position == tokens else None))
             at.append(moment)
-        options = asked.get("stream_options")
+        options = body.get("stream_options")
         if isinstance(options, dict) and options.get("include_usage"):
             chunks.append(frames.usage(usage))
             at.append(moments[-1])
@@ -101,16 +101,16 @@ class _Frames:
         )
 
     def token(self, text: str, finish: str | None) -> bytes:
-        said: dict[str, Any] = {"delta": {"content": text}} if self.chat else {"text": text}
+        content: dict[str, Any] = {"delta": {"content": text}} if self.chat else {"text": text}
         end = {"stop_reason": None} if finish or not self.chat else {}
-        return self._event([{"index": 0, **said, "logprobs": None, "finish_reason": finish, **end}])
+        return self._event([{"index": 0, **content, "logprobs": None, "finish_reason": finish, **end}])
 
     def usage(self, usage: dict[str, int]) -> bytes:
         return self._event([], usage=usage)
 
     def whole(self, text: str, usage: dict[str, int]) -> bytes:
-        said: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
-        choice = {"index": 0, **said, "logprobs": None, "finish_reason": "length", "stop_reason": None}
+        content: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
+        choice = {"index": 0, **content, "logprobs": None, "finish_reason": "length", "stop_reason": None}
         kind = "chat.completion" if self.chat else "text_completion"
         return orjson.dumps(self._envelope(kind) | {"choices": [choice], "usage": usage})
 

@@ -38,9 +38,9 @@ def visible_json(document: str) -> str:
 
 
 def _escape(found: re.Match[str]) -> str:
-    known = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}.get(found[0])
+    cached = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}.get(found[0])
     code = ord(found[0])
-    return known or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+    return cached or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
 
 
 def _json_escape(found: re.Match[str]) -> str:

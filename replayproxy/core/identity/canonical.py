@@ -63,20 +63,20 @@ def _values(text: bytes) -> int:
 class Huge:
     """An integer that was written with an exponent, and is longer than MOST_DIGITS: its digits, and its exponent."""
 
-    spelled: str
+    encoded: str
 
 
-def _number(spelled: str) -> int | float | Huge:
+def _number(encoded: str) -> int | float | Huge:
     """What has a fraction or an exponent: an integer if it is one."""
-    value = float(spelled)
+    value = float(encoded)
     if not math.isfinite(value):
-        raise ValueError(f"{spelled} is beyond every number")
+        raise ValueError(f"{encoded} is beyond every number")
     if not value.is_integer():
         return value
     if abs(value) < _EXACT:
         return int(value)
     # By its digits: `Decimal` writes an integer of 301 digits to tell that it is one, and a body may hold 300 000.
-    mantissa, _, exponent = spelled.replace("E", "e").partition("e")
+    mantissa, _, exponent = encoded.replace("E", "e").partition("e")
     whole, _, fraction = mantissa.partition(".")
     sign = "-" if whole.startswith("-") else ""
     power = int(exponent or 0) - len(fraction)
@@ -109,20 +109,20 @@ def dumps(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=_OPTIONS, default=_huge)
     except orjson.JSONEncodeError:  # an integer beyond 64 bit, a lone surrogate
-        spelled = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_marked)
-        return spelled.encode("utf-8", "surrogatepass")
+        encoded = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_marked)
+        return encoded.encode("utf-8", "surrogatepass")
 
 
 def _huge(value: object) -> orjson.Fragment:
     if isinstance(value, Huge):
-        return orjson.Fragment(value.spelled)
+        return orjson.Fragment(value.encoded)
     raise TypeError
 
 
 def _marked(value: object) -> dict[str, str]:
     """For the library that cannot write a number as it is told."""
     if isinstance(value, Huge):
-        return {"\0number": value.spelled}
+        return {"\0number": value.encoded}
     raise TypeError
 
 

@@ -115,6 +115,6 @@ def drop_defaults(path: str, document: dict[str, Any]) -> None:
     """Take the fields of a JSON body out that say what holds without them. Numbers compare as numbers."""
     table = table_of(path)
     for name in table.keys() & document.keys():
-        spelled = canonical.dumps(document[name])
-        if any(spelled == canonical.dumps(default) for default in table[name]):
+        encoded = canonical.dumps(document[name])
+        if any(encoded == canonical.dumps(default) for default in table[name]):
             del document[name]

@@ -115,23 +115,25 @@ def similarity(recorded: Compared, received: Compared) -> float:
             if name not in CONVERSATION:
                 share = _alike(one[name], other[name]) if name in one and name in other else 0.0
                 shares.append((_WEIGHTS.get(name, 1), share))
-        said = _said_alike(one, other)
+        text_likeness = _conversation_likeness(one, other)
     else:
-        said = _alike(one, other)
+        text_likeness = _alike(one, other)
     settings = sum(weight * share for weight, share in shares) / sum(weight for weight, _ in shares)
-    return said * (0.5 + 0.5 * settings)
+    return text_likeness * (0.5 + 0.5 * settings)
 
 
-def _said_alike(one: dict[str, Any], other: dict[str, Any]) -> float:
+def _conversation_likeness(one: dict[str, Any], other: dict[str, Any]) -> float:
     """From 0 to 1. What was said last counts twice: a common system prompt is no kinship, ten common turns are."""
-    spoken, heard = ([turn for name in CONVERSATION for turn in _turns(body.get(name))] for body in (one, other))
-    if not spoken or not heard:
-        return float(spoken == heard)
-    last = _alike(spoken.pop(), heard.pop())
-    if not spoken and not heard:
+    left_turns, right_turns = (
+        [turn for name in CONVERSATION for turn in _turns(body.get(name))] for body in (one, other)
+    )
+    if not left_turns or not right_turns:
+        return float(left_turns == right_turns)
+    last = _alike(left_turns.pop(), right_turns.pop())
+    if not left_turns and not right_turns:
         return last
-    before = sum(_alike(first, second) for first, second in zip(spoken, heard, strict=False))
-    return (2 * last + before) / (2 + max(len(spoken), len(heard)))
+    before = sum(_alike(first, second) for first, second in zip(left_turns, right_turns, strict=False))
+    return (2 * last + before) / (2 + max(len(left_turns), len(right_turns)))
 
 
 def _turns(value: Any) -> list[str]:
@@ -252,13 +254,13 @@ def _items(path: str, one: list[Any], other: list[Any]) -> Iterator[Place]:
 
 
 def _difference(path: str, one: Any, other: Any) -> Difference:
-    texts = [value if isinstance(value, str) else _spelled(value) for value in (one, other)]
+    texts = [value if isinstance(value, str) else _as_text(value) for value in (one, other)]
     like = likeness(one, other) if isinstance(one, str) and isinstance(other, str) and path != "request" else None
     recorded, received = _shortened(*texts)
     return Difference(path, recorded, received, like)
 
 
-def _spelled(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return ABSENT if value is _NOTHING else canonical.dumps(value).decode("utf-8", "replace")
 
 

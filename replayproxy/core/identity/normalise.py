@@ -69,12 +69,12 @@ class Normaliser:
         return self.pattern.sub(numbered, text)
 
 
-def normalisers(wanted: Sequence[str]) -> list[Normaliser]:
+def normalisers(rules: Sequence[str]) -> list[Normaliser]:
     """The ones asked for: names of KNOWN in its order, then each `NAME=REGEX`. Raises `SettingsError`."""
-    named = [name for name in KNOWN if name in wanted]
+    named = [name for name in KNOWN if name in rules]
     found = [Normaliser(name, re.compile(KNOWN[name]), name in _COUNTED) for name in named]
-    for spelled in wanted:
-        name, equals, pattern = spelled.partition("=")
+    for rule in rules:
+        name, equals, pattern = rule.partition("=")
         if not equals:
             if name not in KNOWN:
                 raise SettingsError(
@@ -84,7 +84,7 @@ def normalisers(wanted: Sequence[str]) -> list[Normaliser]:
         try:
             found.append(Normaliser(name, TextPattern(pattern)))
         except Refused as reason:
-            raise SettingsError(f"--match-normalise {spelled!r} {reason}") from reason
+            raise SettingsError(f"--match-normalise {rule!r} {reason}") from reason
     return found
 
 

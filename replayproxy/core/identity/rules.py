@@ -1,8 +1,8 @@
-"""Which requests are the same.
+"""Decide which requests are the same.
 
-`compared` = drop what is ignored, put placeholders for what is normalised; `form` = that in its one spelling; `key` =
-the digest of the form. One function for recording and for replaying; its rules stand on the cassette, and `verify`
-derives every key again.
+`compared` drops what is ignored and puts placeholders for what is normalised; `form` encodes the result canonically;
+`key` is the digest of the form. Recording and replay use the same function. Its rules are stored in the cassette, and
+`verify` derives every key again.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ DEFAULT_IGNORE = (
     "$.bootstrap_port",
     "$.bootstrap_room",
 )
-"""They do not shape the answer."""
+"""Fields that do not shape the answer."""
 
-MANY, REMEMBERED = 1024, 16 * 1024
+MAX_CACHED_KEYS, MAX_CACHED_BYTES = 1024, 16 * 1024
 """So many requests of at most so many bytes are remembered with their keys: 16 MiB."""
 
 MOST_RULES = 256
 """A cassette brings its own, and each one is applied to every request."""
 
-LONGEST_MEDIA = 1000
+MAX_MEDIA_TYPE = 1000
 """Bytes of a Content-Type with a boundary; the boundary has 70 at most (RFC 2046 §5.1.1)."""
 
 SHORT, SHORT_CODED = 64 * 1024, 64
@@ -82,25 +82,25 @@ class MatchRules:
     """Whether a field that says its documented default is as good as none (`core.defaults`)."""
 
     def paths(self) -> tuple[str, ...]:
-        """Everything that is ignored."""
+        """Return every path that is ignored."""
         return (DEFAULT_IGNORE if self.profile == "default" else ()) + self.ignore
 
     def document(self) -> dict[str, Any]:
-        """As a cassette has it."""
-        said: dict[str, Any] = {"profile": self.profile, "ignore": list(self.ignore), "tag": KEY_TAG}
+        """Return the rules as a cassette stores them."""
+        rules: dict[str, Any] = {"profile": self.profile, "ignore": list(self.ignore), "tag": KEY_TAG}
         if self.normalise:
-            said["normalise"] = list(self.normalise)
+            rules["normalise"] = list(self.normalise)
         if self.headers:
-            said["headers"] = list(self.headers)
+            rules["headers"] = list(self.headers)
         if self.defaults:
-            said["defaults"] = True
-        return said
+            rules["defaults"] = True
+        return rules
 
     @classmethod
     def of(cls, document: object) -> Self:
-        """From what a cassette has. Raises ValueError where that is something else."""
-        known = {"profile", "ignore", "normalise", "headers", "defaults", "tag"}
-        if not isinstance(document, dict) or document.get("tag") != KEY_TAG or not document.keys() <= known:
+        """Read the rules of a cassette. Raises ValueError if they are invalid."""
+        names = {"profile", "ignore", "normalise", "headers", "defaults", "tag"}
+        if not isinstance(document, dict) or document.get("tag") != KEY_TAG or not document.keys() <= names:
             raise ValueError("these are no match rules")
         profile = document.get("profile")
         if profile not in ("default", "exact"):
@@ -111,15 +111,14 @@ class MatchRules:
         ignore, normalise, compared = (_strings(document.get(name, [])) for name in ("ignore", "normalise", "headers"))
         rules = cls(profile, ignore, normalise, compared, defaults)
         try:
-            Matcher(
-                rules
-            )  # a rule that cannot be applied, such as a regular expression that would never come to its end
+            # Attack: a cassette with a rule that cannot be applied, such as a regular expression that never ends.
+            Matcher(rules)
         except SettingsError as error:
             raise ValueError(str(error)) from error
         return rules
 
     def __str__(self) -> str:
-        """As flags."""
+        """Return the rules as flags."""
         flags = [f"--match {self.profile}"]
         flags += [f"--match-ignore '{path}'" for path in self.ignore]
         flags += [f"--match-normalise '{name}'" for name in self.normalise]
@@ -162,10 +161,10 @@ def is_unsent(request: Request) -> bool:
 
 
 class Matcher:
-    """Applies rules. Raises `SettingsError` for a profile, a path, a normaliser or a header that makes no sense.
+    """Applies match rules. Raises `SettingsError` for an invalid profile, path, normaliser or header.
 
-    With a `redactor` requests are compared without their secrets: the key of what is stored is the key of what was
-    asked.
+    With a `redactor`, requests are compared without their secrets: the key of the stored request equals the key of the
+    live one.
     """
 
     def __init__(self, rules: MatchRules, redactor: Redactor | None = None) -> None:
@@ -175,7 +174,7 @@ class Matcher:
         if len(rules.ignore) + len(rules.normalise) + len(rules.headers) > MOST_RULES:
             raise SettingsError(f"there are more than {MOST_RULES} match rules")
         self.rules = rules
-        self._known: dict[tuple[str, str, str | None, tuple[str, ...], bytes, bool, Headers], Key] = {}
+        self._cached_keys: dict[tuple[str, str, str | None, tuple[str, ...], bytes, bool, Headers], Key] = {}
         self._normalisers = normalisers(rules.normalise)
         self.compared_headers = tuple(sorted({name.lower() for name in rules.headers}))
         for name in self.compared_headers:
@@ -195,13 +194,13 @@ class Matcher:
                 raise SettingsError(f"--match-ignore {path!r} {reason}") from reason
 
     def __reduce__(self) -> tuple[type[Matcher], tuple[MatchRules, Redactor | None]]:
-        """Made again in the process that gets it."""
+        """Pickle the rules; the receiving process builds the matcher again."""
         return Matcher, (self.rules, self.redactor)
 
     def takes_long(self, request: Request) -> bool:
-        """Whether the key of a request takes so long that other streams would wait for it: more than a few ms.
+        """Return whether the key takes more than a few ms, so that other streams would wait for it on the event loop.
 
-        A short body in a content coding may be a long one.
+        A short body in a content coding may decode to a long one.
         """
         fields = request.headers
         if len(request.target) + sum(len(value) for _, value in fields) > SHORT_HEAD:
@@ -209,24 +208,25 @@ class Matcher:
         return len(request.body) > (SHORT_CODED if coding.is_coded(fields) else SHORT)
 
     def key(self, request: Request) -> Key:
-        """The digest of the form. The same bytes have the same key: the last thousand short requests are remembered."""
+        """Return the digest of the form. The keys of the last thousand short requests are cached."""
         if request.prepared is not None and request.prepared[0] is self:
             return request.prepared[1].key
-        if len(request.body) > REMEMBERED or self.compared_headers:
+        if len(request.body) > MAX_CACHED_BYTES or self.compared_headers:
             return canonical.digest(self.form(request))
         # What is masked as an echo depends on who asks.
         who = credentials.credential_fields(request.headers) if self.redactor is not None else ()
         media, codings = headers.get(request.headers, "content-type"), coding.codings(request.headers)
-        asked = (request.method, request.target, media, codings, request.body, is_unsent(request), who)
-        known = self._known.get(asked)
-        if known is None:
-            if len(self._known) >= MANY:
-                self._known.clear()
-            known = self._known[asked] = canonical.digest(self.form(request))
-        return known
+        inputs = (request.method, request.target, media, codings, request.body, is_unsent(request), who)
+        key = self._cached_keys.get(inputs)
+        if key is None:
+            if len(self._cached_keys) >= MAX_CACHED_KEYS:
+                self._cached_keys.clear()
+            key = self._cached_keys[inputs] = canonical.digest(self.form(request))
+        return key
 
     def form(self, request: Request) -> bytes:
-        """What is compared, in its one spelling. Equal forms are the same request, and only they."""
+        """Return the canonical bytes of what is compared. Two requests are the same if and only if their forms are
+        equal."""
         compared = self.compared(request)
         body = compared.body if compared.kind in ("none", "unsent", "bytes") else canonical.dumps(compared.body)
         parts = [
@@ -241,9 +241,9 @@ class Matcher:
         return b"\n".join(parts)
 
     def compared(self, request: Request) -> Compared:
-        """What counts of a request. The last one is remembered: whoever wants its key wants its sketch too."""
-        asked, latest = self._latest
-        if asked is not request:
+        """Return what is compared. The last result is cached, because key and sketch need the same one."""
+        latest_request, latest = self._latest
+        if latest_request is not request:
             latest = self._compare(*self._redacted(request))
             self._latest = request, latest
         return latest
@@ -265,13 +265,13 @@ class Matcher:
     def _compared_headers(self, request: Request) -> tuple[tuple[str, str], ...]:
         return tuple(
             (name, value.strip())
-            for wanted in self.compared_headers
+            for compared in self.compared_headers
             for name, value in ((field.lower(), value) for field, value in request.headers)
-            if name == wanted
+            if name == compared
         )
 
     def _redacted(self, request: Request) -> tuple[Request, bytes]:
-        """Without secrets, and without the lengths of their masks; and the body as it reads."""
+        """Return the request without secrets and mask lengths, and its decoded body."""
         if self.redactor is None:
             return request, coding.body_of(request)
         request = self.redactor.request(request)
@@ -308,8 +308,8 @@ class Matcher:
         return value
 
     def _normalised(self, value: Any, seen: dict[str, int]) -> Any:
-        """Placeholders in every text of a value, in the order of the text; objects by their names, as they are spelled
-        in the form."""
+        """Put placeholders into every text of a value, in text order; objects in the order of their names, as in the
+        form."""
         match value:
             case str():
                 for normaliser in self._normalisers:
@@ -323,7 +323,7 @@ class Matcher:
 
 
 def _drop(match: JSONPathMatch) -> None:
-    """Take a matched value out of its parent. In a list a `null` stays, so that the others keep their places."""
+    """Remove a match from its parent. In a list it becomes `null`, so that the other items keep their indexes."""
     parent, last = match.parent, match.parts[-1] if match.parts else None
     if parent is None:
         return
@@ -340,7 +340,7 @@ def _multipart(media: str, body: bytes) -> list[list[str]] | None:
     an odd one is compared as the bytes it is.
     """
     # The library's reader of parameters takes the square of their number (`a=";;;;…"`).
-    if len(media) > LONGEST_MEDIA:
+    if len(media) > MAX_MEDIA_TYPE:
         return None
     message = Message()
     message["Content-Type"] = media

@@ -37,20 +37,20 @@ CONVERSATION = ("messages", "input", "prompt", "system", "instructions", "text",
 """The fields of vLLM's endpoints that hold what is said; all others say how to answer."""
 
 
-_SAID = frozenset((*CONVERSATION, "model"))
+_CONVERSATION = frozenset((*CONVERSATION, "model"))
 
 
 def sketch(compared: Compared) -> Sketch:
     """The sketch of what counts of a request."""
     body = compared.body
     if compared.kind == "json" and isinstance(body, dict):
-        said = list(chain.from_iterable(texts(body[name]) for name in CONVERSATION if name in body))
-        settings: Any = {name: value for name, value in body.items() if name not in _SAID}
+        conversation = list(chain.from_iterable(texts(body[name]) for name in CONVERSATION if name in body))
+        settings: Any = {name: value for name, value in body.items() if name not in _CONVERSATION}
         model = body.get("model")
     else:
-        said = [body.decode("latin-1")] if isinstance(body, bytes) else list(texts(body))
+        conversation = [body.decode("latin-1")] if isinstance(body, bytes) else list(texts(body))
         settings, model = compared.kind, None
-    first, last = (said[0], said[-1]) if said else ("", "")
+    first, last = (conversation[0], conversation[-1]) if conversation else ("", "")
     return bytes(
         (
             _byte(canonical.dumps(model)),
@@ -58,12 +58,12 @@ def sketch(compared: Compared) -> Sketch:
             _byte(first.encode("utf-8", "surrogatepass")),
             _byte(last.encode("utf-8", "surrogatepass")),
             *_minima([last]),
-            *_minima(said),
+            *_minima(conversation),
         )
     )
 
 
-def alike(sketches: bytes, wanted: Sketch, limit: int) -> list[int]:
+def alike(sketches: bytes, target: Sketch, limit: int) -> list[int]:
     """The positions of those `limit` sketches, of many in one piece, that have most in common with the wanted one.
 
     Best first, the later one first among equals; none that has nothing in common. 2 ms for 100 000: each column becomes
@@ -71,7 +71,7 @@ def alike(sketches: bytes, wanted: Sketch, limit: int) -> list[int]:
     """
     count = len(sketches) // SIZE
     total = 0
-    for column, (byte, weight) in enumerate(zip(wanted, WEIGHTS, strict=True)):
+    for column, (byte, weight) in enumerate(zip(target, WEIGHTS, strict=True)):
         table = bytes(weight if value == byte else 0 for value in range(256))
         total += int.from_bytes(sketches[column::SIZE].translate(table))
     scores = total.to_bytes(count)

@@ -140,7 +140,7 @@ class TextFields:
     def __init__(self) -> None:
         self._field_names: tuple[bytes, ...] = (b"content",)  # of a chat
         self._interleaved = False
-        self._known_envelopes = b""
+        self._cached_envelopes = b""
         self.envelopes = b""
         """The distinct envelopes of the last data, joined."""
 
@@ -148,30 +148,30 @@ class TextFields:
         """Return the joined texts. In interleaved answers, events with equal indexes continue the same text."""
         if len(self._field_names) == 1:
             parts = _splitting_pattern(self._field_names[0]).split(data)
-            if self._has_only_known_fields(_distinct(parts[::3]), has_text=len(parts) > 1):
+            if self._has_no_other_field(_distinct(parts[::3]), has_text=len(parts) > 1):
                 if not self._interleaved:
                     return {self._field_names: _EveryThird(parts)} if len(parts) > 1 else {}
                 return _by_index(data, self._fragments(data))
         found = self._fragments(data)
-        if not self._has_only_known_fields(_envelopes_of(data, found), has_text=bool(found)):
+        if not self._has_no_other_field(_envelopes_of(data, found), has_text=bool(found)):
             self._field_names = tuple(sorted({match[1] for match in _FRAGMENT.finditer(data)}.union(self._field_names)))
             found = self._fragments(data)
-            self._has_only_known_fields(_envelopes_of(data, found), has_text=bool(found))
+            self._has_no_other_field(_envelopes_of(data, found), has_text=bool(found))
         return _by_index(data, found) if self._interleaved else _by_name(data, found)
 
     def _fragments(self, data: bytes) -> list[Fragment]:
         """Return the text fields of each event, in order."""
         return [(match[1], *match.span(2)) for match in _field_pattern(self._field_names).finditer(data)]
 
-    def _has_only_known_fields(self, envelopes: Iterable[bytes], *, has_text: bool) -> bool:
+    def _has_no_other_field(self, envelopes: Iterable[bytes], *, has_text: bool) -> bool:
         """Return whether no other field has text in these envelopes. Known envelopes are not searched again."""
         self.envelopes = b"\n".join(envelopes)
-        if self.envelopes == self._known_envelopes:
+        if self.envelopes == self._cached_envelopes:
             return True
         self._interleaved = self._interleaved or (has_text and _SECOND_INDEX.search(self.envelopes) is not None)
         if any(match[1] not in self._field_names for match in _FRAGMENT.finditer(self.envelopes)):
             return False
-        self._known_envelopes = self.envelopes
+        self._cached_envelopes = self.envelopes
         return True
 
 

@@ -63,7 +63,7 @@ DIFFERENT = [
 ]
 
 
-def spelled(body: bytes) -> bytes:
+def encoded(body: bytes) -> bytes:
     """The one spelling."""
     return canonical.dumps(canonical.loads(body))
 
@@ -71,31 +71,31 @@ def spelled(body: bytes) -> bytes:
 @pytest.mark.parametrize(("one", "other"), SAME)
 def test_equal_values_have_one_spelling(one: bytes, other: bytes) -> None:
     """Key order, white space, escapes and the spelling of numbers do not matter; of a repeated key the last counts."""
-    assert spelled(one) == spelled(other)
+    assert encoded(one) == encoded(other)
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
 def test_different_values_have_two(one: bytes, other: bytes) -> None:
     """Absent is not null, true is not 1, and numbers compare exactly, also beyond 2^53 and 2^64."""
-    assert spelled(one) != spelled(other)
+    assert encoded(one) != encoded(other)
 
 
 @given(JSON, st.randoms(use_true_random=False))
 def test_how_it_was_written_does_not_matter(value: Any, chance: random.Random) -> None:
     """Permuted keys, indentation, escapes, integral floats: one spelling, which is its own spelling."""
-    plain = spelled(json.dumps(value).encode())
+    plain = encoded(json.dumps(value).encode())
     odd = json.dumps(
         rewritten(value, chance), indent=chance.choice([None, 1, "\t"]), ensure_ascii=chance.random() < 0.5
     )
-    assert spelled(odd.encode()) == plain
-    assert spelled(plain) == plain
+    assert encoded(odd.encode()) == plain
+    assert encoded(plain) == plain
 
 
 @given(JSON, JSON)
 def test_two_values_share_a_spelling_only_if_they_are_equal(one: Any, other: Any) -> None:
     """Equal in Python, where 1 == 1.0, but booleans are not numbers."""
     same = marked(one) == marked(other)
-    assert (spelled(json.dumps(one).encode()) == spelled(json.dumps(other).encode())) is same
+    assert (encoded(json.dumps(one).encode()) == encoded(json.dumps(other).encode())) is same
 
 
 def rewritten(value: Any, chance: random.Random) -> Any:
@@ -184,20 +184,20 @@ def test_a_number_is_as_long_as_it_was_written() -> None:
 
 @given(
     st.from_regex(r"-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", fullmatch=True).filter(
-        lambda spelled: any(mark in spelled for mark in ".eE") and math.isfinite(float(spelled))
+        lambda encoded: any(mark in encoded for mark in ".eE") and math.isfinite(float(encoded))
     )
 )
-def test_a_number_is_the_integer_that_decimal_says(spelled: str) -> None:
+def test_a_number_is_the_integer_that_decimal_says(encoded: str) -> None:
     """Written with a fraction or an exponent, whatever that is."""
-    [value] = canonical.loads(f"[{spelled}]".encode())
-    exact = Decimal(spelled)
+    [value] = canonical.loads(f"[{encoded}]".encode())
+    exact = Decimal(encoded)
     if isinstance(value, canonical.Huge):
-        assert Decimal(value.spelled) == exact
+        assert Decimal(value.encoded) == exact
         assert exact.adjusted() >= canonical.MOST_DIGITS
     elif isinstance(value, int):
         assert value == exact or abs(exact) < 2**53  # where the double nearest to it is one
     else:
-        assert value == float(spelled)
+        assert value == float(encoded)
         assert abs(value) < 2**53 or int(exact) != exact
 
 
