@@ -123,8 +123,8 @@ def test_a_kernel_that_takes_all_of_it_gets_a_piece_per_turn(minor: int, fields:
         response = long_answer(1000, fields)
         await client.head(Head(0, 200, fields))
         client.burst(response)
+        most = len(socket.sent)
         ending = asyncio.create_task(client.end(End(0, Ending.COMPLETE)))
-        most = 0
         while not ending.done():
             before = len(socket.sent)
             await asyncio.sleep(0)
