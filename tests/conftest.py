@@ -28,7 +28,10 @@ def _signals_as_in_a_shell() -> None:
             signal.signal(number, lambda *_: None)
 
 
-_signals_as_in_a_shell()
+@pytest.fixture(autouse=True)
+def _signals() -> None:
+    """A verb that a test before has run in this process left signals ignored or blocked, as it may before it ends."""
+    _signals_as_in_a_shell()
 
 
 def _bytecode_is_kept() -> None:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from replayproxy.cassette import schema
 from replayproxy.cassette.columns import derived_columns, model_of
-from replayproxy.cassette.reader import CassetteReader, key_bytes
+from replayproxy.cassette.reader import CassetteReader, typed, key_bytes
 from replayproxy.core import coding
 from replayproxy.core.answers import fault_in_answer
 from replayproxy.core.dialects.facts import facts_of
@@ -62,7 +62,8 @@ def _file_problems(cassette: CassetteReader) -> Iterator[Problem]:
         for which in tables:
             for row in cassette.all(f"PRAGMA main.foreign_key_check{which}"):
                 yield Problem("", f"a row of {row[0]} refers to a row of {row[2]} that is not there")
-        for number, kind, content in cassette.all("SELECT id, kind, content FROM dictionary"):
+        for row in cassette.all("SELECT id, kind, content FROM dictionary"):
+            number, kind, content = typed(row, int, str, bytes)
             learner = cassette.fresh_codec()
             learner.row = "dictionary", number
             learner.learn(number, kind, content)
