@@ -270,7 +270,10 @@ class CassetteBrowser:
         }
         parts = {name: self._number(sql) for name, sql in sums.items()}
         if self.cassette.stored.number > 1:
-            sizes = self.cassette.one("SELECT total(request), total(answer), total(times) FROM bundled")
+            sizes = self.cassette.one(
+                "SELECT total(length(requests)), total(length(codes) + length(answers)), total(length(times))"
+                " FROM bundle"
+            )
             for name, size in zip(("requests", "answers", "times"), sizes, strict=True):
                 parts[name] += int(size)
         rest = max(0, file - sum(parts.values()))

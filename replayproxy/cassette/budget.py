@@ -43,6 +43,20 @@ class OutOfProportion(Damaged):
     """What is stored is small, and would take much memory or time."""
 
 
+class Share(bytes):
+    """What stands in a bundle with that of others, as it would be stored alone."""
+
+    stored: int
+    """Bytes of the file that are its share: those that it would take alone may stand there once for thousands."""
+
+    @classmethod
+    def of(cls, packed: bytes, stored: int) -> Self:
+        """With its share."""
+        made = cls(packed)
+        made.stored = stored
+        return made
+
+
 class Budget:
     """That of one file of so many bytes. May be used by several threads: a sum that is a little wrong does no harm."""
 
@@ -51,8 +65,6 @@ class Budget:
         self._bytes_left = IN_ALL + PER_BYTE * size
         self._steps_left = STEPS + STEPS_PER_BYTE * size
         self._counted: set[int] = set()
-        self._shared: set[int] = set()
-        self._shared_left = size
 
     @classmethod
     def of(cls, path: Path) -> Self:
@@ -82,21 +94,10 @@ class Budget:
                     f" {PER_BYTE} times its bytes): do not use it, or restore it from a copy"
                 )
 
-    def share(self, exchange: int, size: int) -> None:
-        """Count what an exchange has in a bundle: of ours no byte belongs to two. Raises `OutOfProportion`."""
-        if exchange in self._shared:
-            return
-        self._shared.add(exchange)
-        self._shared_left -= size
-        if self._shared_left < 0:
-            raise OutOfProportion(
-                f"{self._name} says of the same bytes again and again that they are another exchange: do not use it, or"
-                " restore it from a copy"
-            )
-
     def work(self, row: object, packed: bytes, steps: int, of: str) -> None:
         """Count what it takes to read this, before it is read: `of` says which part. Raises `OutOfProportion`."""
-        if steps > FEW_STEPS + len(packed) and self._is_new(row, packed, of, steps):
+        stored = packed.stored if isinstance(packed, Share) else len(packed)
+        if steps > FEW_STEPS + stored and self._is_new(row, packed, of, steps):
             self._steps_left -= steps
             self._refuse_spent(steps)
 

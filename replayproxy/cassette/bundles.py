@@ -1,34 +1,57 @@
-"""Payloads of many exchanges in one value: SQLite leaves a tenth of each page unused where a page holds few long rows.
+"""Payloads of many exchanges in one row, compressed together, because those of one recording resemble each other.
 
-    payload, answer ── gather, when a file is sealed ──▶ bundle: request, times, answer, request, times, answer, …
-                    ◀── scatter, before rows change ───  bundled: where those of an exchange stand
+    payload, answer ── gather, when a file is sealed ──▶ bundle   layout · requests · times · codes · answers
+                    ◀── scatter, before rows change ───
 
-Long payloads stay where they are, and all those of a small file. Reading one takes one more look-up and copies a bundle
-(20 us). Works within the transaction of whoever asks.
+`id` is the number of the first exchange in it; the layout says which others, and how long the parts of each are. Of 600
+chats this takes 0.35 % of the SSE bytes less than a zstd frame each with a trained dictionary. To read one exchange
+takes its whole bundle, 1 ms: who reads keeps the last few (`Bundles`). Long payloads stay where they are, and all those
+of a small file. Works within the transaction of whoever asks.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
+import msgpack
+
+from replayproxy.cassette.budget import Budget, Share
+from replayproxy.cassette.coding import codec, untrusted
+from replayproxy.cassette.coding.codec import Codec, Kind
 from replayproxy.errors import Damaged
 
-BUNDLE = 32 * 1024
-"""Bytes after which a bundle is full."""
+BUNDLE, MOST = 512 * 1024, 4096
+"""Bytes of one column, unpacked, and exchanges, after which a bundle is full."""
 
-LONGEST = 8 * 1024
-"""Bytes of a payload that is put into one; of a longer one little of a page stays unused."""
+LONGEST, LONGEST_PLAIN = 16 * 1024, 64 * 1024
+"""Bytes of a payload that is put into one, packed and unpacked; of longer ones a dictionary makes as much."""
 
 FEWEST = 24
 """Payloads below which bundles do not pay."""
+
+KEPT = 4
+"""Bundles that a reader keeps: at most 9 MB."""
+
+_LIMIT = BUNDLE + LONGEST_PLAIN
 
 _STORED = (
     "SELECT payload.exchange, request, times, answer FROM payload JOIN answer USING (exchange)"
     " JOIN exchange ON exchange.id = payload.exchange AND state = 1"
     f" WHERE length(request) + length(times) + length(answer) <= {LONGEST} ORDER BY payload.exchange"
 )
+
+_NEEDLESS = """
+DELETE FROM dictionary WHERE kind IN ('request', 'answer')
+    AND id < (SELECT max(id) FROM dictionary WHERE kind IN ('vocabulary', 'gaps'))
+    AND NOT EXISTS (SELECT 1 FROM payload) AND NOT EXISTS (SELECT 1 FROM leg) AND NOT EXISTS (SELECT 1 FROM segment)
+"""
+"""zstd dictionaries that no frame needs. A number that was the highest is not given again: a reader may remember it."""
+
+First = Callable[..., Sequence[Any] | None]
+"""Gives the first row of a query."""
 
 
 class Packed(NamedTuple):
@@ -39,52 +62,178 @@ class Packed(NamedTuple):
     answer: bytes
 
 
+class _Plain(NamedTuple):
+    """The same as it stands in a bundle: request and answer are no frames."""
+
+    request: bytes
+    times: bytes
+    codes: bytes
+    answer: bytes
+
+
+class Bundle:
+    """One that was stored. Raises `Damaged`."""
+
+    def __init__(self, first: int, unpacker: Codec, layout: bytes, *columns: bytes) -> None:
+        requests, times, codes, answers = columns
+        shape = untrusted.array(unpacker.expand_bundled(layout, 16 * MOST), 5)
+        if not all(map(untrusted.are_counts, shape)) or len({len(numbers) for numbers in shape}) != 1:
+            raise Damaged(f"stored bundle {first} has a layout of the wrong shape")
+        steps, *sizes = shape
+        if not 0 < len(steps) <= MOST or steps[0] != 0 or 0 in steps[1:]:
+            raise Damaged(f"stored bundle {first} has exchanges that do not ascend")
+        plain = unpacker.expand_bundled(requests, _LIMIT), times, codes, unpacker.expand_bundled(answers, _LIMIT)
+        if any(sum(own) != len(column) for own, column in zip(sizes, plain, strict=True)):
+            raise Damaged(f"stored bundle {first} has a layout that does not cover what it holds")
+        self.numbers = list(accumulate(steps, initial=first))[1:]
+        self._index = {number: index for index, number in enumerate(self.numbers)}
+        self._columns = [
+            (column, list(pairwise(accumulate(own, initial=0)))) for own, column in zip(sizes, plain, strict=True)
+        ]
+        self._stored = len(requests), len(answers)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._index
+
+    def plain(self, number: int) -> _Plain:
+        """The parts of an exchange that is in it."""
+        index = self._index[number]
+        return _Plain(*(column[slice(*places[index])] for column, places in self._columns))
+
+    def sizes(self, number: int) -> tuple[int, int, int]:
+        """Bytes that its request, its answer and its times take; what is compressed together is shared out."""
+        parts = self.plain(number)
+        requests, answers = (
+            -(-stored * len(part) // max(1, len(column)))
+            for stored, part, (column, _) in zip(
+                self._stored, (parts.request, parts.answer), self._columns[::3], strict=True
+            )
+        )
+        return requests, answers + len(parts.codes), len(parts.times)
+
+
+class Bundles:
+    """Those of one file, as one thread reads them."""
+
+    def __init__(self, first: First, unpacker: Codec) -> None:
+        self._first = first
+        self._codec = unpacker
+        self._known: dict[int, Bundle] = {}
+
+    def holding(self, number: int) -> Bundle | None:
+        """The one with the payload of this exchange, if there is one. Raises `Damaged`."""
+        known = next((bundle for bundle in self._known.values() if number in bundle), None)
+        if known is not None:
+            return known
+        # What a stranger says is a bundle may be as long as the file.
+        row = self._first(
+            "SELECT id, layout, requests, times, codes, answers FROM bundle WHERE id <= ? AND length(layout)"
+            f" + length(requests) + length(times) + length(codes) + length(answers) <= {4 * _LIMIT}"
+            " ORDER BY id DESC LIMIT 1",
+            number,
+        )
+        if row is None:
+            return None
+        if not isinstance(row[0], int) or not all(isinstance(column, bytes) for column in row[1:]):
+            raise Damaged("a stored bundle holds what is no bytes")
+        before, self._codec.row = self._codec.row, ("bundle", row[0])
+        try:
+            bundle = Bundle(row[0], self._codec, *row[1:])
+        finally:
+            self._codec.row = before
+        self._known.pop(row[0], None)  # there may be more in it by now
+        if len(self._known) >= KEPT:
+            self._known.pop(next(iter(self._known)))
+        self._known[row[0]] = bundle
+        return bundle if number in bundle else None
+
+    def find(self, number: int) -> Packed | None:
+        """The payload of an exchange, if it is in a bundle. Raises `Damaged`."""
+        bundle = self.holding(number)
+        if bundle is None:
+            return None
+        request, times, codes, answer = bundle.plain(number)
+        quick, sizes = self._codec.squeeze_quickly, bundle.sizes(number)
+        answer = codec.behind(codes, quick(answer))
+        return Packed(Share.of(quick(request), sizes[0]), times, Share.of(answer, sizes[1]))
+
+
 def gather(connection: sqlite3.Connection) -> None:
-    """Put the payloads of finished exchanges into bundles."""
+    """Put the payloads of finished exchanges into bundles, and remove what dictionaries nothing needs any more.
+
+    Raises `Damaged` where one of them is.
+    """
     rows = connection.execute(_STORED).fetchall()
+    (there,) = connection.execute("SELECT count(*) FROM bundle").fetchone()
+    if there and rows:  # together they are smaller
+        scatter(connection)
+        rows = connection.execute(_STORED).fetchall()
     if len(rows) < FEWEST:
         return
-    (number,) = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM bundle").fetchone()
-    content, places = bytearray(), []
-    for exchange, *parts in rows:
-        places.append((exchange, number, len(content), *map(len, parts)))
-        content += b"".join(parts)
-        if len(content) >= BUNDLE:
-            connection.execute("INSERT INTO bundle VALUES (?, ?)", (number, bytes(content)))
-            number, content = number + 1, bytearray()
-    if content:
-        connection.execute("INSERT INTO bundle VALUES (?, ?)", (number, bytes(content)))
-    connection.executemany("INSERT INTO bundled VALUES (?, ?, ?, ?, ?, ?)", places)
+    unpacker = _codec(connection)
+    some: list[tuple[int, _Plain]] = []
+    for number, request, times, answer in rows:
+        unpacker.row = "bundled", number
+        codes, frame = codec.split(answer)
+        plain = _Plain(unpacker.expand(request), times, codes, unpacker.expand(frame))
+        if max(map(len, plain)) > LONGEST_PLAIN:
+            continue
+        some.append((number, plain))
+        if len(some) == MOST or any(sum(map(len, column)) >= BUNDLE for column in _columns(some)):
+            _put(connection, some)
+            some = []
+    if some:
+        _put(connection, some)
+    connection.execute(_NEEDLESS)
+
+
+def _columns(some: Sequence[tuple[int, _Plain]]) -> list[tuple[bytes, ...]]:
+    return list(zip(*(plain for _, plain in some), strict=True))
+
+
+def _put(connection: sqlite3.Connection, some: Sequence[tuple[int, _Plain]]) -> None:
+    numbers, columns = [number for number, _ in some], _columns(some)
+    steps = [0, *(after - before for before, after in pairwise(numbers))]
+    layout = msgpack.packb([steps, *([len(part) for part in column] for column in columns)])
+    requests, times, codes, answers = map(b"".join, columns)
+    squeezed = codec.squeezed
+    connection.execute(
+        "INSERT INTO bundle VALUES (?, ?, ?, ?, ?, ?)",
+        (numbers[0], squeezed(layout), squeezed(requests), times, codes, squeezed(answers)),
+    )
     for table in ("answer", "payload"):
-        connection.execute(f"DELETE FROM {table} WHERE exchange IN (SELECT exchange FROM bundled)")
+        connection.executemany(f"DELETE FROM {table} WHERE exchange = ?", ((number,) for number in numbers))
 
 
 def scatter(connection: sqlite3.Connection) -> None:
     """Give every payload its own row again. Raises `Damaged`."""
-    for (exchange,) in connection.execute("SELECT exchange FROM bundled ORDER BY exchange").fetchall():
-        packed = find(lambda sql, *parameters: connection.execute(sql, parameters).fetchone(), exchange)
-        if packed is None:
-            raise Damaged(f"a stored bundle has lost the payload of exchange {exchange}")
-        connection.execute("INSERT INTO payload VALUES (?, ?, ?)", (exchange, packed.request, packed.times))
-        connection.execute("INSERT INTO answer VALUES (?, ?)", (exchange, packed.answer))
-    connection.execute("DELETE FROM bundled")
+    packer = _codec(connection)
+    bundles = Bundles(lambda sql, *parameters: connection.execute(sql, parameters).fetchone(), packer)
+    for (first,) in connection.execute("SELECT id FROM bundle ORDER BY id").fetchall():
+        bundle = bundles.holding(first)
+        if bundle is None:
+            raise Damaged(f"stored bundle {first} is longer than any is, or does not hold exchange {first}")
+        for number in bundle.numbers:
+            request, times, codes, answer = bundle.plain(number)
+            answer = codec.behind(codes, packer.squeeze("answer", answer))
+            try:
+                row = number, packer.squeeze("request", request), times
+                connection.execute("INSERT INTO payload VALUES (?, ?, ?)", row)
+                connection.execute("INSERT INTO answer VALUES (?, ?)", (number, answer))
+            except sqlite3.IntegrityError as error:
+                raise Damaged(f"stored bundle {first} holds exchange {number}, {_WRONG}") from error
     connection.execute("DELETE FROM bundle")
 
 
-def find(first: Callable[..., Sequence[Any] | None], exchange: int) -> Packed | None:
-    """The payload of an exchange, if it is in a bundle; `first` gives the first row of a query. Raises `Damaged`."""
-    place = first("SELECT bundle, start, request, times, answer FROM bundled WHERE exchange = ?", exchange)
-    if place is None:
-        return None
-    if not all(type(number) is int and 0 <= number < 2**31 for number in place):
-        raise Damaged(f"the payload of exchange {exchange} stands where there is nothing")
-    number, start, *sizes = place
-    # What a stranger says is a bundle may be as long as the file, and many rows may refer to it.
-    found = first("SELECT content FROM bundle WHERE id = ? AND length(content) <= ?", number, BUNDLE + LONGEST)
-    if found is None or not isinstance(found[0], bytes) or start + sum(sizes) > len(found[0]):
-        raise Damaged(f"the payload of exchange {exchange} stands in a bundle that is not there, or behind its end")
-    content, parts = found[0], []
-    for size in sizes:
-        parts.append(content[start : start + size])
-        start += size
-    return Packed(*parts)
+_WRONG = "which is not there or has a payload of its own"
+
+
+def _codec(connection: sqlite3.Connection) -> Codec:
+    """One that knows the dictionaries of the file, with a budget of its own: the file may be a stranger's."""
+
+    def fetch(number: int) -> tuple[Kind, bytes] | None:
+        row = connection.execute("SELECT kind, content FROM dictionary WHERE id = ?", (number,)).fetchone()
+        return row if row is not None and isinstance(row[0], str) and isinstance(row[1], bytes) else None
+
+    (size,) = connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()
+    return Codec(fetch, Budget("the cassette", size))

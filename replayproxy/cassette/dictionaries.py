@@ -86,12 +86,15 @@ class Dictionaries:
                 requests.append(self.codec.expand(request))
                 answers.append(self.codec.unpack_answer(answer))
                 times.append(self.codec.unpack_times(packed_times))
-        self._learn("vocabulary", _vocabulary(answers))
+        # Numbers in this order: `bundles` removes those of zstd, and may not if the highest were among them.
+        of_requests = self.next
+        of_answers, of_words, of_gaps = of_requests + 1, of_requests + 2, of_requests + 3
+        self._learn(of_words, "vocabulary", _vocabulary(answers))
         trained = gaps.train([[after - before for before, after in pairwise(ticks)] for ticks in times])
-        self._learn("gaps", None if trained is None else codec.squeezed(trained))
+        self._learn(of_gaps, "gaps", None if trained is None else codec.squeezed(trained))
         plain = [self.codec.plain_answer(*answer) for answer in answers]
-        self._learn("request", codec.train(requests, self.next))
-        self._learn("answer", codec.train([rest for _, rest in plain], self.next))
+        self._learn(of_requests, "request", codec.train(requests, of_requests))
+        self._learn(of_answers, "answer", codec.train([rest for _, rest in plain], of_answers))
         for (number, leg, *_), asked, ticks, plain_answer in zip(rows, requests, times, plain, strict=True):
             packed = self.codec.squeeze("request", asked), self.codec.pack_times(ticks)
             said = self.codec.squeeze_answer(plain_answer)
@@ -104,12 +107,11 @@ class Dictionaries:
                 self._connection.execute("UPDATE answer SET answer = ? WHERE exchange = ?", (said, number))
         return len(rows)
 
-    def _learn(self, kind: Kind, content: bytes | None) -> None:
+    def _learn(self, number: int, kind: Kind, content: bytes | None) -> None:
         if content is not None:
-            number = self.next
             self._connection.execute("INSERT INTO dictionary VALUES (?, ?, ?)", (number, kind, content))
             self.codec.learn(number, kind, content)
-            self._last = number
+            self._last = max(self._last, number)
 
     @property
     def next(self) -> int:

@@ -1,7 +1,7 @@
 """Format 2: its tables as one readable text.
 
 exchange ──┬─ payload ── answer        what the client asked and got
-           ├─ bundled ── bundle       the same of an exchange, in one value with those of others; in sealed files
+           ├─ bundle                   the same of many exchanges, compressed together; in sealed files
            ├─ leg                      what prefill and decode were asked and answered
            └─ segment                  a stream in flight; folded into payload and answer when it ends
 endpoint                               names, so that a row need not repeat them
@@ -99,18 +99,14 @@ CREATE TABLE answer (                      -- apart: smaller rows leave less of 
     answer      BLOB NOT NULL              -- size of codes, codes, zstd of msgpack [headers, coding, shape, content]
 ) STRICT;
 
-CREATE TABLE bundle (
-    id          INTEGER PRIMARY KEY,
-    content     BLOB NOT NULL              -- request, times, answer as in payload and answer; of many exchanges
-) STRICT;
-
-CREATE TABLE bundled (
-    exchange    INTEGER PRIMARY KEY REFERENCES exchange (id) ON DELETE CASCADE,
-    bundle      INTEGER NOT NULL REFERENCES bundle (id),
-    start       INTEGER NOT NULL,          -- bytes of the content before the request
-    request     INTEGER NOT NULL,          -- bytes of the request, the times behind it, and the answer behind these
-    times       INTEGER NOT NULL,
-    answer      INTEGER NOT NULL
+CREATE TABLE bundle (                      -- of many exchanges, in sealed files
+    id          INTEGER PRIMARY KEY,       -- of the first exchange
+    layout      BLOB NOT NULL,             -- zstd of msgpack [steps from one exchange to the next, and the sizes of
+                                           -- its request, times, codes, answer]
+    requests    BLOB NOT NULL,             -- zstd of all that stands in the frames of payload
+    times       BLOB NOT NULL,             -- as in payload
+    codes       BLOB NOT NULL,             -- as in answer
+    answers     BLOB NOT NULL              -- zstd of all that stands in the frames of answer
 ) STRICT;
 
 CREATE TABLE segment (

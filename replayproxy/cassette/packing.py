@@ -11,12 +11,16 @@ import sqlite3
 
 from replayproxy.cassette import bundles
 from replayproxy.cassette.schema import PAGE_SIZE
+from replayproxy.errors import Damaged
 
 SMALL_PAGE, MIDDLE_PAGE = 512, 1024
 
 ALWAYS_SMALL, SOMETIMES_SMALL = 96 * 1024, 4 * 1024 * 1024
 """Bytes of a file: up to the first its pages are small; up to the second they are where that makes it smaller. Above
 the first, payloads go into bundles."""
+
+MOST_BUNDLED = 64 * 1024 * 1024
+"""Bytes of a file: of a larger one to compress payloads together takes half a minute, and dictionaries weigh little."""
 
 
 def pack(connection: sqlite3.Connection) -> None:
@@ -29,8 +33,11 @@ def pack(connection: sqlite3.Connection) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        bundles.gather(connection)
+        if _size(connection) <= MOST_BUNDLED:
+            bundles.gather(connection)
         connection.execute("COMMIT")
+    except Damaged:  # an old row that cannot be read: the file stays larger
+        connection.execute("ROLLBACK")
     except BaseException:
         connection.execute("ROLLBACK")
         raise

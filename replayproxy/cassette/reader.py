@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
 from replayproxy.cassette import database, schema
-from replayproxy.cassette.bundles import Packed, find
+from replayproxy.cassette.bundles import Bundle, Packed
 from replayproxy.cassette.coding import codec
 from replayproxy.cassette.coding.codec import Codec
 from replayproxy.cassette.coding.times import timeline_of
@@ -525,11 +525,21 @@ class CassetteReader:
 
     def _bundled(self, number: int) -> Packed:
         """What is stored of an exchange that has no payload of its own."""
-        packed = find(self._row, number) if self.stored.number > 1 else None
+        with database.translated(self._name):
+            packed = self._readers.mine().bundles.find(number) if self.stored.number > 1 else None
         if packed is None:
             raise CassetteError(f"{self._name} has no such recording: {(number,)}")
-        self._readers.budget.share(number, sum(map(len, packed)))
         return packed
+
+    def bundles(self) -> Iterator[Bundle]:
+        """All of them, for who checks the file. Raises `Damaged`."""
+        for row in self.all("SELECT id FROM bundle ORDER BY id") if self.stored.number > 1 else ():
+            (first,) = typed(row, int)
+            with database.translated(self._name):
+                bundle = self._readers.mine().bundles.holding(first)
+            if bundle is None:
+                raise Damaged(f"stored bundle {first} in {self._name} is longer than any is")
+            yield bundle
 
     def stored_sizes(self, number: int) -> tuple[int, int, int]:
         """Bytes of what is stored of the request, the answer and the times of an exchange."""
@@ -539,8 +549,9 @@ class CassetteReader:
             number,
         )
         if row is None:
-            packed = self._bundled(number)
-            row = len(packed.request), len(packed.answer), len(packed.times)
+            self._bundled(number)
+            bundle = self._readers.mine().bundles.holding(number)
+            return (0, 0, 0) if bundle is None else bundle.sizes(number)
         asked, answer, times = typed(row, int, int, int)
         return asked, answer, times
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from replayproxy.cassette import database
 from replayproxy.cassette.budget import Budget
+from replayproxy.cassette.bundles import Bundles
 from replayproxy.cassette.coding.codec import Codec, Kind
 from replayproxy.errors import CassetteError
 
@@ -39,6 +40,7 @@ class Reader:
         self._lock = threading.Lock()
         self._closed = False
         self.codec = Codec(lambda number: fetch(self, number), budget)
+        self.bundles = Bundles(lambda sql, *parameters: self.first(sql, parameters), self.codec)
         self.attached: str | None = None
 
     def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:

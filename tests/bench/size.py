@@ -32,13 +32,13 @@ BOUND = 2.5
 UPSTREAM = "REPLAYPROXY_LIVE_UPSTREAM"
 
 PARTS = {
-    "requests": "SELECT total(length(request)) + (SELECT total(request) FROM bundled) FROM payload",
-    "answers": "SELECT total(length(answer)) + (SELECT total(answer) FROM bundled) FROM answer",
-    "times": "SELECT total(length(times)) + (SELECT total(times) FROM bundled) FROM payload",
+    "requests": "SELECT total(length(request)) + (SELECT total(length(requests)) FROM bundle) FROM payload",
+    "answers": "SELECT total(length(answer)) + (SELECT total(length(codes) + length(answers)) FROM bundle) FROM answer",
+    "times": "SELECT total(length(times)) + (SELECT total(length(times)) FROM bundle) FROM payload",
     "their pages: row heads, unused": (
-        "SELECT (SELECT sum(pgsize) FROM dbstat WHERE name IN ('payload', 'answer', 'bundle', 'bundled'))"
+        "SELECT (SELECT sum(pgsize) FROM dbstat WHERE name IN ('payload', 'answer', 'bundle'))"
         " - (SELECT total(length(request) + length(answer) + length(times)) FROM payload JOIN answer USING (exchange))"
-        " - (SELECT total(request + times + answer) FROM bundled)"
+        " - (SELECT total(length(requests) + length(times) + length(codes) + length(answers)) FROM bundle)"
     ),
     "dictionaries": "SELECT sum(length(content)) FROM dictionary WHERE kind <> 'vocabulary'",
     "vocabulary": "SELECT sum(length(content)) FROM dictionary WHERE kind = 'vocabulary'",

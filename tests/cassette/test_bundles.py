@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from replayproxy.cassette import bundles, database, packing
+from replayproxy.cassette.budget import FEW_STEPS, STEPS, Budget, Share
 from replayproxy.cassette.checking.verify import verify
+from replayproxy.cassette.coding import codec
 from replayproxy.cassette.editing.merge import merge
 from replayproxy.cassette.editing.prune import prune
 from replayproxy.cassette.reader import CassetteReader
@@ -41,19 +45,20 @@ def change(path: Path, how: object) -> None:
 
 
 def execute(path: Path, sql: str) -> None:
-    """Run statements on a sealed file."""
+    """Run statements on a sealed file. `layout` and `zeros` make what stands there."""
     with closing(sqlite3.connect(path)) as opened:
+        opened.create_function("layout", 1, lambda text: codec.squeezed(msgpack.packb(json.loads(text))))
+        opened.create_function("zeros", 1, lambda size: codec.squeezed(bytes(size)))
         opened.executescript(sql)
 
 
 def counts(path: Path) -> list[int]:
-    """How many rows there are of payloads, answers, places in bundles, bundles."""
+    """How many rows there are of payloads, of answers, of bundles; how many exchanges are in bundles."""
     with closing(sqlite3.connect(path)) as opened:
-        sql = (
-            "SELECT (SELECT count(*) FROM payload), (SELECT count(*) FROM answer), (SELECT count(*) FROM bundled),"
-            " (SELECT count(*) FROM bundle)"
-        )
-        return list(opened.execute(sql).fetchone())
+        sql = "SELECT (SELECT count(*) FROM payload), (SELECT count(*) FROM answer), (SELECT count(*) FROM bundle)"
+        rows = list(opened.execute(sql).fetchone())
+    with CassetteReader(path) as cassette:
+        return [*rows, sum(len(bundle.numbers) for bundle in cassette.bundles())]
 
 
 def all_of(path: Path) -> list[Exchange]:
@@ -65,16 +70,19 @@ def all_of(path: Path) -> list[Exchange]:
 def test_what_is_read_is_the_same(path: Path) -> None:
     """Exchanges, times alone, sizes; and the other way round."""
     gathered = all_of(path)
-    assert counts(path) == [0, 0, CHATS, 1]
+    assert counts(path) == [0, 0, 1, CHATS]
     assert verify(path) == (CHATS, [])
     with CassetteReader(path) as cassette:
-        timelines, sizes = list(cassette.timelines()), [cassette.stored_sizes(number) for number in (1, CHATS)]
+        timelines = list(cassette.timelines())
+        sizes = [cassette.stored_sizes(number) for number in range(1, CHATS + 1)]
     change(path, bundles.scatter)
     assert counts(path) == [CHATS, CHATS, 0, 0]
     assert all_of(path) == gathered
     with CassetteReader(path) as cassette:
         assert list(cassette.timelines()) == timelines
-        assert [cassette.stored_sizes(number) for number in (1, CHATS)] == sizes
+        alone = [cassette.stored_sizes(number) for number in range(1, CHATS + 1)]
+    assert sum(map(sum, sizes)) < 0.6 * sum(map(sum, alone))
+    assert [times for _, _, times in sizes] == [times for _, _, times in alone]
 
 
 def test_a_large_file_is_sealed_in_bundles(tmp_path: Path) -> None:
@@ -83,13 +91,13 @@ def test_a_large_file_is_sealed_in_bundles(tmp_path: Path) -> None:
     keep(keeper, [piece for tape, item in enumerate(chats(400)) for piece in pieces(item, tape)])
     keeper.seal()
     large = keeper.path.stat().st_size
-    assert counts(keeper.path)[:3] == [0, 0, 400]
+    assert counts(keeper.path) == [0, 0, 1, 400]
     assert verify(keeper.path) == (400, [])
     change(keeper.path, bundles.scatter)
     with closing(sqlite3.connect(keeper.path, isolation_level=None)) as opened:
         opened.execute("PRAGMA page_size = 4096")
         opened.execute("VACUUM")
-    assert large < 0.9 * keeper.path.stat().st_size
+    assert large < 0.6 * keeper.path.stat().st_size
 
 
 def test_recording_goes_on_beside_bundles(path: Path) -> None:
@@ -117,15 +125,14 @@ def test_training_again_leaves_nothing_that_needs_old_dictionaries(path: Path) -
 
 def test_what_is_deleted_is_nowhere_left(path: Path) -> None:
     """No byte of its request, of its times and of its answer."""
-    with CassetteReader(path) as cassette:
-        packed = bundles.find(cassette.one, 7)
-    assert packed is not None
-    assert max(packed, key=len) in path.read_bytes()
+    with closing(sqlite3.connect(path)) as opened:
+        columns = opened.execute("SELECT requests, codes, answers FROM bundle").fetchone()
+    assert all(column[-40:] in path.read_bytes() for column in columns)
     prune(path, [7])
     assert len(all_of(path)) == CHATS - 1
     assert verify(path) == (CHATS - 1, [])
     content = path.read_bytes()
-    assert not any(part in content for part in packed if len(part) > 20)
+    assert not any(column[-40:] in content for column in columns if column)
 
 
 def test_merging_reads_bundles(path: Path, tmp_path: Path) -> None:
@@ -143,32 +150,69 @@ def test_few_payloads_stay_where_they_are(tmp_path: Path) -> None:
     assert counts(keeper.path)[2:] == [0, 0]
 
 
-def test_bundles_are_filled_and_long_payloads_left_out(path: Path) -> None:
+def test_bundles_are_filled_and_long_payloads_left_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each ends with the payload that fills it."""
+    before = all_of(path)
+    with CassetteReader(path) as cassette:
+        longest = [max(map(len, bundle.plain(number))) for bundle in cassette.bundles() for number in bundle.numbers]
     change(path, bundles.scatter)
-    execute(
-        path,
-        "UPDATE answer SET answer = randomblob(3000); UPDATE answer SET answer = randomblob(9000) WHERE exchange = 5;",
-    )
+    monkeypatch.setattr(bundles, "LONGEST_PLAIN", max(longest) - 1)
+    monkeypatch.setattr(bundles, "BUNDLE", 4096)
     change(path, bundles.gather)
-    assert counts(path)[:3] == [1, 1, CHATS - 1]
+    payloads, _, found, bundled = counts(path)
+    assert payloads + bundled == CHATS
+    assert payloads > 0
+    assert found > 4
+    assert all_of(path) == before
+    assert verify(path) == (CHATS, [])
+
+
+def test_a_bundle_holds_so_many_exchanges(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a reader keeps so many bundles; whichever it reads, in whatever order, it finds."""
+    before = all_of(path)
+    change(path, bundles.scatter)
+    monkeypatch.setattr(bundles, "MOST", 7)
+    change(path, bundles.gather)
+    assert counts(path) == [0, 0, -(-CHATS // 7), CHATS]
+    assert all_of(path) == before
+    with CassetteReader(path) as cassette:
+        assert [cassette.exchange(number) for number in range(CHATS, 0, -1)] == before[::-1]
+
+
+def test_dictionaries_that_nothing_needs_are_gone(path: Path, tmp_path: Path) -> None:
+    """Those of zstd; never the one with the highest number, which would be given again."""
+    kinds = "SELECT kind FROM dictionary ORDER BY id"
     with closing(sqlite3.connect(path)) as opened:
-        sizes = [size for (size,) in opened.execute("SELECT length(content) FROM bundle ORDER BY id")]
-    assert len(sizes) > 5
-    assert all(bundles.BUNDLE <= size < bundles.BUNDLE + bundles.LONGEST for size in sizes[:-1])
+        assert {kind for (kind,) in opened.execute(kinds)} <= {"vocabulary", "gaps"}
+    keeper = CassetteWriter(tmp_path / "few.cassette", MATCHER)
+    keep(keeper, [piece for tape, item in enumerate(chats(bundles.FEWEST + 1)) for piece in pieces(item, tape)])
+    keeper.seal()
+    execute(keeper.path, "DELETE FROM dictionary WHERE kind NOT IN ('request', 'answer')")
+    with closing(sqlite3.connect(keeper.path)) as opened:
+        before = opened.execute(kinds).fetchall()
+        opened.execute("UPDATE exchange SET state = 1")
+        opened.execute(bundles._NEEDLESS)
+        assert opened.execute(kinds).fetchall() == before
 
 
 DAMAGE: dict[str, tuple[str, str]] = {
-    "no place": ("DELETE FROM bundled WHERE exchange = 1", "no such recording"),
-    "no bundle": ("PRAGMA foreign_keys = OFF; DELETE FROM bundle", "a row of bundled refers to a row of bundle"),
-    "behind the end": ("UPDATE bundled SET start = 99999 WHERE exchange = 1", "behind its end"),
-    "before the beginning": ("UPDATE bundled SET start = -1 WHERE exchange = 1", "stands where there is nothing"),
-    "a size below zero": ("UPDATE bundled SET times = -1 WHERE exchange = 1", "stands where there is nothing"),
-    "beyond every number": ("UPDATE bundled SET answer = 1 << 62 WHERE exchange = 1", "stands where there is nothing"),
-    "another's": ("UPDATE bundled SET start = start + 1 WHERE exchange = 1", "recording 1"),
-    "noise": ("UPDATE bundle SET content = randomblob(length(content))", ""),
-    "a bundle too long": ("UPDATE bundle SET content = CAST(content || zeroblob(99999) AS BLOB)", "behind its end"),
-    "two payloads": ("INSERT INTO payload VALUES (1, x'00', x'00')", "two payloads"),
+    "no bundle": ("DELETE FROM bundle", ""),
+    "another first": ("UPDATE bundle SET id = 2", "not there"),
+    "not all columns": ("UPDATE bundle SET layout = layout('[[0], [1], [1], [1]]')", "wrong shape"),
+    "columns of other lengths": ("UPDATE bundle SET layout = layout('[[0], [1, 1], [1], [1], [1]]')", "wrong shape"),
+    "a size below zero": ("UPDATE bundle SET layout = layout('[[0], [-1], [1], [1], [1]]')", "wrong shape"),
+    "beyond its end": ("UPDATE bundle SET layout = layout('[[0], [9999], [9999], [9999], [9999]]')", "does not cover"),
+    "nothing in it": ("UPDATE bundle SET layout = layout('[[], [], [], [], []]')", "do not ascend"),
+    "twice the same": (
+        "UPDATE bundle SET layout = layout('[[0, 0], [1, 1], [1, 1], [1, 1], [1, 1]]')",
+        "do not ascend",
+    ),
+    "noise": ("UPDATE bundle SET times = randomblob(length(times))", ""),
+    "noise in frames": ("UPDATE bundle SET requests = randomblob(length(requests))", ""),
+    "columns exchanged": ("UPDATE bundle SET (requests, answers) = (answers, requests)", "does not cover"),
+    "too long": ("UPDATE bundle SET codes = CAST(codes || zeroblob(9999999) AS BLOB)", "longer than any"),
+    "too much": ("UPDATE bundle SET answers = zeros(9999999)", "impossible size"),
+    "two payloads": ("INSERT INTO payload VALUES (1, x'00', x'00')", "another payload"),
 }
 
 
@@ -179,7 +223,7 @@ def test_damaged_bundles_are_found(path: Path, sql: str, what: str) -> None:
     execute(path, sql)
     _, problems = verify(path)
     assert problems
-    assert any(what in problem.what for problem in problems) or what == "recording 1"
+    assert any(what in problem.what for problem in problems)
     with CassetteReader(path) as cassette:
         for number in range(1, CHATS + 1):
             try:
@@ -188,20 +232,28 @@ def test_damaged_bundles_are_found(path: Path, sql: str, what: str) -> None:
                 continue
 
 
-def test_the_same_bytes_for_many_exchanges_are_refused(path: Path) -> None:
-    """One payload that thousands of rows refer to would be unpacked thousands of times, and the file stay small."""
-    execute(
-        path,
-        "UPDATE bundled SET (start, request, times, answer) ="
-        " (SELECT 0, 0, 0, length(content) FROM bundle WHERE id = bundle)",
-    )
-    _, problems = verify(path)
-    assert any("again and again" in problem.what for problem in problems)
+def test_the_budget_counts_what_an_exchange_has_of_a_bundle(path: Path) -> None:
+    """Thousands of equal answers are nothing in a bundle, and take as long to read as if each stood alone."""
+    with CassetteReader(path) as cassette:
+        packed = [cassette._bundled(number) for number in range(1, CHATS + 1)]
+        sizes = [cassette.stored_sizes(number) for number in range(1, CHATS + 1)]
+    requests = [part.request for part in packed if isinstance(part.request, Share)]
+    answers = [part.answer for part in packed if isinstance(part.answer, Share)]
+    assert [(one.stored, other.stored) for one, other in zip(requests, answers, strict=True)] == [s[:2] for s in sizes]
+    assert sum(request.stored for request in requests) < 0.5 * sum(map(len, requests))
+    budget, steps = Budget("a.cassette", 0), len(requests[0]) + FEW_STEPS
+
+    def work() -> None:
+        for row in range(STEPS // steps + 2):
+            budget.work(row, requests[0], steps, "parts")
+
+    with pytest.raises(Damaged, match="far longer to read"):
+        work()
 
 
 def test_a_damaged_bundle_is_not_scattered(path: Path) -> None:
     """The recorder says so, and the file stays as it was."""
-    execute(path, "UPDATE bundled SET start = 99999 WHERE exchange = 1")
+    execute(path, "UPDATE bundle SET times = x'00'")
     with pytest.raises(Damaged), closing(database.write(path, full=False)) as opened:
         bundles.scatter(opened)
 

@@ -44,7 +44,7 @@ def test_what_is_trained_makes_payloads_smaller(path: Path) -> None:
         assert (dictionaries.known, dictionaries.next) == (False, 1)
         assert dictionaries.train() == 60
         assert sizes(opened) < 0.5 * before
-        assert kinds(opened) == [(1, "vocabulary"), (2, "request"), (3, "answer")]
+        assert kinds(opened) == [(1, "request"), (2, "answer"), (3, "vocabulary")]
         assert (dictionaries.known, dictionaries.next) == (True, 4)
     assert verify(path) == (60, [])
 

@@ -142,7 +142,7 @@ FORMATS = [
     ),
     Golden(
         2,
-        "85153de45e1548741271646183b4a9c6d2fb12b41e14f029775395916f1e89ff",
+        "67566d905048ad209540c9be73d2ca0573510ea1ff382b962013f581d0f1778b",
         "replayproxy 0.1.0",
         EXCHANGES_2,
         TEXTS_2,

@@ -163,9 +163,7 @@ def _place_problems(cassette: CassetteReader) -> Iterator[Problem]:
     unseen = "SELECT id FROM exchange WHERE (occurrence IS 0) <> (sketch IS NOT NULL)"
     for (number,) in cassette.all(unseen):
         yield Problem("", f"exchange {number} has no sketch, or one that another of its key should have")
-    twice = "SELECT exchange FROM bundled JOIN payload USING (exchange)" if cassette.stored.number > 1 else ""
-    for (number,) in cassette.all(twice) if twice else ():
-        yield Problem("", f"exchange {number} has two payloads, one of them in a bundle")
+    yield from _bundled(cassette)
     for (number,) in cassette.all(cassette.stored.orphans) if cassette.stored.orphans else ():
         yield Problem("", f"payload {number} belongs to no exchange")
     folded = (
@@ -174,3 +172,18 @@ def _place_problems(cassette: CassetteReader) -> Iterator[Problem]:
     )
     for (number,) in cassette.all(folded):
         yield Problem("", f"exchange {number} is done, but has segments of a stream in flight")
+
+
+def _bundled(cassette: CassetteReader) -> Iterator[Problem]:
+    try:
+        for bundle in cassette.bundles():
+            for number in bundle.numbers:
+                there = cassette.one(
+                    "SELECT EXISTS (SELECT 1 FROM exchange WHERE id = ?),"
+                    " EXISTS (SELECT 1 FROM payload WHERE exchange = ?)",
+                    *(number, number),
+                )
+                if there != (1, 0):
+                    yield Problem("", f"exchange {number} in a bundle is not there, or has another payload too")
+    except Damaged as error:
+        yield Problem("", str(error))

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import msgpack
 import zstandard
 
-from replayproxy.cassette.budget import PARTS, Budget, parts_of
+from replayproxy.cassette.budget import BYTES, PARTS, Budget, parts_of
 from replayproxy.cassette.coding import untrusted, varint
 from replayproxy.cassette.coding.delta import MAX_CHUNKS, chunks_of, cut, runs_of
 from replayproxy.cassette.coding.symbols import LONGEST_WORD, MAX_WORDS, SymbolTable
@@ -136,7 +136,7 @@ class Codec:
     def squeeze_answer(self, plain: PlainAnswer) -> bytes:
         """What is stored of an answer: how many bytes of codes, these, and a zstd frame."""
         codes, rest = plain
-        return _behind(codes, self.squeeze("answer", rest))
+        return behind(codes, self.squeeze("answer", rest))
 
     def plain_answer(self, fields: Headers, chunks: Sequence[bytes], continued: Sequence[int] = ()) -> PlainAnswer:
         """Codes in bits, which nothing makes smaller, and what is compressed: `[headers, coding, shape, content]` in
@@ -165,10 +165,7 @@ class Codec:
     def unpack_answer(self, stored: bytes, size: int | None = None) -> Answer:
         """Field lines, chunks, and which of these did not end an HTTP chunk. `size` is what the row says the body has,
         where it says it; more is damage."""
-        length, start = varint.read(stored, 0)
-        if length > min(len(stored) - start, 2 * MAX_CHUNKS):
-            raise Damaged("a stored answer ends within its codes")
-        codes, frame = stored[start : start + length], stored[start + length :]
+        codes, frame = split(stored)
         if self.budget is not None and size is not None:
             self.budget.spend(self.row, stored, size)
         plain = self.expand(frame)
@@ -275,6 +272,16 @@ class Codec:
             )
         return _bare(packer.compress(data))
 
+    def squeeze_quickly(self, data: bytes) -> bytes:
+        """The same at level 1 and without a dictionary, for what is unpacked again at once."""
+        return _bare(self._quick.compress(data))
+
+    def expand_bundled(self, frame: bytes, limit: int) -> bytes:
+        """The content of a frame that holds parts of many exchanges, at most so many bytes. Raises `Damaged`."""
+        plain = self._expand(frame, self._unpackers[0], limit)
+        self._work(frame, len(plain) // BYTES, "bundle")
+        return plain
+
     def expand(self, frame: bytes) -> bytes:
         """The content of a frame. Raises `Damaged`; never allocates more than the format allows."""
         number = _parameters(frame).dict_id
@@ -307,10 +314,19 @@ class Codec:
         return True
 
 
-def _behind(codes: bytes, frame: bytes) -> bytes:
+def behind(codes: bytes, frame: bytes) -> bytes:
+    """What is stored of an answer: how many bytes of codes, these, and a zstd frame."""
     out = bytearray()
     varint.put(out, len(codes))
     return bytes(out) + codes + frame
+
+
+def split(stored: bytes) -> tuple[bytes, bytes]:
+    """The codes and the frame of an answer. Raises `Damaged`."""
+    length, start = varint.read(stored, 0)
+    if length > min(len(stored) - start, 2 * MAX_CHUNKS):
+        raise Damaged("a stored answer ends within its codes")
+    return stored[start : start + length], stored[start + length :]
 
 
 def _bare(frame: bytes) -> bytes:

@@ -17,7 +17,7 @@ from replayproxy.cassette.numbering import number_anew
 from replayproxy.cassette.schema import provisional_digest
 
 _MADE_ANEW = ("dictionary", "exchange", "leg", "payload", "answer")
-_CREATED = "|".join((*_MADE_ANEW, "bundle", "bundled", "v_exchange", "exchange_place"))
+_CREATED = "|".join((*_MADE_ANEW, "bundle", "v_exchange", "exchange_place"))
 
 _FILL = """
 INSERT INTO dictionary SELECT id, kind, content FROM format_1_dictionary ORDER BY id;
