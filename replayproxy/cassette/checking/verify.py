@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from replayproxy.cassette import schema
 from replayproxy.cassette.columns import derived_columns, model_of
-from replayproxy.cassette.reader import CassetteReader, typed, key_bytes
+from replayproxy.cassette.reader import CassetteReader, key_bytes, typed
 from replayproxy.core import coding
 from replayproxy.core.answers import fault_in_answer
 from replayproxy.core.dialects.facts import facts_of
