@@ -24,10 +24,10 @@ from tests.streams import Stream, made
 
 
 class Bare:
-    """A veil that hides nothing: masking is tried elsewhere, and takes longer than all of this."""
+    """A stream redactor that masks nothing: masking is tested elsewhere, and takes longer than all of this."""
 
     too_long = False
-    waiting = 0
+    undecided_bytes = 0
 
     def __init__(self) -> None:
         self._held: list[Chunks] = []
@@ -36,7 +36,7 @@ class Bare:
         """As it is."""
         return head
 
-    def hear(self, chunks: Chunks) -> None:
+    def feed(self, chunks: Chunks) -> None:
         """Hold them."""
         self._held.append(chunks)
 
@@ -51,7 +51,7 @@ class Bare:
 
 
 class Unmasked(Redactor):
-    """Has such veils."""
+    """Gives stream redactors that mask nothing."""
 
     def stream_redactor(self, credentials: object) -> Bare:  # type: ignore[override]  # as much as a tape uses of one
         """Over one answer."""

@@ -161,21 +161,23 @@ def _compiled(pattern: bytes, *, latin1: bool) -> re2._Regexp:
 
 
 def _reason(pattern: bytes, error: re2.error) -> str:
-    reason = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else str(error)
-    _, _, what = reason.rpartition(": ")
+    message = (
+        error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+    )
+    _, _, what = message.rpartition(": ")
     written = pattern.decode("utf-8", "replace")
     for marks, reason in _REFUSED:
         if (
-            any(what.startswith(mark) or (reason.startswith("bad repetition") and mark in what) for mark in marks)
+            any(what.startswith(mark) or (message.startswith("bad repetition") and mark in what) for mark in marks)
             or (what == "(?P" and marks[0] == "(?P=" and "(?P=" in written)
             or (what in ("(?<", "(?P<") and marks[0] == "(?=" and re.search(r"\(\?<[=!]", written))
         ):
             return reason
     if re.fullmatch(r"\\[1-9]", what):
         return _REFUSED[1][1]
-    if reason.startswith("invalid repetition size"):
+    if message.startswith("invalid repetition size"):
         return f"repeats too often ({what}): use at most 1000 repetitions, also where they are nested"
-    return f"is not a regular expression: {reason}"
+    return f"is not a regular expression: {message}"
 
 
 def _translated(source: str, classes: dict[str, str]) -> str:

@@ -774,7 +774,7 @@ def test_with_a_rule_for_bodies_an_answer_is_kept_when_it_ends() -> None:
 
 def test_an_answer_that_is_too_long_to_be_judged_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never half of it, and never in silence."""
-    monkeypatch.setattr("replayproxy.core.redaction.stream_redactor.MOST_HELD", 10)
+    monkeypatch.setattr("replayproxy.core.redaction.stream_redactor.MAX_HELD_BYTES", 10)
 
     async def test() -> None:
         studio = Studio("re:secret")
