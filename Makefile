@@ -12,7 +12,7 @@
 #   make picture     docs/assets/terminal.svg from real commands
 #
 # Each of them takes PYTHON=python3.13 (a name or a path), which gets an environment of its own, .venv-3.13.
-# TESTS="tests/core -x" passes arguments to pytest; WORKERS=2 runs the tests in so many processes.
+# TESTS="tests/core -x" passes arguments to pytest; WORKERS=0 runs the tests in one process instead of one per core.
 
 PYTHON ?= python3
 ifeq ($(PYTHON),python3)
@@ -26,8 +26,7 @@ endif
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 TESTS ?=
-# Tests of signals fail under workers still (a signal mask is inherited), so one process is the default.
-WORKERS ?= 0
+WORKERS ?= auto
 PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(TESTS)
 
 # Set in many container images. Each of the thousand processes that the tests start would compile the package anew.
