@@ -31,7 +31,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).parent.parent.parent
 
 READY_SECONDS = 30
-TALK_SECONDS = 300
+TALK_SECONDS = 900
 
 # Cores and clocks
 
