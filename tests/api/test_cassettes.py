@@ -39,7 +39,8 @@ def test_a_cassette_is_a_collection_of_exchanges(five: Path) -> None:
         assert [exchange.status for exchange in cassette] == [200, 200, 400, 200, 200]
         assert repr(cassette) == f"<Cassette {five} open>"
     assert repr(cassette) == f"<Cassette {five} closed>"
-    assert Cassette(str(five)).path == five
+    with Cassette(str(five)) as named_by_text:
+        assert named_by_text.path == five
 
 
 def test_an_empty_cassette_is_a_cassette(tmp_path: Path) -> None:
