@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,8 +129,8 @@ def test_whatever_the_pieces_the_answer_comes_back(
         for number, (request, response, _) in enumerate(kept)
     ]
     waiting = [pieces(item, tape, kept[tape][2], key=chance.random() < 0.5) for tape, item in enumerate(exchanges)]
-    with folder() as here:
-        keeper = CassetteWriter(here / "a.cassette", MATCHER)
+    # Closed also where hypothesis ends an example in its midst, when it has drawn enough.
+    with folder() as here, closing(CassetteWriter(here / "a.cassette", MATCHER)) as keeper:
         while waiting:
             batch: list[ExchangePart] = []
             for _ in range(chance.randrange(1, 4)):
