@@ -62,7 +62,7 @@ async def fall(
     request = ask(CHAT, "does it work", stream=stream)
     async with pair(protocol, lease=lease) as double:
         double.prefill.fault, double.decode.fault = prefill, decode
-        timeout = 10 if dead else 0.15  # short where it is what ends the wait; a busy machine needs longer to answer
+        timeout = 0.5 if any(isinstance(fault, Hang) for fault in (prefill, decode)) else 30  # a busy machine is slow
         settings = pairing(cassette, double, pair=options, upstream_timeout=timeout, stall_timeout=timeout)
         async with running(settings) as proxy, wire.connect(proxy.url) as connection:
             killed = [server for server in double.servers if server.role == dead]
