@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -24,33 +25,31 @@ from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.cassette.writer_thread import WriterThread
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.pd import PairServer, ProtocolOptions, protocol
-from replayproxy.core.policy import Mode, looks_for_recordings
+from replayproxy.core.policy import Mode
 from replayproxy.core.redaction import SALT_BYTES, Redactor
 from replayproxy.core.selection import Selection
-from replayproxy.core.sequence import AtEnd, Playhead, split_scope
+from replayproxy.core.sequence import AtEnd, Playhead
 from replayproxy.core.simulator import Simulator
 from replayproxy.core.timing import Pace
-from replayproxy.errors import CassetteError, ClientError, SettingsError
-from replayproxy.model import RecordingRef, Request
+from replayproxy.errors import CassetteError, SettingsError
+from replayproxy.model import RecordingRef
 from replayproxy.net.clock import SystemClock
 from replayproxy.net.http_server import DataServer as DataPort
 from replayproxy.net.http_server import free_socket, tls_context
 from replayproxy.net.pair import PairUpstream
 from replayproxy.net.pair_servers import PooledServer, ServerPool
-from replayproxy.net.response_writer import ResponseWriter
 from replayproxy.net.tunnel import Detach, tunnel
 from replayproxy.net.upstream import Address, HttpUpstream
-from replayproxy.proxy.client_origin import ClientOrigin
 from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.handler import ReplayProxy
 from replayproxy.proxy.misses import Misses
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Recorder
-from replayproxy.proxy.request_log import Call, RequestLog
+from replayproxy.proxy.request_log import RequestLog
 from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
 from replayproxy.proxy.stand_in import StandIn
+from replayproxy.proxy.upgrades import Upgrades
 from replayproxy.settings import Pair, Settings
-from replayproxy.views.miss import Miss
 from replayproxy.worker_process import WorkerProcess
 
 log = logging.getLogger("replayproxy")
@@ -166,7 +165,7 @@ class App:
         )
         self.server = DataPort(
             self.proxy.answer,
-            self._upgrade,
+            self._upgrades(redactor).answer,
             now=self.clock.now,
             needs_body=settings.wants_whole_requests,
             answers_unsent=self.proxy.answers_unsent if settings.plays else None,
@@ -174,6 +173,19 @@ class App:
             limits=settings.listen.limits,
             host=settings.listen.host,
             page_fields=self.proxy.stand_in.page_fields,
+        )
+
+    def _upgrades(self, redactor: Redactor | None) -> Upgrades[Detach]:
+        settings = self.settings
+        return Upgrades(
+            settings.mode,
+            settings.replaying.on_miss,
+            counters=self.tally,
+            misses=self.misses,
+            redactor=redactor,
+            request_log=self.journal,
+            tls=settings.listen.ssl_certfile is not None,
+            tunnel=partial(tunnel, self.upstream) if isinstance(self.upstream, HttpUpstream) else None,
         )
 
     def _open_library(self, matcher: Matcher) -> None:
@@ -282,28 +294,6 @@ class App:
         if not key:
             raise SettingsError(f"--api-key-file {file} is empty: put the key into it")
         return key
-
-    async def _upgrade(self, request: Request, client: ResponseWriter, detach: Detach) -> None:
-        """WebSocket: through to the live server, unrecorded; nowhere else."""
-        shown = (self.proxy.matcher.redactor or Redactor(b"")).request(request)
-        if not isinstance(self.upstream, HttpUpstream):
-            self.tally.misses["unsupported"] += 1
-            name = self.misses.note(Miss("unsupported", shown, ""))
-            if self.journal is not None:
-                scope, asked = split_scope(shown)
-                self.journal.add(Call(asked, scope, "refuse", miss=name))
-            raise ClientError(
-                f"{shown.method} {shown.path} asks for another protocol than HTTP, which is not recorded: send it"
-                " to a live server",
-                status=404,
-                code="unsupported",
-            )
-        self.tally.requests["upgrade"] += 1
-        if self.tally.requests["upgrade"] == 1:
-            log.warning("%s asks for an upgrade: forwarded, not recorded (counted in metrics from here on)", shown.path)
-        scoped = split_scope(request)[1] if looks_for_recordings(self.settings.mode) else request
-        listener = ClientOrigin(client, request, scoped.target, tls=self.settings.listen.ssl_certfile is not None)
-        await tunnel(scoped, listener, detach, self.upstream)
 
     # Life
 

@@ -61,6 +61,11 @@ class Refuse:
     """Explain the miss."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """Connect the client with the server, and record nothing."""
+
+
 Decision = Replay | Record | Forward | Simulate | Probe | Refuse
 
 _FALLBACKS: dict[OnMiss, Decision] = {
@@ -104,3 +109,15 @@ def decide(
             return _FALLBACKS[on_miss]
         case Mode.SIMULATE:
             return Probe() if probe else Simulate()
+
+
+def decide_upgrade(mode: Mode, on_miss: OnMiss, *, has_tunnel: bool) -> Tunnel | Refuse:
+    """The row of the table for a request to switch to another protocol (WebSocket, RFC 9110 section 7.8).
+
+    `has_tunnel`: one live server is there that can switch; a prefill/decode pair cannot.
+    """
+    # No recording can answer it: what follows a switch are messages of both sides, which a cassette does not hold.
+    may_ask_server = mode in (Mode.RECORD, Mode.AUTO) or (
+        mode is Mode.REPLAY and on_miss in (OnMiss.FORWARD, OnMiss.RECORD)
+    )
+    return Tunnel() if may_ask_server and has_tunnel else Refuse()

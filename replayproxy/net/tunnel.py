@@ -44,7 +44,7 @@ class End(asyncio.Protocol):
             self.other.resume_reading()
 
 
-async def tunnel(request: Request, listener: Listener, detach: Detach, upstream: HttpUpstream) -> None:
+async def tunnel(upstream: HttpUpstream, request: Request, listener: Listener, detach: Detach) -> None:
     """Let client and server exchange bytes until one of them hangs up; or play the answer of a server that refuses.
 
     Raises `UpstreamError` where there is neither a switch nor an answer.

@@ -17,7 +17,9 @@ from replayproxy.core.policy import (
     Refuse,
     Replay,
     Simulate,
+    Tunnel,
     decide,
+    decide_upgrade,
     looks_for_recordings,
 )
 from replayproxy.model import RecordingRef
@@ -73,3 +75,15 @@ def test_only_who_may_replay_looks_for_recordings() -> None:
     """Recording need not know a key before the answer."""
     looking = {row[0] for row in TABLE if isinstance(row[5], Replay)}
     assert {mode for mode in Mode if looks_for_recordings(mode)} == looking
+
+
+def test_an_upgrade_goes_to_a_server_or_nowhere() -> None:
+    """It reaches a live server in the modes that may ask one, if that can switch; no recording answers it."""
+    rows = {(mode, miss, tunnel): decide_upgrade(mode, miss, has_tunnel=tunnel) for mode, miss, tunnel in
+            product(Mode, OnMiss, ANY)}  # fmt: skip
+    connected = {row for row, decision in rows.items() if decision == Tunnel()}
+    assert connected == {
+        *((mode, miss, True) for mode in (Mode.RECORD, Mode.AUTO) for miss in OnMiss),
+        *((Mode.REPLAY, miss, True) for miss in (OnMiss.FORWARD, OnMiss.RECORD)),
+    }
+    assert {decision for row, decision in rows.items() if row not in connected} == {Refuse()}
