@@ -14,7 +14,6 @@ from typing import cast
 import click
 import pytest
 
-from replayproxy.assembly import Addresses
 from replayproxy.cli.command_run import child_variables
 from replayproxy.pytest_plugin.options import ASKED, MODES, add_options
 from replayproxy.pytest_plugin.playback import Playback
@@ -83,7 +82,7 @@ def test_what_the_page_on_ci_names_is_so() -> None:
     """The variables that a command gets, and the exit codes of a run."""
     page = PAGES["docs/ci.md"]
     named = set(re.findall(r"`([A-Z_]{8,})`", page))
-    told = child_variables({}, Addresses("http://127.0.0.1:1", "http://127.0.0.1:2"))
+    told = child_variables({}, "http://127.0.0.1:1", "http://127.0.0.1:2")
     assert named == {name for name in told if name.isupper()}
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
     assert codes == VERDICTS

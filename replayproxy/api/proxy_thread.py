@@ -1,9 +1,9 @@
-"""A proxy in a thread of its own, with a loop of its own: what the program does meanwhile, it does not wait for.
+"""A proxy in a thread of its own with a loop of its own, beside the program that uses it.
 
     program's thread ── call(coroutine) ──▶ loop of the proxy ── result ──▶ program's thread
 
-One place for it, also under `async with`: a program that blocks its own loop, which tests do, must not hold up the
-answer that it waits for.
+The same under `async with`: a program that blocks its own loop, as tests do, must not delay the answer that it waits
+for.
 """
 
 from __future__ import annotations
@@ -25,54 +25,73 @@ T = TypeVar("T")
 
 
 class ProxyThread:
-    """Starts an app, does things on its loop, stops it. Its methods may be called from any other thread."""
+    """Starts an app, calls coroutines on its loop, stops it. Its methods may be called from any other thread."""
 
-    def __init__(self, settings: Settings, journal: RequestLog, wait_upstream: float) -> None:
-        """Start, and wait until it listens. Raises `ReplayProxyError`; then nothing of the start stays."""
+    def __init__(self) -> None:
+        """Start the thread and its loop; `start` starts the app."""
+        self.url = ""
+        self.admin_url: str | None = None
+        self._app: App | None = None
         self._loop: Future[asyncio.AbstractEventLoop] = Future()
         self._ended = asyncio.Event()
+        self._starting: asyncio.Task[Any] | None = None
+        self._is_hurried = False
         self._thread = threading.Thread(target=self._run, name="replayproxy", daemon=True)
         self._thread.start()
         self._loop.result()
+
+    @property
+    def app(self) -> App:
+        """The app that `start` has started."""
+        assert self._app is not None
+        return self._app
+
+    @property
+    def thread_id(self) -> int | None:
+        """The id of the thread, as `threading.get_ident` returns it there."""
+        return self._thread.ident
+
+    # Life
+
+    def start(self, settings: Settings, request_log: RequestLog | None, wait_upstream: float) -> None:
+        """Start an app and wait until it listens. Raises `ReplayProxyError`; then nothing of the start stays.
+
+        Raises `concurrent.futures.CancelledError` after a call of `hurry`.
+        """
         try:
-            self.app, self.url, self.admin_url = self.call(self._start(settings, journal, wait_upstream))
+            self.call(self._start(settings, request_log, wait_upstream))
         except BaseException:
             self._end()
             raise
 
-    def _run(self) -> None:
-        from replayproxy.lifetime import on_loop
-
-        try:
-            on_loop(self._until_ended())
-        except BaseException as error:  # noqa: BLE001  whoever waits for the loop gets it
-            if not self._loop.done():
-                self._loop.set_exception(error)
-
-    async def _until_ended(self) -> None:
-        self._loop.set_result(asyncio.get_running_loop())
-        await self._ended.wait()
-
-    @staticmethod
-    async def _start(settings: Settings, journal: RequestLog, wait_upstream: float) -> tuple[App, str, str | None]:
+    async def _start(self, settings: Settings, request_log: RequestLog | None, wait_upstream: float) -> None:
         from replayproxy.assembly import App
         from replayproxy.lifetime import reach
 
-        app = App(settings, journal=journal)
+        if self._is_hurried:
+            raise asyncio.CancelledError
+        self._starting = asyncio.current_task()
+        app = App(settings, journal=request_log)
         try:
             await reach(app, wait_upstream)
             addresses = await app.start()
         except BaseException:
             await app.give_up()
             raise
-        return app, addresses.url, addresses.admin_url
+        self._starting = None
+        self._app, self.url, self.admin_url = app, addresses.url, addresses.admin_url
 
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do something on the loop, and wait for it."""
-        if threading.current_thread() is self._thread:
-            work.close()
-            raise ReplayProxyError("a proxy cannot wait for itself: call this from another thread")
-        return asyncio.run_coroutine_threadsafe(work, self._loop.result()).result()
+    def hurry(self) -> None:
+        """Cancel a start in progress; of an app that is stopping, close the connections that it waits for."""
+        self._loop.result().call_soon_threadsafe(self._hurry)
+
+    def _hurry(self) -> None:
+        self._is_hurried = True
+        if self._starting is not None:
+            # The task is cancelled and not the future of `call`, which would not wait for `give_up`.
+            self._starting.cancel()
+        elif self._app is not None:
+            self._app.server.hurry()
 
     def stop(self, drain: float | None) -> None:
         """Let answers finish for `drain` seconds, write, seal; then end the thread."""
@@ -80,6 +99,28 @@ class ProxyThread:
             self.call(self.app.stop(drain))
         finally:
             self._end()
+
+    # The loop
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and wait for its result. Raises `ReplayProxyError` when called on the loop."""
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise ReplayProxyError("a proxy cannot wait for itself: call this from another thread")
+        return asyncio.run_coroutine_threadsafe(work, self._loop.result()).result()
+
+    def _run(self) -> None:
+        from replayproxy.lifetime import on_loop
+
+        try:
+            on_loop(self._until_ended())
+        except BaseException as error:  # noqa: BLE001  the thread that waits for the loop raises it
+            if not self._loop.done():
+                self._loop.set_exception(error)
+
+    async def _until_ended(self) -> None:
+        self._loop.set_result(asyncio.get_running_loop())
+        await self._ended.wait()
 
     def _end(self) -> None:
         self._loop.result().call_soon_threadsafe(self._ended.set)

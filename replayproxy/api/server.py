@@ -19,8 +19,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from replayproxy.api.client_environment import client_environment
 from replayproxy.core.headers import STORED
-from replayproxy.core.no_proxy import no_proxy_for
 from replayproxy.core.policy import Mode
 from replayproxy.errors import CassetteError, ReplayProxyError
 from replayproxy.model import RecordingRef, Response
@@ -76,15 +76,17 @@ class ProxyServer:
     After the block `calls`, `misses` and `report()` tell what became of it.
     """
 
-    def __init__(self, settings: Settings, wait_upstream: float = 0.0) -> None:
+    def __init__(self, settings: Settings, wait_upstream: float = 0.0, *, keep_calls: bool = True) -> None:
+        """Start nothing yet. `keep_calls`: remember requests for `calls` and `misses`; `report` needs none of them."""
         from replayproxy.proxy.request_log import RequestLog
 
         self.settings = settings
         self._wait_upstream = wait_upstream
-        self._journal = RequestLog()
+        self._request_log = RequestLog() if keep_calls else None
         self._thread: ProxyThread | None = None
         self._report: RunResult | None = None
         self._is_closed = False
+        self._is_hurried = False
 
     # Life
 
@@ -94,7 +96,14 @@ class ProxyServer:
 
         if self._thread is not None or self._is_closed:
             raise ReplayProxyError("this proxy has been started before: make another one")
-        self._thread = ProxyThread(self.settings, self._journal, self._wait_upstream)
+        self._thread = ProxyThread()
+        try:
+            if self._is_hurried:
+                self._thread.hurry()
+            self._thread.start(self.settings, self._request_log, self._wait_upstream)
+        except BaseException:
+            self._thread = None
+            raise
         return self
 
     def stop(self) -> None:
@@ -102,13 +111,28 @@ class ProxyServer:
 
         Raises `CassetteError` if not everything could be recorded: then traffic has passed that is not on the cassette.
         """
+        self.end()
+        if self.trouble is not None:
+            raise CassetteError(f"not everything was recorded: {self.trouble}")
+
+    def end(self) -> None:
+        """Stop, and leave it to the caller to look at `trouble`."""
         if self._thread is None or self._is_closed:
             return
         self._is_closed = True
         self._thread.stop(self.settings.listen.drain)
         self._report = self._thread.app.last_report
-        if self._thread.app.trouble is not None:
-            raise CassetteError(f"not everything was recorded: {self._thread.app.trouble}")
+
+    def hurry(self) -> None:
+        """End what another thread waits for: `start` raises `concurrent.futures.CancelledError`, `stop` cuts off."""
+        self._is_hurried = True
+        if (thread := self._thread) is not None:
+            thread.hurry()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why not everything was recorded, as a sentence; None if all of it was."""
+        return None if self._thread is None else self._thread.app.trouble
 
     def __enter__(self) -> Self:
         return self.start()
@@ -151,24 +175,20 @@ class ProxyServer:
     @property
     def env(self) -> dict[str, str]:
         """Variables that make SDKs, in any language, talk to this proxy: for the environment of a child process."""
-        urls = {
-            "OPENAI_BASE_URL": self.base_url,
-            "OPENAI_API_BASE": self.base_url,
-            "ANTHROPIC_BASE_URL": self.url,
-            "REPLAYPROXY_URL": self.url,
-        }
-        return urls | no_proxy_for(os.environ)  # a company's HTTP proxy does not know this machine's addresses
+        return client_environment(self.url, os.environ)
 
     # What became of the requests
 
     @property
     def calls(self) -> list[ProxyCall]:
         """Every request so far, in the order in which they were decided; of many, the newest 64 MiB of them."""
-        running = self._running
+        running, request_log = self._running, self._request_log
+        if request_log is None:
+            return []
 
         def read() -> list[ProxyCall]:
             misses = {name: miss for name, miss, _ in running.app.misses.causes.values()}
-            return [self._call(call, misses) for call in self._journal.calls]
+            return [self._call(call, misses) for call in request_log.calls]
 
         return self._on_loop(read)
 

@@ -8,7 +8,6 @@ started with the mask we had before.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -81,13 +80,8 @@ def _next(numbers: set[signal.Signals]) -> tuple[int, bool]:
     return found.si_signo, found.si_code == _FROM_THE_KERNEL
 
 
-async def run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signals) -> CommandResult:
-    """Run a command to its end."""
-    return await asyncio.to_thread(_run, command, variables, signals)
-
-
-def _run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signals) -> CommandResult:
-    """Start the command and wait for it; both block, so this runs in a thread of its own."""
+def run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signals) -> CommandResult:
+    """Start the command and wait until it has ended."""
 
     def spawn() -> int:
         # Python ignores these two; no command expects that.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,8 @@ LISTEN = Listen(port=0, admin_port=None)
 
 def test_work_is_done_on_another_thread() -> None:
     """And its result or error comes back."""
-    proxy = ProxyThread(Settings(Mode.SIMULATE, listen=LISTEN), RequestLog(), 0)
+    proxy = ProxyThread()
+    proxy.start(Settings(Mode.SIMULATE, listen=LISTEN), RequestLog(), 0)
 
     async def name() -> str:
         return threading.current_thread().name
@@ -38,7 +42,8 @@ def test_work_is_done_on_another_thread() -> None:
 
 def test_it_does_not_wait_for_itself() -> None:
     """That would last for ever."""
-    proxy = ProxyThread(Settings(Mode.SIMULATE, listen=LISTEN), RequestLog(), 0)
+    proxy = ProxyThread()
+    proxy.start(Settings(Mode.SIMULATE, listen=LISTEN), RequestLog(), 0)
 
     async def nothing() -> None:
         """Nothing."""
@@ -57,5 +62,32 @@ def test_a_start_that_fails_ends_the_thread(tmp_path: Path) -> None:
     """With the error of the thing at fault."""
     settings = Settings(Mode.REPLAY, (tmp_path / "missing.cassette",), listen=LISTEN)
     with pytest.raises(CassetteError):
-        ProxyThread(settings, RequestLog(), 0)
+        ProxyThread().start(settings, RequestLog(), 0)
     assert "replayproxy" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_hurry_cancels_a_start_and_leaves_nothing(tmp_path: Path) -> None:
+    """Also one that waits for its upstream; nothing was written, and the thread has ended."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        upstream = f"http://127.0.0.1:{reserved.getsockname()[1]}"
+        settings = Settings(Mode.RECORD, (tmp_path / "new.cassette",), upstream, listen=LISTEN)
+        proxy = ProxyThread()
+        proxy.hurry()
+        with pytest.raises(CancelledError):
+            proxy.start(settings, None, 60)
+        proxy = ProxyThread()
+        with ThreadPoolExecutor(1) as pool:
+            started = pool.submit(proxy.start, settings, None, 60)
+            while proxy.call(waiting()) == 0:
+                pass
+            proxy.hurry()
+            with pytest.raises(CancelledError):
+                started.result(30)
+    assert list(tmp_path.iterdir()) == []
+    assert "replayproxy" not in {thread.name for thread in threading.enumerate()}
+
+
+async def waiting() -> int:
+    """How many other tasks there are on the loop, besides the one that keeps it."""
+    return len(asyncio.all_tasks()) - 2

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy import output_files
-from replayproxy.assembly import App
 from replayproxy.cli.judging import actions, receipt
 from replayproxy.cli.judging.account import account, account_as_records
 from replayproxy.cli.judging.junit import junit
@@ -55,20 +54,29 @@ def begin(settings: Settings, wanted: ReportOptions) -> RunStart:
     return RunStart(_now(), receipt.digests(settings.cassettes) if wanted.report is not None else {})
 
 
-def conclude(app: App, wanted: ReportOptions, before: RunStart, ended: CommandResult | None = None) -> int:
-    """Judge and report a run that is over. Returns the exit code."""
-    report = app.last_report if app.last_report is not None else app.report()
-    verdict = judge(report, wanted.demands, ended=ended, trouble=app.trouble)
+def conclude(
+    report: RunResult,
+    settings: Settings,
+    wanted: ReportOptions,
+    before: RunStart,
+    *,
+    ended: CommandResult | None = None,
+    trouble: str | None = None,
+) -> int:
+    """Judge and report a run that is over. Returns the exit code. `trouble`: why recording was degraded at its end."""
+    verdict = judge(report, wanted.demands, ended=ended, trouble=trouble)
     now = _now()
     unwritten: list[ReplayProxyError] = []
     if wanted.report is not None:
-        around = RunContext(before.started, now, before.digests, upstream=app.upstream is not None)
+        around = RunContext(
+            before.started, now, before.digests, upstream=settings.upstream is not None or settings.pair is not None
+        )
         document = receipt.to_json(receipt.report_document(report, verdict, around, ended))
-        unwritten += _write(wanted.report, document, "--report", app)
+        unwritten += _write(wanted.report, document, "--report", settings)
     if wanted.junit is not None:
         seconds = (now - before.started) / 1e9
         document = junit(report, verdict, wanted.demands, seconds=seconds, ended=ended)
-        unwritten += _write(wanted.junit, document, "--junit", app)
+        unwritten += _write(wanted.junit, document, "--junit", settings)
     # A closed stderr is not an error: files and exit code have the result.
     with suppress(OSError):
         if on_github() and not messages.is_json():
@@ -83,10 +91,10 @@ def conclude(app: App, wanted: ReportOptions, before: RunStart, ended: CommandRe
     return verdict.code or (1 if unwritten else 0)
 
 
-def _write(path: Path, document: bytes, flag: str, app: App) -> list[ReplayProxyError]:
+def _write(path: Path, document: bytes, flag: str, settings: Settings) -> list[ReplayProxyError]:
     """Write a file. Returns the error, so that the other file and the result on stderr still come."""
     try:
-        output_files.write(path, document, flag, app.settings.shelf)
+        output_files.write(path, document, flag, settings.shelf)
     except ReplayProxyError as error:
         return [error]
     return []

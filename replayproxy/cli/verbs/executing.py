@@ -103,8 +103,8 @@ def exec_(
     demands = RunPolicy(options["fail_unused"], must_serve=not options["allow_empty"])
     wanted = ending.ReportOptions(demands, options["report"], options["junit"])
     before = ending.begin(settings, wanted)
-    app, ended = CommandRun(settings, command, options["wait_upstream"]).to_its_end()
-    if app is None:
+    server, ended = CommandRun(settings, command, options["wait_upstream"]).to_its_end()
+    if server is None:
         messages.error(ended.sentence, exit_code=ended.code)
         return ended.code
-    return ending.conclude(app, wanted, before, ended)
+    return ending.conclude(server.report(), settings, wanted, before, ended=ended, trouble=server.trouble)

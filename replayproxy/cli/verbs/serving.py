@@ -351,7 +351,7 @@ def _serve(
     before = ending.begin(settings, wanted)
     app = lifetime.serve(settings, ready, wait_upstream=options.get("wait_upstream", 0.0))
     if settings.plays and app.last_report is not None:
-        return ending.conclude(app, wanted, before)
+        return ending.conclude(app.last_report, settings, wanted, before, trouble=app.trouble)
     _log_result(app)
     return 1 if app.trouble is not None else 0
 
