@@ -1,11 +1,13 @@
 """What `demo` does: the main job, end to end, on this machine, without a model.
 
-A simulated vLLM is recorded through the proxy and stopped; then the recording alone answers, as fast as possible and at
-its own pace; what came out is compared byte by byte, chunk by chunk and beat by beat. Each part is a process of its
-own, as it would be in earnest.
+    record    client -> record -> simulate
+    replay    client -> replay                twice: as fast as possible, and at the recorded pace
 
-What a replay says must always be right. When it says it depends on what else the machine does: being late is a warning,
-and an error with `--strict` alone.
+The servers are those of the public API, each with a thread and a loop of its own. What the client received is compared
+byte by byte, chunk by chunk and by time.
+
+The bytes of a replay must always be right. Its times depend on what else the machine does: being late is a warning, and
+an error with `--strict` only.
 """
 
 from __future__ import annotations
@@ -13,19 +15,18 @@ from __future__ import annotations
 import asyncio
 import shlex
 import shutil
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
+from replayproxy.api.server import record, replay, simulate
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cli.terminal.screen import Line, Screen, Span, on_stderr
 from replayproxy.core.stats import Summary, summarise
-from replayproxy.errors import ReplayProxyError
+from replayproxy.lifetime import on_loop, own_process
 from replayproxy.model import Request, Response
 from replayproxy.net.clock import SystemClock
 from replayproxy.net.response_collector import ResponseCollector
@@ -34,57 +35,61 @@ from replayproxy.views.units import plural
 
 STREAMS = 16
 ATTEMPTS = 3
-"""Replays at pace: a machine that does something else meanwhile is late, and says so."""
+"""Replays at the recorded pace: a machine that does something else meanwhile is late."""
 
 ON_TIME = 5.0
-"""Milliseconds at the 99th percentile: what the demo calls the same beat."""
+"""Milliseconds at the 99th percentile: what the demo calls the same times."""
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What the client heard in one round, and how long the round took, in ns."""
+class Round:
+    """What the client received in one round, and how long the round took, in ns."""
 
     answers: list[Response]
-    took: int
+    duration: int
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What was to be proven, whether it holds (None: but for the time), and what was measured."""
+    """What the demo shows, whether it holds (None: all but the times), and the measurement."""
 
     words: str
     holds: bool | None
     measured: str
 
 
-async def rehearse(folder: Path, cassette: Path) -> list[Claim]:
-    """Record onto this cassette, replay it twice, compare. `folder` is for the processes' own files."""
+def rehearse(cassette: Path) -> list[Claim]:
+    """Record onto this cassette, replay it twice, compare."""
+    own_process()
     say = on_stderr().line
     say(f"1/4  recording {STREAMS} streams at once from a simulated vLLM, through the proxy …")
-    latency = ("--ttft", "150ms", "--itl", "25ms", "--jitter", "0.3", "--seed", "7")
-    async with (
-        _process(folder, "simulate", "--model", "demo", *latency) as server,
-        _process(folder, "record", str(cassette), "--upstream", server) as proxy,
+    with (
+        simulate("demo", ttft=0.15, itl=0.025, jitter=0.3, seed=7) as server,
+        record(cassette, upstream=server.url, probe=False) as proxy,
     ):
-        recorded = await _ask_all(proxy)
+        recorded = _send_all(proxy.url)
     say("2/4  the server is gone; replaying as fast as possible …")
-    async with _process(folder, "replay", str(cassette)) as proxy:
-        fast = await _ask_all(proxy)
+    with replay(cassette) as proxy:
+        fast = _send_all(proxy.url)
     say("3/4  replaying at the recorded pace …")
-    paced, lateness = await _paced(folder, cassette, recorded)
+    paced, lateness = _replay_paced(cassette, recorded)
     for _ in range(1, ATTEMPTS):
         if lateness is None or lateness.p99 <= ON_TIME:
             break
         say(f"     p99 {lateness.p99:.1f} ms late: this machine is busy; once more …")
-        paced, lateness = await _paced(folder, cassette, recorded)
+        paced, lateness = _replay_paced(cassette, recorded)
     say("4/4  reading the cassette again …")
     _, problems = verify(cassette)
-    took = f"{recorded.took / 1e9:.2f} s live, {paced.took / 1e9:.2f} s at speed 1, {fast.took / 1e9:.2f} s at max"
+    live, at_pace, at_max = (part.duration / 1e9 for part in (recorded, paced, fast))
     return [
         _same("same status and bytes", recorded, fast, paced, lambda answer: (answer.status, answer.body)),
         _same("same chunk boundaries", recorded, fast, paced, lambda answer: answer.cuts),
         _on_time(lateness),
-        Claim("no waiting at --speed max", True if fast.took * 5 < recorded.took else None, took),
+        Claim(
+            "no waiting at --speed max",
+            True if fast.duration * 5 < recorded.duration else None,
+            f"{live:.2f} s live, {at_pace:.2f} s at speed 1, {at_max:.2f} s at max",
+        ),
         Claim("cassette as written", not problems, _size(cassette, recorded)),
     ]
 
@@ -97,8 +102,8 @@ def _on_time(lateness: Summary | None) -> Claim:
     return Claim(words, True if lateness.p99 <= ON_TIME else None, measured)
 
 
-def tell(claims: Sequence[Claim], screen: Screen) -> None:
-    """A table that fits 80 columns, wherever it goes."""
+def print_claims(claims: Sequence[Claim], screen: Screen) -> None:
+    """Print a table of at most 80 columns, on a terminal or not."""
     marks = {True: Span("yes ", "green"), False: Span("NO  ", "bold red"), None: Span("late", "yellow")}
     screen.line()
     for claim in claims:
@@ -131,10 +136,10 @@ def _program() -> str:
     return f"{shlex.quote(sys.executable)} -m replayproxy"
 
 
-async def _paced(folder: Path, cassette: Path, recorded: Heard) -> tuple[Heard, Summary | None]:
+def _replay_paced(cassette: Path, recorded: Round) -> tuple[Round, Summary | None]:
     """One replay at the recorded pace, and how late it was."""
-    async with _process(folder, "replay", str(cassette), "--speed", "1") as proxy:
-        paced = await _ask_all(proxy)
+    with replay(cassette, speed=1) as proxy:
+        paced = _send_all(proxy.url)
     return paced, _lateness(recorded, paced)
 
 
@@ -156,37 +161,44 @@ def _requests() -> list[Request]:
     return requests
 
 
-async def _ask_all(url: str) -> Heard:
+def _send_all(url: str) -> Round:
+    """Send all requests at once, and collect the answers."""
+    return on_loop(_round(url))
+
+
+async def _round(url: str) -> Round:
     clock = SystemClock()
     source = HttpUpstream(url, clock)
     started = clock.now()
-    answers = await asyncio.gather(*(_ask(source, request) for request in _requests()))
-    took = clock.now() - started
+    answers = await asyncio.gather(*(_answer(source, request) for request in _requests()))
+    duration = clock.now() - started
     source.close()
     clock.close()
-    return Heard(answers, took)
+    return Round(answers, duration)
 
 
-async def _ask(source: HttpUpstream, request: Request) -> Response:
-    ear = ResponseCollector()
-    await source.play(request, ear)
-    return ear.heard
+async def _answer(source: HttpUpstream, request: Request) -> Response:
+    collector = ResponseCollector()
+    await source.play(request, collector)
+    return collector.heard
 
 
 # What is compared
 
 
-def _same(words: str, recorded: Heard, fast: Heard, paced: Heard, part: Callable[[Response], object]) -> Claim:
-    wanted = [part(answer) for answer in recorded.answers]
+def _same(words: str, recorded: Round, fast: Round, paced: Round, part: Callable[[Response], object]) -> Claim:
+    expected = [part(answer) for answer in recorded.answers]
     differ = sum(
-        part(answer) != want for heard in (fast, paced) for answer, want in zip(heard.answers, wanted, strict=True)
+        part(answer) != right
+        for replayed in (fast, paced)
+        for answer, right in zip(replayed.answers, expected, strict=True)
     )
     total = sum(len(answer.cuts) for answer in recorded.answers)
     what = f"{plural(differ, 'difference')}" if differ else "no difference"
-    return Claim(words, differ == 0, f"{len(wanted)} answers, {total} chunks, twice: {what}")
+    return Claim(words, differ == 0, f"{len(expected)} answers, {total} chunks, twice: {what}")
 
 
-def _lateness(recorded: Heard, paced: Heard) -> Summary | None:
+def _lateness(recorded: Round, paced: Round) -> Summary | None:
     """How far each chunk came from its recorded time, in ms, both as the client saw them."""
     return summarise(
         abs(now - then) / 1e6
@@ -195,30 +207,6 @@ def _lateness(recorded: Heard, paced: Heard) -> Summary | None:
     )
 
 
-def _size(cassette: Path, recorded: Heard) -> str:
+def _size(cassette: Path, recorded: Round) -> str:
     bodies = sum(len(answer.body) for answer in recorded.answers)
     return f"{bodies / 1024:.0f} KiB of answers in {cassette.stat().st_size / 1024:.0f} KiB"
-
-
-# The processes
-
-
-@asynccontextmanager
-async def _process(folder: Path, verb: str, *arguments: str) -> AsyncIterator[str]:
-    """Run a verb on a free port; gives its URL, and ends it with SIGTERM."""
-    ready = folder / f"{verb}.ready"
-    ready.unlink(missing_ok=True)
-    serving = ("--host", "127.0.0.1", "--port", "0", "--admin-port", "off", "--ready-file", str(ready))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "replayproxy", verb, *arguments, *serving), stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stderr is not None
-    said = (await process.stderr.readline()).decode()  # the ready line, or why there is none
-    if not ready.exists():
-        raise ReplayProxyError(f"`replayproxy {verb}` did not start: {said.strip() or 'it said nothing'}")
-    try:
-        yield str(orjson.loads(ready.read_bytes())["url"])
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        await process.communicate()

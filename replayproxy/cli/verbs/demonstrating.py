@@ -1,4 +1,4 @@
-"""`demo`: parse options, run the demo, print. What it does is in `demo`, which is loaded when it runs."""
+"""`demo`: parse options, run the demo, print. The demo itself is in the module `demo`, which is imported on use."""
 
 from __future__ import annotations
 
@@ -27,18 +27,15 @@ def demo(keep: Path | None, strict: bool) -> int:
       replayproxy demo --keep demo.cassette
       replayproxy ls demo.cassette
     """
-    import asyncio
-
-    from replayproxy.cli.verbs.demo import next_steps, rehearse, tell
+    from replayproxy.cli.verbs.demo import next_steps, print_claims, rehearse
 
     if keep is not None:
         if keep.exists():
             raise click.UsageError(f"{keep} is there already: name another file for --keep")
         output_files.refuse(keep, "--keep")
     cassette = keep or Path(tempfile.mkdtemp(prefix="replayproxy-demo-")) / "demo.cassette"
-    with tempfile.TemporaryDirectory(prefix="replayproxy-demo-") as folder:
-        claims = asyncio.run(rehearse(Path(folder), cassette))
-    tell(claims, on_stdout())
+    claims = rehearse(cassette)
+    print_claims(claims, on_stdout())
     on_stderr().lines(next_steps(cassette))
     failed = any(claim.holds is False or (claim.holds is None and strict) for claim in claims)
     return 1 if failed else 0

@@ -32,7 +32,7 @@ def read_demo(read: Read, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Re
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def run(claims: tuple[Claim, ...], *flags: str) -> object:
-        async def measured(folder: Path, cassette: Path) -> list[Claim]:
+        def measured(cassette: Path) -> list[Claim]:
             tape(cassette, "hello")
             return list(claims)
 
