@@ -112,6 +112,8 @@ class App:
             output_files.refuse(settings.listen.ready_file, "--ready-file", settings.shelf)
             _remove_stale(settings.listen.ready_file)
         self.worker = WorkerProcess()
+        # A process of its own: the legs of a request must not wait for the masks of those before it.
+        self.leg_worker = WorkerProcess()
         redactor = self._redactor()
         matcher = Matcher(self._rules(), redactor)
         if settings.records:
@@ -238,6 +240,7 @@ class App:
             protocol(pair.protocol, ProtocolOptions(pair.params, pair.remote_host)),
             self.clock,
             draw=random.Random(int.from_bytes(os.urandom(16))),
+            worker=self.leg_worker,
             decode_alone=pair.on_prefill_error == "decode",
         )
 
@@ -507,7 +510,8 @@ class App:
             self.upstream.close()
         if self.recorder is not None:
             await self.recorder.finish()
-        await asyncio.to_thread(self.worker.close)
+        for worker in (self.worker, self.leg_worker):
+            await asyncio.to_thread(worker.close)
         playable = self._playable()
         if self.writer is not None:
             self._library.close()  # a reader would keep the file from being sealed

@@ -12,25 +12,23 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from replayproxy.core import headers
-from replayproxy.core.coding import is_coded
-from replayproxy.core.pd import PrefillFailed, Protocol, SplitRequest, opened
-from replayproxy.core.pd.endpoints import GENERATING, prompts_in
-from replayproxy.core.pd.protocol import REQUEST_ID, admit, is_unsplit_generation, one_token_of, with_request_id
+from replayproxy.core.pd import PrefillFailed, Protocol, SplitRequest
+from replayproxy.core.pd.endpoints import GENERATING
+from replayproxy.core.pd.protocol import REQUEST_ID, Ticket, admit, with_request_id
 from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout
 from replayproxy.model import End, Ending, Head, Leg, Request, Response
 from replayproxy.net.bootstrap import Bootstrap
+from replayproxy.net.leg_maker import LegMaker, Place
 from replayproxy.net.pair_servers import PooledServer, ServerPool
 from replayproxy.net.relay import Relay
 from replayproxy.net.response_collector import ResponseCollector
-from replayproxy.ports import Clock, Listener, Upload
-
-T = TypeVar("T")
+from replayproxy.ports import Clock, Listener, Upload, Worker
 
 AFTERWARDS = 1.0
 """Seconds in which a prefill that was asked at the same time may still say its last words after decode has ended."""
@@ -42,18 +40,19 @@ MOST_LEGS = 14
 """A cassette holds 15 of one exchange, and one may come late. More than three are there only where servers refuse
 connections."""
 
-LONG = 64 * 1024
-"""Bytes of a body that is parsed and spelled within the event loop: 2 ms."""
-
 log = logging.getLogger("replayproxy.pair")
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A request of a client: what it asks, who listens, when it was complete, and what became of its legs so far."""
+    """A request of a client: what it asks, who listens, when it was complete, and what became of its legs so far.
+
+    `body` is its JSON, empty where another process parses it; `place` is where its legs are made.
+    """
 
     request: Request
     body: dict[str, Any]
+    place: Place
     listener: Listener
     started: int
     request_id: str
@@ -107,11 +106,14 @@ class PairUpstream:
         clock: Clock,
         *,
         draw: random.Random,
+        worker: Worker,
         decode_alone: bool = False,
     ) -> None:
+        """`worker` parses and encodes heavy bodies."""
         self._prefill = prefill
         self._decode = decode
         self._protocol = protocol
+        self._maker = LegMaker(protocol, worker)
         self._clock = clock
         self._draw = draw
         self._decode_alone = decode_alone
@@ -131,13 +133,14 @@ class PairUpstream:
         started = came if came is not None and upload is None else self._clock.now()
         admit(request)
         self._probe_now_and_then()
-        body = await _off_loop(request, opened, request)
-        if body is None or (not self._protocol.takes_batches and (prompts_in(body) or 1) > 1):
-            await self._note_unsplit(request)
+        outline, place = await self._maker.outline(request)
+        if not outline.is_split:
+            if outline.unsplit:
+                self._note_unsplit()
             await self._play_whole(request, listener)
             return
         request_id = headers.get(request.headers, REQUEST_ID) or self._mint()
-        call = _Call(request, body, listener, started, request_id, [])
+        call = _Call(request, outline.body, place, listener, started, request_id, [])
         try:
             await self._play_split(call)
         finally:
@@ -176,16 +179,14 @@ class PairUpstream:
         await self._prefill.probe()
         await self._decode.probe()
 
-    async def _note_unsplit(self, request: Request) -> None:
+    def _note_unsplit(self) -> None:
         """Nobody chose a pair to have its decode server prefill: say so, once."""
-        if not await _off_loop(request, is_unsplit_generation, request):
-            return
         self._unsplit += 1
         if self._unsplit == 1:
             log.warning(
                 "a request that looks like generation went to a decode server alone, without a prefill: its endpoint is"
-                " not one of those that are split (%s), or --pd %s takes one prompt per request (counted in"
-                " metrics from here on)",
+                " not one of those that are split (%s), or --pd %s takes one prompt per request, or its body holds"
+                " millions of values (counted in metrics from here on)",
                 ", ".join(GENERATING),
                 self._protocol.name,
             )
@@ -269,7 +270,7 @@ class PairUpstream:
         ticket = await self._ask_prefill(turn)
         hearing = Relay(turn.call.listener)
         try:
-            request = await _off_loop(turn.call.request, self._protocol.decode_request, turn.asked, ticket)
+            request = await self._maker.decode(turn.call.place, turn.asked, ticket)
             async with self._finishing(turn.call, hearing):
                 await self._ask_decode(turn, request, hearing)
         except asyncio.CancelledError:
@@ -281,7 +282,7 @@ class PairUpstream:
     async def _both_at_once(self, turn: _Turn) -> None:
         """Decode's answer begins when the prefill has not failed, or when decode has something to say."""
         hearing = Relay(turn.call.listener, held=True)
-        request = await _off_loop(turn.call.request, self._protocol.decode_request, turn.asked, None)
+        request = await self._maker.decode(turn.call.place, turn.asked, None)
         prefilling = asyncio.create_task(self._ask_prefill(turn))
         decoding = asyncio.create_task(self._ask_decode(turn, request, hearing))
         try:
@@ -305,11 +306,11 @@ class PairUpstream:
             if not (_went_well(prefilling) and 0 < hearing.ear.status < 500):
                 self._forget_engine(turn.prefill)
 
-    async def _ask_prefill(self, turn: _Turn) -> dict[str, Any] | None:
+    async def _ask_prefill(self, turn: _Turn) -> Ticket | None:
         """What the prefill hands over. Raises `_Refused`, `_NoPrefill`."""
         ear = ResponseCollector()
         try:
-            request = await _off_loop(turn.call.request, self._protocol.prefill_request, turn.asked)
+            request = await self._maker.prefill(turn.call.place, turn.asked)
             await self._leg(self._prefill, turn.prefill, turn.call, request, ear)
             answer = ear.heard
             if answer.ending is Ending.TIMEOUT:
@@ -318,7 +319,7 @@ class PairUpstream:
                 raise PrefillFailed(f"the prefill server {turn.prefill.source.url} broke off: look at its log")
             if not 200 <= answer.status < 300:
                 raise _NoPrefill(answer)
-            return self._protocol.ticket_from(answer)
+            return await self._maker.ticket(answer)
         except UpstreamError as error:
             raise _NoPrefill(error) from error
         finally:
@@ -412,28 +413,17 @@ class PairUpstream:
             call.listener.chunk(chunk._replace(at=at))
         await call.listener.end(End(at, answer.ending))
 
-    def _give_back(self, turn: _Turn, ticket: dict[str, Any] | None) -> None:
+    def _give_back(self, turn: _Turn, ticket: Ticket | None) -> None:
         """The client left between the legs: let a decode server take the cache over, so that the prefill's is free."""
-        request = self._protocol.decode_request(one_token_of(turn.asked), ticket)
-        errand = asyncio.create_task(self._run(self._present(turn, request)))
+        errand = asyncio.create_task(self._present(turn, ticket))
         self._errands.add(errand)
         errand.add_done_callback(self._errands.discard)
 
-    async def _present(self, turn: _Turn, request: Request) -> None:
-        with self._decode.working(turn.decode):
-            await turn.decode.source.play(request, ResponseCollector())
-
-    async def _run(self, errand: Coroutine[Any, Any, None]) -> None:
-        with suppress(UpstreamError, TimeoutError):
+    async def _present(self, turn: _Turn, ticket: Ticket | None) -> None:
+        with suppress(UpstreamError, TimeoutError), self._decode.working(turn.decode):
             async with asyncio.timeout(GIVING_BACK):
-                await errand
-
-
-async def _off_loop(client: Request, function: Callable[..., T], *arguments: object) -> T:
-    """Call what reads or spells the body of a client's request: in a thread where that is long, or may unpack to it."""
-    if len(client.body) <= LONG and not is_coded(client.headers):
-        return function(*arguments)
-    return await asyncio.to_thread(function, *arguments)
+                request = await self._maker.releasing(turn.call.place, turn.asked, ticket)
+                await turn.decode.source.play(request, ResponseCollector())
 
 
 def _went_well(task: asyncio.Task[Any]) -> bool:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from replayproxy.core.coding import body_of, is_coded
 from replayproxy.core.identity.rules import Matcher
-from replayproxy.core.preparing import HEAVY, keep_prepared, prepare
+from replayproxy.core.preparing import is_heavy, keep_prepared, prepare
 from replayproxy.model import Request
 from replayproxy.ports import Worker
 
@@ -35,8 +35,6 @@ async def prepared(matcher: Matcher, worker: Worker, request: Request) -> None:
     """Find out what there is to know of a long request, once, and keep it with the request."""
     if is_prepared(matcher, request):
         return
-    size = len(request.body)
-    if is_coded(request.headers):
-        size = max(size, len(await asyncio.to_thread(body_of, request)))
-    run = worker.run if size > HEAVY else asyncio.to_thread
+    read = await asyncio.to_thread(body_of, request) if is_coded(request.headers) else request.body
+    run = worker.run if is_heavy(request.body) or is_heavy(read) else asyncio.to_thread
     keep_prepared(matcher, request, *await run(prepare, matcher, request))

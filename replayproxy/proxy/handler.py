@@ -24,7 +24,7 @@ from replayproxy.core.policy import (
     decide,
     looks_for_recordings,
 )
-from replayproxy.core.preparing import HEAVY, carry_prepared, closest, sketch_of, transfer_presented
+from replayproxy.core.preparing import carry_prepared, closest, is_heavy, sketch_of, transfer_presented
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.sequence import Playhead, split_scope
 from replayproxy.errors import CassetteError
@@ -255,7 +255,7 @@ class ReplayProxy:
     def _compared(self, request: Request, key: Key) -> Miss | None:
         """None where a body is too long to be compared in this process."""
         neighbours = self._neighbours(request)
-        if any(len(body_of(one)) > HEAVY for one in (request, *(neighbour.request for neighbour in neighbours))):
+        if any(is_heavy(body_of(one)) for one in (request, *(neighbour.request for neighbour in neighbours))):
             return None
         return self._unknown(request, key, closest(self.matcher, request, neighbours)[0])
 

@@ -16,12 +16,12 @@ import orjson
 import pytest
 
 from replayproxy.core import headers
+from replayproxy.core.effort import HEAVY, SHORT
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.pd.protocol import with_body
 from replayproxy.core.policy import Mode
 from replayproxy.model import Ending, Exchange, Leg, Request
-from replayproxy.net.pair import LONG
 from replayproxy.settings import Settings
 from tests import wire
 from tests.apps import exchanges, pairing, replaying, run, running
@@ -385,11 +385,21 @@ def silent_port() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("protocol", ["nixl", "transfer-id"])
-@pytest.mark.parametrize(("size", "in_loop"), [(1000, True), (LONG + 1, False)], ids=["short", "long"])
-def test_a_long_request_is_split_in_a_thread(
-    protocol: str, size: int, in_loop: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("question", "places"),
+    [
+        ("a" * 1000, {True}),
+        ("a" * (SHORT + 1), {False}),
+        ("[" * 10_000, {False}),
+        ("a" * (HEAVY + 1), set()),
+        ("[" * 40_000, set()),
+    ],
+    ids=["short", "long", "many marks", "heavy", "very many marks"],
+)
+def test_a_long_request_is_split_aside(
+    protocol: str, question: str, places: set[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is parsed, and each leg's body is spelled, where other streams do not wait for it."""
+    """It is parsed, and each leg's body is encoded, in a thread; that of a heavy one in another process."""
     protocol_module = sys.modules[with_body.__module__]
     threads: dict[str, set[bool]] = {"json_of": set(), "_with_bytes": set()}
 
@@ -410,7 +420,10 @@ def test_a_long_request_is_split_in_a_thread(
             pair(protocol, pace=Pace(prefill=0, transfer=0, token=0)) as double,
             running(pairing(tmp_path / "pair.cassette", double)) as proxy,
         ):
-            assert (await wire.ask(proxy.url, ask(CHAT, "a" * size))).status == 200
+            request = ask(CHAT, question)
+            answer = await wire.ask(proxy.url, request)
+            assert (answer.status, said(answer.body)) == (200, answer_to(request))
+            assert repr(proxy.app.leg_worker) == f"<WorkerProcess: {'idle' if places else 'started'}>"
 
     run(dialogue())
-    assert threads == {"json_of": {in_loop}, "_with_bytes": {in_loop}}
+    assert threads == {"json_of": places, "_with_bytes": places}

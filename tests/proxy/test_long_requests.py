@@ -27,6 +27,7 @@ T = TypeVar("T")
 SALT = b"0123456789abcdef"
 
 MULTIPART = (("Content-Type", "multipart/form-data; boundary=b"),)
+FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
 CODED = (*JSON, ("Content-Encoding", "gzip"))
 
 
@@ -51,7 +52,12 @@ class Watching(Matcher):
 @pytest.mark.parametrize(
     ("request_", "in_loop"),
     [
-        (Request("POST", CHAT, JSON, of_size(SHORT)), True),
+        (Request("POST", CHAT, JSON, of_size(SHORT - 200)), True),
+        (Request("POST", CHAT, JSON, b'{"prompt":[' + b",".join([b"1.5e300"] * 4000) + b"]}"), False),
+        (Request("POST", CHAT, JSON, b'{"prompt":[' + b",".join([b"1.5e300"] * 1000) + b"]}"), True),
+        (Request("POST", CHAT, JSON, b'{"prompt":' + b"[" * 50 + b"1" + b"],[" * 3000 + b"]" * 50 + b"}"), False),
+        (Request("POST", CHAT, MULTIPART, b"--b\r\n\r\n\r\n" * 3000 + b"--b--\r\n"), False),
+        (Request("POST", CHAT, FORM, b"a=1&" * 5000), False),
         (Request("POST", CHAT, JSON, of_size(SHORT + 1)), False),
         (Request("POST", CHAT, CODED, gzip.compress(of_size(200_000))), False),
         (Request("POST", CHAT, (("Content-Encoding", "identity"),), of_size(1000)), True),
@@ -60,7 +66,21 @@ class Watching(Matcher):
         (Request("POST", CHAT, (*JSON, ("X-A", "a" * (SHORT_HEAD + 1))), b"{}"), False),
         (Request("POST", CHAT, MULTIPART, b"--b\r\n\r\na\r\n" * 20_000 + b"--b--\r\n"), False),
     ],
-    ids=["short", "long", "long in a coding", "short, no coding", "query", "cookies", "a field", "parts"],
+    ids=[
+        "short",
+        "numbers",
+        "few numbers",
+        "nested",
+        "empty parts",
+        "form",
+        "long",
+        "long in a coding",
+        "short, no coding",
+        "query",
+        "cookies",
+        "a field",
+        "parts",
+    ],
 )
 def test_the_key_of_a_long_request_is_made_in_a_thread(request_: Request, in_loop: bool) -> None:
     """From 64 KiB on; a body in a coding may be as long as it likes."""
@@ -101,6 +121,7 @@ HEAVY_BODIES = {
     "numbers": b'{"prompt":[' + b",".join([b"1.5e300"] * 60_000) + b"]}",
     "nesting": b"[" * 300_000,
     "multipart": b"--b\r\n\r\na\r\n" * 40_000 + b"--b--\r\n",
+    "many values in 100 kB": b"[" + b"[]," * 33_000 + b"1]",
 }
 
 
@@ -117,7 +138,7 @@ def test_a_heavy_request_is_compared_in_the_worker(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("size", "jobs", "in_loop"),
-    [(SHORT - 100, [], True), (SHORT + 1, [], False), (HEAVY + 1, ["prepare"], False)],
+    [(SHORT - 300, [], True), (SHORT + 1, [], False), (HEAVY + 1, ["prepare"], False)],
     ids=["short", "long", "heavy"],
 )
 def test_a_recorded_upload_is_masked_aside(size: int, jobs: list[str], in_loop: bool) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 
 from jsonpath import JSONPathMatch
 
-from replayproxy.core import coding, headers
+from replayproxy.core import coding, effort, headers
 from replayproxy.core.identity import canonical
 from replayproxy.core.identity.defaults import drop_defaults
 from replayproxy.core.identity.normalise import normalisers
@@ -53,8 +53,9 @@ MOST_RULES = 256
 MAX_MEDIA_TYPE = 1000
 """Bytes of a Content-Type with a boundary; the boundary has 70 at most (RFC 2046 §5.1.1)."""
 
-SHORT, SHORT_CODED = 64 * 1024, 64
-"""Bytes of a body that is looked at within the event loop, plain and in a content coding."""
+SHORT, SHORT_CODED = effort.SHORT, 64
+"""Bytes of a body that is looked at within the event loop, plain and in a content coding. A plain one of many small
+values is not (`core.effort`)."""
 
 SHORT_HEAD = 8 * 1024
 """Characters of a target and of field values that are looked at within the event loop: 64 KiB of query parameters take
@@ -205,7 +206,7 @@ class Matcher:
         fields = request.headers
         if len(request.target) + sum(len(value) for _, value in fields) > SHORT_HEAD:
             return True
-        return len(request.body) > (SHORT_CODED if coding.is_coded(fields) else SHORT)
+        return len(request.body) > SHORT_CODED if coding.is_coded(fields) else effort.is_long(request.body)
 
     def key(self, request: Request) -> Key:
         """Return the digest of the form. The keys of the last thousand short requests are cached."""

@@ -38,6 +38,7 @@ ADDR_ID = Protocol(
     name="addr-id",
     prefill_request=_prefill_request,
     decode_request=_decode_request,
+    keeps_decode_body=True,
     binds_decode=True,
 )
 """One leg after the other, with an id made of two addresses. An id is for one prompt."""

@@ -25,6 +25,7 @@ PLAIN = Protocol(
     name="plain",
     prefill_request=_prefill_request,
     decode_request=_decode_request,
+    keeps_decode_body=True,
     takes_batches=True,
 )
 """One leg after the other; the decode request is the client's own, byte for byte."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from replayproxy.core import coding, headers
+from replayproxy.core.identity.canonical import has_too_many_values
 from replayproxy.core.pd.endpoints import endpoint_of, generates, looks_like_generation, one_token
 from replayproxy.errors import ClientError, UpstreamError
 from replayproxy.model import Request, Response
@@ -105,6 +106,9 @@ class Protocol:
     binds_decode: bool = False
     """The prefill request names the decode server, so another decode server needs another prefill."""
 
+    keeps_decode_body: bool = False
+    """The decode request has the body of the client's request."""
+
     takes_batches: bool = False
     """Each prompt of a request with several prompts is transferred."""
 
@@ -124,7 +128,10 @@ def is_unsplit_generation(request: Request) -> bool:
     """Return whether a request that goes to a decode server alone looks like one that generates."""
     if request.method != "POST" or not request.body:
         return False
-    return looks_like_generation(request.path, json_of(coding.body_of(request)))
+    body = coding.body_of(request)
+    if has_too_many_values(body):
+        return endpoint_of(request.path) is not None
+    return looks_like_generation(request.path, json_of(body))
 
 
 def splits(request: Request) -> bool:
@@ -133,8 +140,11 @@ def splits(request: Request) -> bool:
 
 
 def json_of(body: bytes) -> dict[str, Any]:
-    """Return a JSON object; empty if the body is not one. Python's own parser: orjson turns integers beyond 64 bits
-    into floats."""
+    """Return a JSON object; empty if the body is not one, or has too many values. Python's own parser: orjson turns
+    integers beyond 64 bits into floats."""
+    # Attack: 128 MB of `[[],[],...]` take 5 GB.
+    if has_too_many_values(body):
+        return {}
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):

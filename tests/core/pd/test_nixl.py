@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from replayproxy.core.pd import PrefillFailed, ProtocolOptions
-from replayproxy.core.pd.nixl import nixl
+from replayproxy.core.pd.nixl import MOST_TICKET, nixl
 from replayproxy.model import Response, Timeline
 from tests.core.pd.split_requests import CHAT, CUT_FIELDS, CUTS, TURN, WHOLE_FIELDS, Body, parts_of, split_request
 
@@ -98,6 +98,17 @@ NO_TICKET: list[tuple[str, object]] = [
     ("text", {"kv_transfer_params": "xfer"}),
     ("a list of parameters", {"kv_transfer_params": [TICKET]}),
 ]
+
+
+def test_a_ticket_has_a_bound() -> None:
+    """It is encoded once more, and stored; the answer that carries it may be longer, by its log probabilities."""
+    torn = TICKET | {"remote_block_ids": [1] * (MOST_TICKET // 2)}
+    with pytest.raises(PrefillFailed, match="is longer than"):
+        nixl(ProtocolOptions()).ticket_from(answer({"kv_transfer_params": torn}))
+    long_answer = {"kv_transfer_params": TICKET, "prompt_logprobs": [1] * (MOST_TICKET // 2)}
+    assert nixl(ProtocolOptions()).ticket_from(answer(long_answer)) == TICKET
+
+
 TORN: list[tuple[str, str, dict[str, Any]]] = [
     ("no blocks", "remote_block_ids", TICKET | {"remote_block_ids": None}),
     ("an empty list of blocks", "remote_block_ids", TICKET | {"remote_block_ids": []}),
