@@ -17,9 +17,9 @@ import pytest
 from replayproxy.cli.command_run import child_variables
 from replayproxy.pytest_plugin.options import ASKED, MODES, add_options
 from replayproxy.pytest_plugin.playback import Playback
-from tests.cli.judging.test_verdict import TABLE
 from tests.docs.pages import PAGES, blocks
 from tests.examples.folders import VERBS, understood
+from tests.proxy.test_verdict import TABLE
 from tools import reference
 
 SHELL = "\n".join(block for name in PAGES for language in ("sh", "yaml") for block in blocks(name, language))

@@ -15,8 +15,8 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from replayproxy.cli.judging.verdict import CommandResult, visible_command
 from replayproxy.lifetime import WITHOUT_MEANING, has_terminal
+from replayproxy.proxy.verdict import CommandResult, visible_command
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 

@@ -14,8 +14,8 @@ from replayproxy.api.client_environment import client_environment
 from replayproxy.api.server import ProxyServer
 from replayproxy.cli import child
 from replayproxy.cli.child import Signals
-from replayproxy.cli.judging.verdict import CommandResult
 from replayproxy.lifetime import own_process
+from replayproxy.proxy.verdict import CommandResult
 from replayproxy.settings import Settings
 
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from replayproxy.assembly import App
-from replayproxy.cli.judging.verdict import RunPolicy, judge
 from replayproxy.core.policy import Mode
 from replayproxy.errors import CassetteError, ReplayProxyError
+from replayproxy.proxy.verdict import RunPolicy, judge
 from replayproxy.settings import Listen, Replaying, Settings
 from tests import wire
 from tests.apps import recording, replaying, run, running

@@ -13,8 +13,8 @@ import pytest
 
 from replayproxy.cli.judging import actions
 from replayproxy.cli.judging.junit import junit
-from replayproxy.cli.judging.verdict import RunPolicy, judge
 from replayproxy.model import RecordingRef
+from replayproxy.proxy.verdict import RunPolicy, judge
 from tests import wire
 from tests.apps import replaying, run, running
 from tests.processes import replaying as process

@@ -1,1 +1,1 @@
-"""Judge a run, and report it to people, programs, JUnit readers and GitHub. Begin with `verdict`."""
+"""Report a run to people, programs, JUnit readers and GitHub; `proxy/verdict` judges it. Begin with `ending`."""

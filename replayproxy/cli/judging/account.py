@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from replayproxy.cli.judging.verdict import Verdict, answers_in_words
 from replayproxy.cli.terminal import messages
 from replayproxy.cli.terminal.screen import Screen, Span
 from replayproxy.proxy.result import Cause, RecordingInfo, ReportedMiss, RunResult
+from replayproxy.proxy.verdict import Verdict, answers_in_words
 from replayproxy.views.miss import UNPLAYABLE, Miss
 from replayproxy.views.units import duration, plural
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from replayproxy import output_files
 from replayproxy.cli.judging.account import explanation, headline
-from replayproxy.cli.judging.verdict import Verdict, answers_in_words
 from replayproxy.core.visible import visible, visible_lines
 from replayproxy.proxy.result import Cause, RunResult
+from replayproxy.proxy.verdict import Verdict, answers_in_words
 
 ANNOTATIONS = 10
 """Error annotations per step that GitHub shows."""

@@ -16,12 +16,12 @@ from replayproxy.cli.judging import actions, receipt
 from replayproxy.cli.judging.account import account, account_as_records
 from replayproxy.cli.judging.junit import junit
 from replayproxy.cli.judging.receipt import RunContext
-from replayproxy.cli.judging.verdict import CommandResult, RunPolicy, Verdict, judge
 from replayproxy.cli.terminal import messages
 from replayproxy.cli.terminal.screen import on_stderr
 from replayproxy.errors import ReplayProxyError
 from replayproxy.net.clock import SystemClock
 from replayproxy.proxy.result import RunResult
+from replayproxy.proxy.verdict import CommandResult, RunPolicy, Verdict, judge
 from replayproxy.settings import Settings
 
 

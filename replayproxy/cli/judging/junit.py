@@ -9,9 +9,9 @@ import re
 from xml.etree import ElementTree
 
 from replayproxy.cli.judging.account import explanation, headline
-from replayproxy.cli.judging.verdict import CommandResult, RunPolicy, Verdict, answers_in_words
 from replayproxy.core.visible import visible_lines
 from replayproxy.proxy.result import RunResult
+from replayproxy.proxy.verdict import CommandResult, RunPolicy, Verdict, answers_in_words
 from replayproxy.views.units import plural
 
 _NOT_XML = re.compile("[\ufffe\uffff]")

@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 
 from replayproxy import __version__
-from replayproxy.cli.judging.verdict import CommandResult, Verdict
 from replayproxy.proxy.result import RunResult
+from replayproxy.proxy.verdict import CommandResult, Verdict
 from replayproxy.views.units import moment
 
 

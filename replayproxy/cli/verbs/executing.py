@@ -90,7 +90,7 @@ def exec_(
     # Imported here, because --help and completion do not need the server.
     from replayproxy.cli.command_run import CommandRun
     from replayproxy.cli.judging import ending
-    from replayproxy.cli.judging.verdict import RunPolicy
+    from replayproxy.proxy.verdict import RunPolicy
 
     if auto:
         if options["on_miss"] == "forward":

@@ -321,7 +321,7 @@ def _serve(
     # Imported here, because --help and completion do not need the server.
     from replayproxy import lifetime
     from replayproxy.cli.judging import ending
-    from replayproxy.cli.judging.verdict import RunPolicy
+    from replayproxy.proxy.verdict import RunPolicy
 
     messages.use(options["log_format"])
     settings = settings_from(mode, cassettes, options, upstream)

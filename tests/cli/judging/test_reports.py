@@ -12,11 +12,11 @@ import pytest
 from replayproxy.cli.judging import actions, receipt
 from replayproxy.cli.judging.junit import junit
 from replayproxy.cli.judging.receipt import RunContext
-from replayproxy.cli.judging.verdict import CommandResult, RunPolicy, Verdict, judge
 from replayproxy.model import Request
 from replayproxy.proxy.result import Cause, RunResult
+from replayproxy.proxy.verdict import CommandResult, RunPolicy, Verdict, judge
 from replayproxy.views.miss import Miss
-from tests.cli.judging.test_verdict import BAD, GOOD, STRICT, TEST, UNUSED, reported
+from tests.proxy.test_verdict import BAD, GOOD, STRICT, TEST, UNUSED, reported
 
 HOSTILE = "/v1/a|b<script>\x1b[2J\u202e\x00\ufffe::error::x\r\n::stop-commands::y%0A`c`@all,title=z:q"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from replayproxy.cli.judging.verdict import CommandResult, RunPolicy, judge
 from replayproxy.model import RecordingRef, Request
 from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
+from replayproxy.proxy.verdict import CommandResult, RunPolicy, judge
 from replayproxy.views.miss import Miss
 
 ASKED = Request("POST", "/v1/chat/completions")
