@@ -9,7 +9,7 @@ import random
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import zip_longest
@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from replayproxy import output_files
+from replayproxy.cassette.file_digest import file_digests
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.store import CassetteStore
 from replayproxy.cassette.writer import CassetteWriter
@@ -408,7 +409,13 @@ class App:
     async def _report_in_time(self) -> list[bytes]:
         """The same as JSON, in parts; all of it is made in a thread, so that no stream is late for it."""
         causes = self._causes()  # now, because the loop may add to them meanwhile
-        return await self._library.aside(lambda: list(self._report(self._playable(), causes).encoded()))
+
+        def encoded() -> list[bytes]:
+            # What is recorded onto changes: its digest would be another one when the report is read.
+            digests = {} if self.settings.records else file_digests(self.settings.cassettes)
+            return list(replace(self._report(self._playable(), causes), digests=digests).encoded())
+
+        return await self._library.aside(encoded)
 
     async def _missed(self) -> list[dict[str, Any]]:
         causes = self._causes()

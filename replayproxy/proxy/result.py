@@ -1,13 +1,16 @@
 """The result of a run: answers served, misses, recordings that were not used.
 
 A value, made of what a proxy has counted. It goes to JSON (`document`, `encoded`) and comes back (`from_document`), so
-that a report file can be read by another process. Does not know how it is printed, or which exit code it gives.
+that a report file can be read by another process; `merged` makes one result of those of several proxies. Does not know
+how it is printed; `verdict` says which exit code it gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -21,7 +24,7 @@ PART = 1000
 
 @dataclass(frozen=True, slots=True)
 class RecordingInfo:
-    """A playable answer on a cassette, by the names that people know it by."""
+    """A playable answer on a cassette, by the names that `ls` and `show` give it."""
 
     cassette: str
     id: str
@@ -29,8 +32,13 @@ class RecordingInfo:
     method: str
     path: str
 
+    @property
+    def identity(self) -> tuple[str, str, int]:
+        """Equal for one recording in every result. (Its key is not: it differs where a test matches by other rules.)"""
+        return self.cassette, self.id, self.place.occurrence
+
     def document(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return its JSON object."""
         return {
             "cassette": self.cassette,
             "id": self.id,
@@ -83,7 +91,7 @@ class Cause:
     times: int
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return its JSON object."""
         return {"id": self.id, "times": self.times, **self.miss.document()}
 
     @classmethod
@@ -120,6 +128,8 @@ class RunResult:
     """By code, how often requests had no answer whose causes are not among `causes`: there were too many."""
     damage: str = ""
     """Why the recordings could not all be listed; empty where they could. Those that were read are in the report."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the cassettes as they were played, by path; without one `prune` does not delete what is unused."""
 
     @property
     def misses(self) -> int:
@@ -137,13 +147,41 @@ class RunResult:
         return sum(self.forgotten.values())
 
     def _times(self, code: str | None = None) -> int:
-        known = sum(cause.times for cause in self.causes if code in (None, cause.miss.code))
-        return known + sum(times for of, times in self.forgotten.items() if code in (None, of))
+        listed = sum(cause.times for cause in self.causes if code in (None, cause.miss.code))
+        return listed + sum(times for of, times in self.forgotten.items() if code in (None, of))
 
     @property
     def vacuous(self) -> bool:
         """Whether nothing was served: such a run is no pass."""
         return not (self.served or self.recorded or self.forwarded or self.simulated)
+
+    @classmethod
+    def merged(cls, results: Iterable[RunResult]) -> RunResult:
+        """Make one result of several proxies' results, in their order. Raises `ValueError` if there are none.
+
+        A recording is unused if no proxy that played its cassette used it. Recordings of a cassette that several played
+        are counted once. Each proxy has numbered its misses itself, so ids of causes may be there twice; equal misses
+        are one cause, with the id of the first. A cassette of which proxies saw different contents has no digest.
+        """
+        parts = list(results)
+        if not parts:
+            raise ValueError("a merged result needs a result to begin with")
+        return cls(
+            mode=parts[0].mode if len({part.mode for part in parts}) == 1 else "mixed",
+            cassettes=tuple(dict.fromkeys(name for part in parts for name in part.cassettes)),
+            recordings=_recordings(parts),
+            served=sum(part.served for part in parts),
+            forwarded=sum(part.forwarded for part in parts),
+            recorded=sum(part.recorded for part in parts),
+            dropped=sum(part.dropped for part in parts),
+            simulated=sum(part.simulated for part in parts),
+            causes=_merged_causes(cause for part in parts for cause in part.causes),
+            unused=_unused_in_all(parts),
+            lateness_max=max(part.lateness_max for part in parts),
+            forgotten=dict(sum((Counter(part.forgotten) for part in parts), Counter())),
+            damage="; ".join(dict.fromkeys(part.damage for part in parts if part.damage)),
+            digests=_agreed(part.digests for part in parts),
+        )
 
     @classmethod
     def from_document(cls, document: Any) -> RunResult:
@@ -160,6 +198,9 @@ class RunResult:
         counts = {
             name: _count(document, name) for name in ("recordings", "forwarded", "recorded", "dropped", "simulated")
         }
+        digests = document.get("sha256", {})
+        if not isinstance(digests, dict) or not all(isinstance(digest, str) for digest in digests.values()):
+            raise ValueError("sha256 is not an object of texts")
         lateness, not_listed = document.get("lateness_max_s", 0.0), _count(document, "misses_not_listed")
         if not isinstance(lateness, int | float):
             raise ValueError("lateness_max_s is not a number")
@@ -172,11 +213,12 @@ class RunResult:
             lateness_max=float(lateness),
             forgotten={"": not_listed} if not_listed else {},
             damage=str(document.get("damage", "")),
+            digests=digests,
             **counts,
         )
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it. Times in seconds."""
+        """Return its JSON object. Times in seconds."""
         return self._figures() | {name: [item.document() for item in items] for name, items in self._lists().items()}
 
     def encoded(self) -> Iterator[bytes]:
@@ -207,6 +249,7 @@ class RunResult:
             "damaged": self.damaged,
             **({"damage": self.damage} if self.damage else {}),
             "misses_not_listed": self.unexplained,
+            "sha256": dict(self.digests),
         }
 
 
@@ -215,3 +258,46 @@ def _count(document: Mapping[str, Any], name: str) -> int:
     if not isinstance(count, int):
         raise ValueError(f"{name} is not a count")
     return count
+
+
+# Several results as one
+
+
+def _recordings(results: list[RunResult]) -> int:
+    """The number of recordings on all cassettes: of results of the same cassettes the largest one counts."""
+    by_cassettes = sorted(results, key=lambda result: result.cassettes)
+    groups = groupby(by_cassettes, key=lambda result: result.cassettes)
+    return sum(max(result.recordings for result in group) for _, group in groups)
+
+
+def _unused_in_all(results: list[RunResult]) -> tuple[RecordingInfo, ...]:
+    """What each result that has the cassette names as unused, in the order of the first."""
+    unused: dict[tuple[str, str, int], RecordingInfo] = {}
+    for recording in (recording for result in results for recording in result.unused):
+        unused.setdefault(recording.identity, recording)
+    for result in results:
+        own = {recording.identity for recording in result.unused}
+        unused = {
+            identity: recording
+            for identity, recording in unused.items()
+            if recording.cassette not in result.cassettes or identity in own
+        }
+    return tuple(unused.values())
+
+
+def _merged_causes(causes: Iterable[Cause]) -> tuple[Cause, ...]:
+    found: dict[bytes, Cause] = {}
+    for cause in causes:
+        content = orjson.dumps(cause.miss.document())
+        first = found.setdefault(content, Cause(cause.id, cause.miss, 0))
+        found[content] = Cause(first.id, first.miss, first.times + cause.times)
+    return tuple(found.values())
+
+
+def _agreed(mappings: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The entries of all mappings, without names to which two of them give different values."""
+    values: dict[str, set[str]] = {}
+    for mapping in mappings:
+        for name, value in mapping.items():
+            values.setdefault(name, set()).add(value)
+    return {name: next(iter(several)) for name, several in values.items() if len(several) == 1}

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from replayproxy import output_files
+from replayproxy.cassette.file_digest import file_digests
 from replayproxy.cli.judging import actions, receipt
 from replayproxy.cli.judging.account import account, account_as_records
 from replayproxy.cli.judging.junit import junit
@@ -51,7 +52,7 @@ def begin(settings: Settings, wanted: ReportOptions) -> RunStart:
     output_files.refuse_all(files, settings.shelf)
     if on_github() and (summary := actions.summary_file(os.environ)) is not None:
         output_files.refuse_cassette(summary, "GITHUB_STEP_SUMMARY", settings.shelf)
-    return RunStart(_now(), receipt.digests(settings.cassettes) if wanted.report is not None else {})
+    return RunStart(_now(), file_digests(settings.cassettes) if wanted.report is not None else {})
 
 
 def conclude(
@@ -64,13 +65,13 @@ def conclude(
     trouble: str | None = None,
 ) -> int:
     """Judge and report a run that is over. Returns the exit code. `trouble`: why recording was degraded at its end."""
+    report = replace(report, digests=before.digests)
     verdict = judge(report, wanted.demands, ended=ended, trouble=trouble)
     now = _now()
     unwritten: list[ReplayProxyError] = []
     if wanted.report is not None:
-        around = RunContext(
-            before.started, now, before.digests, upstream=settings.upstream is not None or settings.pair is not None
-        )
+        has_upstream = settings.upstream is not None or settings.pair is not None
+        around = RunContext(before.started, now, upstream=has_upstream)
         document = receipt.to_json(receipt.report_document(report, verdict, around, ended))
         unwritten += _write(wanted.report, document, "--report", settings)
     if wanted.junit is not None:

@@ -1,32 +1,28 @@
-"""Write the report file of a run as JSON: its result and verdict, the digests of its cassettes, start and end.
+"""Write the report file of a run as JSON: its result and verdict, start and end; read it back for `prune --unused`.
 
-`prune --unused` reads it. The digests are those of the cassettes before the run, so that a report is never applied to
-another file.
+The digests of its cassettes are those before the run, so that a report is never applied to another file.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from replayproxy import __version__
 from replayproxy.proxy.result import RunResult
-from replayproxy.proxy.verdict import CommandResult, Verdict
+from replayproxy.proxy.verdict import CommandResult, RunPolicy, Verdict, judge
 from replayproxy.views.units import moment
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What surrounds a result. Times in ns since the Unix epoch; `digests` are SHA-256 by path."""
+    """What surrounds a result. Times in ns since the Unix epoch."""
 
     started: int
     ended: int
-    digests: Mapping[str, str]
     upstream: bool
     """Whether the run had a live server."""
 
@@ -45,38 +41,41 @@ def report_document(
         "child_exit_code": None if ended is None else ended.code,
         "started": _iso(around.started),
         "ended": _iso(around.ended),
-        "sha256": dict(around.digests),
         **report.document(),
     }
 
 
 @dataclass(frozen=True, slots=True)
 class ReportFile:
-    """What `report_document` wrote, read back. `digests` are SHA-256 by path of the cassettes before the run."""
+    """The report of a run, read back: a file of `--report`, of `--replayproxy-report`, or the answer to `/report`."""
 
     verdict: str
     exit_code: int
-    digests: Mapping[str, str]
     result: RunResult
+    not_judged: Mapping[str, str]
+    """The cassettes whose unused recordings are not known, with the reason."""
 
     @classmethod
     def from_document(cls, document: object) -> ReportFile:
         """Read a report, also one of an older version. Raises `ValueError` with what is missing."""
         match document:
-            case {"verdict": str(verdict), "exit_code": int(exit_code), "sha256": dict(digests)}:
-                return cls(verdict, exit_code, digests, RunResult.from_document(document))
+            case {"verdict": str(verdict), "exit_code": int(exit_code), "result": dict(result), "cassettes": [*uses]}:
+                not_judged = {str(name): str(why) for name, why in map(_not_judged, uses) if why is not None}
+                return cls(verdict, exit_code, RunResult.from_document(result), not_judged)
+            case {"verdict": str(verdict), "exit_code": int(exit_code), "sha256": dict()}:
+                return cls(verdict, exit_code, RunResult.from_document(document), {})
+            case {"sha256": dict()}:  # a run that goes on has not been judged
+                run = RunResult.from_document(document)
+                judged = judge(run, RunPolicy(fail_unused=True, must_serve=True))
+                return cls(judged.word, judged.code, run, {})
         raise ValueError("it has no verdict, exit_code and sha256")
 
 
-def digests(cassettes: Sequence[Path]) -> dict[str, str]:
-    """SHA-256 of each file that is there."""
-    return {str(path): digest_of(path) for path in cassettes if path.is_file()}
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _not_judged(use: object) -> tuple[object, object]:
+    match use:
+        case {"cassette": cassette, "unjudged": why}:
+            return cassette, why
+    raise ValueError("a cassette lacks its name or its unjudged")
 
 
 def to_json(document: Mapping[str, Any]) -> bytes:

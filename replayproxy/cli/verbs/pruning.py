@@ -46,8 +46,9 @@ def prune(
 ) -> int:
     """Delete recordings from CASSETTE: those that the run of REPORT did not use, or those that --where selects.
 
-    With both, a recording must meet both. REPORT comes from --report of exec or replay; the report of a run that
-    failed, served nothing, or played another cassette is refused.
+    With both, a recording must meet both. REPORT comes from --report of exec or replay, from --replayproxy-report of
+    pytest, or from /report of an admin port; the report of a run that failed, served nothing, or played another
+    cassette is refused.
 
     \b
     Examples:
@@ -117,17 +118,20 @@ def _named(path: Path, cassette: Path, rows: Sequence[ExchangeRow]) -> Iterator[
 
     Raises `ReplayProxyError` if the report does not prove that they are.
     """
-    from replayproxy.cli.judging.receipt import digest_of
+    from replayproxy.cassette.file_digest import file_digest
 
     report = _read(path)
     _refuse_unproven(path, report)
-    digest = digest_of(cassette)
-    names = {played for played, of_run in report.digests.items() if of_run == digest}
+    digest = file_digest(cassette)
+    names = {played for played, of_run in report.result.digests.items() if of_run == digest}
     if not names:
         raise ReplayProxyError(
             f"{path} is not about {cassette} as it is now (its SHA-256 differs): make the run again with --report, or"
             " give the cassette that it was made with"
         )
+    if names & report.not_judged.keys():
+        why = next(why for name, why in report.not_judged.items() if name in names)
+        raise ReplayProxyError(f"{path} does not say what is unused on {cassette} ({why}): run all of its tests")
     occurrences: dict[tuple[str, str], set[int]] = {}
     for recording in report.result.unused:
         if recording.cassette in names:
@@ -163,7 +167,8 @@ def _read(path: Path) -> ReportFile:
         return ReportFile.from_document(document)
     except ValueError as error:
         raise ReplayProxyError(
-            f"{path} is not a report of a run ({error}): give a file written by --report of exec or replay"
+            f"{path} is not a report of a run ({error}): give a file written by --report of exec or replay, by"
+            " --replayproxy-report of pytest, or the answer to /report of an admin port"
         ) from error
 
 

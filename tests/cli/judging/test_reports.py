@@ -120,7 +120,7 @@ def test_no_summary_where_github_names_no_file(tmp_path: Path) -> None:
 def test_isolated_is_said_only_of_what_is(served: int, upstream: bool, isolated: bool) -> None:
     """Nobody to ask, and something served."""
     report = reported(served=served)
-    around = RunContext(0, 1_000_000_000, {"a.cassette": "00"}, upstream=upstream)
+    around = RunContext(0, 1_000_000_000, upstream=upstream)
     said = receipt.report_document(report, judged(report, RunPolicy()), around)
     assert said["isolated"] is isolated
     assert (said["started"], said["ended"]) == ("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:01.000Z")
@@ -130,6 +130,6 @@ def test_a_command_line_that_is_no_utf_8_is_spelled_all_the_same() -> None:
     """A receipt is always written."""
     report = replace(reported(), cassettes=("a\udcff.cassette",))
     ended = CommandResult(("echo", "\udcff"), 0)
-    around = RunContext(0, 0, {}, upstream=False)
+    around = RunContext(0, 0, upstream=False)
     said = orjson.loads(receipt.to_json(receipt.report_document(report, judged(report, ended=ended), around, ended)))
     assert said["command"] == ["echo", "\\udcff"]

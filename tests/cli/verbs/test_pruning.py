@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import orjson
 import pytest
 
 from replayproxy.cassette.reader import CassetteReader
-from tests.cli.commands import asking, execute, tape
+from tests.cli.commands import asking, execute, python, tape
 from tests.cli.tapes import Read, on_terminal
 
 
@@ -56,6 +57,41 @@ def test_from_a_run_to_a_smaller_cassette(cassette: Path, tmp_path: Path) -> Non
     code, said = on_terminal(200, "prune", cassette, "--unused", run, "--yes")
     assert (code, "2 deleted, 2 kept" in said) == (0, True)
     assert execute(cassette, "--fail-unused", "--", *asking("a", "c")).code == 0
+
+
+def test_the_report_of_an_admin_port_is_a_report(read: Read, cassette: Path, tmp_path: Path) -> None:
+    """Of a run that goes on: judged when it is read, by what was served and missed so far."""
+    run = tmp_path / "run.json"
+    fetch = python(FETCH, str(run))
+    ran = execute(cassette, "--admin-port", "0", "--", "sh", "-c", 'eval "$1"', "sh", shell(asking("a"), fetch))
+    assert ran.code == 0, ran.err
+    assert read("prune", cassette, "--unused", run, "--yes").code == 0
+    assert len(rows(cassette)) == 1
+    ran = read("prune", cassette, "--unused", run, "--yes")
+    assert (ran.code, "its SHA-256 differs" in ran.err) == (1, True)
+
+
+def test_the_report_of_an_admin_port_may_prove_nothing(read: Read, cassette: Path, tmp_path: Path) -> None:
+    """Before anything was served, and after a miss."""
+    run = tmp_path / "run.json"
+    for prompts, why in (((), "vacuous, exit code 7"), (("a", "z"), "misses, exit code 3")):
+        command = shell(*([asking(*prompts)] if prompts else []), python(FETCH, str(run)))
+        flags = ("--allow-empty", "--admin-port", "0")
+        execute(cassette, *flags, "--", "sh", "-c", 'eval "$1"', "sh", command)
+        ran = read("prune", cassette, "--unused", run, "--yes")
+        assert (ran.code, why in ran.err) == (1, True)
+
+
+FETCH = """
+import os, sys, urllib.request
+with open(sys.argv[1], "wb") as file:
+    file.write(urllib.request.urlopen(os.environ["REPLAYPROXY_ADMIN"] + "/report").read())
+"""
+
+
+def shell(*commands: list[str]) -> str:
+    """Commands one after the other, as a line of a shell."""
+    return " && ".join(map(shlex.join, commands))
 
 
 def test_unused_and_where_choose(read: Read, cassette: Path) -> None:
