@@ -39,7 +39,7 @@ _LARGEST = 211
 """The symbol of gaps of 54 bits."""
 
 _REMEMBERED = 2048
-"""Gaps below this number of ticks whose bits are kept, for each code."""
+"""Gaps whose bits are kept, for each code: a server's steps take a few hundred different numbers of ticks."""
 
 
 class GapCode:
@@ -127,7 +127,7 @@ class _Code:
         spelled = f"{self._bits[ESCAPE]}{symbol:08b}" if bits is None else bits
         if more:
             spelled += f"{gap & ((1 << more) - 1):0{more}b}"
-        if gap < _REMEMBERED:
+        if len(self.known) < _REMEMBERED:
             self.known[gap] = spelled
         return spelled
 

@@ -32,7 +32,7 @@ from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.identity.sketch import Sketch
 from replayproxy.core.preparing import sketch_of
 from replayproxy.errors import Damaged, SettingsError
-from replayproxy.model import KEY_TAG, Chunks, End, Ending, Head, Request, Response, is_playable
+from replayproxy.model import KEY_TAG, Chunks, End, Ending, Head, Key, Request, Response, is_playable
 from replayproxy.ports import ExchangePart
 
 TRAINED_AFTER = 256
@@ -61,6 +61,8 @@ class _Flight:
     row: int
     request: Request | None = None
     """What stands in its payload."""
+    key: Key = ""
+    """The key of this request."""
     sketch: Sketch | None = None
     segments: int | None = None
     heard: list[Chunks] | None = None
@@ -379,7 +381,7 @@ class CassetteWriter:
         self._connection.execute(
             "INSERT INTO payload VALUES (?, ?, x'')", (row, self._dictionaries.codec.pack_request(piece.request))
         )
-        return _Flight(row, piece.request, drawn, segments=0, heard=[])
+        return _Flight(row, piece.request, key, drawn, segments=0, heard=[])
 
     def _add_segment(self, flight: _Flight, piece: ExchangePart) -> None:
         if flight.segments is None:
@@ -406,7 +408,7 @@ class CassetteWriter:
         response = as_read(response, ticks)
         request = piece.request
         begun = flight is not None and flight.request == request  # an upload may have been completed since
-        key = piece.key or self.matcher.key(request)
+        key = piece.key or (flight.key if flight is not None and begun else "") or self.matcher.key(request)
         occurrence, drawn = None, None
         # A request that was not read to its end has a key that no other request would have, or the wrong one's.
         if is_playable(response.status, response.ending) and not piece.request_cut:

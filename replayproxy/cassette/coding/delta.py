@@ -28,11 +28,11 @@ def runs_of(chunks: Iterable[bytes]) -> tuple[list[int], list[bytes]]:
     """Three numbers a run, and the middle of each chunk."""
     runs: list[int] = []
     middles: list[bytes] = []
-    before = b""
+    before = beginning = end = b""
     prefix = suffix = count = 0
     for chunk in chunks:
         stop = len(chunk) - suffix
-        holds = prefix <= stop and chunk.startswith(before[:prefix]) and chunk.endswith(before[len(before) - suffix :])
+        holds = prefix <= stop and chunk.startswith(beginning) and chunk.endswith(end)
         if not holds or stop - prefix > _KEPT or not count:
             new_prefix, new_suffix = _shared(before, chunk)
             saved = (stop - prefix) - (len(chunk) - new_prefix - new_suffix)
@@ -40,8 +40,11 @@ def runs_of(chunks: Iterable[bytes]) -> tuple[list[int], list[bytes]]:
                 if count:
                     runs += (prefix, suffix, count)
                 prefix, suffix, count = new_prefix, new_suffix, 0
+                # The same for all chunks of a run: to cut them anew from each one before would cost a third of this.
+                beginning, end = chunk[:prefix], chunk[len(chunk) - suffix :]
+                stop = len(chunk) - suffix
         count += 1
-        middles.append(chunk[prefix : len(chunk) - suffix])
+        middles.append(chunk[prefix:stop])
         before = chunk
     if count:
         runs += (prefix, suffix, count)

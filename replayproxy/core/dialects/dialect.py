@@ -56,7 +56,8 @@ class Dialect:
     """One dialect. `path`: the last parts of its endpoint's path.
 
     `text` returns what an event or body adds to the answer: content, reasoning, names and arguments of tool calls.
-    `usage` returns its token counts, `finish` its finish reason.
+    `usage` returns its token counts, `finish` its finish reason. `usage_fields` are the top-level fields under which
+    `usage` looks: an event that has none of them states no counts.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Dialect:
     text: Callable[[Json], list[str]] = no_text
     usage: Callable[[Json], Usage] = no_usage
     finish: Callable[[Json], str | None] = no_finish
+    usage_fields: frozenset[str] = frozenset({"usage"})
 
 
 # Shared by the dialects

@@ -6,7 +6,7 @@ read counts as absent. The dialects themselves are in `table`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,7 @@ def facts_of(request: Request, response: Response) -> Facts:
         prompt_tokens=usage.prompt,
         completion_tokens=usage.completion,
         cached_tokens=usage.cached,
-        finish=_last(finish_in(value) for value in ends),
+        finish=next((reason for value in reversed(ends) if (reason := finish_in(value))), None),
         first_content=first_content,
         transfer=presented,
     )
@@ -145,7 +145,7 @@ def _first_events(response: Response) -> tuple[dict[str, Any], int | None]:
 
 
 def _last_events(body: bytes) -> list[dict[str, Any]]:
-    """Return the last four events that contain JSON, or all of them.
+    """Return the last four events that contain JSON, or all of them if there are fewer.
 
     The tail is doubled until it suffices, so at most twice the needed bytes are read: the last event of `/responses`
     repeats the whole answer, and a server may send comments for as long as the client stays.
@@ -153,14 +153,11 @@ def _last_events(body: bytes) -> list[dict[str, Any]]:
     size = TAIL_BYTES
     while True:
         # The first one may be the rest of an event that began before: then it is no JSON, and does not count.
-        values = [value for event in events_of([body[-size:]]) if (value := _read(event))]
-        if len(values) >= LAST_EVENTS or size >= len(body):
-            return values
+        events = list(events_of([body[-size:]]))
+        values: list[dict[str, Any]] = []
+        while events and len(values) < LAST_EVENTS:
+            if value := _read(events.pop()):
+                values.append(value)
+        if len(values) == LAST_EVENTS or size >= len(body):
+            return values[::-1]
         size *= 2
-
-
-def _last(values: Iterable[str | None]) -> str | None:
-    last = None
-    for value in values:
-        last = value or last
-    return last

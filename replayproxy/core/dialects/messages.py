@@ -30,4 +30,12 @@ def _finish(value: Json) -> str | None:
     return reasons[0] if reasons else None
 
 
-MESSAGES = Dialect("messages", ("messages",), StreamEndRule("message_stop", ("message_stop",)), _text, _usage, _finish)
+MESSAGES = Dialect(
+    "messages",
+    ("messages",),
+    StreamEndRule("message_stop", ("message_stop",)),
+    _text,
+    _usage,
+    _finish,
+    frozenset({"usage", "message"}),
+)

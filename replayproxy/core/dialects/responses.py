@@ -36,4 +36,5 @@ RESPONSES = Dialect(
     _text,
     _usage,
     _finish,
+    frozenset({"usage", "response"}),
 )

@@ -31,6 +31,8 @@ OTHER = Dialect(
 )
 """Any other endpoint, such as SGLang's `/generate` or `/audio/speech`. Its stream may end with any of these events."""
 
+_USAGE_FIELDS = frozenset[str]().union(*(dialect.usage_fields for dialect in DIALECTS))
+
 
 def dialect_of(path: str) -> Dialect:
     """Return the dialect by the last parts of the path, whatever precedes them and however many slashes there are."""
@@ -45,6 +47,8 @@ def text_in(value: Json) -> str:
 
 def usage_in(value: Json) -> Usage:
     """Return the token counts in an event or body: per count the first dialect that states one."""
+    if _USAGE_FIELDS.isdisjoint(value):  # most events of a stream: their dialects need not look
+        return Usage()
     usages = [dialect.usage(value) for dialect in DIALECTS]
     return Usage(*(next((n for n in counts if n is not None), None) for counts in zip(*usages, strict=True)))
 
