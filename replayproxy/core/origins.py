@@ -54,6 +54,9 @@ def for_client(headers: Headers, origin: str, prefix: str = "") -> Headers:
         (name, _returned(value, origin, prefix) if name.lower() in _FIELDS else value) for name, value in headers
     )
 
+_SEARCHED_AT_ONCE = 8 * 1024
+"""Bytes of a body that are gathered before they are searched."""
+
 
 class UrlSearch:
     """Looks for URLs of a server in a body that arrives in pieces, also across their borders.
@@ -61,20 +64,33 @@ class UrlSearch:
     What is found in a body is not changed: it is content, and may be signed, counted or compressed.
     """
 
-    __slots__ = ("_border", "_mark", "found")
+    __slots__ = ("_found", "_mark", "_pieces", "_size")
 
     def __init__(self, authority: str) -> None:
         """`authority` is the server's host, and its port where that is not the default one."""
         self._mark = f"//{authority}".encode("latin-1", "replace")
-        self._border = b""
-        self.found = False
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._found = False
 
     def feed(self, data: bytes) -> None:
-        """Look at the next piece."""
-        mark = self._mark
-        border = self._border + data[: len(mark) - 1]
-        self.found = self.found or mark in data or mark in border
-        self._border = (data if len(data) >= len(mark) else border)[1 - len(mark) :]
+        """Take the next piece. Pieces are searched together: one by one would cost as much as to pass them on."""
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size > _SEARCHED_AT_ONCE:
+            self._search()
+
+    @property
+    def found(self) -> bool:
+        """Whether the pieces so far contain such a URL."""
+        self._search()
+        return self._found
+
+    def _search(self) -> None:
+        text = b"".join(self._pieces)
+        self._found = self._found or self._mark in text
+        border = text[1 - len(self._mark) :]
+        self._pieces, self._size = [border], len(border)
 
 
 def _concerned(headers: Headers) -> bool:

@@ -35,6 +35,9 @@ MOST_EARLY = 1024
 EARLY_BYTES = 256 * 1024
 """Their bytes."""
 
+LOOK_BYTES = 16 * 1024
+"""Bytes that are handed on between two looks whether the client takes less than it is sent."""
+
 
 class State(Enum):
     """How far a connection is with its one exchange. RFC 9112 section 9.3: a connection whose request was not sent
@@ -67,6 +70,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._asked = False
         self._answered_bytes = 0
         self._left_by_server = False
+        self._between_chunks = False
+        """The next byte begins an HTTP chunk of an answer that a listener gets."""
         self._end: End | None = None
         self.state = State.IDLE
         self.idle_since = 0
@@ -103,6 +108,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._urls = urls
         self._part: bytes | None = None
         self._within_chunk = False
+        self._chunk_ended = False
+        self._between_chunks = False
+        self._unlooked = 0
+        """Bytes handed on since the last look at the client."""
         self._stream_end: StreamEnd | None = None
         self._end = None
         self._at = 0
@@ -217,6 +226,7 @@ class UpstreamConnection(asyncio.Protocol):
     def close(self) -> None:
         """End the connection at once: a server that still generates must notice."""
         self.state = State.CLOSED
+        self._between_chunks = False
         if self._transport is not None:
             self._transport.abort()
 
@@ -232,6 +242,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:
+        # A server that streams sends one whole HTTP chunk at a time. To see that costs a quarter of parsing it.
+        if self._between_chunks and (mark := data.find(b"\r\n", 1, 8)) > 0:
+            size = len(data) - mark - 4
+            if size > 0 and data[:mark] == b"%x" % size and data.endswith(b"\r\n"):
+                self._one_chunk(data[mark + 2 : -2], len(data))
+                return
         if self.state in (State.IDLE, State.CLOSED):
             self.close()  # bytes that nobody asked for: never reuse this connection
             return
@@ -253,11 +269,29 @@ class UpstreamConnection(asyncio.Protocol):
         if self._part is not None:
             self._hand_out(continued=True)
         if self._end is None:
+            self._between_chunks = self._chunk_ended and self._listener is not None and data.endswith(b"\r\n")
             # Interim answers, reason phrases, chunk extensions and trailers have no length that a parser bounds.
             if self._overhead > MAX_HEAD:
                 self._garbled(f"more than {MAX_HEAD} bytes that are not a body")
             elif self._listener is not None and self._listener.congested:
                 # Here and not in the task that plays: one readiness of the socket brings up to 8 MB before a task runs.
+                self._pause()
+                self._wake()
+
+    def _one_chunk(self, body: bytes, size: int) -> None:
+        """A read that is one whole HTTP chunk of `size` bytes, and comes where one may begin."""
+        self._heard = self._now()
+        self._at = max(0, self._heard - self._started)
+        self._answered_bytes += size
+        if self._urls is not None:
+            self._urls.feed(body)
+        listener = self._listener
+        assert listener is not None
+        listener.chunk(Chunk(self._at, body))
+        self._unlooked += size
+        if self._unlooked > LOOK_BYTES:
+            self._unlooked = 0
+            if listener.congested:
                 self._pause()
                 self._wake()
 
@@ -332,7 +366,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._stream_end.feed(data)
         self._give(Chunk(self._at, data))
 
+    def on_chunk_header(self) -> None:
+        self._chunk_ended = False
+
     def on_chunk_complete(self) -> None:
+        self._chunk_ended = True
         if self._end is not None:
             return
         if self._part is not None:
@@ -408,6 +446,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._finish(ending)
 
     def _finish(self, ending: Ending) -> None:
+        self._between_chunks = False
         if self._end is None:
             self._end = End(max(self._at, self._now() - self._started if ending is not Ending.COMPLETE else 0), ending)
             self._wake()

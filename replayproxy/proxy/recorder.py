@@ -226,14 +226,14 @@ class ExchangeRecorder:
 
     def __enter__(self) -> Self:
         self._recorder.will_let_go(self)
-        self._delay = self._recorder.starvation.begin()
+        self._in_flight = self._recorder.starvation.begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._recorder._running.pop(self, None)
-        self._starved = self._recorder.starvation.end(self._delay)
+        self._starved = self._recorder.starvation.end(self._in_flight)
         # A handler is cancelled when its client leaves, and when we stop; the answer may be whole all the same.
         self._client_left = isinstance(error, asyncio.CancelledError) and not self._recorder.stopping
         if self._end is None:

@@ -14,6 +14,9 @@ Of a delay up to one period goes unseen, so what is kept is rather too little th
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
+from operator import attrgetter
+from typing import NamedTuple
 
 from replayproxy.ports import Clock
 
@@ -24,25 +27,42 @@ GRAIN = 2_000_000
 """Nanoseconds that a timer may be late by itself: the event loop's timers have the grain of a millisecond."""
 
 
-class Delay:
-    """The largest delay, in ns, while one answer ran; 0 where none was longer than the timer's own grain."""
+MOST_RINGS = 64
+"""Late rings that are kept before those are dropped that no running answer was there for."""
 
-    __slots__ = ("begun", "largest")
+
+class Running:
+    """One answer in flight, since `begun` (ns)."""
+
+    __slots__ = ("begun",)
 
     def __init__(self, begun: int) -> None:
         self.begun = begun
-        self.largest = 0
+
+
+class Ring(NamedTuple):
+    """A ring of the timer that came late: when it was due and when it came, in ns."""
+
+    due: int
+    at: int
 
 
 class Starvation:
-    """Measures it. `start` it on the loop that records; until then nothing is measured."""
+    """Measures it. `start` it on the loop that records; until then nothing is measured.
+
+    What a ring says concerns all answers in flight, and 300 streams may end while the loop is late: so rings are kept,
+    not a delay with each answer. A later ring that was as late makes an earlier one needless.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0
-        self._running: set[Delay] = set()
+        self._running: dict[Running, None] = {}
+        """In the order in which they began."""
+        self._rings: list[Ring] = []
+        """Each less late than the one before it."""
 
     def start(self) -> None:
         """From now on, on this loop."""
@@ -55,21 +75,32 @@ class Starvation:
         self._loop = None
         self._disarm()
 
-    def begin(self) -> Delay:
-        """An answer begins."""
-        delay = Delay(self._clock.now())
-        self._running.add(delay)
+    def begin(self) -> Running:
+        """Note that an answer begins."""
+        running = Running(self._clock.now())
+        self._running[running] = None
         if self._timer is None:
             self._arm()
-        return delay
+        return running
 
-    def end(self, delay: Delay) -> int:
-        """It is over. Gives its largest delay; one that lasts until now counts, though the timer has not rung yet."""
+    def end(self, running: Running) -> int:
+        """Return the largest delay, in ns, while this answer ran; 0 if none was longer than the timer's own grain.
+
+        One that lasts until now counts, though the timer has not rung yet.
+        """
         self._note()
-        self._running.discard(delay)
+        self._running.pop(running, None)
+        largest = 0
+        for ring in self._rings[bisect_right(self._rings, running.begun, key=attrgetter("at")) :]:
+            late = ring.at - max(ring.due, running.begun)
+            if late >= GRAIN:
+                largest = max(largest, late)
+            if ring.due >= running.begun:
+                break  # all that follow are less late
         if not self._running:
             self._disarm()
-        return delay.largest
+            self._rings.clear()
+        return largest
 
     def _arm(self) -> None:
         if self._loop is not None:
@@ -88,7 +119,10 @@ class Starvation:
     def _note(self) -> None:
         if self._timer is None or (now := self._clock.now()) - self._due < GRAIN:
             return
-        for delay in self._running:
-            late = now - max(self._due, delay.begun)
-            if late >= GRAIN and late > delay.largest:
-                delay.largest = late
+        rings = self._rings
+        while rings and rings[-1].at - rings[-1].due <= now - self._due:
+            rings.pop()
+        rings.append(Ring(self._due, now))
+        if len(rings) > MOST_RINGS:
+            oldest = next(iter(self._running)).begun if self._running else now
+            self._rings = [ring for ring in rings if ring.at > oldest]

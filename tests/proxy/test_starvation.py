@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from replayproxy.model import Chunk, End, Ending, Head, Request
 from replayproxy.proxy.starvation import GRAIN, PERIOD, Starvation
@@ -54,6 +56,57 @@ CASES: dict[str, tuple[list[tuple[str, int]], list[int]]] = {
 def test_the_largest_delay_is_kept_with_each_answer(steps: list[tuple[str, int]], expected: list[int]) -> None:
     """In ms; of what was late before an answer began, or after it ended, it knows nothing."""
     assert measured(*steps) == expected
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["begin", "end", "ring"]), st.integers(0, 40)), max_size=60)
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS)
+def test_it_is_the_largest_of_all_delays_in_which_the_answer_ran(steps: list[tuple[str, int]]) -> None:
+    """Compared with a list of all moments at which the timer was seen to be late."""
+
+    async def run() -> None:
+        clock = ManualClock()
+        starvation = Starvation(clock)
+        starvation.start()
+        running = []
+        seen: list[tuple[int, int]] = []
+        for what, milliseconds in steps:
+            if what != "begin" and running:
+                seen.append((starvation._due, clock.now()))
+            if what == "begin":
+                running.append(starvation.begin())
+            elif what == "ring" and running:
+                starvation._ring()
+            elif running:
+                one = running.pop(milliseconds % len(running))
+                late = [at - max(due, one.begun) for due, at in seen if at > one.begun and at - due >= GRAIN]
+                assert starvation.end(one) == max((delay for delay in late if delay >= GRAIN), default=0)
+                if not running:
+                    seen.clear()
+            clock.move(milliseconds * MILLISECOND)
+
+    asyncio.run(run())
+
+
+def test_rings_are_forgotten_once_no_answer_ran_then() -> None:
+    """A recorder that is late all the time, a little less each time, keeps a bounded number of rings."""
+
+    async def run() -> int:
+        clock = ManualClock()
+        starvation = Starvation(clock)
+        starvation.start()
+        running = starvation.begin()
+        for late in range(500, 100, -1):
+            clock.move(PERIOD + late * MILLISECOND)
+            starvation._ring()
+            fresh = starvation.begin()
+            starvation.end(running)
+            running = fresh
+        return len(starvation._rings)
+
+    assert asyncio.run(run()) <= 64
 
 
 def test_nothing_is_measured_where_nothing_runs() -> None:
