@@ -54,6 +54,7 @@ def for_client(headers: Headers, origin: str, prefix: str = "") -> Headers:
         (name, _returned(value, origin, prefix) if name.lower() in _FIELDS else value) for name, value in headers
     )
 
+
 _SEARCHED_AT_ONCE = 8 * 1024
 """Bytes of a body that are gathered before they are searched."""
 

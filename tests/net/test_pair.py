@@ -108,10 +108,11 @@ def test_legs_have_their_times_and_the_client_its_own(tmp_path: Path, protocol: 
     [exchange] = exchanges(cassette)
     prefill, decode = exchange.legs
     ended = prefill.started + prefill.response.timeline.end
-    assert 0 <= prefill.started < 10e6
-    assert 28e6 <= prefill.response.timeline.end < 90e6  # the loop's timers have the grain of a millisecond
-    assert 0 <= decode.started - ended < 10e6
-    assert 18e6 <= decode.response.timeline.first < 80e6
+    late = 500e6  # a busy machine; the loop's timers have the grain of a millisecond
+    assert 0 <= prefill.started < late
+    assert 28e6 <= prefill.response.timeline.end < 30e6 + late
+    assert 0 <= decode.started - ended < late
+    assert 18e6 <= decode.response.timeline.first < 20e6 + late
     theirs, ours = decode.response.timeline, exchange.response.timeline
     for leg, client in zip((theirs.head, *theirs.chunks, theirs.end), (ours.head, *ours.chunks, ours.end), strict=True):
         assert abs(decode.started + leg - client) <= 21_000  # a cassette's grain is 10 us

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -324,6 +325,12 @@ def test_a_head_that_must_not_be_passed_on_is_an_error_and_closes(data: bytes) -
         ((b"4\r\nab", b"cd\r\n"), [(b"ab", True), (b"cd", False)]),
         ((b"4\r\na", b"b", b"cd\r\n"), [(b"a", True), (b"b", True), (b"cd", False)]),
         ((b"2\r\nab", b"\r\n1\r\nc\r\n"), [(b"ab", True), (b"", False), (b"c", False)]),
+        (
+            (b"2\r\nab\r\n", b"2\r\ncd\r\n", b"A\r\n0123456789\r\n"),
+            [(b"ab", False), (b"cd", False), (b"0123456789", False)],
+        ),
+        # What a chunk holds may look like a chunk.
+        ((b"1\r\na\r\n", b"7\r\n", b"2\r\nab\r\n", b"\r\n"), [(b"a", False), (b"2\r\nab\r\n", True), (b"", False)]),
     ],
 )
 def test_each_read_says_whether_it_ended_an_http_chunk(reads: tuple[bytes, ...], expected: list[Any]) -> None:
@@ -349,3 +356,58 @@ def test_each_read_says_whether_it_ended_an_http_chunk(reads: tuple[bytes, ...],
 
     asyncio.run(dialogue())
     assert heard == expected
+
+
+PARTS = (b"2\r\nab\r\n", b"7\r\n2\r\nab\r\n\r\n", b"3;a=b\r\nxyz\r\n", b"a\r\n0123456789\r\n", b"A\r\n0123456789\r\n")
+ENDS = (
+    b"0\r\n\r\n",
+    b"0\r\nx: y\r\n\r\n",
+    b"02\r\nab\r\n",
+    b"2\r\nabc\r\n",
+    b"0\r\n2\r\nab\r\n",
+    b"2 \r\nab\r\n",
+    b"\r\n",
+)
+
+
+class ParsedOnly(UpstreamConnection):
+    """The same without the way past the parser."""
+
+    def data_received(self, data: bytes) -> None:
+        """Parse."""
+        self._between_chunks = False
+        super().data_received(data)
+
+
+async def outcome(kind: type[UpstreamConnection], reads: list[bytes]) -> tuple[object, ...]:
+    """What the listener gets, how it ends, and what the connection then is."""
+    chunks: list[Chunk] = []
+
+    class Listening(Heard):
+        def chunk(self, chunk: Chunk) -> None:
+            chunks.append(chunk)
+
+    wire = kind(lambda: 0, "test")
+    wire.connection_made(Transport())  # type: ignore[arg-type]  # as much as is used of one
+    wire.ask(Request("GET", "/"), 0)
+    wire.sent()
+    wire.data_received(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    playing = asyncio.create_task(wire.play(Listening()))
+    await settle()
+    for data in reads:
+        wire.data_received(data)
+    wire.eof_received()
+    return chunks, await playing, wire.state, wire.answered_bytes
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=6), st.sampled_from(ENDS), st.data())
+def test_a_chunk_that_goes_past_the_parser_is_what_the_parser_makes_of_it(
+    parts: list[bytes], end: bytes, data: st.DataObject
+) -> None:
+    """Whole reads, reads cut anywhere, trailers, extensions, and what is not chunked coding."""
+    whole = [*parts, end]
+    if data.draw(st.booleans(), "cut anywhere"):
+        body = b"".join(whole)
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=6), "cuts"))
+        whole = [body[start:stop] for start, stop in pairwise((0, *cuts, len(body))) if start < stop]
+    assert asyncio.run(outcome(UpstreamConnection, whole)) == asyncio.run(outcome(ParsedOnly, whole))

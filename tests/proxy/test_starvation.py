@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replayproxy.model import Chunk, End, Ending, Head, Request
-from replayproxy.proxy.starvation import GRAIN, PERIOD, Starvation
+from replayproxy.proxy.starvation import GRAIN, PERIOD, Running, Starvation
 from tests.fakes import MILLISECOND, SSE, ManualClock
 from tests.proxy.test_recorder import CHAT, Studio
 
@@ -70,7 +70,7 @@ def test_it_is_the_largest_of_all_delays_in_which_the_answer_ran(steps: list[tup
         clock = ManualClock()
         starvation = Starvation(clock)
         starvation.start()
-        running = []
+        running: list[Running] = []
         seen: list[tuple[int, int]] = []
         for what, milliseconds in steps:
             if what != "begin" and running:
