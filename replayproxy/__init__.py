@@ -10,7 +10,8 @@ Layers; imports go down, never up, never sideways between the packages of one la
 
     entry points   cli/  pytest_plugin/
     public API     api/
-    application    lifetime  assembly  settings  admin/     the only place where the packages below meet
+    admin port     admin/                                   given to an app by the entry point that wants one
+    application    lifetime  app  control  assembly         the only place where the packages below meet
     packages       proxy/  cassette/  net/                  unknown to one another
     views          views/                                   plain values
     core           core/                                    pure: no I/O, no clock, no event loop

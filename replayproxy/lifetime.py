@@ -11,13 +11,12 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import uvloop
 
-from replayproxy.assembly import Addresses, App
+from replayproxy.app import Addresses, AdminPort, App
 from replayproxy.errors import UpstreamError, UpstreamUnreachable
 from replayproxy.settings import Settings
 
@@ -32,38 +31,19 @@ SWITCH_INTERVAL = 0.000_5
 
 async def reach(app: App, patience: float) -> None:
     """Wait up to `patience` seconds until the upstream accepts a connection. Raises `UpstreamError`."""
-    if app.upstream is None:
+    if app.parts.upstream is None:
         return
-    deadline = app.clock.now() + round(patience * 1e9)
+    deadline = app.parts.clock.now() + round(patience * 1e9)
     while True:
         try:
-            await app.upstream.reach()
+            await app.parts.upstream.reach()
             return
         except UpstreamError as error:
-            if app.clock.now() >= deadline:
+            if app.parts.clock.now() >= deadline:
                 waited = f"it was waited for {patience:g} s; --wait-upstream gives it longer"
                 once = "or, where it is only slower to start than this, wait for it with --wait-upstream 60s"
                 raise UpstreamUnreachable(f"{error}; {waited if patience else once}") from error
-            await app.clock.sleep_until(min(deadline, app.clock.now() + 500_000_000))
-
-
-@asynccontextmanager
-async def serving(
-    settings: Settings, *, wait_upstream: float = 0, drain: float | None = None
-) -> AsyncIterator[tuple[App, Addresses]]:
-    """Serve while the block runs; stop and seal on the way out, however that is. Signals are the caller's."""
-    own_process()
-    app = App(settings)
-    try:
-        await reach(app, wait_upstream)
-        addresses = await app.start()
-    except BaseException:
-        await app.give_up()
-        raise
-    try:
-        yield app, addresses
-    finally:
-        await app.stop(drain)
+            await app.parts.clock.sleep_until(min(deadline, app.parts.clock.now() + 500_000_000))
 
 
 def on_loop(work: Coroutine[Any, Any, T]) -> T:
@@ -123,11 +103,17 @@ class Stops:
             self.second.set()
 
 
-async def run(settings: Settings, ready: Callable[[App, Addresses], None], *, wait_upstream: float = 0) -> App:
+async def run(
+    settings: Settings,
+    ready: Callable[[App, Addresses], None],
+    *,
+    wait_upstream: float = 0,
+    admin: AdminPort | None = None,
+) -> App:
     """Serve until a signal says to stop; a second one ends the draining. Gives the stopped app, for its last words."""
     stops = Stops()
     listen_for_signals(stops.hear)  # before a cassette is open: one that ends us now would leave it unsealed
-    app = App(settings)
+    app = App(settings, admin=admin)
     first = asyncio.create_task(stops.first.wait())
     stopping: asyncio.Task[None] | None = None
     try:
@@ -144,7 +130,7 @@ async def run(settings: Settings, ready: Callable[[App, Addresses], None], *, wa
         second = asyncio.create_task(stops.second.wait())
         await asyncio.wait((stopping, second), return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done():
-            app.server.hurry()
+            app.hurry()
         second.cancel()
         await stopping
     finally:
@@ -167,6 +153,12 @@ def runner() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
-def serve(settings: Settings, ready: Callable[[App, Addresses], None], *, wait_upstream: float = 0) -> App:
+def serve(
+    settings: Settings,
+    ready: Callable[[App, Addresses], None],
+    *,
+    wait_upstream: float = 0,
+    admin: AdminPort | None = None,
+) -> App:
     """`run` on uvloop, in this thread."""
-    return on_loop(run(settings, ready, wait_upstream=wait_upstream))
+    return on_loop(run(settings, ready, wait_upstream=wait_upstream, admin=admin))

@@ -185,6 +185,11 @@ class Settings:
         )
 
     @property
+    def recorded_file(self) -> Path:
+        """The file to which something may be written."""
+        return self.recording.onto or self.cassettes[0]
+
+    @property
     def shelf(self) -> tuple[Path, ...]:
         """The cassettes that are played, in their order."""
         return self.cassettes if self.recording.onto is None else (*self.cassettes, self.recording.onto)

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from replayproxy.assembly import App
+from replayproxy.admin.service import serve_admin
+from replayproxy.app import App
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.policy import Mode
 from replayproxy.model import Ending, Exchange
@@ -40,7 +41,7 @@ class Running:
 async def running(settings: Settings, *, admin: bool = False, drain: float = 5.0) -> AsyncIterator[Running]:
     """Start an app on free ports; stop and seal on the way out."""
     listen = replace(settings.listen, port=0, admin_port=0 if admin else None, drain=drain)
-    app = App(replace(settings, listen=listen))
+    app = App(replace(settings, listen=listen), admin=serve_admin)
     addresses = await app.start()
     try:
         yield Running(app, addresses.url, addresses.admin_url)

@@ -1,9 +1,7 @@
-"""What `App` does with what it is told, where no room's own tests can see it."""
+"""Tests of `assembly`: what a setting changes in the parts, where no package's own tests can see it."""
 
 from __future__ import annotations
 
-import gc
-import sys
 from pathlib import Path
 
 from replayproxy.core.policy import Mode
@@ -41,18 +39,6 @@ def test_what_is_recorded_may_go_elsewhere(tmp_path: Path) -> None:
     assert run(dialogue()) == texts
     assert old.read_bytes() == before
     assert [exchange.response.body for exchange in recordings.read(new)] == [recordings.whole_answer("new")]
-
-
-def test_an_app_leaves_the_interpreter_alone(tmp_path: Path) -> None:
-    """It may be a guest in somebody's process: a test's, for one. `lifetime` has a process of its own."""
-    before = gc.get_threshold(), gc.get_freeze_count(), sys.getswitchinterval()
-    cassette = recordings.record(tmp_path / "any.cassette", [])
-
-    async def start() -> None:
-        async with running(Settings(Mode.REPLAY, (cassette,))):
-            assert (gc.get_threshold(), gc.get_freeze_count(), sys.getswitchinterval()) == before
-
-    run(start())
 
 
 def test_cassettes_of_one_run_may_share_their_salt(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_recorder_asks_once_and_a_replay_answers(tmp_path: Path) -> None:
                     ("GET", "/t/scope/v1/models"),
                 ]
             ]
-            assert proxy.app.report().causes == ()
+            assert proxy.app.control.report().causes == ()
         return [(one.status, orjson.loads(one.body) if one.body else None) for one in answers]
 
     models, one, version, head, health, scoped = run(both())
@@ -145,8 +145,8 @@ def test_what_the_server_said_stands_on_every_cassette_of_a_rotation(tmp_path: P
             server(SERVER) as url,
             running(recording(tmp_path / "a.cassette", url, recording=RecordingSettings(probe=True))) as proxy,
         ):
-            await proxy.app.rotate()
-            return list(map(str, proxy.app.onto))
+            await proxy.app.control.rotate()
+            return list(map(str, proxy.app.control.recorded_files))
 
     for path in run(rotated()):
         assert "version 0.32.0, serves big" in replayproxy("info", path).stdout

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from replayproxy.errors import ReplayProxyError
 
 if TYPE_CHECKING:
-    from replayproxy.assembly import App
+    from replayproxy.app import App
     from replayproxy.proxy.request_log import RequestLog
     from replayproxy.settings import Settings
 
@@ -65,13 +65,14 @@ class ProxyThread:
             raise
 
     async def _start(self, settings: Settings, request_log: RequestLog | None, wait_upstream: float) -> None:
-        from replayproxy.assembly import App
+        from replayproxy.admin.service import serve_admin
+        from replayproxy.app import App
         from replayproxy.lifetime import reach
 
         if self._is_hurried:
             raise asyncio.CancelledError
         self._starting = asyncio.current_task()
-        app = App(settings, journal=request_log)
+        app = App(settings, request_log=request_log, admin=serve_admin)
         try:
             await reach(app, wait_upstream)
             addresses = await app.start()
@@ -91,7 +92,7 @@ class ProxyThread:
             # The task is cancelled and not the future of `call`, which would not wait for `give_up`.
             self._starting.cancel()
         elif self._app is not None:
-            self._app.server.hurry()
+            self._app.hurry()
 
     def stop(self, drain: float | None) -> None:
         """Let answers finish for `drain` seconds, write, seal; then end the thread."""

@@ -132,7 +132,7 @@ class ProxyServer:
     @property
     def trouble(self) -> str | None:
         """Why not everything was recorded, as a sentence; None if all of it was."""
-        return None if self._thread is None else self._thread.app.trouble
+        return None if self._thread is None else self._thread.app.control.trouble
 
     def __enter__(self) -> Self:
         return self.start()
@@ -187,7 +187,7 @@ class ProxyServer:
             return []
 
         def read() -> list[ProxyCall]:
-            misses = {name: miss for name, miss, _ in running.app.misses.causes.values()}
+            misses = running.app.control.misses()
             return [self._call(call, misses) for call in request_log.calls]
 
         return self._on_loop(read)
@@ -205,7 +205,7 @@ class ProxyServer:
         running = self._running
         if self._is_closed:
             raise ReplayProxyError("the proxy has stopped: look at responses within the block, or open the cassette")
-        return running.call(running.app.proxy.shelf.read(place))
+        return running.call(running.app.control.response(place))
 
     def _on_loop(self, function: Callable[[], T]) -> T:
         """Call it where nothing changes meanwhile: on the proxy's loop, or here when that has ended."""
@@ -226,12 +226,12 @@ class ProxyServer:
         """What was served, missed, recorded and not used so far; after the block, in all."""
         if self._report is not None:
             return self._report
-        return self._on_loop(self._running.app.report)
+        return self._on_loop(self._running.app.control.report)
 
     def reset(self, *, counts: bool = False) -> None:
         """Equal requests get their first recording again; `counts`: also forget what was counted, and the misses."""
-        app = self._running.app
-        self._on_loop(lambda: app.reset(counts=counts))
+        control = self._running.app.control
+        self._on_loop(lambda: control.reset(counts=counts))
 
     def __repr__(self) -> str:
         cassettes = " ".join(map(str, self.settings.cassettes))

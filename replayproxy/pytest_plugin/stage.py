@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from replayproxy.api.options import redaction_rules
-from replayproxy.assembly import App
+from replayproxy.app import App
 from replayproxy.core.headers import STORED, StoredFields
 from replayproxy.core.identity.rules import MatchRules
 from replayproxy.core.policy import Mode, OnMiss
@@ -118,31 +118,31 @@ class Proxy:
             calls = self._journal.of((scope, ""))
             if forget:
                 # Now and not when the scope comes again, for what is kept is looked through with every test.
-                self._app.proxy.playhead.reset(scope)
-                self._app.proxy.playhead.reset("")
+                self._app.control.reset(scope)
+                self._app.control.reset("")
                 self._journal.forget((scope, ""))
             return ScopeLog(tuple(calls), tuple(self._misses(calls)))
 
         return self._stage.do(asked())
 
     def _misses(self, calls: list[Call]) -> list[Miss]:
-        known = {name: miss for name, miss, _ in self._app.misses.causes.values()}
+        known = self._app.control.misses()
         return [replace(known[call.miss], scope=call.scope) for call in calls if call.miss in known]
 
     def response(self, place: RecordingRef) -> Response:
         """The recording at a place."""
-        return self._stage.do(self._app.proxy.shelf.read(place))
+        return self._stage.do(self._app.control.response(place))
 
     def recordings(self) -> list[OnCassette]:
         """Everything that can be played."""
 
         async def recordings() -> list[OnCassette]:
-            return self._app.playable()
+            return self._app.control.recordings()
 
         return self._stage.do(recordings())
 
     async def _stop(self) -> tuple[RunResult, ScopeLog]:
-        await self._app.stop(DRAIN if self._app.writer is not None else 0)
+        await self._app.stop(DRAIN if self._app.settings.records else 0)
         assert self._app.last_report is not None
         late = self._journal.calls
         return self._app.last_report, ScopeLog(tuple(late), tuple(self._misses(late)))
@@ -193,7 +193,7 @@ class Stage:
 
     async def _start(self, settings: Settings) -> Proxy:
         journal = RequestLog()
-        app = App(settings, journal=journal)
+        app = App(settings, request_log=journal)
         try:
             addresses = await app.start()
         except BaseException:

@@ -236,7 +236,7 @@ def test_an_error_in_the_block_stops_it_too(chat: Path) -> None:
 
 def test_a_recorder_that_could_not_write_is_loud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traffic passes all the same; the block ends with an error, unless another one comes out of it."""
-    monkeypatch.setattr("replayproxy.assembly.App.trouble", "the disk is full")
+    monkeypatch.setattr("replayproxy.control.Control.trouble", "the disk is full")
     path = tmp_path / "new.cassette"
 
     def use(*, fail: bool) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from replayproxy.assembly import App
+from replayproxy.admin.service import serve_admin
+from replayproxy.app import App
 from replayproxy.core.policy import Mode
 from replayproxy.errors import CassetteError, ReplayProxyError
 from replayproxy.proxy.verdict import RunPolicy, judge
@@ -55,7 +56,7 @@ async def served(settings: Settings) -> list[str]:
     """Start, ask, look at the admin port, stop. Gives what should not have happened."""
     listen = Listen(port=0, admin_port=0, drain=1.0)
     try:
-        app = App(replace(settings, listen=listen))
+        app = App(replace(settings, listen=listen), admin=serve_admin)
     except ReplayProxyError:
         return []
     wrong = []
@@ -154,7 +155,7 @@ def test_a_recorder_is_sealed_all_the_same(tmp_path: Path) -> None:
             async with running(settings) as proxy:
                 assert (await wire.ask(proxy.url, asked("never seen"))).body == b'{"ok":1}'
             assert proxy.app.last_report is not None
-            assert (proxy.app.last_report.recorded, proxy.app.trouble) == (1, None)
+            assert (proxy.app.last_report.recorded, proxy.app.control.trouble) == (1, None)
 
     run(story())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.cassette"]  # no log, no lock
@@ -223,10 +224,10 @@ def test_a_start_that_fails_leaves_the_file_as_it_was(there: Path, mode: str, fa
             settings = replace(recording(there, "http://127.0.0.1:9"), mode=Mode(mode), listen=listen)
             app: App | None = None
             try:
-                app = App(settings)
+                app = App(settings, admin=serve_admin)
                 if fault == "upstream":
-                    assert app.upstream is not None
-                    await app.upstream.reach()
+                    assert app.parts.upstream is not None
+                    await app.parts.upstream.reach()
                 await app.start()
             except ReplayProxyError:
                 if app is not None:

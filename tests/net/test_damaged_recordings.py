@@ -65,7 +65,7 @@ def test_what_is_damaged_is_told_counted_and_fails_the_run(tmp_path: Path, damag
             metrics = (await wire.ask(proxy.admin_url or "", wire.get("/metrics"))).body.decode()
             assert 'replayproxy_requests_total{outcome="damaged"} 2.0' in metrics
             assert 'replayproxy_replay_misses_total{code="damaged"} 2.0' in metrics
-            report = proxy.app.report()
+            report = proxy.app.control.report()
         assert (report.served, report.damaged, report.misses) == (0, 2, 0)
         if damage is not DAMAGE["endpoint missing"]:
             assert RecordingRef(MATCHER.key(kept[0].request), 0) in {one.place for one in report.unused}

@@ -148,7 +148,7 @@ def test_a_leg_that_is_refused_before_it_was_read_closes_its_connection(tmp_path
             async with running(settings) as proxy:
                 got = await wire.ask(proxy.url, big)
                 assert (got.status, got.body) == (413, b"nope")
-                servers = getattr(proxy.app.upstream, f"_{role}").servers
+                servers = getattr(proxy.app.parts.upstream, f"_{role}").servers
                 assert [server.source.idle for server in servers] == [0]
 
     run(dialogue())

@@ -269,7 +269,7 @@ def test_a_client_that_leaves_closes_the_upstream_request_at_once(tmp_path: Path
                     await connection.head()
                 await server.visited.wait()
                 await server.visits[0].arrived.wait()
-                left_at = proxy.app.clock.now()
+                left_at = proxy.app.parts.clock.now()
                 connection.close() if how == "closes" else connection.reset()
                 seen_at = await asyncio.wait_for(server.visits[0].left, 5)
             assert (seen_at - left_at) / 1e6 < 250

@@ -54,9 +54,12 @@ def test_a_client_that_leaves_again_where_it_left_sees_no_difference(tmp_path: P
                 async with wire.connect(proxy.url) as connection:
                     connection.send(asked(CHAT))
                     assert await leave_after(connection, len(HALF)) == HALF
-            while proxy.app.tally.in_flight:
+            while proxy.app.parts.counters.in_flight:
                 await asyncio.sleep(0.01)
-            assert (proxy.app.tally.requests["replay"], sum(proxy.app.tally.misses.values())) == (3, 0)
+            assert (proxy.app.parts.counters.requests["replay"], sum(proxy.app.parts.counters.misses.values())) == (
+                3,
+                0,
+            )
 
     run(dialogue())
     [exchange] = exchanges(cassette)
@@ -74,9 +77,9 @@ def test_a_client_that_stays_gets_an_unclean_end(tmp_path: Path, speed: float | 
         settings = replaying(cassette)
         settings = replace(settings, replaying=replace(settings.replaying, speed=speed, stall=0.3))
         async with running(settings) as proxy:
-            began = proxy.app.clock.now()
+            began = proxy.app.parts.clock.now()
             got = await ask(proxy.url, asked(CHAT), version)
-            assert proxy.app.clock.now() - began >= 300_000_000
+            assert proxy.app.parts.clock.now() - began >= 300_000_000
         assert (got.status, got.body, got.whole) == (200, HALF, False)
 
     run(dialogue())

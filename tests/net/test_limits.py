@@ -63,7 +63,7 @@ def test_a_request_that_does_not_arrive_is_refused(tmp_path: Path, sent: bytes, 
             got = await rest_of(proxy, sent)
             assert got.startswith(said), got
             assert orjson.loads(got.partition(b"\r\n\r\n")[2])["error"]["code"] == limit
-            assert proxy.app.server.refusals == {limit: 1}
+            assert proxy.app.parts.server.refusals == {limit: 1}
             assert not any(visit.heard.endswith((b"0\r\n\r\n", b"abcde")) for visit in server.visits)
 
     run(dialogue())
@@ -91,9 +91,9 @@ def test_an_idle_connection_is_closed(tmp_path: Path, sent: bytes) -> None:
         async with proxied(tmp_path, idle_timeout=SOON) as (proxy, _):
             got = await rest_of(proxy, sent)
             assert got.endswith(b'{"ok":true}') if sent else not got
-            assert proxy.app.server.closings == {"idle_timeout": 1}
+            assert proxy.app.parts.server.closings == {"idle_timeout": 1}
             await asyncio.sleep(0)
-            assert proxy.app.server.connections == 0
+            assert proxy.app.parts.server.connections == 0
 
     run(dialogue())
 
@@ -110,8 +110,8 @@ def test_an_answer_under_way_is_no_idle_connection(tmp_path: Path) -> None:
                 connection.send(wire.get("/v1/models"))
                 await connection.head()
                 await asyncio.sleep(5 * SOON)
-                assert proxy.app.server.connections == 1
-                assert not proxy.app.server.closings
+                assert proxy.app.parts.server.connections == 1
+                assert not proxy.app.parts.server.closings
                 late.set()
 
     run(dialogue())
@@ -132,7 +132,7 @@ def test_the_longest_idle_connection_makes_room(tmp_path: Path) -> None:
                 assert (await wire.ask(proxy.url, wire.get("/v1/models"))).status == 200
                 assert await asyncio.wait_for(first.rest(), 5) == (b"", "closed")
                 assert (await second.ask(wire.get("/v1/models"))).status == 200
-                assert proxy.app.server.closings == {"max_connections": 1}
+                assert proxy.app.parts.server.closings == {"max_connections": 1}
 
     run(dialogue())
 
@@ -145,7 +145,7 @@ def test_beyond_the_bound_a_client_is_told(tmp_path: Path) -> None:
             async with wire.connect(proxy.url) as one, wire.connect(proxy.url) as other:
                 one.write(HEAD + b"Content-Length: 5\r\n\r\nab")
                 other.write(HEAD)
-                while proxy.app.server.resting:
+                while proxy.app.parts.server.resting:
                     await asyncio.sleep(0.01)
                 got = await rest_of(proxy, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert got.startswith(b"HTTP/1.1 503 ")
@@ -170,8 +170,8 @@ def test_two_thousand_half_requests_are_gone_when_their_time_is_over(tmp_path: P
             for reader, writer in half:
                 assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 408 ")
                 writer.close()
-            assert proxy.app.server.refusals == {"header_timeout": count}
-            while proxy.app.server.connections:
+            assert proxy.app.parts.server.refusals == {"header_timeout": count}
+            while proxy.app.parts.server.connections:
                 await asyncio.sleep(0.01)
 
     run(dialogue())
@@ -245,7 +245,7 @@ def test_of_a_long_upload_the_beginning_is_kept(tmp_path: Path, size: int) -> No
                 await asyncio.sleep(0.01)
                 connection.write(b"a" * size)
                 assert (await connection.answer()).status == 200
-                assert proxy.app.tally.uploads_cut == (size > 100_000)
+                assert proxy.app.parts.counters.uploads_cut == (size > 100_000)
             return len(judge.requests[0][2])
 
     assert run(dialogue()) == size
@@ -267,7 +267,7 @@ def test_of_an_upload_in_many_small_chunks_the_beginning_is_kept(tmp_path: Path)
                     await asyncio.sleep(0)
                 connection.write(b"0\r\n\r\n")
                 assert (await connection.answer()).status == 200
-                assert proxy.app.tally.uploads_cut == 1
+                assert proxy.app.parts.counters.uploads_cut == 1
             return len(judge.requests[0][2])
 
     assert run(dialogue()) == size
@@ -286,11 +286,11 @@ def test_a_head_that_drips_has_no_more_time(tmp_path: Path, begin: bytes, drip: 
         async with proxied(tmp_path, header_timeout=2 * SOON) as (proxy, _), wire.connect(proxy.url) as connection:
             connection.write(begin)
             for _ in range(100):
-                if proxy.app.server.refusals:
+                if proxy.app.parts.server.refusals:
                     break
                 connection.write(drip)
                 await asyncio.sleep(SOON / 4)
-            assert proxy.app.server.refusals == {"header_timeout": 1}
+            assert proxy.app.parts.server.refusals == {"header_timeout": 1}
             assert (await connection.rest())[0].startswith(b"HTTP/1.1 408 ")
 
     run(dialogue())
@@ -304,7 +304,7 @@ def test_pipelined_requests_whose_answers_nobody_reads_wait_in_the_socket(tmp_pa
             request = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
             for _ in range(1000):
                 connection.write(request * 100)
-            [served] = proxy.app.server._connections
+            [served] = proxy.app.parts.server._connections
             while not served._paused:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)

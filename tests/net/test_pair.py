@@ -424,7 +424,7 @@ def test_a_long_request_is_split_aside(
             request = ask(CHAT, question)
             answer = await wire.ask(proxy.url, request)
             assert (answer.status, said(answer.body)) == (200, answer_to(request))
-            assert repr(proxy.app.leg_worker) == f"<WorkerProcess: {'idle' if places else 'started'}>"
+            assert repr(proxy.app.parts.leg_worker) == f"<WorkerProcess: {'idle' if places else 'started'}>"
 
     run(dialogue())
     assert threads == {"json_of": places, "_with_bytes": places}

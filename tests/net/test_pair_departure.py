@@ -130,9 +130,9 @@ class SlowToConnect(HttpUpstream):
 
 def slow_decode(proxy: Running, url: str) -> SlowToConnect:
     """Put it behind a running proxy."""
-    upstream = proxy.app.upstream
+    upstream = proxy.app.parts.upstream
     assert isinstance(upstream, PairUpstream)
-    slow = SlowToConnect(url, proxy.app.clock)
+    slow = SlowToConnect(url, proxy.app.parts.clock)
     upstream._decode.servers[0].source = slow
     return slow
 
@@ -242,7 +242,7 @@ def test_a_short_answer_of_decode_is_read_to_its_end_though_the_client_leaves_at
                 client.send(ask(CHAT, "may I?"))
                 assert (await client.head()).status == 403
                 client.close() if how == "closes" else client.reset()
-                while proxy.app.tally.in_flight:
+                while proxy.app.parts.counters.in_flight:
                     await asyncio.sleep(0.005)
 
     run(dialogue())

@@ -87,7 +87,7 @@ def test_a_batch_that_the_protocol_cannot_hand_over_is_counted(tmp_path: Path) -
             pair = Pair(prefill=(prefill.url,), decode=(decode.url,), protocol="nixl")
             async with running(Settings(Mode.RECORD, (tmp_path / "a.cassette",), pair=pair)) as proxy:
                 await wire.ask(proxy.url, wire.post("/v1/completions", {"prompt": ["a", "b"]}))
-                assert proxy.app.upstream is not None
-                assert proxy.app.upstream.counts["unsplit"] == 1
+                assert proxy.app.parts.upstream is not None
+                assert proxy.app.parts.upstream.counts["unsplit"] == 1
 
     run(dialogue())

@@ -172,7 +172,7 @@ def test_idle_connections_are_bounded_in_number(tmp_path: Path, monkeypatch: pyt
         async with mortal(9) as server, running(recording(tmp_path / "a.cassette", server.url)) as proxy:
             answers = await asyncio.gather(*(wire.ask(proxy.url, wire.get(f"/{number}")) for number in range(12)))
             assert [answer.status for answer in answers] == [200] * 12
-            assert proxy.app.upstream is not None
-            assert 1 <= proxy.app.upstream.counts["idle"] <= 3
+            assert proxy.app.parts.upstream is not None
+            assert 1 <= proxy.app.parts.upstream.counts["idle"] <= 3
 
     run(dialogue())

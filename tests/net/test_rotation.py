@@ -99,9 +99,11 @@ def test_what_cannot_be_rotated_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     async def dialogue() -> None:
         script = (Send(STREAM), Send(END))
         async with scripted(*script, again=True) as server, running(recording(first, server.url), admin=True) as proxy:
-            assert proxy.app.writer is not None
-            turn = proxy.app.writer.rotate
-            monkeypatch.setattr(proxy.app.writer, "rotate", lambda path: turn(tmp_path / "folder"))
+            assert proxy.app.parts.recording is not None
+            turn = proxy.app.parts.recording.writer_thread.rotate
+            monkeypatch.setattr(
+                proxy.app.parts.recording.writer_thread, "rotate", lambda path: turn(tmp_path / "folder")
+            )
             status, said = await rotated(proxy)
             assert (status, "folder is there already" in said["error"]) == (409, True)
             assert (await wire.ask(proxy.url, CHAT)).whole

@@ -130,7 +130,7 @@ def test_malformed_requests_are_refused_and_none_is_smuggled(
             await asyncio.gather(*(one(name, data) for name, data in MALFORMED.items()))
             assert judge.errors == []
             assert judge.requests == []
-            assert sum(proxy.app.server.refusals.values()) == len(MALFORMED)
+            assert sum(proxy.app.parts.server.refusals.values()) == len(MALFORMED)
         return wrong
 
     assert run(dialogue()) == {}

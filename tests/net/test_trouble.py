@@ -44,8 +44,8 @@ def test_a_full_disk_degrades_recording_and_nothing_else_and_heals_by_itself(tmp
         async with scripted(Send(stream(5)), again=True) as server:
             async with running(recording(cassette, server.url), admin=True) as proxy:
                 assert (await _ready(proxy))["status"] == "ready"
-                assert proxy.app.keeper is not None
-                database = proxy.app.keeper._connection
+                assert proxy.app.parts.recording is not None
+                database = proxy.app.parts.recording.cassette_writer._connection
                 database.execute("PRAGMA max_page_count = 30")  # SQLite's own way to say SQLITE_FULL
                 for number in range(20):
                     got = await wire.ask(proxy.url, _chat(number, size=20_000 if number < 10 else 10))
@@ -66,9 +66,9 @@ def test_a_dead_writer_loses_recordings_and_no_answers(tmp_path: Path) -> None:
     async def dialogue() -> None:
         async with scripted(Send(stream(5)), again=True) as server:
             async with running(recording(tmp_path / "dead.cassette", server.url), admin=True) as proxy:
-                writer = proxy.app.writer
-                assert writer is not None
-                proxy.app.keeper.begin = _die  # type: ignore[union-attr, method-assign]  # a fault that cannot be asked for
+                assert proxy.app.parts.recording is not None
+                writer = proxy.app.parts.recording.writer_thread
+                proxy.app.parts.recording.cassette_writer.begin = _die  # type: ignore[method-assign]  # a fault that cannot be asked for
                 await wire.ask(proxy.url, _chat(99))
                 await asyncio.to_thread(writer._thread.join)
                 for number in range(5):
@@ -90,8 +90,8 @@ def test_a_full_queue_drops_whole_exchanges_and_counts_them(tmp_path: Path) -> N
                 for number in range(5):
                     got = await wire.ask(proxy.url, _chat(number))
                     assert got.whole
-                assert proxy.app.writer is not None
-                assert dict(proxy.app.writer.dropped) == {"queue full": 5}
+                assert proxy.app.parts.recording is not None
+                assert dict(proxy.app.parts.recording.writer_thread.dropped) == {"queue full": 5}
         assert exchanges(cassette) == []
 
     run(dialogue())

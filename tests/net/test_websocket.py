@@ -83,7 +83,7 @@ def test_what_waits_is_bounded(tmp_path: Path) -> None:
         async with between(tmp_path / "a.cassette", *script) as (server, proxy, connection):
             connection.write(ASKED + bytes(size) + b"the end")
             await server.visited.wait()
-            (held,) = proxy.app.server._connections
+            (held,) = proxy.app.parts.server._connections
             while not held._paused:
                 await asyncio.sleep(0)
             assert PIPELINED < len(held._received) < PIPELINED + 512 * 1024
@@ -244,7 +244,7 @@ def test_a_client_that_leaves_early_frees_the_server(tmp_path: Path) -> None:
             connection.close()
             await asyncio.wait_for(server.visits[0].left, 5)
             assert FRAME not in server.heard
-            while proxy.app.server.connections:
+            while proxy.app.parts.server.connections:
                 await asyncio.sleep(0)
 
     run(dialogue())

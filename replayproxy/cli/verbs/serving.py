@@ -21,7 +21,7 @@ from replayproxy.core.timing import STALL
 from replayproxy.views.units import plural
 
 if TYPE_CHECKING:
-    from replayproxy.assembly import Addresses, App
+    from replayproxy.app import Addresses, App
     from replayproxy.settings import Settings
 
 PORT = Port()
@@ -320,6 +320,7 @@ def _serve(
 ) -> int:
     # Imported here, because --help and completion do not need the server.
     from replayproxy import lifetime
+    from replayproxy.admin.service import serve_admin
     from replayproxy.cli.judging import ending
     from replayproxy.proxy.verdict import RunPolicy
 
@@ -349,11 +350,11 @@ def _serve(
     demands = RunPolicy(fail_unused=options.get("fail_unused", False))
     wanted = ending.ReportOptions(demands, options.get("report"), options.get("junit"))
     before = ending.begin(settings, wanted)
-    app = lifetime.serve(settings, ready, wait_upstream=options.get("wait_upstream", 0.0))
+    app = lifetime.serve(settings, ready, wait_upstream=options.get("wait_upstream", 0.0), admin=serve_admin)
     if settings.plays and app.last_report is not None:
-        return ending.conclude(app.last_report, settings, wanted, before, trouble=app.trouble)
+        return ending.conclude(app.last_report, settings, wanted, before, trouble=app.control.trouble)
     _log_result(app)
-    return 1 if app.trouble is not None else 0
+    return 1 if app.control.trouble is not None else 0
 
 
 def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any], upstream: str | None) -> Settings:
@@ -367,23 +368,24 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
 
 def _log_result(app: App) -> None:
     """Log the result of a run that recorded."""
-    if app.writer is None:
+    control = app.control
+    if not app.settings.records:
         messages.info("stopped")
         return
-    if not app.onto:
+    if not control.recorded_files:
         messages.info("stopped before the upstream was there: nothing was recorded")
         return
-    left = app.tally.endings["client_left"]
-    broken = sum(app.tally.endings.values()) - app.tally.endings["complete"] - left
-    dropped = sum(app.writer.dropped.values())
+    left = control.counters.endings["client_left"]
+    broken = sum(control.counters.endings.values()) - control.counters.endings["complete"] - left
+    dropped = sum(control.dropped.values())
     messages.info(
-        f"recorded {plural(app.writer.recorded, 'exchange')} ({left} client_left, {broken} incomplete,"
-        f" {dropped} dropped) onto {', '.join(map(str, app.onto))}",
-        recorded=app.writer.recorded,
+        f"recorded {plural(control.recorded, 'exchange')} ({left} client_left, {broken} incomplete,"
+        f" {dropped} dropped) onto {', '.join(map(str, control.recorded_files))}",
+        recorded=control.recorded,
         client_left=left,
         incomplete=broken,
         dropped=dropped,
-        cassettes=[str(path) for path in app.onto],
+        cassettes=[str(path) for path in control.recorded_files],
     )
-    if app.trouble is not None:
-        messages.error(f"recording was degraded at the end: {app.trouble}")
+    if control.trouble is not None:
+        messages.error(f"recording was degraded at the end: {control.trouble}")

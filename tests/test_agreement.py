@@ -1,4 +1,4 @@
-"""Whose salt and whose rules: those of the cassette, and of a new one those that were asked for."""
+"""Tests of `agreement`: salt and rules are those of the cassette, and for a new one those of the options."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 import pytest
 
 from replayproxy.api.options import redaction_rules
-from replayproxy.assembly import App
+from replayproxy.app import App
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.cli.config_file import load_config

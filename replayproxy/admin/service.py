@@ -1,0 +1,53 @@
+"""Connects a proxy's control with the pages and the metrics of the admin port, and serves them.
+
+Quart and Prometheus are loaded when a proxy with an admin port starts, because they take a quarter of its start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from replayproxy.control import Control
+from replayproxy.core.policy import Mode
+from replayproxy.net.http_server import free_socket
+
+
+def serve_admin(control: Control, stopped: asyncio.Event) -> tuple[str, asyncio.Task[None]]:
+    """Listen, and serve until `stopped`. Returns the URL, and the task that serves. Raises `SettingsError`."""
+    from replayproxy.admin import asgi
+    from replayproxy.admin.app import Replayed, Shown, application
+    from replayproxy.admin.metrics import ProxyCollector, registry
+
+    settings, listen = control.settings, control.settings.listen
+    assert listen.admin_port is not None
+    listening = free_socket(listen.admin_host, listen.admin_port)
+    collector = ProxyCollector(
+        settings.mode.value,
+        control.counters,
+        server=control.data_server,
+        recorded=lambda: control.recorded,
+        dropped=lambda: dict(control.dropped),
+        queue_bytes=lambda: control.queued_bytes,
+        degraded=lambda: control.trouble is not None,
+        state_bytes=control.state_bytes,
+        upstream=control.upstream_counts,
+    )
+    shown = Shown(
+        ready=control.reasons_not_ready,
+        degraded=lambda: control.trouble,
+        registry=registry(collector),
+        replay=Replayed(control.report_as_json, control.misses_as_json, control.miss_as_json, control.reset)
+        if settings.plays
+        else None,
+        rotate=control.rotate if settings.mode is Mode.RECORD else None,
+    )
+    names = frozenset(name.lower() for name in ("localhost", listen.admin_host, *listen.admin_allowed_hosts))
+    serving = asgi.serve(
+        application(shown, names),
+        lambda server: server.serve_on(listening),
+        stopped,
+        now=control.now,
+        refusals=control.data_server.refusals,
+    )
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}", asyncio.create_task(serving)

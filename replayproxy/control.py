@@ -1,0 +1,215 @@
+"""Control of a running proxy: its state, its result so far, misses, calls, reset, rotation.
+
+Entry points (command line, admin port, Python, pytest) use this object and no part behind it. It starts and stops
+nothing. Its methods are called on the loop of the proxy; those that read a whole cassette for JSON do so in a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from replayproxy.assembly import Parts
+from replayproxy.cassette.file_digest import file_digests
+from replayproxy.errors import CassetteError
+from replayproxy.model import RecordingRef, Response
+from replayproxy.proxy.request_log import Call
+from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
+from replayproxy.settings import Settings
+from replayproxy.views.miss import Miss
+
+log = logging.getLogger("replayproxy")
+
+
+@dataclass(slots=True)
+class Playable:
+    """The recordings that can be played, and those of them that this run has recorded: a request came for each.
+
+    `damage` says why the list ends early, if it does.
+    """
+
+    recordings: list[RecordingInfo] = field(default_factory=list)
+    new: set[RecordingRef] = field(default_factory=set)
+    damage: str = ""
+
+
+class Control:
+    """What an entry point may know of a proxy and do with it."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.settings: Settings = parts.settings
+        self.counters = parts.counters
+        self.data_server = parts.server
+        self.now = parts.clock.now
+        self._parts = parts
+        self.recorded_files: list[Path] = []
+        """The files to which this run has recorded, in their order; none after a start that failed."""
+        if parts.recording is not None:
+            self.recorded_files.append(parts.settings.recorded_file)
+            parts.recording.writer_thread.moved = self._moved
+
+    # State
+
+    def reasons_not_ready(self) -> list[str]:
+        """Why no traffic should be sent here; empty means ready."""
+        return ["draining"] if self._parts.server.draining else []
+
+    @property
+    def trouble(self) -> str | None:
+        """Why recording is degraded, if it is; what was lost stays lost."""
+        recording = self._parts.recording
+        return None if recording is None else recording.writer_thread.trouble or recording.writer_thread.loss
+
+    def state_bytes(self) -> dict[str, int]:
+        """About how much memory is kept of past requests and for coming ones, by kind. Each kind is bounded."""
+        parts = self._parts
+        return {
+            "misses": parts.misses.bytes,
+            "unmasked": 0 if parts.recording is None else parts.recording.recorder.pending_bytes,
+            "positions": parts.proxy.playhead.bytes,
+            "request_log": 0 if parts.request_log is None else parts.request_log.bytes,
+            **parts.store.state_bytes(),
+        }
+
+    def upstream_counts(self) -> Mapping[str, int]:
+        """What the upstream has counted; empty without one."""
+        return {} if self._parts.upstream is None else self._parts.upstream.counts
+
+    @property
+    def recorded(self) -> int:
+        """How many exchanges are on cassettes."""
+        return 0 if self._parts.recording is None else self._parts.recording.writer_thread.recorded
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """How many exchanges were not recorded, by reason."""
+        return {} if self._parts.recording is None else dict(self._parts.recording.writer_thread.dropped)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait to be written."""
+        return 0 if self._parts.recording is None else self._parts.recording.writer_thread.queued_bytes
+
+    # Result
+
+    def report(self, playable: Playable | None = None) -> RunResult:
+        """The result of this run so far. `playable`: what was read before the cassettes were closed."""
+        return self._report(self.playable() if playable is None else playable, self._causes())
+
+    async def report_as_json(self) -> list[bytes]:
+        """The result so far as JSON, in parts. All of it is made in a thread, so that it delays no stream."""
+        causes = self._causes()  # now, because the loop may add to them meanwhile
+
+        def encoded() -> list[bytes]:
+            # A file that is recorded to changes: its digest would be another one when the report is read.
+            digests = {} if self.settings.records else file_digests(self.settings.cassettes)
+            return list(replace(self._report(self.playable(), causes), digests=digests).encoded())
+
+        return await self._parts.store.aside(encoded)
+
+    def _report(self, playable: Playable, causes: tuple[Cause, ...]) -> RunResult:
+        counters = self._parts.counters
+        return RunResult(
+            mode=self.settings.mode.value,
+            cassettes=tuple(map(str, self.settings.cassettes)),
+            recordings=len(playable.recordings),
+            served=counters.requests["replay"],
+            forwarded=counters.requests["forward"],
+            recorded=self.recorded,
+            dropped=sum(self.dropped.values()),
+            simulated=counters.requests["simulate"],
+            causes=causes,
+            unused=tuple(
+                recording
+                for recording in playable.recordings
+                if recording.place not in counters.played and recording.place not in playable.new
+            ),
+            lateness_max=counters.lateness_max,
+            forgotten=dict(self._parts.misses.forgotten),
+            damage=playable.damage,
+        )
+
+    # Misses and calls
+
+    def _causes(self) -> tuple[Cause, ...]:
+        return tuple(Cause(name, miss, times) for name, miss, times in self._parts.misses.causes.values())
+
+    def misses(self) -> dict[str, Miss]:
+        """The misses that are remembered, by name (`m-0001`)."""
+        return {name: miss for name, miss, _ in self._parts.misses.causes.values()}
+
+    async def misses_as_json(self) -> list[dict[str, Any]]:
+        """The causes of misses, made in a thread."""
+        causes = self._causes()
+        return await self._parts.store.aside(lambda: [cause.document() for cause in causes])
+
+    def miss_as_json(self, name: str) -> dict[str, Any] | None:
+        """The cause of this name; None where it is not remembered."""
+        return next((cause.document() for cause in self._causes() if cause.id == name), None)
+
+    def calls(self) -> list[Call]:
+        """The requests so far, in the order in which they were decided; empty without a request log."""
+        return [] if self._parts.request_log is None else self._parts.request_log.calls
+
+    # Recordings
+
+    def playable(self) -> Playable:
+        """What can be replayed, as far as it can be read: a damaged file must keep nothing from being sealed."""
+        found = Playable()
+        try:
+            found.recordings.extend(self._listed())
+            if self._parts.recording is not None:
+                found.new.update(place for _, place, *_ in self._parts.store.playable(new=True))
+        except CassetteError as error:
+            found.damage = str(error)
+        return found
+
+    def recordings(self) -> list[RecordingInfo]:
+        """Everything that can be played now, oldest first. Raises `CassetteError`."""
+        return list(self._listed())
+
+    def _listed(self) -> Iterator[RecordingInfo]:
+        for cassette, place, short_id, method, path in self._parts.store.playable():
+            yield RecordingInfo(cassette, short_id, place, method, path)
+
+    async def response(self, recording: RecordingRef) -> Response:
+        """The answer of a recording. Raises `CassetteError`."""
+        return await self._parts.store.read(recording)
+
+    # Changes
+
+    def reset(self, scope: str | None = None, counts: bool = False) -> None:
+        """Equal requests get their first recording again, in this scope or in all.
+
+        `counts`: also forget what was counted, and the misses. No recording is touched.
+        """
+        self._parts.proxy.playhead.reset(scope)
+        if counts:
+            self._parts.counters.reset()
+            self._parts.misses.clear()
+
+    async def rotate(self) -> tuple[str, str]:
+        """Record from now on to a new cassette beside the first, named after the time, and seal the one so far.
+
+        Returns both names. Raises `CassetteError` where that cannot be; then the recording continues where it was.
+        """
+        assert self._parts.recording is not None
+        first, old = self.recorded_files[0], self.recorded_files[-1]
+        now = datetime.fromtimestamp(self._parts.clock.today() / 1e9, UTC)
+        new = first.with_name(f"{first.stem}-{now:%Y%m%dT%H%M%S.%f}"[:-3] + f"Z{first.suffix}")
+        await self._parts.recording.writer_thread.rotate(new)
+        self.recorded_files.append(new)
+        return str(old), str(new)
+
+    def _moved(self, old: Path, new: Path) -> None:
+        """The file of the recording was taken away, and it continues in another one: play from there what is new."""
+        if new != old:
+            self.recorded_files.append(new)
+        try:
+            self._parts.store.reopen(old, new)
+        except CassetteError as error:
+            log.error("what is recorded from now on is not played: %s", error)
