@@ -18,7 +18,7 @@ import pytest
 from replayproxy.errors import ReplayProxyError
 from replayproxy.pytest_plugin import options
 from replayproxy.pytest_plugin.options import Unusable
-from replayproxy.pytest_plugin.places import SUFFIX, cassette_name, scope_name
+from replayproxy.pytest_plugin.paths import SUFFIX, cassette_name, scope_name
 from replayproxy.pytest_plugin.session import Session
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import Any
 
 _LOOKED_UP = {"socket.getaddrinfo": 0, "socket.gethostbyname": 0}
 _REACHED = {"socket.connect": 1, "socket.sendto": 1, "socket.sendmsg": 1}
-_PLACES = _LOOKED_UP | _REACHED
+_ADDRESS_AT = _LOOKED_UP | _REACHED
 """Where in an event's arguments the address stands."""
 
 
@@ -41,7 +41,7 @@ class Guard:
     def armed(self, allowed: Sequence[str]) -> Iterator[None]:
         """Refuse everything but this machine and these hosts (names, addresses, patterns such as `*.test`)."""
         if not self._installed:
-            sys.addaudithook(self._hear)
+            sys.addaudithook(self._on_audit_event)
             self._installed = True
         before, self._allowed = self._allowed, frozenset(host.strip().lower() for host in allowed)
         try:
@@ -49,12 +49,12 @@ class Guard:
         finally:
             self._allowed = before
 
-    def _hear(self, event: str, details: tuple[Any, ...]) -> None:
-        if self._allowed is None or event not in _PLACES:
+    def _on_audit_event(self, event: str, details: tuple[Any, ...]) -> None:
+        if self._allowed is None or event not in _ADDRESS_AT:
             return
         if threading.get_ident() == self.exempt or getattr(self._resolving, "now", False):
             return
-        address = details[_PLACES[event]]
+        address = details[_ADDRESS_AT[event]]
         host = address[0] if isinstance(address, tuple) and event in _REACHED else address
         if isinstance(host, bytes):
             host = host.decode("latin-1")

@@ -16,7 +16,7 @@ from replayproxy.cassette.editing.prune import prune
 from replayproxy.cassette.reader import CassetteReader
 
 
-def put_together(target: Path, parts: Sequence[Path], *, more: bool) -> int:
+def merge_parts(target: Path, parts: Sequence[Path], *, more: bool) -> int:
     """Make `target` of its parts, in one step; `more`: of what it has, and of them. Gives how many were there twice.
 
     Raises `CassetteError` and `SettingsError`; `target` is then as it was.

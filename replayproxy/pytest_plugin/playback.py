@@ -16,12 +16,12 @@ from replayproxy.core.no_proxy import no_proxy_for
 
 if TYPE_CHECKING:
     from replayproxy.proxy.request_log import Call
-    from replayproxy.pytest_plugin.stage import Proxy
+    from replayproxy.pytest_plugin.proxies import CassetteProxy
     from replayproxy.views.miss import Miss
 
 
 @dataclass(frozen=True, slots=True)
-class AskedRequest:
+class ReceivedRequest:
     """A request as the proxy got it. `headers` are those that a cassette may hold, in lower case."""
 
     method: str
@@ -53,10 +53,10 @@ class PlayedResponse:
 class PlaybackCall:
     """One request of a test. `outcome` is `replay`, `record`, `refuse` (a miss), `forward` or `probe`."""
 
-    request: AskedRequest
+    request: ReceivedRequest
     outcome: str
     _call: Call = field(repr=False)
-    _proxy: Proxy = field(repr=False)
+    _proxy: CassetteProxy = field(repr=False)
 
     @property
     def response(self) -> PlayedResponse | None:
@@ -79,7 +79,7 @@ class Playback:
     scope: str
     cassette: Path
     records: bool = False
-    _proxy: Proxy | None = field(default=None, repr=False)
+    _proxy: CassetteProxy | None = field(default=None, repr=False)
 
     @property
     def base_url(self) -> str:
@@ -91,11 +91,11 @@ class Playback:
         """What this test has asked for so far."""
         if self._proxy is None:
             return []
-        from replayproxy.pytest_plugin.stage import stored_headers
+        from replayproxy.pytest_plugin.proxies import stored_headers
 
         return [
             PlaybackCall(
-                AskedRequest(call.request.method, call.request.target, stored_headers(call), call.request.body),
+                ReceivedRequest(call.request.method, call.request.target, stored_headers(call), call.request.body),
                 call.outcome,
                 call,
                 self._proxy,

@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from replayproxy.errors import ReplayProxyError
-from replayproxy.pytest_plugin import ledger as telling
-from replayproxy.pytest_plugin import options, summary
-from replayproxy.pytest_plugin.ledger import Account, Kept, Ledger, Told
+from replayproxy.pytest_plugin import options, results, summary
 from replayproxy.pytest_plugin.network import Guard
 from replayproxy.pytest_plugin.options import TestChoice, Unusable
-from replayproxy.pytest_plugin.places import SUFFIX, cassettes_below, nearby, scope_name, shown
+from replayproxy.pytest_plugin.paths import SUFFIX, cassettes_below, relative_name, scope_name, similar_cassettes
+from replayproxy.pytest_plugin.results import CassetteUse, ItemResult, ProcessResult, SuiteResult
 
 if TYPE_CHECKING:
     from replayproxy.proxy.result import RunResult
     from replayproxy.pytest_plugin.playback import Playback
-    from replayproxy.pytest_plugin.stage import Proxy, ScopeLog, Stage
+    from replayproxy.pytest_plugin.proxies import CassetteProxy, Proxies, ScopeLog
     from replayproxy.settings import Settings
     from replayproxy.views.miss import Miss
 
@@ -40,7 +39,7 @@ class Active:
     """A test that has a playback. `told`: so many of its misses have failed it already."""
 
     playback: Playback
-    proxy: Proxy
+    proxy: CassetteProxy
     cassette: str
     told: int = 0
 
@@ -52,7 +51,7 @@ ACTIVE = pytest.StashKey[Active]()
 class Run:
     """What the controller, or the only process, hears of the whole run."""
 
-    ledgers: list[Ledger] = field(default_factory=list)
+    ledgers: list[ProcessResult] = field(default_factory=list)
     workers: int = 0
     crashed: bool = False
     passed: set[str] = field(default_factory=set)
@@ -66,18 +65,18 @@ class Session:
         self.config = config
         self.root = config.rootpath
         self.guard = Guard()
-        self.ledger = Ledger(narrowed=_chosen(config))
+        self.ledger = ProcessResult(narrowed=_chosen(config))
         self.worker: Mapping[str, Any] | None = getattr(config, "workerinput", None)
         self.run = Run()
-        self.account: Account | None = None
+        self.account: SuiteResult | None = None
         self.notes: list[str] = []
         self.failed = False
         self._selected: dict[str, list[str]] = {}
-        self._asking: dict[str, list[str]] = {}
+        self._users: dict[str, list[str]] = {}
         """What may be the cassettes of each test that asks for a proxy."""
-        self._passed_over = _ignored(config)
+        self._ignored_places = _ignored(config)
         """Cassettes and folders of tests that were not even collected."""
-        self._stage: Stage | None = None
+        self._stage: Proxies | None = None
         self._existed: dict[Path, bool] = {}
         self._targets: dict[Settings, Path] = {}
         self._judged: set[str] = set()
@@ -103,7 +102,7 @@ class Session:
         for item in session.items:
             self._selected.setdefault(_file(item.nodeid), []).append(item.nodeid)
             if "replayproxy" in getattr(item, "fixturenames", ()):
-                self._asking[item.nodeid] = self._likely_cassettes(item)
+                self._users[item.nodeid] = self._likely_cassettes(item)
 
     @pytest.hookimpl
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -111,14 +110,14 @@ class Session:
         if report.failed:
             self.ledger.narrowed = sorted({*self.ledger.narrowed, "*"})
         elif report.skipped:
-            self._passed_over.append(_folder_of(self.root / _file(report.nodeid), self.root))
+            self._ignored_places.append(_folder_of(self.root / _file(report.nodeid), self.root))
 
     def _likely_cassettes(self, item: pytest.Item) -> list[str]:
         """Where the cassette of a test may be that has not run: its fixtures might say otherwise if they were asked."""
         folder = item.path.parent / "cassettes"
         names = [str(marker.args[0]) for marker in item.iter_markers("replayproxy") if marker.args]
         named = [name if Path(name).suffix else name + SUFFIX for name in names]
-        return [shown(folder / name, self.root) for name in (*named, item.path.stem, item.path.stem + SUFFIX)]
+        return [relative_name(folder / name, self.root) for name in (*named, item.path.stem, item.path.stem + SUFFIX)]
 
     # One test
 
@@ -148,12 +147,12 @@ class Session:
 
         self._refuse_vcr(item)
         settings = self._settings(item, choice, target, named=named)
-        proxy = self._on_stage().proxy(settings)
+        proxy = self._running_proxies().proxy(settings)
         scope = scope_name(item.nodeid)
         proxy.begin(scope)
-        name = shown(target, self.root)
+        name = relative_name(target, self.root)
         self._targets[settings] = target
-        self.ledger.cassettes.setdefault(name, Kept(choice.mode)).named |= named
+        self.ledger.cassettes.setdefault(name, CassetteUse(choice.mode)).named |= named
         playback = Playback(f"{proxy.url}/t/{scope}", scope, target, settings.records, proxy)
         item.stash[ACTIVE] = Active(playback, proxy, name)
         return playback
@@ -164,11 +163,11 @@ class Session:
         del item.stash[ACTIVE]
         asked = active.proxy.asked(active.playback.scope, forget=True)
         outcomes = Counter(call.outcome for call in asked.calls)
-        self.ledger.tests[item.nodeid] = Told(
+        self.ledger.tests[item.nodeid] = ItemResult(
             item.nodeid, active.cassette, dict(sorted(outcomes.items())), self._documents(asked)
         )
         if missed := asked.misses[active.told :]:
-            pytest.fail(self._words(item, active, missed), pytrace=False)
+            pytest.fail(self._miss_text(item, active, missed), pytrace=False)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -176,39 +175,39 @@ class Session:
         __tracebackhide__ = True
         if "replayproxy" in getattr(item, "fixturenames", ()):
             self._refuse_vcr(item)
-        return (yield from self._watched(item, "setup", judged=False))
+        return (yield from self._with_misses(item, "setup", judged=False))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """A miss fails the test, also one that the code under test has swallowed."""
         __tracebackhide__ = True
-        return (yield from self._watched(item, "call", judged=True))
+        return (yield from self._with_misses(item, "call", judged=True))
 
-    def _watched(self, item: pytest.Item, phase: str, *, judged: bool) -> Generator[None, object, object]:
+    def _with_misses(self, item: pytest.Item, phase: str, *, judged: bool) -> Generator[None, object, object]:
         __tracebackhide__ = True  # in the way of whoever reads another plugin's failure
         try:
             result = yield
         except BaseException:
             # The test's own failure comes first; ours stands below it.
-            if (words := self._missed(item)) is not None:
+            if (words := self._new_misses(item)) is not None:
                 item.add_report_section(phase, "replayproxy", words)
             raise
-        if judged and (words := self._missed(item)) is not None:
+        if judged and (words := self._new_misses(item)) is not None:
             pytest.fail(words, pytrace=False)
         return result
 
-    def _missed(self, item: pytest.Item) -> str | None:
+    def _new_misses(self, item: pytest.Item) -> str | None:
         active = item.stash.get(ACTIVE, None)
         if active is None:
             return None
         misses = active.proxy.asked(active.playback.scope).misses
         missed, active.told = misses[active.told :], len(misses)
-        return self._words(item, active, missed) if missed else None
+        return self._miss_text(item, active, missed) if missed else None
 
-    def _words(self, item: pytest.Item, active: Active, missed: Sequence[Miss]) -> str:
-        from replayproxy.pytest_plugin.stage import explained
+    def _miss_text(self, item: pytest.Item, active: Active, missed: Sequence[Miss]) -> str:
+        from replayproxy.pytest_plugin.proxies import explanation_of
 
-        different = list(dict.fromkeys(self._from_root(explained(miss)) for miss in missed))
+        different = list(dict.fromkeys(self._from_root(explanation_of(miss)) for miss in missed))
         number = "a request" if len(missed) == 1 else f"{len(missed)} requests"
         lines = [f"replayproxy: {number} of this test found no answer on {active.cassette}"]
         lines += different[:SHOWN_MISSES]
@@ -238,29 +237,29 @@ class Session:
 
     # Its cassette
 
-    def _on_stage(self) -> Stage:
+    def _running_proxies(self) -> Proxies:
         if self._stage is None:
-            from replayproxy.pytest_plugin.stage import Stage
+            from replayproxy.pytest_plugin.proxies import Proxies
 
-            self._stage = Stage(self._closed)
+            self._stage = Proxies(self._closed)
             self.guard.exempt = self._stage.thread
         return self._stage
 
     def _settings(self, item: pytest.Item, choice: TestChoice, target: Path, *, named: bool) -> Settings:
-        from replayproxy.pytest_plugin import stage
+        from replayproxy.pytest_plugin import proxies
 
         first = target not in self._existed
         existed = self._existed.setdefault(target, target.exists())
         if not self._records(choice, existed=existed):
             if not target.exists():
                 raise Unusable(self._missing(item, target, choice.mode))
-            return stage.replaying(target, choice)
+            return proxies.replaying(target, choice)
         if choice.upstream is None:
             raise Unusable(f"mode {choice.mode} records, and has no server to ask: give --replayproxy-upstream URL")
         anew = choice.mode in ("all", "rewrite")
         if anew and _file(item.nodeid) in self.ledger.narrowed and (named or self.layout == "module"):
             raise Unusable(
-                f"mode {choice.mode} records all of {shown(target, self.root)} anew, but not all tests of"
+                f"mode {choice.mode} records all of {relative_name(target, self.root)} anew, but not all tests of"
                 f" {_file(item.nodeid)} were selected: run the whole file, or use --replayproxy-mode new_episodes"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -268,11 +267,11 @@ class Session:
             target.unlink(missing_ok=True)
         # Workers do not share a file; and what may yet fail must not spoil the one that is there.
         if self.worker is None and choice.mode != "all":
-            return stage.recording(target, (), choice)
+            return proxies.recording(target, (), choice)
         part = self._part(target)
         if first:
             part.unlink(missing_ok=True)  # of a run that was killed
-        return stage.recording(part, (target,) if existed and not anew else (), choice, self._salt(target))
+        return proxies.recording(part, (target,) if existed and not anew else (), choice, self._salt(target))
 
     def _records(self, choice: TestChoice, *, existed: bool) -> bool:
         if choice.mode == "none" or (choice.mode == "once" and existed):
@@ -287,9 +286,9 @@ class Session:
         return False
 
     def _missing(self, item: pytest.Item, target: Path, mode: str) -> str:
-        near = nearby(target, self.root)
+        near = similar_cassettes(target, self.root)
         there = f" (there is {', '.join(near)})" if near else ""
-        said = f"there is no cassette {shown(target, self.root)}{there}. "
+        said = f"there is no cassette {relative_name(target, self.root)}{there}. "
         if mode != "none":  # it was asked for what the error would say
             return (
                 f"{said}Mode {mode} would record it, but the variable CI is set: record it on your machine and commit"
@@ -310,13 +309,13 @@ class Session:
         """The same in all workers: their parts become one cassette, and a cassette has one salt."""
         if self.worker is None:
             return None
-        run = f"{self.worker['testrunuid']} {shown(target, self.root)}"
+        run = f"{self.worker['testrunuid']} {relative_name(target, self.root)}"
         return hashlib.blake2b(run.encode(), digest_size=16).digest()
 
     def _closed(self, settings: Settings, report: RunResult, late: ScopeLog) -> None:
         """A proxy was stopped: what it has to tell."""
         target = self._targets[settings]
-        name = shown(target, self.root)
+        name = relative_name(target, self.root)
         kept = self.ledger.cassettes[name]
         kept.recordings = report.recordings
         kept.recorded += report.recorded
@@ -327,8 +326,8 @@ class Session:
         elif name not in self._judged:
             kept.unused = unused
         elif kept.unused is not None:
-            left = {telling.identity(one) for one in unused}
-            kept.unused = [one for one in kept.unused if telling.identity(one) in left]
+            left = {results.identity(one) for one in unused}
+            kept.unused = [one for one in kept.unused if results.identity(one) in left]
         self._judged.add(name)
         self.ledger.late += [{"cassette": name, **miss} for miss in self._documents(late)]
         self.ledger.lateness_max = max(self.ledger.lateness_max, report.lateness_max)
@@ -353,7 +352,7 @@ class Session:
         """A worker is over; one that crashed has nothing to tell."""
         told = getattr(node, "workeroutput", {}).get("replayproxy")
         if told is not None:
-            self.run.ledgers.append(Ledger.of(json.loads(told)))
+            self.run.ledgers.append(ProcessResult.of(json.loads(told)))
 
     @pytest.hookimpl
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -361,9 +360,11 @@ class Session:
         self.close()
         files = {_file(test) for test in self.ledger.tests}
         self.ledger.selected = {file: tests for file, tests in self._selected.items() if file in files}
-        self.ledger.folders = sorted({shown(_cassette_folder(target), self.root) for target in self._existed})
-        not_begun = {test: likely for test, likely in self._asking.items() if test not in self.ledger.tests}
-        self.ledger.spared = sorted({name for likely in not_begun.values() for name in likely} | {*self._passed_over})
+        self.ledger.folders = sorted({relative_name(_cassette_folder(target), self.root) for target in self._existed})
+        not_begun = {test: likely for test, likely in self._users.items() if test not in self.ledger.tests}
+        self.ledger.spared = sorted(
+            {name for likely in not_begun.values() for name in likely} | {*self._ignored_places}
+        )
         if self.worker is not None:
             self.config.workeroutput["replayproxy"] = json.dumps(self.ledger.document())  # type: ignore[attr-defined]  # xdist's
             return
@@ -383,16 +384,16 @@ class Session:
         if not used and not self._looks_for_orphans:
             return
         self._keep_parts(run.ledgers, passed)
-        orphans = telling.orphans(run.ledgers, self._cassettes_there(run.ledgers), crashed=crashed or not to_its_end)
+        orphans = results.orphans(run.ledgers, self._cassettes_there(run.ledgers), crashed=crashed or not to_its_end)
         if not used and not orphans:
             return
-        self.account = telling.account(run.ledgers, passed, crashed=crashed, orphans=orphans)
+        self.account = results.suite_result(run.ledgers, passed, crashed=crashed, orphans=orphans)
         if file := options.of_run(self.config, "report"):
             self._write_report(file, self.account)
         if session.exitstatus == pytest.ExitCode.OK and self._reasons_to_fail(self.account):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _reasons_to_fail(self, account: Account) -> list[str]:
+    def _reasons_to_fail(self, account: SuiteResult) -> list[str]:
         return summary.reasons_to_fail(account, options.of_run(self.config, "unused"), failed=self.failed)
 
     @property
@@ -401,7 +402,7 @@ class Session:
         typed = self.config.getoption("replayproxy_unused")
         return bool(typed == "warn" or options.of_run(self.config, "unused") == "fail")
 
-    def _cassettes_there(self, ledgers: Sequence[Ledger]) -> list[str]:
+    def _cassettes_there(self, ledgers: Sequence[ProcessResult]) -> list[str]:
         """Every cassette in the folders that this run has used, or has looked for tests."""
         folders = {self.root / folder for ledger in ledgers for folder in ledger.folders}
         found = {path for folder in folders for path in folder.rglob(f"*{SUFFIX}")}
@@ -409,9 +410,9 @@ class Session:
             places = (self.config.invocation_params.dir / word for word in self.config.args)
             looked = [place.resolve() for place in places if place.is_dir()]
             found.update(cassettes_below(looked, self.config.getini("norecursedirs")))
-        return sorted({shown(path, self.root) for path in found})
+        return sorted({relative_name(path, self.root) for path in found})
 
-    def _write_report(self, file: str, account: Account) -> None:
+    def _write_report(self, file: str, account: SuiteResult) -> None:
         from replayproxy import output_files
 
         path = options.report_path(self.config, file)
@@ -434,7 +435,7 @@ class Session:
             self._stage.close()
             self._stage = None
 
-    def _keep_parts(self, ledgers: Sequence[Ledger], passed: set[str]) -> None:
+    def _keep_parts(self, ledgers: Sequence[ProcessResult], passed: set[str]) -> None:
         """Make one cassette of what several have recorded; or leave the old one as it was."""
         for name in sorted({name for told in ledgers for name in told.cassettes}):
             kept = [told.cassettes[name] for told in ledgers if name in told.cassettes]
@@ -442,30 +443,31 @@ class Session:
             if not parts:
                 continue
             mode = kept[0].mode
-            failed = telling.all_passed(ledgers, name, passed) if mode == "all" else None
+            failed = results.first_not_passed(ledgers, name, passed) if mode == "all" else None
             if failed is not None:
                 self.notes.append(f"{name} is as it was: {failed} did not pass")
             else:
                 full = [Path(one.part) for one in kept if one.part and one.recorded]
                 try:
-                    self._put_together(self.root / name, full or parts[:1], more=mode == "new_episodes")
+                    self._merge_parts(self.root / name, full or parts[:1], more=mode == "new_episodes")
                 except ReplayProxyError as error:
-                    there = " ".join(shown(part, self.root) for part in parts)
+                    there = " ".join(relative_name(part, self.root) for part in parts)
                     self.notes.append(f"{name} is as it was: {error}. What was recorded is in {there}")
                     self.failed = True
                     continue
             for part in parts:
                 part.unlink(missing_ok=True)
 
-    def _put_together(self, target: Path, parts: Sequence[Path], *, more: bool) -> None:
+    def _merge_parts(self, target: Path, parts: Sequence[Path], *, more: bool) -> None:
         """One cassette at `target`, in one step: whoever looks sees the old one or the new one."""
-        from replayproxy.pytest_plugin.parts import put_together
+        from replayproxy.pytest_plugin.parts import merge_parts
 
-        again = put_together(target, parts, more=more)
+        again = merge_parts(target, parts, more=more)
         if again:
             self.notes.append(
-                f"{shown(target, self.root)}: {again} requests were recorded by several workers, and the first one's"
-                " answer was kept; where later requests depend on it, record with --dist loadfile, or without xdist"
+                f"{relative_name(target, self.root)}: {again} requests were recorded by several workers, and the first"
+                " one's answer was kept; where later requests depend on it, record with --dist loadfile, or without"
+                " xdist"
             )
 
     @pytest.hookimpl
@@ -498,7 +500,7 @@ def _cassette_folder(target: Path) -> Path:
 
 def _folder_of(path: Path, root: Path) -> str:
     """Where the cassettes of the tests in a file or folder lie."""
-    return shown(path if path.is_dir() else path.parent / "cassettes", root)
+    return relative_name(path if path.is_dir() else path.parent / "cassettes", root)
 
 
 def _ignored(config: pytest.Config) -> list[str]:
@@ -516,5 +518,5 @@ def _chosen(config: pytest.Config) -> list[str]:
         if not place.is_dir():
             narrowed.add("*")
         if single:
-            narrowed.add(shown(place.resolve(), config.rootpath))
+            narrowed.add(relative_name(place.resolve(), config.rootpath))
     return sorted(narrowed)

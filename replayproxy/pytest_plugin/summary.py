@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from replayproxy.pytest_plugin.ledger import Account
+from replayproxy.pytest_plugin.results import SuiteResult
 
 
-def lines(account: Account, notes: Sequence[str], *, loud: bool, verbose: bool) -> Iterator[str]:
+def lines(account: SuiteResult, notes: Sequence[str], *, loud: bool, verbose: bool) -> Iterator[str]:
     """One line; `loud` names what is not used, `verbose` each cassette."""
     yield account.sentence
     yield from notes
@@ -32,7 +32,7 @@ def lines(account: Account, notes: Sequence[str], *, loud: bool, verbose: bool) 
             yield f"{line.cassette} has {len(line.unused)} that no test asked for (-v names them)"
 
 
-def reasons_to_fail(account: Account, unused: str, *, failed: bool) -> list[str]:
+def reasons_to_fail(account: SuiteResult, unused: str, *, failed: bool) -> list[str]:
     """Why a run is no good whose tests have all passed. `unused` is the option's value."""
     reasons = []
     if unused == "fail":

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from replayproxy.core.policy import Mode
-from replayproxy.pytest_plugin.stage import Stage
+from replayproxy.pytest_plugin.proxies import Proxies
 from replayproxy.settings import Listen, Settings, Simulation
 from tests import recordings
 
@@ -97,7 +97,7 @@ filterwarnings = error
 @contextmanager
 def simulator() -> Iterator[str]:
     """The URL of a live server: what `replayproxy simulate --model tiny` serves."""
-    stage = Stage(lambda *_: None)
+    stage = Proxies(lambda *_: None)
     try:
         listen = Listen(port=0, admin_port=None)
         yield stage.proxy(Settings(Mode.SIMULATE, listen=listen, simulation=Simulation("tiny"))).url

@@ -90,10 +90,10 @@ def test_which_addresses_are_this_machine(host: str, reached: bool) -> None:
     guard = Guard()
     with guard.armed(["*.test"]):
         if reached:
-            guard._hear("socket.getaddrinfo", (host, 80))
+            guard._on_audit_event("socket.getaddrinfo", (host, 80))
         else:
             with pytest.raises(NetworkBlocked, match=f"wanted to reach {host}"):
-                guard._hear("socket.getaddrinfo", (host, 80))
+                guard._on_audit_event("socket.getaddrinfo", (host, 80))
 
 
 def test_one_thread_may_go_anywhere() -> None:
@@ -101,9 +101,9 @@ def test_one_thread_may_go_anywhere() -> None:
     guard = Guard()
     with guard.armed([]):
         guard.exempt = threading.get_ident()
-        guard._hear("socket.connect", (None, (OUTSIDE, 80)))
+        guard._on_audit_event("socket.connect", (None, (OUTSIDE, 80)))
         with ThreadPoolExecutor(1) as pool, pytest.raises(NetworkBlocked):
-            pool.submit(guard._hear, "socket.connect", (None, (OUTSIDE, 80))).result()
+            pool.submit(guard._on_audit_event, "socket.connect", (None, (OUTSIDE, 80))).result()
 
 
 def test_an_allowed_name_is_allowed_by_its_addresses_too() -> None:
@@ -111,19 +111,19 @@ def test_an_allowed_name_is_allowed_by_its_addresses_too() -> None:
     guard = Guard()
     with guard.armed(["localhost", "db.test"]):
         guard._addresses["db.test"] = frozenset({"192.0.2.9"})
-        guard._hear("socket.connect", (None, ("192.0.2.9", 5432)))
+        guard._on_audit_event("socket.connect", (None, ("192.0.2.9", 5432)))
         with pytest.raises(NetworkBlocked):
-            guard._hear("socket.connect", (None, (OUTSIDE, 5432)))
+            guard._on_audit_event("socket.connect", (None, (OUTSIDE, 5432)))
 
 
 def test_sockets_of_other_kinds_are_let_be() -> None:
     """Unix sockets, and datagrams on this machine; datagrams outward are seen too."""
     guard = Guard()
     with guard.armed([]):
-        guard._hear("socket.connect", (None, "/run/some.sock"))
-        guard._hear("socket.connect", (None, b"/run/some.sock"))
-        guard._hear("socket.connect", (None, (16, 0)))
-        guard._hear("socket.bind", (None, (OUTSIDE, 80)))
+        guard._on_audit_event("socket.connect", (None, "/run/some.sock"))
+        guard._on_audit_event("socket.connect", (None, b"/run/some.sock"))
+        guard._on_audit_event("socket.connect", (None, (16, 0)))
+        guard._on_audit_event("socket.bind", (None, (OUTSIDE, 80)))
         with socket.socket(type=socket.SOCK_DGRAM) as out, pytest.raises(NetworkBlocked, match=f"{OUTSIDE}:53"):
             out.sendto(b"", (OUTSIDE, 53))
-    guard._hear("socket.connect", (None, (OUTSIDE, 80)))
+    guard._on_audit_event("socket.connect", (None, (OUTSIDE, 80)))

@@ -8,7 +8,7 @@ import pytest
 
 from replayproxy.core.identity.rules import MatchRules
 from replayproxy.errors import SettingsError
-from replayproxy.pytest_plugin.parts import put_together
+from replayproxy.pytest_plugin.parts import merge_parts
 from tests import recordings
 
 
@@ -46,7 +46,7 @@ def test_as_if_one_had_recorded_it(
     if before is not None:
         record(target, before)
     made = [record(tmp_path / f"part-{number}.cassette", words) for number, words in enumerate(parts)]
-    assert put_together(target, made, more=more) == again
+    assert merge_parts(target, made, more=more) == again
     assert prompts(target) == after
 
 
@@ -56,6 +56,6 @@ def test_parts_that_do_not_fit_leave_the_cassette_as_it_was(tmp_path: Path) -> N
     before = target.read_bytes()
     parts = [record(tmp_path / "one.part", "b"), record(tmp_path / "two.part", "c", MatchRules("exact"))]
     with pytest.raises(SettingsError, match="only cassettes of the same match rules make one"):
-        put_together(target, parts, more=True)
+        merge_parts(target, parts, more=True)
     assert target.read_bytes() == before
     assert all(part.exists() for part in parts)

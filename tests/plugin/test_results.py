@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replayproxy.pytest_plugin.ledger import Account, Kept, Ledger, Told, account, all_passed
+from replayproxy.pytest_plugin.results import (
+    CassetteUse,
+    ItemResult,
+    ProcessResult,
+    SuiteResult,
+    first_not_passed,
+    suite_result,
+)
 
 TESTS = [f"test_chat.py::test_{number}" for number in range(6)]
 
@@ -19,16 +26,16 @@ def recording(number: int) -> dict[str, Any]:
     return {"id": f"{number:08x}", "occurrence": 0, "key": f"rp1:{number}", "cassette": "chat.cassette"}
 
 
-def ledgers(workers: list[int]) -> list[Ledger]:
+def ledgers(workers: list[int]) -> list[ProcessResult]:
     """What the workers tell when test N ran on worker `workers[N]`."""
     told = []
     for worker in sorted(set(workers)):
         own = [number for number, where in enumerate(workers) if where == worker]
         told.append(
-            Ledger(
-                tests={TESTS[number]: Told(TESTS[number], "chat.cassette", {"replay": 1}) for number in own},
+            ProcessResult(
+                tests={TESTS[number]: ItemResult(TESTS[number], "chat.cassette", {"replay": 1}) for number in own},
                 cassettes={
-                    "chat.cassette": Kept(
+                    "chat.cassette": CassetteUse(
                         "none", 7, unused=[recording(number) for number in range(7) if number not in own]
                     )
                 },
@@ -38,7 +45,7 @@ def ledgers(workers: list[int]) -> list[Ledger]:
     return told
 
 
-def without_run(told: Account) -> dict[str, Any]:
+def without_run(told: SuiteResult) -> dict[str, Any]:
     """What must be equal."""
     document = told.document()
     del document["run"]
@@ -48,8 +55,8 @@ def without_run(told: Account) -> dict[str, Any]:
 @given(st.lists(st.integers(0, 3), min_size=6, max_size=6))
 def test_it_does_not_matter_who_ran_what(workers: list[int]) -> None:
     """One process or four: the same lines, the same recording unused."""
-    said = account(ledgers(workers), set(TESTS))
-    assert without_run(said) == without_run(account(ledgers([0] * 6), set(TESTS)))
+    said = suite_result(ledgers(workers), set(TESTS))
+    assert without_run(said) == without_run(suite_result(ledgers([0] * 6), set(TESTS)))
     assert said.sentence == "6 served, 0 missed, 1 unused in 1 cassette"
     assert said.unused == (recording(6),)
 
@@ -58,7 +65,7 @@ def test_it_does_not_matter_who_ran_what(workers: list[int]) -> None:
 def test_a_ledger_survives_json(workers: list[int]) -> None:
     """As it goes from worker to controller."""
     for ledger in ledgers(workers):
-        assert Ledger.of(json.loads(json.dumps(ledger.document()))) == ledger
+        assert ProcessResult.of(json.loads(json.dumps(ledger.document()))) == ledger
 
 
 @pytest.mark.parametrize(
@@ -81,7 +88,7 @@ def test_when_nobody_can_tell_what_was_unused(
     told = ledgers([0, 0, 0, 1, 1, 1])
     told[1].narrowed = narrowed
     told[1].cassettes["chat.cassette"].named = named
-    (line,) = account(told, set(passed), crashed=crashed).lines
+    (line,) = suite_result(told, set(passed), crashed=crashed).lines
     assert line.unjudged == why
     assert (line.unused is None) == (why is not None)
 
@@ -90,12 +97,12 @@ def test_a_cassette_that_was_recorded_is_not_judged() -> None:
     """By whomever."""
     told = ledgers([0, 0, 0, 1, 1, 1])
     told[1].cassettes["chat.cassette"].unused = None
-    assert account(told, set(TESTS)).lines[0].unjudged == "it was recorded in this run"
+    assert suite_result(told, set(TESTS)).lines[0].unjudged == "it was recorded in this run"
 
 
 def test_who_did_not_pass_is_named() -> None:
     """The first of them, of this cassette alone."""
     told = ledgers([0, 0, 0, 1, 1, 1])
-    assert all_passed(told, "chat.cassette", set(TESTS)) is None
-    assert all_passed(told, "chat.cassette", set(TESTS[2:])) == "test_chat.py::test_0"
-    assert all_passed(told, "other.cassette", set()) is None
+    assert first_not_passed(told, "chat.cassette", set(TESTS)) is None
+    assert first_not_passed(told, "chat.cassette", set(TESTS[2:])) == "test_chat.py::test_0"
+    assert first_not_passed(told, "other.cassette", set()) is None

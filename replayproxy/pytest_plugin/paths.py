@@ -22,16 +22,16 @@ LONGEST = 120
 def cassette_name(layout: str, module: str, test_class: str | None, test: str) -> str:
     """The name of a cassette within its folder."""
     if layout == "module":
-        return spelled(module) + SUFFIX
-    return f"{spelled(module)}/{spelled(f'{test_class}.{test}' if test_class else test)}{SUFFIX}"
+        return file_name(module) + SUFFIX
+    return f"{file_name(module)}/{file_name(f'{test_class}.{test}' if test_class else test)}{SUFFIX}"
 
 
 def scope_name(nodeid: str) -> str:
     """A scope for a test: one segment of a URL that needs no escapes, and that no other test has."""
-    return spelled(nodeid.replace("::", ".").replace("/", "."), known=nodeid, unlike=True)
+    return file_name(nodeid.replace("::", ".").replace("/", "."), known=nodeid, unlike=True)
 
 
-def spelled(name: str, *, known: str | None = None, unlike: bool = False) -> str:
+def file_name(name: str, *, known: str | None = None, unlike: bool = False) -> str:
     """A name of harmless characters. Different names stay different: what was changed gets a digest."""
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "test"
     if plain == name and len(plain) <= LONGEST and not unlike:
@@ -40,13 +40,13 @@ def spelled(name: str, *, known: str | None = None, unlike: bool = False) -> str
     return f"{plain[:LONGEST].rstrip('-.')}-{digest}"
 
 
-def nearby(target: Path, root: Path) -> list[str]:
+def similar_cassettes(target: Path, root: Path) -> list[str]:
     """Cassettes with similar names near one that does not exist."""
     folder = next((folder for folder in (target.parent, *target.parents) if folder.is_dir()), root)
     there = sorted(folder.rglob(f"*{SUFFIX}"))[:1000]
     similar = set(difflib.get_close_matches(target.stem, {path.stem for path in there}, 3))
-    names = [shown(path, root) for path in there if path.stem in similar]
-    return difflib.get_close_matches(shown(target, root), names, 3, 0)
+    names = [relative_name(path, root) for path in there if path.stem in similar]
+    return difflib.get_close_matches(relative_name(target, root), names, 3, 0)
 
 
 def cassettes_below(folders: Iterable[Path], passed_over: Sequence[str]) -> Iterator[Path]:
@@ -67,6 +67,6 @@ def cassettes_below(folders: Iterable[Path], passed_over: Sequence[str]) -> Iter
             ]
 
 
-def shown(path: Path, root: Path) -> str:
+def relative_name(path: Path, root: Path) -> str:
     """A path as a report names it: from the root of the run, wherever that is."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

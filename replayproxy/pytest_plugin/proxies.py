@@ -24,8 +24,7 @@ from replayproxy.core.visible import visible_lines
 from replayproxy.lifetime import on_loop
 from replayproxy.model import RecordingRef, Response
 from replayproxy.proxy.request_log import Call, RequestLog
-from replayproxy.proxy.result import RecordingInfo as OnCassette
-from replayproxy.proxy.result import RunResult
+from replayproxy.proxy.result import RecordingInfo, RunResult
 from replayproxy.pytest_plugin.options import TestChoice
 from replayproxy.settings import Listen, RecordingSettings, Replaying, Settings
 from replayproxy.views.miss import Miss
@@ -91,15 +90,15 @@ class ScopeLog:
     misses: tuple[Miss, ...] = ()
 
 
-def explained(miss: Miss) -> str:
+def explanation_of(miss: Miss) -> str:
     """What a person is told of a miss. All that the plugin says of misses goes through here."""
     return visible_lines(miss.explanation)
 
 
-class Proxy:
+class CassetteProxy:
     """One app on the stage. Its verbs are called from the tests' threads."""
 
-    def __init__(self, stage: Stage, app: App, journal: RequestLog, url: str) -> None:
+    def __init__(self, stage: Proxies, app: App, journal: RequestLog, url: str) -> None:
         self.url = url
         self.settings = app.settings
         self._stage = stage
@@ -133,10 +132,10 @@ class Proxy:
         """The recording at a place."""
         return self._stage.do(self._app.control.response(place))
 
-    def recordings(self) -> list[OnCassette]:
+    def recordings(self) -> list[RecordingInfo]:
         """Everything that can be played."""
 
-        async def recordings() -> list[OnCassette]:
+        async def recordings() -> list[RecordingInfo]:
             return self._app.control.recordings()
 
         return self._stage.do(recordings())
@@ -148,7 +147,7 @@ class Proxy:
         return self._app.last_report, ScopeLog(tuple(late), tuple(self._misses(late)))
 
 
-class Stage:
+class Proxies:
     """Starts proxies, keeps the ones used last, and stops them all.
 
     `closed` is told of each one that was stopped: its settings, its report, and what was asked for after its test.
@@ -156,7 +155,7 @@ class Stage:
 
     def __init__(self, closed: Callable[[Settings, RunResult, ScopeLog], None]) -> None:
         self._closed = closed
-        self._proxies: OrderedDict[Settings, Proxy] = OrderedDict()
+        self._proxies: OrderedDict[Settings, CassetteProxy] = OrderedDict()
         self._loop: Future[asyncio.AbstractEventLoop] = Future()
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="replayproxy", daemon=True)
@@ -179,7 +178,7 @@ class Stage:
         """Do something on the loop, and wait for it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop.result()).result()
 
-    def proxy(self, settings: Settings) -> Proxy:
+    def proxy(self, settings: Settings) -> CassetteProxy:
         """The proxy with these settings; started, if it does not run. Raises `ReplayProxyError`."""
         proxy = self._proxies.get(settings)
         if proxy is None:
@@ -191,7 +190,7 @@ class Stage:
         self._proxies.move_to_end(settings)
         return proxy
 
-    async def _start(self, settings: Settings) -> Proxy:
+    async def _start(self, settings: Settings) -> CassetteProxy:
         journal = RequestLog()
         app = App(settings, request_log=journal)
         try:
@@ -199,7 +198,7 @@ class Stage:
         except BaseException:
             await app.give_up()
             raise
-        return Proxy(self, app, journal, addresses.url)
+        return CassetteProxy(self, app, journal, addresses.url)
 
     def _stop(self, settings: Settings) -> None:
         self._closed(settings, *self.do(self._proxies.pop(settings)._stop()))

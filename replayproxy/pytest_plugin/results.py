@@ -22,7 +22,7 @@ NAMED = ("selected", "narrowed", "late", "lateness_max", "folders", "spared")
 
 
 @dataclass(slots=True)
-class Told:
+class ItemResult:
     """One test: its cassette, how often each outcome, and its misses as documents."""
 
     test: str
@@ -32,7 +32,7 @@ class Told:
 
 
 @dataclass(slots=True)
-class Kept:
+class CassetteUse:
     """One cassette, as one process has used it.
 
     `unused` are the recordings that this process did not play, None where it recorded. `part` is what it recorded onto
@@ -48,11 +48,11 @@ class Kept:
 
 
 @dataclass(slots=True)
-class Ledger:
+class ProcessResult:
     """What one process tells."""
 
-    tests: dict[str, Told] = field(default_factory=dict)
-    cassettes: dict[str, Kept] = field(default_factory=dict)
+    tests: dict[str, ItemResult] = field(default_factory=dict)
+    cassettes: dict[str, CassetteUse] = field(default_factory=dict)
     selected: dict[str, list[str]] = field(default_factory=dict)
     """The tests that were to run, by file; of the files whose tests asked for a proxy."""
     narrowed: list[str] = field(default_factory=list)
@@ -70,17 +70,17 @@ class Ledger:
         return asdict(self)
 
     @classmethod
-    def of(cls, told: Document) -> Ledger:
+    def of(cls, told: Document) -> ProcessResult:
         """Out of its document."""
         return cls(
-            tests={name: Told(**test) for name, test in told["tests"].items()},
-            cassettes={name: Kept(**kept) for name, kept in told["cassettes"].items()},
+            tests={name: ItemResult(**test) for name, test in told["tests"].items()},
+            cassettes={name: CassetteUse(**kept) for name, kept in told["cassettes"].items()},
             **{name: told[name] for name in NAMED},
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CassetteResult:
     """One cassette in the account. `unused` None: it cannot be told, and `unjudged` says why."""
 
     cassette: str
@@ -96,17 +96,17 @@ class Line:
             "cassette": self.cassette,
             "tests": self.tests,
             "recordings": self.recordings,
-            **_counted(self.outcomes),
+            **_counts(self.outcomes),
             "unused": None if self.unused is None else list(self.unused),
             "unjudged": self.unjudged,
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class SuiteResult:
     """A whole run."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[CassetteResult, ...]
     misses: tuple[Document, ...]
     late: tuple[Document, ...]
     processes: int
@@ -130,7 +130,7 @@ class Account:
     @property
     def sentence(self) -> str:
         """The run in one line."""
-        counted = _counted(self.outcomes)
+        counted = _counts(self.outcomes)
         missed = counted["missed"] + len(self.late)
         parts = [f"{counted['served']} served", f"{missed} missed"]
         parts += [f"{counted[name]} {name}" for name in ("recorded", "forwarded") if counted[name]]
@@ -144,7 +144,7 @@ class Account:
     def document(self) -> Document:
         """As JSON has it. What may differ between equal runs stands under `run` alone."""
         return {
-            **_counted(self.outcomes),
+            **_counts(self.outcomes),
             "unused": len(self.unused),
             "cassettes": [line.document() for line in self.lines],
             "misses": list(self.misses),
@@ -154,14 +154,14 @@ class Account:
         }
 
 
-def account(
-    ledgers: Iterable[Ledger], passed: set[str], *, crashed: bool = False, orphans: tuple[str, ...] = ()
-) -> Account:
+def suite_result(
+    ledgers: Iterable[ProcessResult], passed: set[str], *, crashed: bool = False, orphans: tuple[str, ...] = ()
+) -> SuiteResult:
     """Everybody's ledgers together; `passed` are the tests that ran and passed in all their phases."""
     known = list(ledgers)
     told = sorted((test for ledger in known for test in ledger.tests.values()), key=lambda test: test.test)
     names = sorted({name for ledger in known for name in ledger.cassettes})
-    return Account(
+    return SuiteResult(
         lines=tuple(_line(name, known, told, passed, crashed=crashed) for name in names),
         misses=tuple({"test": test.test, "cassette": test.cassette, **miss} for test in told for miss in test.misses),
         late=tuple(sorted((miss for ledger in known for miss in ledger.late), key=lambda miss: str(miss["sentence"]))),
@@ -171,7 +171,7 @@ def account(
     )
 
 
-def orphans(ledgers: Sequence[Ledger], found: Iterable[str], *, crashed: bool = False) -> tuple[str, ...]:
+def orphans(ledgers: Sequence[ProcessResult], found: Iterable[str], *, crashed: bool = False) -> tuple[str, ...]:
     """Of the cassettes that were found in the folders of this run, those that no test uses any more.
 
     None of them where only some tests ran: the others may use it. A test that was collected and did not get as far as
@@ -183,7 +183,9 @@ def orphans(ledgers: Sequence[Ledger], found: Iterable[str], *, crashed: bool = 
     return tuple(sorted(name for name in found if not any(name == one or name.startswith(f"{one}/") for one in used)))
 
 
-def _line(name: str, ledgers: list[Ledger], told: list[Told], passed: set[str], *, crashed: bool) -> Line:
+def _line(
+    name: str, ledgers: list[ProcessResult], told: list[ItemResult], passed: set[str], *, crashed: bool
+) -> CassetteResult:
     tests = [test for test in told if test.cassette == name]
     kept = [ledger.cassettes[name] for ledger in ledgers if name in ledger.cassettes]
     outcomes: Counter[str] = Counter()
@@ -194,19 +196,19 @@ def _line(name: str, ledgers: list[Ledger], told: list[Told], passed: set[str], 
         if crashed
         else "it was recorded in this run"
         if any(one.unused is None for one in kept)
-        else _incomplete(ledgers, {test.test for test in tests}, passed, named=any(one.named for one in kept))
+        else _why_not_judged(ledgers, {test.test for test in tests}, passed, named=any(one.named for one in kept))
     )
-    return Line(
+    return CassetteResult(
         cassette=name,
         tests=len(tests),
         recordings=max(one.recordings for one in kept),
         outcomes=outcomes,
-        unused=None if unjudged else tuple(_played_by_nobody(kept)),
+        unused=None if unjudged else tuple(_unused_in_all(kept)),
         unjudged=unjudged,
     )
 
 
-def _played_by_nobody(kept: list[Kept]) -> Iterable[Document]:
+def _unused_in_all(kept: list[CassetteUse]) -> Iterable[Document]:
     """The recordings that every process has left over, in the order of the first one."""
     left = [{identity(one) for one in process.unused or ()} for process in kept]
     return (one for one in kept[0].unused or () if all(identity(one) in others for others in left))
@@ -217,7 +219,7 @@ def identity(recording: Document) -> tuple[str, int]:
     return recording["id"], recording["occurrence"]
 
 
-def _incomplete(ledgers: list[Ledger], tests: set[str], passed: set[str], *, named: bool) -> str | None:
+def _why_not_judged(ledgers: list[ProcessResult], tests: set[str], passed: set[str], *, named: bool) -> str | None:
     """Why it cannot be known who else would have asked for recordings, if it cannot."""
     narrowed = {file for ledger in ledgers for file in ledger.narrowed}
     files = sorted({test.partition("::")[0] for test in tests})
@@ -232,13 +234,13 @@ def _incomplete(ledgers: list[Ledger], tests: set[str], passed: set[str], *, nam
     return None
 
 
-def all_passed(ledgers: Iterable[Ledger], cassette: str, passed: set[str]) -> str | None:
+def first_not_passed(ledgers: Iterable[ProcessResult], cassette: str, passed: set[str]) -> str | None:
     """The first test on a cassette that did not pass, if there is one."""
     tests = {test.test for ledger in ledgers for test in ledger.tests.values() if test.cassette == cassette}
     return min(tests - passed, default=None)
 
 
-def _counted(outcomes: Mapping[str, int]) -> dict[str, int]:
+def _counts(outcomes: Mapping[str, int]) -> dict[str, int]:
     return {
         "served": outcomes.get("replay", 0),
         "missed": outcomes.get("refuse", 0),
