@@ -8,63 +8,54 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import click
+
+from replayproxy.setting_kinds import (
+    BadValue,
+    Choice,
+    Duration,
+    File,
+    Flag,
+    Kind,
+    Number,
+    Port,
+    Size,
+    Speed,
+    Whole,
+)
+from replayproxy.setting_table import Setting, flag, of_verb
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 PREFIX = "REPLAYPROXY_"
 
-_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SIZES = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
+class Read(click.ParamType[Any]):
+    """A value that a kind of the table of settings reads."""
 
-class Duration(click.ParamType[float]):
-    """`200ms`, `25s`, `10m`, or a number of seconds. Gives seconds."""
+    def __init__(self, kind: Kind, name: str) -> None:
+        self.kind = kind
+        self.name = name
 
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, int | float):
-            return float(value)
-        if found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h)?", str(value).strip()):
-            return float(found[1]) * _UNITS[found[2] or "s"]
-        self.fail(f"{value!r} is not a duration: write 200ms, 25s or 10m", param, ctx)
-
-
-class Size(click.ParamType[int]):
-    """`256MiB`, `10GB`, or a number of bytes."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        if (found := re.fullmatch(r"(\d+)\s*([a-z]*)", str(value).strip().lower())) and found[2] in _SIZES:
-            return int(found[1]) * _SIZES[found[2]]
-        self.fail(f"{value!r} is not a size: write 256MiB or 10GB", param, ctx)
-
-
-class Speed(click.ParamType[float | str]):
-    """`max`, or a factor: 1 as recorded, 2 twice as fast. Gives None for max."""
-
-    name = "speed"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
-        if value == "max":
-            return "max"
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            speed = float(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a speed: write max, or a factor such as 1 or 2.5", param, ctx)
-        if not 0 < speed < float("inf"):
-            self.fail(f"{value} is not a speed: write max, or a factor above 0", param, ctx)
-        return speed
+            return self.kind.read(value)
+        except BadValue as error:
+            self.fail(str(error), param, ctx)
 
 
-class Port(click.IntRange):
-    """The number of a TCP port; 0 takes a free one."""
+class MaxOrFactor(Read):
+    """A speed. Keeps `max` as it is written: click takes None for a value that is not given."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(value, param, ctx) or "max"
+
+
+class PortNumber(click.IntRange):
+    """A port. An `IntRange`, so that `--help` says which numbers it takes."""
 
     name = "port"
 
@@ -72,24 +63,37 @@ class Port(click.IntRange):
         super().__init__(0, 65535)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return int(super().convert(value, param, ctx))
-        except click.BadParameter:
-            self.fail(f"{value!r} is not a port: write a number from 0 to 65535", param, ctx)
+        return cast(int, Read(Port(), "port").convert(value, param, ctx))
 
 
-class AdminPort(click.ParamType[int]):
-    """A port, or `off`. Gives -1 for off."""
+class PortOrOff(Read):
+    """A port, or `off`, which is -1: click takes None for a value that is not given."""
 
-    name = "port|off"
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        port = super().convert(value, param, ctx)
+        return -1 if port is None else port
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if value in ("off", False, -1):
-            return -1
-        try:
-            return Port().convert(value, param, ctx)
-        except click.BadParameter:
-            self.fail(f"{value!r} is not a port: write a number from 0 to 65535, or off", param, ctx)
+
+def click_type(kind: Kind) -> click.ParamType[Any] | type:
+    """What click needs to know of a kind: it names the type in `--help`, and completes choices and files."""
+    match kind:
+        case File():
+            return click.Path(path_type=Path)
+        case Choice(values):
+            return click.Choice(values)
+        case Whole(least, most):
+            return click.IntRange(least, most)
+        case Number():
+            return float
+        case Duration() | Size():
+            return Read(kind, type(kind).__name__.lower())
+        case Speed():
+            return MaxOrFactor(kind, "speed")
+        case Port(or_off=True):
+            return PortOrOff(kind, "port|off")
+        case Port():
+            return PortNumber()
+    return str
 
 
 class Option(click.Option):
@@ -148,15 +152,35 @@ def option(*declarations: str, **attributes: Any) -> Callable[[F], F]:
     return plain_option(*declarations, envvar=variable, show_envvar=False, **attributes)
 
 
-def all_of(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Several options as one decorator, in this order."""
+def setting_options(verb: str, *groups: str) -> Callable[[F], F]:
+    """Add the settings that the table has for a verb, of these groups in this order, as options."""
+    rows = [row for group in groups for row in of_verb(verb, group)]
 
     def decorate(function: F) -> F:
-        for one in reversed(options):
-            function = one(function)
+        for row in reversed(rows):
+            function = _setting_option(row, verb)(function)
         return function
 
     return decorate
+
+
+def _setting_option(row: Setting, verb: str) -> Callable[[F], F]:
+    attributes: dict[str, Any] = {"help": row.meanings.get(verb, row.meaning)}
+    declarations = [flag(row.name)]
+    match row.kind:
+        case Flag(negatable=True):
+            declarations = [f"{flag(row.name)}/--no-{flag(row.name).removeprefix('--')}"]
+        case Flag():
+            attributes["is_flag"] = True
+        case kind:
+            attributes["type"] = click_type(kind)
+    if row.short is not None:
+        declarations.insert(0, row.short)
+    if row.is_repeatable:
+        attributes["multiple"] = True
+    elif (default := row.default_for(verb)) is not None and attributes.get("is_flag") is None:
+        attributes["default"] = default
+    return option(*declarations, row.name, metavar=row.metavar, **attributes)
 
 
 def suggestion(word: str, words: Iterable[str]) -> str:

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from replayproxy.cli.matching import matching
-from replayproxy.cli.options import plain_option
+from replayproxy.cli.options import plain_option, setting_options
 from replayproxy.cli.terminal.screen import on_stdout
-from replayproxy.cli.verbs.redacting import redacting
 from replayproxy.errors import CassetteError
 from replayproxy.views.units import plural
 
@@ -24,9 +22,9 @@ if TYPE_CHECKING:
 @click.command
 @click.argument("cassette", type=click.Path(path_type=Path), nargs=-1, required=True)
 @plain_option("--secrets", is_flag=True, help="Also search everything on the cassette for secrets.")
-@redacting
+@setting_options("verify", "redact")
 @plain_option("--self-match", is_flag=True, help="Also check that every recorded request finds its own recording.")
-@matching
+@setting_options("verify", "match")
 def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], **options: Any) -> int:
     """Read everything on CASSETTE and check it: pages, digests, keys, columns. Nothing is changed.
 

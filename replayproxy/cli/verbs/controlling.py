@@ -8,12 +8,13 @@ from urllib.parse import quote, unquote, urlencode
 
 import click
 
-from replayproxy.cli.options import Duration, option, plain_option
+from replayproxy.cli.options import click_type, option, plain_option
 from replayproxy.cli.terminal import messages
 from replayproxy.cli.terminal.output import Output, output_family
 from replayproxy.cli.terminal.screen import Screen, Span
 from replayproxy.cli.terminal.table import Column, layout
 from replayproxy.errors import ReplayProxyError, SettingsError, UpstreamError
+from replayproxy.setting_kinds import Duration
 from replayproxy.views.units import duration, plural
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ TIMED_OUT = 124
 
 @click.command
 @click.argument("url", envvar="REPLAYPROXY_URL")
-@option("--timeout", type=Duration(), default="30s", help="Maximum time to wait.")
+@option("--timeout", type=click_type(Duration()), default="30s", help="Maximum time to wait.")
 def wait(url: str, timeout: float) -> int:
     """Wait until a proxy, or any OpenAI-compatible server, answers at URL: /health, or /v1/models where that is 404.
 

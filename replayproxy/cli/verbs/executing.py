@@ -7,12 +7,9 @@ from typing import Any
 
 import click
 
-from replayproxy.cli.judging.options import judging
-from replayproxy.cli.matching import matching
-from replayproxy.cli.options import AdminPort, Port, option
+from replayproxy.cli.options import setting_options
 from replayproxy.cli.terminal import messages
-from replayproxy.cli.verbs.redacting import redacting, stored_fields
-from replayproxy.cli.verbs.serving import log_format, pacing, settings_from, upstream_timeouts
+from replayproxy.cli.verbs.serving import settings_from
 from replayproxy.core.no_proxy import LOCAL
 from replayproxy.core.policy import Mode
 
@@ -42,35 +39,9 @@ class Wrapping(click.Command):
 
 @click.command("exec", cls=Wrapping)
 @click.argument("cassette", type=click.Path(path_type=Path), nargs=-1, required=True)
-@option(
-    "--on-miss",
-    type=click.Choice(["refuse", "forward", "record"]),
-    default="refuse",
-    help="What to do with a request that has no recording. record adds only what is missing.",
+@setting_options(
+    "exec", "miss", "server", "judge", "end", "pace", "redact", "record", "match", "listen", "timeouts", "log"
 )
-@option("--auto", is_flag=True, help="The same as --on-miss record.")
-@option("--upstream", metavar="URL", help="The live server for --on-miss forward or record, without /v1.")
-@judging
-@option("--allow-empty", is_flag=True, help="Accept a run that sent no request.")
-@option(
-    "--at-end",
-    type=click.Choice(["cycle", "last", "refuse"]),
-    default="refuse",
-    help="What follows the last recording of equal requests: the first again, the last again, or a miss.",
-)
-@pacing
-@redacting
-@stored_fields
-@matching
-@option("-p", "--port", type=Port(), default=0, help="Port to listen on; 0 takes a free one.")
-@option(
-    "--admin-port",
-    type=AdminPort(),
-    default="off",
-    help="Port of /report, /misses and /metrics, which COMMAND finds in REPLAYPROXY_ADMIN; or off.",
-)
-@upstream_timeouts
-@log_format
 def exec_(
     cassette: tuple[Path, ...], command: tuple[str, ...], upstream: str | None, auto: bool, **options: Any
 ) -> int:

@@ -1,4 +1,4 @@
-"""`redact`, and the options shared by verbs: what else is secret, which header fields are stored."""
+"""`redact`: rewrite a cassette without secrets."""
 
 from __future__ import annotations
 
@@ -9,35 +9,16 @@ from pathlib import Path
 import click
 
 from replayproxy import output_files
-from replayproxy.cli.options import all_of, option, plain_option
+from replayproxy.cli.options import plain_option, setting_options
 from replayproxy.cli.terminal.screen import on_stderr
-from replayproxy.core.headers import NOT_STORED_IN_WORDS
 from replayproxy.views.units import plural
 
 FILE = click.Path(path_type=Path)
 
-redacting = option(
-    "--redact",
-    multiple=True,
-    metavar="RULE",
-    help="What else is secret: header:NAME, $.json.path or re:REGEX (RE2); @FILE: one rule per line. May be repeated.",
-)
-
-stored_fields = all_of(
-    option(
-        "--keep-header",
-        multiple=True,
-        metavar="NAME",
-        help="Also store this header field, of requests and of answers; credentials in it are masked. Of answers all"
-        f" fields are stored but {NOT_STORED_IN_WORDS}. May be repeated.",
-    ),
-    option("--drop-header", multiple=True, metavar="NAME", help="Do not store this header field. May be repeated."),
-)
-
 
 @click.command
 @click.argument("cassette", type=FILE)
-@redacting
+@setting_options("redact", "redact")
 @plain_option("-o", "--output", type=FILE, help="Write the result to this file and leave CASSETTE unchanged.")
 def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
     """Rewrite CASSETTE without keys of known formats and without what the rules describe.

@@ -1,0 +1,135 @@
+"""Rows of the table of settings. How recordings are played, and what the simulator answers."""
+
+from __future__ import annotations
+
+from replayproxy.setting_kinds import Choice, Duration, Flag, Number, Speed, Text, Whole
+from replayproxy.setting_table.row import PLAYING, InPytest, Setting
+
+ROWS = (
+    # What replays
+    Setting(
+        "on_miss",
+        Choice(("refuse", "forward", "record")),
+        "What to do with a request that has no recording. refuse never opens a connection.",
+        verbs=("replay", "exec"),
+        group="miss",
+        default="refuse",
+        meanings={"exec": "What to do with a request that has no recording. record adds only what is missing."},
+        goes_to="replaying.on_miss",
+        pytest=InPytest(by_test=True, kind=Choice(("refuse", "forward"))),
+    ),
+    Setting(
+        "auto",
+        Flag(),
+        "The same as --on-miss record.",
+        verbs=("exec",),
+        group="miss",
+        default=False,
+        in_python=False,
+    ),
+    Setting(
+        "at_end",
+        Choice(("cycle", "last", "refuse")),
+        "What follows the last recording of equal requests: the first again, the last again, or a miss.",
+        verbs=("replay", "exec"),
+        group="end",
+        default="cycle",
+        defaults={"exec": "refuse"},
+        goes_to="replaying.at_end",
+        pytest=InPytest(by_test=True, kind=Choice(("refuse", "cycle", "last")), default="refuse"),
+    ),
+    Setting(
+        "speed",
+        Speed(),
+        "max: as fast as possible; 1: as recorded; 2: twice as fast.",
+        verbs=PLAYING,
+        group="pace",
+        default="max",
+        goes_to="replaying.speed",
+        pytest=InPytest(
+            "max (default), 1 as recorded, 2 twice as fast.", "max, or a factor", by_test=True, metavar="X"
+        ),
+    ),
+    Setting(
+        "allow_incomplete",
+        Flag(),
+        "Also play incomplete answers; they break at the same byte.",
+        verbs=PLAYING,
+        group="pace",
+        default=False,
+        goes_to="replaying.allow_incomplete",
+    ),
+    Setting(
+        "stall",
+        Duration(),
+        "How long an answer whose client had left is held open; then it ends uncleanly.",
+        verbs=PLAYING,
+        group="pace",
+        default="30s",
+        goes_to="replaying.stall",
+        pytest=InPytest(
+            "Seconds that an answer whose client had left is held open (30).",
+            "Seconds that an answer whose client had left is held open",
+            by_test=True,
+            default="30",
+            metavar="SECONDS",
+        ),
+    ),
+    Setting(
+        "cors",
+        Text(),
+        "Web pages of this origin may read answers, even if the server did not allow it. May be repeated.",
+        verbs=PLAYING,
+        group="pace",
+        is_repeatable=True,
+        metavar="ORIGIN|*",
+        goes_to="replaying.origins",
+    ),
+    # The simulator
+    Setting(
+        "model",
+        Text(),
+        "Name of the model.",
+        verbs=("simulate",),
+        group="simulate",
+        default="simulated",
+        in_python=False,  # an argument of `simulate`
+        goes_to="simulation.model",
+    ),
+    Setting(
+        "ttft",
+        Duration(),
+        "Time to first token.",
+        verbs=("simulate",),
+        group="simulate",
+        default="0ms",
+        goes_to="simulation.latency.ttft",
+    ),
+    Setting(
+        "itl",
+        Duration(),
+        "Inter-token latency.",
+        verbs=("simulate",),
+        group="simulate",
+        default="0ms",
+        goes_to="simulation.latency.itl",
+    ),
+    Setting(
+        "jitter",
+        Number(),
+        "Standard deviation of latencies, as a share of each.",
+        verbs=("simulate",),
+        group="simulate",
+        default=0.0,
+        goes_to="simulation.latency.jitter",
+    ),
+    Setting(
+        "seed",
+        Whole(least=0),
+        "Seed of answers and latencies: the same request and seed give the same answer.",
+        verbs=("simulate",),
+        group="simulate",
+        default=0,
+        goes_to="simulation.seed",
+    ),
+)
