@@ -25,6 +25,13 @@ from replayproxy.net.response_writer import BUFFERED, ResponseWriter, error_answ
 PIPELINED = 64 * 1024
 """Bytes of further requests that wait for the answer to the one before them; then the socket is not read."""
 
+SLOWEST = 100
+"""Bytes per second of a body that is waited for, over ten times `Limits.body_timeout`: a client that sends a byte now
+and then would keep its connection for ever. (IIS and Kestrel want 240, after seconds.)"""
+
+PATIENCE = 10
+"""Times `Limits.body_timeout` of waiting for a body before its rate counts."""
+
 LINGER = 10.0
 """Seconds for which what a client still sends is read and thrown away before its connection is closed. A connection
 that is closed with unread bytes is reset, and the reset destroys the answer that says why (RFC 9112 9.6)."""
@@ -96,6 +103,8 @@ class HttpConnection(asyncio.Protocol):
         self._client: ResponseWriter | None = None
         self._task: asyncio.Task[None] | None = None
         self._failure: ClientError | None = None
+        self._looked = self._waited = 0
+        """When the connection was looked at last, and for how many ns its body has been waited for."""
         self.read_at = 0
         """When the socket was read last. Of 16 requests that come in one turn of the loop, the last one's handler
         starts 20 ms later where each recording has to be unpacked first: replayed times count from here."""
@@ -192,8 +201,11 @@ class HttpConnection(asyncio.Protocol):
             keep=lambda: head.keep_alive and not host.draining and not incoming.unanswered,
             send_timeout=host.limits.send_timeout,
         )
+        self._looked, self._waited = self._since, 0
         self._task = self._loop.create_task(self._answer(incoming, self._client))
         self.watch_reading()
+        if incoming.has_more:
+            self._loop.call_soon(self._read_on, incoming)
 
     def _more_of_body(self, data: bytes) -> None:
         if self._failure is not None:  # what is behind a mistake must not be taken for the end of the body
@@ -211,11 +223,20 @@ class HttpConnection(asyncio.Protocol):
                 return
         self._received += data
         self.watch_reading()
+        if incoming is not None and incoming.has_more:
+            self._loop.call_soon(self._read_on, incoming)
+
+    def _read_on(self, incoming: Incoming) -> None:
+        """Read more of what is here of a body, after others had their turn."""
+        if self._state is State.ANSWERING and self._incoming is incoming and incoming.has_more:
+            self._more_of_body(b"")
 
     def watch_reading(self) -> None:
         """Read the socket, or do not, by what waits here."""
         incoming = self._incoming
-        full = len(self._received) > PIPELINED or (incoming is not None and len(incoming.waiting) > UPLOAD_BUFFER)
+        full = len(self._received) > PIPELINED or (
+            incoming is not None and (incoming.has_more or len(incoming.waiting) > UPLOAD_BUFFER)
+        )
         if self._transport is None or full == self._paused:
             return
         self._paused = full
@@ -282,7 +303,8 @@ class HttpConnection(asyncio.Protocol):
         elif self._failure is None:
             self._failure = error
             self._host.refused(error)
-            self._task.cancel()
+            # In its turn: a task that is cancelled before its first step never takes one, and the client would wait.
+            self._loop.call_soon(self._task.cancel)
 
     def refuse(self, error: ReplayProxyError) -> None:
         """Answer what is not a request with an error, and close."""
@@ -344,13 +366,26 @@ class HttpConnection(asyncio.Protocol):
 
     def _look_at_body(self, now: int) -> None:
         incoming = self._incoming
+        looked, self._looked = self._looked, now
         if incoming is None or incoming.whole or incoming.unanswered or self._paused:
             return
+        self._waited += now - looked
+        waited = self._waited / 1e9
+        answered = self._client is not None and self._client.begun
         if self._task is None and (now - self._since) / 1e9 > LINGER:  # answered long ago
             self._close(unread=True)
         elif (now - self.read_at) / 1e9 > (timeout := self._host.limits.body_timeout):
             self._fail(
                 ClientError(f"no byte of the request's body came for {timeout:g} s", status=408, code="body_timeout")
+            )
+        elif not answered and waited > PATIENCE * timeout and incoming.size < SLOWEST * waited:
+            self._fail(
+                ClientError(
+                    f"{waited:.0f} s brought {incoming.size} bytes of the request's body: send it faster, or raise"
+                    " --body-timeout",
+                    status=408,
+                    code="body_timeout",
+                )
             )
 
     def _enter(self, state: State) -> None:

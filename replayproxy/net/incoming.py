@@ -27,6 +27,8 @@ class Incoming:
         """The client waits for 100 before it sends its body."""
         self.waiting = bytearray()
         self.unwanted = False
+        self.size = 0
+        """Bytes of the body that are here or were."""
         self._arrived: asyncio.Future[None] | None = None
 
     @property
@@ -34,11 +36,17 @@ class Incoming:
         """Whether the last byte of the body is here."""
         return self.reader is None or self.reader.done
 
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes that were fed wait for another turn of the loop: then `feed` nothing."""
+        return self.reader is not None and self.reader.has_more
+
     def feed(self, data: bytes) -> bytes:
         """Take the body's bytes; gives those behind its end. Raises `ClientError`."""
         assert self.reader is not None
         body, rest = self.reader.feed(data)
         self.unanswered = False  # it did not wait
+        self.size += len(body)
         if not self.unwanted:
             self.waiting += body
         if self._arrived is not None and not self._arrived.done() and (body or self.reader.done):

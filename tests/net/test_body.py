@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replayproxy.errors import ClientError
-from replayproxy.net.body import MAX_CHUNK_LINE, MAX_EXTENSIONS, MAX_TRAILERS, BodyReader, ChunkedReader, LengthReader
+from replayproxy.net.body import (
+    LINES_PER_CALL,
+    MAX_CHUNK_LINE,
+    MAX_EXTENSIONS,
+    MAX_TRAILERS,
+    BodyReader,
+    ChunkedReader,
+    LengthReader,
+)
 
 NEXT = b"GET / HTTP/1.1\r\n"
 
@@ -22,6 +30,9 @@ def fed(reader: BodyReader, pieces: list[bytes]) -> tuple[bytes, bytes]:
         else:
             got, rest = reader.feed(piece)
             body += got
+            while reader.has_more:
+                got, rest = reader.feed(b"")
+                body += got
     return body, rest
 
 
@@ -49,6 +60,36 @@ def test_a_chunked_body_is_the_same_at_every_cut(data: bytes, body: bytes) -> No
         reader = ChunkedReader()
         assert fed(reader, cut(data + NEXT, size)) == (body, NEXT)
         assert reader.done
+
+
+@pytest.mark.parametrize("unit", [b"1\r\na\r\n", b"2;x=y\r\n\r\n\r\n"], ids=["bytes", "extensions"])
+@pytest.mark.parametrize("count", [LINES_PER_CALL // 2 - 1, LINES_PER_CALL // 2, 3 * LINES_PER_CALL])
+def test_one_call_reads_so_many_lines(unit: bytes, count: int) -> None:
+    """The rest waits for the next call, whatever else comes with that; the body is the same."""
+    data = unit * count + b"0\r\n\r\n" + NEXT
+    reader = ChunkedReader()
+    body, rest = reader.feed(data[:-3])
+    calls = 1
+    assert reader.has_more == (2 * count + 2 > LINES_PER_CALL)
+    fed_later = data[-3:]
+    while reader.has_more or fed_later:
+        assert body.count(body[:1]) <= LINES_PER_CALL * (calls + 1)
+        if reader.done:
+            rest += fed_later
+            break
+        more, rest = reader.feed(fed_later)
+        body, fed_later, calls = body + more, b"", calls + 1
+    assert (len(body), rest, reader.done) == (count * int(unit[:1]), NEXT, True)
+    assert calls >= 2 * count // LINES_PER_CALL
+
+
+def test_a_mistake_behind_many_lines_is_found_when_it_is_read() -> None:
+    """Not before, and not never."""
+    reader = ChunkedReader()
+    body, _ = reader.feed(b"1\r\na\r\n" * LINES_PER_CALL + b"x\r\n")
+    assert len(body) == LINES_PER_CALL // 2
+    with pytest.raises(ClientError, match="chunk whose size"):
+        fed(reader, [b""])
 
 
 MALFORMED = [
