@@ -1,4 +1,7 @@
-"""Options, checked once, frozen, passed whole. Knows what the options mean, not where they came from."""
+"""The settings of a proxy as frozen values, and which of them fit together.
+
+Defaults are those of `setting_table`. Does not know where a value was set.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from replayproxy.core.identity.rules import MatchRules
 from replayproxy.core.latency import Latency
 from replayproxy.core.policy import Mode, OnMiss, looks_for_recordings
 from replayproxy.core.sequence import AtEnd
-from replayproxy.core.timing import STALL
 from replayproxy.errors import SettingsError
 from replayproxy.net.limits import Limits
+from replayproxy.setting_table import default
 
-QUEUE_BYTES = 256 * 1024 * 1024
-"""What may wait to be written."""
+_AT_END = AtEnd(default("at_end"))
+_ON_MISS = OnMiss(default("on_miss"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +29,17 @@ class Listen:
     `admin_allowed_hosts` are names by which the admin port may be called, besides addresses and `localhost`.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8080
+    host: str = default("host")
+    port: int = default("port")
     uds: Path | None = None
-    admin_host: str = "127.0.0.1"
-    admin_port: int | None = 8081
+    admin_host: str = default("admin_host")
+    admin_port: int | None = default("admin_port")
     admin_allowed_hosts: tuple[str, ...] = ()
     api_key_file: Path | None = None
     ssl_keyfile: Path | None = None
     ssl_certfile: Path | None = None
     ready_file: Path | None = None
-    drain: float = 25.0
+    drain: float = default("drain")
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -56,12 +59,12 @@ class RecordingSettings:
     for a new cassette that will be merged with others; None: one of its own.
     """
 
-    on_full: str = "drop"
+    on_full: str = default("on_full")
     full_durability: bool = False
-    sample: float = 1.0
+    sample: float = default("sample")
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    queue_bytes: int = QUEUE_BYTES
+    queue_bytes: int = default("queue_bytes")
     onto: Path | None = None
     salt: bytes | None = None
     fields: StoredFields = STORED
@@ -72,24 +75,24 @@ class RecordingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Replaying:
-    """How to replay. `speed` None: as fast as possible. `stall` is in seconds, see `STALL`."""
+    """How to replay. `speed` None: as fast as possible. `stall` is in seconds, see `core.timing.STALL`."""
 
-    speed: float | None = None
-    at_end: AtEnd = AtEnd.CYCLE
-    on_miss: OnMiss = OnMiss.REFUSE
-    allow_incomplete: bool = False
+    speed: float | None = default("speed")
+    at_end: AtEnd = _AT_END
+    on_miss: OnMiss = _ON_MISS
+    allow_incomplete: bool = default("allow_incomplete")
     origins: AllowedOrigins = NO_ORIGINS
     """Pages that may read answers, besides those that the recorded server let."""
-    stall: float = STALL
+    stall: float = default("stall")
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """What the simulator plays."""
 
-    model: str = "simulated"
+    model: str = default("model")
     latency: Latency = field(default_factory=Latency)
-    seed: int = 0
+    seed: int = default("seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +104,13 @@ class Pair:
 
     prefill: tuple[str, ...]
     decode: tuple[str, ...]
-    protocol: str = "nixl"
-    params: str = "six"
-    remote_host: str = "keep"
+    protocol: str = default("pd")
+    params: str = default("pd_params")
+    remote_host: str = default("pd_remote_host")
     prefill_kv: tuple[str, ...] = ()
     decode_kv: tuple[str, ...] = ()
-    bootstrap_port: int = 8998
-    on_prefill_error: str = "fail"
+    bootstrap_port: int = default("bootstrap_port")
+    on_prefill_error: str = default("on_prefill_error")
 
     def __post_init__(self) -> None:
         if not self.prefill or not self.decode:
@@ -137,8 +140,8 @@ class Settings:
     cassettes: tuple[Path, ...] = ()
     upstream: str | None = None
     pair: Pair | None = None
-    upstream_timeout: float = 600.0
-    stall_timeout: float = 300.0
+    upstream_timeout: float = default("upstream_timeout")
+    stall_timeout: float = default("stall_timeout")
     match: MatchRules | None = None
     """None: by the rules on the cassette, and the default ones for a new cassette."""
     match_from: str | None = None

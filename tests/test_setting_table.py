@@ -15,6 +15,7 @@ from replayproxy.cli.options import PREFIX
 from replayproxy.cli.terminal import messages
 from replayproxy.core.headers import NOT_STORED_IN_WORDS
 from replayproxy.core.identity.normalise import KNOWN
+from replayproxy.core.latency import Latency
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
@@ -22,6 +23,7 @@ from replayproxy.core.timing import STALL
 from replayproxy.net.limits import Limits
 from replayproxy.setting_kinds import Choice, Flag
 from replayproxy.setting_table import TABLE, default, flag, of_python, of_verb
+from replayproxy.settings import Listen, Pair, RecordingSettings, Replaying, Settings, Simulation
 
 VERBS = sorted({verb for row in TABLE.values() for verb in row.verbs})
 
@@ -67,6 +69,27 @@ def test_a_verb_has_the_options_of_the_table(verb: str) -> None:
 def test_keywords_are_those_of_the_table(mode: Mode) -> None:
     """The types of the keywords are written down once more, for type checkers; their names are the table's."""
     assert set(OPTIONS[mode].__annotations__) == {row.name for row in of_python(mode.value)}
+
+
+SECTIONS: dict[str, type] = {
+    "": Settings,
+    "listen": Listen,
+    "listen.limits": Limits,
+    "pair": Pair,
+    "recording": RecordingSettings,
+    "replaying": Replaying,
+    "simulation": Simulation,
+    "simulation.latency": Latency,
+}
+
+
+def test_a_value_goes_to_a_field_of_settings() -> None:
+    """That exists; and no field gets two values."""
+    places = [row.goes_to for row in TABLE.values() if row.goes_to is not None]
+    for place in places:
+        section, _, name = place.rpartition(".")
+        assert name in get_type_hints(SECTIONS[section]), place
+    assert len(set(places)) == len(places)
 
 
 def test_every_default_can_be_read() -> None:

@@ -6,11 +6,11 @@ Durations are seconds, sizes bytes. The command line makes its settings here too
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from enum import Enum
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, TypedDict
 
 from replayproxy.core.cors import AllowedOrigins
 from replayproxy.core.headers import StoredFields
@@ -20,13 +20,11 @@ from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
 from replayproxy.errors import SettingsError
 from replayproxy.net.limits import Limits
+from replayproxy.setting_kinds import BadValue, Port
+from replayproxy.setting_table import PYTHON, TABLE, Setting, of_python
 from replayproxy.settings import Listen, Pair, RecordingSettings, Replaying, Settings, Simulation
 
 AnyPath = str | PathLike[str]
-E = TypeVar("E", bound=Enum)
-
-DRAIN = 5.0
-"""Seconds that answers in flight get at the end of a block; the command line, whose clients are others, gives 25."""
 
 
 class ListenOptions(TypedDict, total=False):
@@ -137,108 +135,89 @@ OPTIONS: Mapping[Mode, type] = {
 
 
 def checked(mode: Mode, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords of a Python call, with its own defaults. Raises `TypeError` for a name that is none of them."""
-    names = OPTIONS[mode].__annotations__
+    """The keywords of a Python call, with the defaults of Python. Raises `TypeError` for another name."""
+    rows = {row.name: row for row in of_python(mode.value)}
     for name in options:
-        if name not in names:
+        if name not in rows:
             from difflib import get_close_matches
 
-            close = get_close_matches(name, names, 1)
+            close = get_close_matches(name, rows, 1)
             hint = f" (did you mean {close[0]}?)" if close else ""
             raise TypeError(f"{mode.value}() got an unexpected keyword argument {name!r}{hint}")
-    defaults = {"port": 0, "admin_port": None, "drain": DRAIN}
-    if mode in (Mode.RECORD, Mode.AUTO):
-        defaults["probe"] = True
-    return {**defaults, **options}
+    defaults = {name: row.default_for(PYTHON) for name, row in rows.items() if not row.is_repeatable}
+    return {**{name: value for name, value in defaults.items() if value is not None}, **options}
+
+
+CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
+    "recording.full_durability": lambda word: word == "full",
+    "replaying.at_end": AtEnd,
+    "replaying.on_miss": OnMiss,
+    "replaying.origins": AllowedOrigins.of,
+    "simulation.latency.itl": lambda seconds: round(seconds * 1e9),
+    "simulation.latency.ttft": lambda seconds: round(seconds * 1e9),
+}
+"""What a field of `Settings` holds of a value, where that is something else."""
 
 
 def settings_of(mode: Mode, cassettes: tuple[Path, ...], options: Mapping[str, Any]) -> Settings:
-    """One frozen settings object out of options by their names. Raises `SettingsError`."""
-    speed = options.get("speed", "max")
-    if speed not in ("max", None) and not (isinstance(speed, int | float) and 0 < speed < float("inf")):
-        raise SettingsError(f"speed {speed!r} is not a speed: give max, or a factor above 0")
-    simulation = Simulation()
-    if mode is Mode.SIMULATE:
-        ttft, itl = (round(options.get(name, 0.0) * 1e9) for name in ("ttft", "itl"))
-        latency = Latency(ttft=ttft, itl=itl, jitter=options.get("jitter", 0.0))
-        simulation = Simulation(options.get("model", "simulated"), latency, options.get("seed", 0))
-    recording = RecordingSettings()
+    """One frozen settings object out of values by the names of their settings. Raises `SettingsError`."""
+    fields: dict[str, dict[str, Any]] = defaultdict(dict)
+    for name in options:
+        row = TABLE.get(name)
+        if row is not None and row.goes_to is not None and is_given(row, options):
+            section, _, field = row.goes_to.rpartition(".")
+            fields[section][field] = CONVERSIONS.get(row.goes_to, _itself)(value_of(name, options))
+    redact = value_of("redact", options)
     return Settings(
         mode=mode,
         cassettes=cassettes,
-        upstream=options.get("upstream"),
-        pair=_pair(options),
-        upstream_timeout=options.get("upstream_timeout", 600.0),
-        stall_timeout=options.get("stall_timeout", 300.0),
+        pair=_pair(fields["pair"]),
         match=match_rules(options),
-        match_from=_one_of(options, "match_from", ("cassette", "flags"), None),
-        redact=redaction_rules(_several(options, "redact")) if options.get("redact") else None,
-        listen=_listen(options),
-        recording=RecordingSettings(
-            on_full=_one_of(options, "on_full", ("drop", "block"), "drop"),
-            full_durability=_one_of(options, "durability", ("normal", "full"), "normal") == "full",
-            sample=options.get("sample", 1.0),
-            include=_several(options, "include"),
-            exclude=_several(options, "exclude"),
-            queue_bytes=options.get("queue_bytes", recording.queue_bytes),
-            fields=stored_fields(options),
-            probe=options.get("probe", False),
-        ),
-        replaying=Replaying(
-            speed=None if speed == "max" else speed,
-            at_end=_member(AtEnd, options, "at_end", "cycle"),
-            on_miss=_member(OnMiss, options, "on_miss", "refuse"),
-            allow_incomplete=options.get("allow_incomplete", False),
-            origins=AllowedOrigins.of(_several(options, "cors")),
-            stall=options.get("stall", Replaying().stall),
-        ),
-        simulation=simulation,
+        redact=redaction_rules(redact) if redact else None,
+        listen=Listen(**fields["listen"], limits=Limits(**fields["listen.limits"])),
+        recording=RecordingSettings(**fields["recording"], fields=stored_fields(options)),
+        replaying=Replaying(**fields["replaying"]),
+        simulation=Simulation(**fields["simulation"], latency=Latency(**fields["simulation.latency"])),
+        **fields[""],
     )
 
 
-def _listen(options: Mapping[str, Any]) -> Listen:
-    own, limits = Listen(), Limits()
-    return Listen(
-        host=options.get("host", own.host),
-        port=options.get("port", own.port),
-        uds=_path(options, "uds"),
-        admin_host=options.get("admin_host", own.admin_host),
-        admin_port=options.get("admin_port", own.admin_port),
-        admin_allowed_hosts=_several(options, "admin_allowed_host"),
-        api_key_file=_path(options, "api_key_file"),
-        ssl_keyfile=_path(options, "ssl_keyfile"),
-        ssl_certfile=_path(options, "ssl_certfile"),
-        ready_file=_path(options, "ready_file"),
-        drain=options.get("drain", own.drain),
-        limits=Limits(
-            header_timeout=options.get("header_timeout", limits.header_timeout),
-            body_timeout=options.get("body_timeout", limits.body_timeout),
-            idle_timeout=options.get("idle_timeout", limits.idle_timeout),
-            send_timeout=options.get("send_timeout", limits.send_timeout),
-            connections=options.get("max_connections", limits.connections),
-            body=options.get("max_body", limits.body),
-        ),
-    )
+def _pair(fields: Mapping[str, Any]) -> Pair | None:
+    if fields.get("prefill") or fields.get("decode"):
+        return Pair(**{"prefill": (), "decode": (), **fields})
+    for name in ("prefill_kv", "decode_kv"):
+        if fields.get(name):
+            raise SettingsError(f"--{name.replace('_', '-')} is for a pair: give --prefill and --decode too")
+    return None
 
 
-def _pair(options: Mapping[str, Any]) -> Pair | None:
-    prefill, decode = _several(options, "prefill"), _several(options, "decode")
-    if not prefill and not decode:
-        for name in ("prefill_kv", "decode_kv"):
-            if options.get(name):
-                raise SettingsError(f"--{name.replace('_', '-')} is for a pair: give --prefill and --decode too")
-        return None
-    return Pair(
-        prefill=prefill,
-        decode=decode,
-        protocol=options.get("pd", "nixl"),
-        params=_one_of(options, "pd_params", ("six", "two"), "six"),
-        remote_host=_one_of(options, "pd_remote_host", ("keep", "url"), "keep"),
-        prefill_kv=_several(options, "prefill_kv"),
-        decode_kv=_several(options, "decode_kv"),
-        bootstrap_port=options.get("bootstrap_port", 8998),
-        on_prefill_error=_one_of(options, "on_prefill_error", ("fail", "decode"), "fail"),
-    )
+def _itself(value: Any) -> Any:
+    return value
+
+
+# Values
+
+
+def is_given(row: Setting, options: Mapping[str, Any]) -> bool:
+    """Whether the options have a value. None is one only for a port that may be off."""
+    return row.name in options and (options[row.name] is not None or row.kind == Port(or_off=True))
+
+
+def value_of(name: str, options: Mapping[str, Any]) -> Any:
+    """The value that the options have for a setting, else its default. Raises `SettingsError`.
+
+    One text is one value of a setting that may be repeated, and not its letters.
+    """
+    row = TABLE[name]
+    if not is_given(row, options):
+        return row.value
+    given = options[name]
+    try:
+        if row.is_repeatable:
+            return tuple(map(row.kind.read, (given,) if isinstance(given, str) else given))
+        return row.kind.read(given)
+    except BadValue as error:
+        raise SettingsError(f"{name} {error}") from None
 
 
 # What several verbs share
@@ -246,22 +225,20 @@ def _pair(options: Mapping[str, Any]) -> Pair | None:
 
 def match_rules(options: Mapping[str, Any]) -> MatchRules | None:
     """What the match options say; None where they say nothing. Raises `SettingsError`."""
-    ignore, normalise, compared = (
-        _several(options, name) for name in ("match_ignore", "match_normalise", "match_header")
-    )
-    profile, defaults = _one_of(options, "match", ("default", "exact"), None), bool(options.get("match_defaults"))
+    names = ("match", "match_ignore", "match_normalise", "match_header", "match_defaults")
+    profile, ignore, normalise, compared, defaults = (value_of(name, options) for name in names)
     if not any((profile, ignore, normalise, compared, defaults)):
         return None
-    return MatchRules(str(profile or "default"), ignore, normalise, compared, defaults)
+    return MatchRules(profile or "default", ignore, normalise, compared, defaults)
 
 
 def stored_fields(options: Mapping[str, Any]) -> StoredFields:
     """Which header fields are stored. Raises `SettingsError`."""
-    return StoredFields.of(_several(options, "keep_header"), _several(options, "drop_header"))
+    return StoredFields.of(value_of("keep_header", options), value_of("drop_header", options))
 
 
 def redaction_rules(rules: Sequence[str]) -> tuple[str, ...]:
-    """MatchRules, those of files (`@FILE`) in their place. Raises `SettingsError` where a file cannot be read."""
+    """Redaction rules, those of files (`@FILE`) in their place. Raises `SettingsError` where a file cannot be read."""
     found: list[str] = []
     for rule in rules:
         if not rule.startswith("@"):
@@ -273,32 +250,3 @@ def redaction_rules(rules: Sequence[str]) -> tuple[str, ...]:
             raise SettingsError(f"--redact {rule}: the file cannot be read: {error}") from error
         found += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return tuple(dict.fromkeys(found))
-
-
-# Values
-
-
-def _several(options: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """A repeatable option; one string is one value, and not its letters."""
-    value = options.get(name) or ()
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _path(options: Mapping[str, Any], name: str) -> Path | None:
-    value = options.get(name)
-    return None if value is None else Path(value)
-
-
-def _one_of(options: Mapping[str, Any], name: str, values: Sequence[str], default: Any) -> Any:
-    value = options.get(name)
-    if value is None:
-        return default
-    if value not in values:
-        raise SettingsError(f"{name} {value!r} is not one of its values: choose from {', '.join(values)}")
-    return value
-
-
-def _member(kind: type[E], options: Mapping[str, Any], name: str, default: str) -> E:
-    values = [str(member.value) for member in kind]
-    value = options.get(name)
-    return kind(_one_of(options, name, values, default)) if not isinstance(value, kind) else value

@@ -9,11 +9,13 @@ import pytest
 
 from replayproxy.api.options import OPTIONS, checked, settings_of
 from replayproxy.cli.main import verb_named
+from replayproxy.core.cors import AllowedOrigins
 from replayproxy.core.headers import StoredFields
 from replayproxy.core.identity.rules import MatchRules
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
 from replayproxy.errors import SettingsError
+from replayproxy.net.limits import Limits
 from replayproxy.settings import Listen, RecordingSettings, Replaying, Settings
 
 TAPE = (Path("a.cassette"),)
@@ -52,6 +54,12 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"redact": ["header:x-team"]}, {"redact": ("header:x-team",)}),
     ({"host": "::1", "api_key_file": "key"}, {"listen": Listen("::1", api_key_file=Path("key"))}),
     ({"keep_header": ["X-Team"]}, {"recording": RecordingSettings(fields=StoredFields.of(["X-Team"]))}),
+    (
+        {"drain": "1m", "admin_port": "off", "max_body": "1KiB"},
+        {"listen": Listen(drain=60.0, admin_port=None, limits=Limits(body=1024))},
+    ),
+    ({"admin_port": None}, {"listen": Listen(admin_port=None)}),
+    ({"cors": "*"}, {"replaying": Replaying(origins=AllowedOrigins.of(("*",)))}),
     ({"durability": "full", "on_full": "block"}, {"recording": RecordingSettings("block", full_durability=True)}),
 ]
 
@@ -69,6 +77,10 @@ def test_each_option_has_its_setting(options: dict[str, Any], fields: dict[str, 
         ({"speed": "fast"}, "not a speed"),
         ({"durability": "none"}, "durability 'none' is not one of its values: choose from normal, full"),
         ({"prefill_kv": ["h:1"]}, "is for a pair"),
+        ({"drain": "soon"}, "drain 'soon' is not a duration: write 200ms, 25s or 10m"),
+        ({"max_connections": -1}, "max_connections -1 is out of range: give a whole number from 0"),
+        ({"admin_port": "on"}, "admin_port 'on' is not a port: write a number from 0 to 65535, or off"),
+        ({"include": [1]}, "include 1 is not a text"),
         ({"keep_header": ["not a name"]}, "is not the name of a header field"),
     ],
 )

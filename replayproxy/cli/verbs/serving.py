@@ -129,9 +129,7 @@ def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, An
     """Build the settings from the parsed options. Raises `SettingsError`."""
     from replayproxy.api.options import settings_of
 
-    admin_port = options["admin_port"]
-    listening = {"upstream": upstream, "admin_port": None if admin_port < 0 else admin_port}
-    return settings_of(mode, cassettes, options | listening)
+    return settings_of(mode, cassettes, options | {"upstream": upstream})
 
 
 def _log_result(app: App) -> None:
