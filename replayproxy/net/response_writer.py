@@ -155,8 +155,9 @@ class ResponseWriter:
         elif self._held:
             self._held.append(data)
             self._flush()
-        else:
-            self._write(data)
+        elif not self._transport.is_closing():  # as _write does, without another call for each event
+            self._written += len(data)
+            self._transport.write(data)
 
     def burst(self, response: Response) -> None:
         """All chunks in one write, their boundaries kept; of many bytes, as many as there is room for."""

@@ -474,6 +474,7 @@ class ExchangeRecorder:
         if self._unsent:  # the field is what tells such a request from one that has no body
             stored = (*headers.without(stored, "expect"), ("Expect", "100-continue"))
         kept = replace(request, headers=stored)
+        self._redactor.mark_masked(kept)
         carry_prepared(self._asked, kept)
         return kept
 
@@ -497,6 +498,8 @@ class Tee:
         self._client = client
         self._tape = tape
         self._tally = tally
+        self._to_client = client.chunk
+        self._to_tape = tape.chunk
 
     @property
     def congested(self) -> bool:
@@ -516,8 +519,8 @@ class Tee:
 
     def chunk(self, chunk: Chunk) -> None:
         """To both."""
-        self._client.chunk(chunk)
-        self._tape.chunk(chunk)
+        self._to_client(chunk)
+        self._to_tape(chunk)
 
     def burst(self, response: Response) -> None:
         """To both."""

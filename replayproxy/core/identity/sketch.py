@@ -113,11 +113,13 @@ def _minima(texts: Iterable[str]) -> list[int]:
     if len(text) > 2 * _SAMPLED:
         text = text[:_SAMPLED] + " " + text[-_SAMPLED:]
     smallest = [0xFFFFFFFF] * _BUCKETS
-    for one, other in pairwise(("", *_WORD.findall(text), "")):
-        try:
-            hashed = crc32(f"{one} {other}".encode())
-        except UnicodeEncodeError:  # lone surrogates; to name the error handler every time would cost three times more
-            hashed = crc32(f"{one} {other}".encode("utf-8", "surrogatepass"))
+    words = ["", *_WORD.findall(text), ""]
+    try:
+        encoded = " ".join(words).encode().split(b" ")
+    except UnicodeEncodeError:  # lone surrogates; to name the error handler every time would cost three times more
+        encoded = " ".join(words).encode("utf-8", "surrogatepass").split(b" ")
+    for one, other in pairwise(encoded):
+        hashed = crc32(b"%b %b" % (one, other))
         # CRC-32 is linear, its bits are not independent: spread by a multiplication (Knuth, TAOCP 3, §6.4).
         hashed = hashed * 2654435761 & 0xFFFFFFFF
         bucket = hashed & (_BUCKETS - 1)

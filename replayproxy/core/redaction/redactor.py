@@ -55,13 +55,19 @@ class Redactor:
 
     def request(self, request: Request, credentials: Credentials | None = None) -> Request:
         """Return the request without secrets. `credentials`: those of other requests that this one may repeat."""
-        if credentials is not None or len(request.body) < CACHED_BODY_BYTES:
+        if credentials is not None:
             return self._without_secrets(request, credentials)
+        if request.masked is not None and request.masked[0] is self:
+            return request.masked[1]
+        masked = self._without_secrets(request, None)
         # A long request is needed twice: for its key (in a thread) and for the cassette (on the loop).
-        if request.masked is None or request.masked[0] is not self:
-            object.__setattr__(request, "masked", (self, self._without_secrets(request, None)))
-        assert request.masked is not None
-        return request.masked[1]
+        if len(request.body) >= CACHED_BODY_BYTES:
+            object.__setattr__(request, "masked", (self, masked))
+        return masked
+
+    def mark_masked(self, request: Request) -> None:
+        """Note that a request has no secrets any more, so that it is not searched again when its key is derived."""
+        object.__setattr__(request, "masked", (self, request))
 
     def _without_secrets(self, request: Request, credentials: Credentials | None) -> Request:
         own = access.of_request(request)
