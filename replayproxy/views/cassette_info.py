@@ -35,6 +35,7 @@ def as_data(summary: CassetteSummary) -> dict[str, Any]:
         "models": summary.models,
         "endpoints": summary.endpoints,
         "opaque": summary.opaque,
+        "stream_ends": {**asdict(summary.stream_ends), "missing": dict(summary.stream_ends.missing)},
         "bytes": asdict(summary.sizes),
         "dictionaries": [asdict(dictionary) for dictionary in summary.dictionaries],
         "starved": {"answers": summary.starved_answers, "longest_s": summary.longest_starved_s},

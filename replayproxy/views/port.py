@@ -169,8 +169,20 @@ class FileSizes:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamEnds:
+    """Whether complete streams have the event that ends them. Looked at are the newest, for they must be unpacked."""
+
+    streams: int
+    """Complete streams in the cassette."""
+    checked: int
+    """How many of them were looked at."""
+    missing: Mapping[str, int]
+    """How many lack which event, by its name."""
+
+
+@dataclass(frozen=True, slots=True)
 class CassetteSummary:
-    """What a cassette is and holds, as far as that is known without unpacking anything."""
+    """What a cassette is and holds. Unpacks nothing but the newest streams (`stream_ends`)."""
 
     path: Path
     format: int
@@ -190,6 +202,7 @@ class CassetteSummary:
     endpoints: Mapping[str, int]
     opaque: int
     """Exchanges with a body in a coding that cannot be undone."""
+    stream_ends: StreamEnds
     sizes: FileSizes
     dictionaries: Sequence[DictionarySize]
     starved_answers: int

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import replayproxy
+from replayproxy.cassette import browse
 from replayproxy.cassette.browse import CassetteBrowser
+from replayproxy.model import Chunk, Ending, Head
 from replayproxy.views.cassette_info import as_data, creator, flat, iso_time
-from tests.cli.tapes import DAY, chat, writing
+from tests.cli.tapes import DAY, JSON, MS, STREAM, asked, chat, delta, piece, writing
 
 
 def test_a_cassette_as_data(tmp_path: Path) -> None:
@@ -29,6 +33,28 @@ def test_a_cassette_as_data(tmp_path: Path) -> None:
     assert bodies > 0
     assert data["redaction"] == {"rules": []}
     assert creator(summary) == data["creator"] == f"replayproxy {replayproxy.__version__}"
+
+
+@pytest.mark.parametrize(
+    ("streams", "size", "checked", "missing"),
+    [(10, 10**6, 3, 1), (2, 10**6, 2, 1), (1, 10**6, 1, 0), (10, 1, 0, 0)],
+    ids=["all", "the two newest", "the newest", "too long"],
+)
+def test_the_newest_streams_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streams: int, size: int, checked: int, missing: int
+) -> None:
+    """So many, and so many bytes of them; what broke, failed or is no stream has no end to miss."""
+    monkeypatch.setattr(browse, "MOST_STREAMS", streams)
+    monkeypatch.setattr(browse, "MOST_STREAM_BYTES", size)
+    path = tmp_path / "a.cassette"
+    with writing(path) as keep:
+        keep(chat("oldest"))
+        keep(piece(asked("no end"), Head(MS, 200, STREAM), [Chunk(MS, delta("a"))], MS))
+        keep(chat("newest"), chat("cut", ending=Ending.UPSTREAM_CUT))
+        keep(piece(asked("error"), Head(MS, 400, JSON), [Chunk(MS, b"{}")], MS))
+    with CassetteBrowser.open(path) as browser:
+        ends = browser.summary().stream_ends
+    assert (ends.streams, ends.checked, ends.missing) == (3, checked, {"[DONE]": missing} if missing else {})
 
 
 def test_names_of_nested_values_are_joined() -> None:

@@ -110,6 +110,11 @@ def _warnings(summary: CassetteSummary) -> Iterator[tuple[str, str, str]]:
     if summary.opaque:
         what = f"{plural(summary.opaque, 'exchange')} with a body in a coding that cannot be looked into"
         yield "opaque", what, "yellow"
+    ends = summary.stream_ends
+    if ends.missing:
+        of = "" if ends.checked == ends.streams else f", of the newest {count(ends.checked)} of {count(ends.streams)}"
+        what = f"{plural(sum(ends.missing.values()), 'stream')}{of}: {_several(ends.missing)}; verify checks them all"
+        yield "no end event", what, "yellow"
     if summary.dropped:
         yield "dropped", _several(summary.dropped), "bold red"
     if summary.foreign:

@@ -40,6 +40,7 @@ def test_everything_as_data(read: Read, mixed: Path) -> None:
         "models": {"tiny": 5, "qwen": 1},
         "endpoints": {"POST /v1/chat/completions": 7, "GET /v1/models": 1},
         "opaque": 0,
+        "stream_ends": {"streams": 3, "checked": 3, "missing": {}},
         "dictionaries": [],
         "starved": {"answers": 0, "longest_s": 0.0},
         "dropped": {},

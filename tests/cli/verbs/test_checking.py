@@ -25,7 +25,7 @@ def test_each_file_has_a_line_that_begins_with_its_name(read: Read, tmp_path: Pa
 
 
 def test_a_stream_without_its_last_event_is_not_damage(read: Read, watch: Watch, tmp_path: Path) -> None:
-    """HTTP ended it well: `verify` counts it, `ls` and `show` name what it lacks, and it has its place in a replay."""
+    """HTTP ended it well: `verify` and `info` count it, `ls` and `show` name what it lacks, and it is replayed."""
     path = tmp_path / "a.cassette"
     paths = ("/v1/chat/completions", "/v1/responses", "/v1/responses", "/generate")
     with writing(path) as keep:
@@ -44,5 +44,12 @@ def test_a_stream_without_its_last_event_is_not_damage(read: Read, watch: Watch,
     assert ends == ["", "[DONE]", "response.completed", "response.completed", ""]
     shown = [read("show", path, row["id"]).out for row in json.loads(read("ls", path, "--json").out)]
     assert ["missing" in page for page in shown] == [False, True, True, True, False]
+    said = " ".join(read("info", path).out.split())
+    assert "no end event 3 streams: response.completed 2, [DONE] 1; verify checks them all" in said
+    assert json.loads(read("info", path, "--json").out)["stream_ends"] == {
+        "streams": 5,
+        "checked": 5,
+        "missing": {"response.completed": 2, "[DONE]": 1},
+    }
     listed = read("ls", path, "--where", "occurrence = 0 AND ending = 'complete'", "--json").out
     assert listed.count('"id"') == len(paths) + 1
