@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import cast
 
 from replayproxy.lifetime import WITHOUT_MEANING, has_terminal
 from replayproxy.proxy.verdict import CommandResult, visible_command
@@ -28,7 +29,8 @@ _FROM_THE_KERNEL = 0x80
 
 
 class Signals:
-    """Receives the signals of this process. Create it before any other thread is started."""
+    """Receives the signals of this process. Create it before any other thread is started; `close` it in the thread
+    that created it, or that thread never gets a signal again."""
 
     def __init__(self, unclaimed: Callable[[int], None]) -> None:
         """`unclaimed` is called, in another thread, with a signal that comes while no command runs."""
@@ -37,12 +39,15 @@ class Signals:
         self.mask_before = signal.pthread_sigmask(signal.SIG_BLOCK, self._heard)
         self._unclaimed = unclaimed
         self._meaningless = ONLY_THE_COMMANDS - ({signal.SIGHUP} if has_terminal() else set())
+        self._closed = False
         self._came: int | None = None
         self._pid: int | None = None
         self._lock = threading.Lock()
         self.claimed = False
         """Whether a command was started."""
-        threading.Thread(target=self._hear, name="replayproxy-signals", daemon=True).start()
+        self._thread = threading.Thread(target=self._hear, name="replayproxy-signals", daemon=True)
+        if self._heard:
+            self._thread.start()
 
     def start(self, spawn: Callable[[], int]) -> int | None:
         """Start a process to which signals go from now on; None: a signal came first, so it was not started."""
@@ -58,10 +63,23 @@ class Signals:
         with self._lock:
             self._pid = None
 
+    def close(self) -> None:
+        """Receive no more signals, and let them in again that were let in before."""
+        if self._closed:
+            return
+        with self._lock:
+            self._closed = True
+        if self._thread.is_alive():
+            signal.pthread_kill(cast("int", self._thread.ident), min(self._heard))  # it waits for one
+            self._thread.join()
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask_before)
+
     def _hear(self) -> None:
         while True:
             number, known_to_all = _next(self._heard)
             with self._lock:
+                if self._closed:
+                    return
                 if self._pid is None and number in self._meaningless:
                     continue
                 if self._pid is None:

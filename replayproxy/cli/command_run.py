@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
+from typing import Self
 
 from replayproxy.api.client_environment import client_environment
 from replayproxy.api.server import ProxyServer
@@ -22,13 +23,22 @@ KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
 
 
 class CommandRun:
-    """One proxy and one command. A signal that arrives while no command runs ends what is going on."""
+    """One proxy and one command. A signal that arrives while no command runs ends what is going on.
+
+    A context manager: behind it this process has the signals again that it had before.
+    """
 
     def __init__(self, settings: Settings, command: tuple[str, ...], wait_upstream: float) -> None:
         self._command = command
         self._signal: int | None = None
         self._server = ProxyServer(settings, wait_upstream, keep_calls=False)
         self._signals = Signals(self._signal_without_command)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._signals.close()
 
     def to_its_end(self) -> tuple[ProxyServer | None, CommandResult]:
         """Serve, run the command, stop, seal. Without a server: a signal arrived before the command was started."""

@@ -74,8 +74,9 @@ def exec_(
     demands = RunPolicy(options["fail_unused"], must_serve=not options["allow_empty"])
     wanted = ending.ReportOptions(demands, options["report"], options["junit"])
     before = ending.begin(settings, wanted)
-    server, ended = CommandRun(settings, command, options["wait_upstream"]).to_its_end()
-    if server is None:
-        messages.error(ended.sentence, exit_code=ended.code)
-        return ended.code
-    return ending.conclude(server.report(), settings, wanted, before, ended=ended, trouble=server.trouble)
+    with CommandRun(settings, command, options["wait_upstream"]) as run:
+        server, ended = run.to_its_end()
+        if server is None:
+            messages.error(ended.sentence, exit_code=ended.code)
+            return ended.code
+        return ending.conclude(server.report(), settings, wanted, before, ended=ended, trouble=server.trouble)
