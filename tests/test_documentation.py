@@ -14,9 +14,11 @@ from typing import cast
 import click
 import pytest
 
+from replayproxy import setting_table
 from replayproxy.cli.command_run import child_variables
-from replayproxy.pytest_plugin.options import ASKED, MODES, add_options
+from replayproxy.pytest_plugin.options import OF_TEST, add_options
 from replayproxy.pytest_plugin.playback import Playback
+from replayproxy.setting_kinds import Choice
 from tests.docs.pages import PAGES, blocks
 from tests.examples.folders import VERBS, understood
 from tests.proxy.test_verdict import TABLE
@@ -101,8 +103,8 @@ def test_what_a_test_gets_is_documented() -> None:
     page = PAGES["docs/pytest.md"]
     names = {name for name in vars(Playback) if not name.startswith("_")} - {"records"}
     assert {name for name in names if f"`{name}" not in page} == set()
-    assert {word for word in ASKED if f"{word}=" not in page} == set()
-    assert {mode for mode in MODES if f"`{mode}`" not in page} == set()
+    assert {word for word in OF_TEST if f"{word}=" not in page} == set()
+    assert {mode for mode in cast(Choice, setting_table.TABLE["mode"].kind).values if f"`{mode}`" not in page} == set()
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

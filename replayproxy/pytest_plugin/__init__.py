@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SESSION = pytest.StashKey[Session]()
 
 MARKERS = (
-    f"replayproxy(name, *, {', '.join(options.ASKED)}): answer this test's requests from a cassette",
+    f"replayproxy(name, *, {', '.join(options.OF_TEST)}): answer this test's requests from a cassette",
     "replayproxy_block_network(allowed): this test reaches nothing but this machine",
 )
 

@@ -1,7 +1,9 @@
-"""What the run, a marker and a fixture ask for, and which of them wins. Knows pytest's configuration, starts nothing.
+"""The settings of a run of pytest and of one test, by the table of settings, and which value counts.
 
-What is typed for this run wins, because it is typed to change what the files say; then the narrowest: marker, fixture,
-ini file, default. (pytest-recording decides so too.)
+    command line  >  marker  >  fixture replayproxy_config  >  ini file  >  default
+
+What is typed for this run counts first, because it is typed to change what the files say; then the narrowest.
+(pytest-recording has the same order.) Knows the configuration of pytest, and starts nothing.
 """
 
 from __future__ import annotations
@@ -11,31 +13,33 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from replayproxy.errors import SettingsError
+from replayproxy.setting_kinds import BadValue, Choice, Flag
+from replayproxy.setting_table import TABLE, InPytest, Setting, flag
 
-MODES = ("none", "once", "new_episodes", "all", "rewrite")
-LAYOUTS = ("test", "module")
-UNUSED = ("ignore", "warn", "fail")
-ASKED = (
-    *("mode", "upstream", "speed", "stall", "match", "match_ignore", "match_normalise", "match_header", "redact"),
-    *("match_defaults", "keep_header", "drop_header", "at_end", "on_miss"),
-)
-"""What a marker or the fixture `replayproxy_config` may say."""
-
-T = TypeVar("T")
+_ROWS = {name: (row, row.pytest) for name, row in TABLE.items() if row.pytest is not None}
+OF_RUN = tuple(name for name, (_, use) in _ROWS.items() if use.option is not None)
+"""Settings of a whole run: each has an option and an ini key."""
+OF_TEST = tuple(name for name, (_, use) in _ROWS.items() if use.by_test)
+"""Settings that a marker or the fixture `replayproxy_config` may have."""
 
 
 class Unusable(Exception):
-    """What was asked for makes no sense, or cannot be had. The message says what to do."""
+    """Settings of a test that make no sense, or cannot be had. The message says what to do."""
+
+
+def _default(name: str) -> Any:
+    row, use = _ROWS[name]
+    return row.value if use.default is None else (use.kind or row.kind).read(use.default)
 
 
 @dataclass(frozen=True, slots=True)
 class TestChoice:
-    """What counts for one test. `speed` None: as fast as possible. `match` None: by the cassette's own rules.
+    """The settings of one test. `speed` None: as fast as possible. `match` None: by the cassette's own rules.
 
     `stall` is how many seconds an answer is held open whose recorded client had left.
     """
@@ -43,10 +47,10 @@ class TestChoice:
     __test__ = False
     """pytest would take a class of this name for one of tests, wherever it is imported."""
 
-    mode: str = "none"
+    mode: str = _default("mode")
     upstream: str | None = None
-    speed: float | None = None
-    stall: float = 30.0  # as core.timing.STALL: a run that does not use this plugin imports nothing of ours
+    speed: float | None = _default("speed")
+    stall: float = _default("stall")
     match: str | None = None
     match_ignore: tuple[str, ...] = ()
     match_normalise: tuple[str, ...] = ()
@@ -55,68 +59,66 @@ class TestChoice:
     redact: tuple[str, ...] = ()
     keep_header: tuple[str, ...] = ()
     drop_header: tuple[str, ...] = ()
-    at_end: str = "refuse"
-    on_miss: str = "refuse"
+    at_end: str = _default("at_end")
+    on_miss: str = _default("on_miss")
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Every option has a name of its own (others have taken the short ones) and a twin in the ini file."""
+    """Add the options and ini keys. All of them begin with `replayproxy`: other plugins have taken the short names."""
     group = parser.getgroup("replayproxy", "answers of LLM servers from recordings")
-
-    def option(name: str, what: str, **more: Any) -> None:
-        group.addoption(f"--replayproxy-{name}", dest=f"replayproxy_{name.replace('-', '_')}", help=what, **more)
-
-    def twin(name: str, what: str, **more: Any) -> None:
-        parser.addini(f"replayproxy_{name}", f"{what} (--replayproxy-{name.replace('_', '-')})", **more)
-
-    option("mode", "none: replay only. once: record a cassette that does not exist. new_episodes: record what is not"
-           " on it. all: record anew, and replace it when its tests passed. rewrite: delete it, then record.",
-           choices=MODES)  # fmt: skip
-    option("upstream", "The live server to record, without /v1.", metavar="URL")
-    option("allow-record", "Record also if the variable CI is set.", action="store_true")
-    option("layout", "One cassette per test, or per module.", choices=LAYOUTS)
-    option("speed", "max (default), 1 as recorded, 2 twice as fast.", metavar="X")
-    option("stall", "Seconds that an answer whose client had left is held open (30).", metavar="SECONDS")
-    option("unused", "What to do about recordings that were not used.", choices=UNUSED)
-    option("report", "Write the result of the run to this file, as JSON.", metavar="FILE")
-    option("block-network", "Refuse connections that leave this machine.", action="store_true", default=None)
-    option("allowed-hosts", "Hosts that tests may reach nevertheless.", metavar="A,B")
+    for name in OF_RUN:
+        row, use = _ROWS[name]
+        group.addoption(option_of(name), dest=f"replayproxy_{name}", **_option(row, use))
+        parser.addini(f"replayproxy_{name}", f"{use.ini} ({option_of(name)})", **_ini(row, use))
     group.addoption(
         "--disable-replayproxy",
         dest="replayproxy_disable",
         action="store_true",
         help="No recordings: tests talk to --replayproxy-upstream, and are skipped without it.",
     )
-    twin("mode", "none, once, new_episodes, all or rewrite", default="none")
-    twin("upstream", "The live server to record", default="")
-    twin("allow_record", "Record also if CI is set", type="bool", default=False)
-    twin("layout", "test or module", default="test")
-    twin("speed", "max, or a factor", default="max")
-    twin("stall", "Seconds that an answer whose client had left is held open", default="30")
-    twin("unused", "ignore, warn or fail", default="warn")
-    twin("report", "A file for the report", default="")
-    twin("block_network", "Refuse connections that leave this machine", type="bool", default=False)
-    twin("allowed_hosts", "Hosts that tests may reach nevertheless", type="args", default=[])
+
+
+def _option(row: Setting, use: InPytest) -> dict[str, Any]:
+    meaning = use.option or row.meaning
+    match row.kind:
+        case Flag():
+            return {"help": meaning, "action": "store_true", "default": None}
+        case Choice(values):
+            return {"help": meaning, "choices": values}
+    return {"help": meaning, "metavar": use.metavar}
+
+
+def _ini(row: Setting, use: InPytest) -> dict[str, Any]:
+    if row.is_repeatable:
+        return {"type": "args", "default": []}
+    default = row.default if use.default is None else use.default
+    return {"type": "bool", "default": default} if isinstance(row.kind, Flag) else {"default": default}
+
+
+def option_of(name: str) -> str:
+    """The option of pytest for a setting."""
+    return f"--replayproxy-{flag(name).removeprefix('--')}"
+
+
+# A whole run
 
 
 def of_run(config: pytest.Config, name: str) -> Any:
-    """What counts for the whole run: the command line, else the ini file."""
+    """The value for the whole run, as it is written: that of the command line, else that of the ini file."""
     typed = config.getoption(f"replayproxy_{name}")
     return config.getini(f"replayproxy_{name}") if typed in (None, False) else typed
 
 
 def check(config: pytest.Config) -> None:
-    """Refuse a run whose words make no sense, before it begins."""
+    """Refuse a run whose settings make no sense, before it begins. Raises `pytest.UsageError`."""
     try:
-        one_of("mode", of_run(config, "mode"), MODES)
-        one_of("layout", of_run(config, "layout"), LAYOUTS)
-        one_of("unused", of_run(config, "unused"), UNUSED)
-        speed_of(of_run(config, "speed"))
-        seconds_of("stall", of_run(config, "stall"))
+        for name in OF_RUN:
+            if not _ROWS[name][0].is_repeatable:
+                _read(name, *_with_place_of_run(config, name))
         if file := of_run(config, "report"):
             from replayproxy.output_files import refuse_cassette  # every run of pytest pays for what is imported above
 
-            refuse_cassette(report_path(config, file), "--replayproxy-report")
+            refuse_cassette(report_path(config, file), option_of("report"))
     except (Unusable, SettingsError) as error:
         raise pytest.UsageError(f"replayproxy: {error}") from error
 
@@ -128,77 +130,53 @@ def report_path(config: pytest.Config, file: str) -> Path:
 
 def allowed_hosts(config: pytest.Config) -> tuple[str, ...]:
     """Hosts that tests may reach though the network is blocked."""
-    said = of_run(config, "allowed_hosts")
-    return tuple(said.split(",") if isinstance(said, str) else said)
-
-
-def choose(config: pytest.Config, marker: Mapping[str, Any], fixture: Mapping[str, Any]) -> TestChoice:
-    """What counts for one test. Raises `Unusable`."""
-    for where, said in (("the marker replayproxy", marker), ("the fixture replayproxy_config", fixture)):
-        for name in said:
-            if name not in ASKED:
-                near = difflib.get_close_matches(name, ASKED, 1)
-                hint = f"did you mean {near[0]}?" if near else f"it may be one of {', '.join(ASKED)}."
-                raise Unusable(f"{where} says {name!r}, which is not known: {hint}")
-
-    def narrowest(name: str, otherwise: T) -> Any | T:
-        return marker.get(name, fixture.get(name, otherwise))
-
-    def chosen(name: str) -> Any:
-        typed = config.getoption(f"replayproxy_{name}")
-        return typed if typed is not None else narrowest(name, config.getini(f"replayproxy_{name}"))
-
-    match = narrowest("match", None)
-    return TestChoice(
-        mode=one_of("mode", chosen("mode"), MODES),
-        upstream=chosen("upstream") or None,
-        speed=speed_of(chosen("speed")),
-        stall=seconds_of("stall", chosen("stall")),
-        match=match if match is None else one_of("match", match, ("default", "exact")),
-        match_ignore=tuple(narrowest("match_ignore", ())),
-        match_normalise=tuple(narrowest("match_normalise", ())),
-        match_header=tuple(narrowest("match_header", ())),
-        match_defaults=bool(narrowest("match_defaults", False)),
-        redact=tuple(narrowest("redact", ())),
-        keep_header=tuple(narrowest("keep_header", ())),
-        drop_header=tuple(narrowest("drop_header", ())),
-        at_end=one_of("at_end", narrowest("at_end", "refuse"), ("refuse", "cycle", "last")),
-        on_miss=one_of("on_miss", narrowest("on_miss", "refuse"), ("refuse", "forward")),
-    )
-
-
-def one_of(name: str, said: object, known: tuple[str, ...]) -> str:
-    """A word out of few. Raises `Unusable`."""
-    if said not in known:
-        raise Unusable(f"{name} is {said!r}: use one of {', '.join(known)}")
-    return str(said)
-
-
-def speed_of(said: object) -> float | None:
-    """`max`, or a positive factor. Raises `Unusable`."""
-    if said in (None, "max"):
-        return None
-    try:
-        speed = float(str(said))
-    except ValueError:
-        speed = 0.0
-    if not 0 < speed < float("inf"):
-        raise Unusable(f"speed is {said!r}: use max, 1 as recorded, 2 twice as fast")
-    return speed
-
-
-def seconds_of(name: str, said: object) -> float:
-    """A number of seconds, 0 or more. Raises `Unusable`."""
-    try:
-        seconds = float(str(said).removesuffix("s"))
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise Unusable(f"{name} is {said!r}: use a number of seconds, such as 30 or 0.5")
-    return seconds
+    hosts = of_run(config, "allowed_hosts")
+    return tuple(hosts.split(",") if isinstance(hosts, str) else hosts)
 
 
 def may_record(config: pytest.Config) -> bool:
-    """Not on a machine that builds what others have written, unless it is told to."""
+    """Whether this run may record. In CI it may not, unless it is told to: what it tests was written by others."""
     in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
     return not in_ci or bool(of_run(config, "allow_record"))
+
+
+# One test
+
+
+def choose(config: pytest.Config, marker: Mapping[str, Any], fixture: Mapping[str, Any]) -> TestChoice:
+    """The settings of one test. Raises `Unusable`."""
+    places = {"the marker replayproxy": marker, "the fixture replayproxy_config": fixture}
+    for place, values in places.items():
+        for name in values:
+            if name not in OF_TEST:
+                near = difflib.get_close_matches(name, OF_TEST, 1)
+                hint = f"did you mean {near[0]}?" if near else f"it may be one of {', '.join(OF_TEST)}."
+                raise Unusable(f"{place} says {name!r}, which is not known: {hint}")
+
+    def chosen(name: str) -> Any:
+        if name in OF_RUN and config.getoption(f"replayproxy_{name}") is not None:
+            return _read(name, *_with_place_of_run(config, name))
+        for place, values in places.items():
+            if name in values:
+                return _read(name, values[name], f"{place}: {name}")
+        return _read(name, *_with_place_of_run(config, name)) if name in OF_RUN else _default(name)
+
+    return TestChoice(**{name: chosen(name) for name in OF_TEST})
+
+
+def _with_place_of_run(config: pytest.Config, name: str) -> tuple[Any, str]:
+    """A value of the run, and how its place spells the setting: as an option, or as an ini key."""
+    is_typed = config.getoption(f"replayproxy_{name}") not in (None, False)
+    return of_run(config, name), option_of(name) if is_typed else f"replayproxy_{name}"
+
+
+def _read(name: str, value: Any, spelling: str) -> Any:
+    """The value of a setting. Raises `Unusable`, with the setting as its place spells it."""
+    row, use = _ROWS[name]
+    kind = use.kind or row.kind
+    try:
+        if row.is_repeatable:
+            return tuple(map(kind.read, (value,) if isinstance(value, str) else value))
+        return None if value is None or (value == "" and row.default is None) else kind.read(value)
+    except BadValue as error:
+        raise Unusable(f"{spelling} {error}") from None

@@ -192,7 +192,9 @@ def test_what_is_typed_wins_then_the_narrowest(suite: Suite, upstream: str) -> N
     ran.assert_outcomes(failed=1, deselected=1)
     ran = suite.run("--override-ini", "replayproxy_mode=nonsense")
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
-    ran.stderr.fnmatch_lines(["ERROR: replayproxy: mode is 'nonsense': use one of none, once, *"])
+    ran.stderr.fnmatch_lines(
+        ["ERROR: replayproxy: replayproxy_mode 'nonsense' is not one of its values: choose from none, once, *"]
+    )
 
 
 def test_a_miss_may_be_forwarded(suite: Suite, upstream: str) -> None:

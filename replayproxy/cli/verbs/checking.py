@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from replayproxy.cli.options import plain_option, setting_options
+from replayproxy.cli.options import plain_option
+from replayproxy.cli.setting_options import setting_options
 from replayproxy.cli.terminal.screen import on_stdout
 from replayproxy.errors import CassetteError
 from replayproxy.views.units import plural

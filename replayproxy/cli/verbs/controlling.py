@@ -8,7 +8,8 @@ from urllib.parse import quote, unquote, urlencode
 
 import click
 
-from replayproxy.cli.options import click_type, option, plain_option
+from replayproxy.cli.options import option, plain_option
+from replayproxy.cli.setting_options import click_type
 from replayproxy.cli.terminal import messages
 from replayproxy.cli.terminal.output import Output, output_family
 from replayproxy.cli.terminal.screen import Screen, Span

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from replayproxy.cli.options import setting_options
+from replayproxy.cli.setting_options import setting_options
 from replayproxy.cli.terminal import messages
 from replayproxy.cli.verbs.serving import settings_from
 from replayproxy.core.no_proxy import LOCAL

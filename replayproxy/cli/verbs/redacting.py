@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from replayproxy import output_files
-from replayproxy.cli.options import plain_option, setting_options
+from replayproxy.cli.options import plain_option
+from replayproxy.cli.setting_options import setting_options
 from replayproxy.cli.terminal.screen import on_stderr
 from replayproxy.views.units import plural
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from replayproxy.cli.options import setting_options
 from replayproxy.cli.priority import run_at
+from replayproxy.cli.setting_options import setting_options
 from replayproxy.cli.terminal import messages
 from replayproxy.core.policy import Mode
 from replayproxy.views.units import plural
