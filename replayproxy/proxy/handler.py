@@ -36,9 +36,10 @@ from replayproxy.proxy.client_origin import ClientOrigin
 from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.misses import Misses
 from replayproxy.proxy.player import Player
-from replayproxy.proxy.recorder import Recorder, Tee
+from replayproxy.proxy.recorder import Recorder
 from replayproxy.proxy.request_log import Call, RequestLog
 from replayproxy.proxy.stand_in import StandIn
+from replayproxy.proxy.tee import Tee
 from replayproxy.views.miss import FORGOTTEN, UNPLAYABLE, Miss
 
 NEIGHBOURS = 16

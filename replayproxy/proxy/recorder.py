@@ -1,36 +1,23 @@
-"""The tape: a listener that keeps what it hears, and lets go of it in pieces.
-
-Synchronous where it matters: a cancelled handler still keeps what was heard, marked by how it ended. Knows no disk; the
-`RecordingSink` takes the pieces. What it takes has no secrets: the tape alone has seen who asked.
-"""
+"""Makes the recorders of single exchanges, and what they share: turns, work aside, the order of requests."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Collection, Coroutine
-from dataclasses import replace
-from enum import Enum, auto
+from collections.abc import Collection, Coroutine
 from itertools import count
-from types import TracebackType
-from typing import Self
 
 from replayproxy.core import headers
-from replayproxy.core.coding import is_coded
-from replayproxy.core.dialects.stream_end import StreamEnd, end_of
-from replayproxy.core.headers import StoredFields, is_event_stream
-from replayproxy.core.identity.rules import SHORT, Matcher, MatchRules
-from replayproxy.core.preparing import HEAVY, carry_prepared, finish_answer
+from replayproxy.core.headers import StoredFields
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import Redactor
-from replayproxy.errors import ClientError, UpstreamError, UpstreamTimeout
-from replayproxy.model import Chunk, Chunks, End, Ending, Head, Key, Leg, Request, Response
-from replayproxy.ports import Clock, ExchangePart, Listener, RecordingSink, Upload, Worker
+from replayproxy.model import Key, Request
+from replayproxy.ports import Clock, RecordingSink, Worker
 from replayproxy.proxy import aside
 from replayproxy.proxy.aside import InThread
 from replayproxy.proxy.counters import Counters
+from replayproxy.proxy.exchange_recorder import ExchangeRecorder
 from replayproxy.proxy.starvation import Starvation
 
-PIECE_BYTES = 64 * 1024
 PIECE_NANOSECONDS = 1_000_000_000
 TIE = 1_000_000
 """Nanoseconds. Clocks that tell time in steps give several requests the same one; one that is set back by more is
@@ -42,14 +29,8 @@ TURNS = 20
 MOST_PENDING = 256 * 1024 * 1024
 """Bytes of long exchanges that have ended and are not masked yet; beyond it they are not recorded."""
 
-SHORT_CODED, HEAVY_CODED = 1024, 16 * 1024
-"""Bytes of an answer in a content coding, which may unpack to a thousand times as many."""
-
 AT_ONCE = 16
 """Streams that may let go before others have a turn of the loop."""
-
-
-log = logging.getLogger("replayproxy.recorder")
 
 
 class Recorder:
@@ -78,15 +59,15 @@ class Recorder:
         self.max_body = max_body
         self.compared = frozenset(compared)
         self.fields = fields
-        self._redactor = redactor
+        self.redactor = redactor
         self._matcher = matcher or Matcher(MatchRules(), redactor)
-        self._worker: Worker = worker or InThread()
+        self.worker: Worker = worker or InThread()
         self._pending: dict[asyncio.Task[None], Key | None] = {}
         """What masks long exchanges that have ended."""
         self.pending_bytes = 0
-        self._clock = clock
-        self._tally = tally
-        self._block = block
+        self.clock = clock
+        self.counters = tally
+        self.blocks = block
         self._numbers = count(1)
         self._last_asked = 0
         self._running: dict[ExchangeRecorder, int] = {}
@@ -103,7 +84,7 @@ class Recorder:
 
         Waiting at the end of an answer alone would not hold back a client that opens a connection for each request.
         """
-        if not self._block or not self.archive.full:
+        if not self.blocks or not self.archive.full:
             return False
         await self.archive.room()
         return True
@@ -125,11 +106,11 @@ class Recorder:
 
     async def prepare(self, request: Request) -> None:
         """Find them out, aside."""
-        await aside.prepared(self._matcher, self._worker, request)
+        await aside.prepared(self._matcher, self.worker, request)
 
     def keep_later(self, work: Coroutine[None, None, None], key: Key | None, size: int) -> bool:
         """Let a tape be kept aside; False where too much waits for that already."""
-        if self.pending_bytes + size > MOST_PENDING and self._pending and not self._block:
+        if self.pending_bytes + size > MOST_PENDING and self._pending and not self.blocks:
             work.close()
             return False
         task = asyncio.create_task(work)
@@ -143,9 +124,13 @@ class Recorder:
         task.add_done_callback(done)
         return True
 
+    def has_ended(self, tape: ExchangeRecorder) -> None:
+        """It is not to let go any more: it hands over all that is left."""
+        self._running.pop(tape, None)
+
     def asked_at(self) -> int:
         """Now, in ns since the Unix epoch, and never the same twice: equal requests are played in this order."""
-        now = self._clock.today()
+        now = self.clock.today()
         if self._last_asked - TIE < now <= self._last_asked:
             now = self._last_asked + 1
         self._last_asked = now
@@ -161,10 +146,10 @@ class Recorder:
 
     async def _let_go_in_turns(self) -> None:
         while True:
-            now = self._clock.now()
-            await self._clock.sleep_until(next(iter(self._running.values()), now + PIECE_NANOSECONDS))
+            now = self.clock.now()
+            await self.clock.sleep_until(next(iter(self._running.values()), now + PIECE_NANOSECONDS))
             done = 0
-            while self._running and (due := next(iter(self._running.items())))[1] <= self._clock.now():
+            while self._running and (due := next(iter(self._running.items())))[1] <= self.clock.now():
                 tape = due[0]
                 del self._running[tape]
                 self.will_let_go(tape)
@@ -176,369 +161,4 @@ class Recorder:
     def will_let_go(self, tape: ExchangeRecorder) -> None:
         """Within a second, together with those whose turn is the same."""
         turn = PIECE_NANOSECONDS // TURNS
-        self._running[tape] = (self._clock.now() + PIECE_NANOSECONDS) // turn * turn
-
-
-class _Uploaded(Enum):
-    """How much of a request's body has been read."""
-
-    NOT_BEGUN = auto()
-    IN_PART = auto()
-    WHOLE = auto()
-
-
-class ExchangeRecorder:
-    """A `Listener`. What it has heard when its `with` block ends is kept, however that ends."""
-
-    wants_whole = True
-
-    def __init__(self, recorder: Recorder, number: int, request: Request, scope: str, key: Key | None) -> None:
-        self._recorder = recorder
-        self._number = number
-        self._redactor = recorder._redactor
-        self._asked = request
-        credentials = self._redactor.credentials(request)
-        self._stream_redactor = self._redactor.stream_redactor(credentials)
-        self._scope = self._redactor.text(scope, credentials) if scope else ""
-        self._key = key
-        self._recorded_at = recorder.asked_at()
-        self._started = recorder._clock.now()
-        self._uploaded: list[bytes] = []
-        self._uploaded_size = 0
-        self._preparing: asyncio.Task[None] | None = None
-        self._upload = _Uploaded.WHOLE
-        self._stored: Request | None = None
-        self._head: Head | None = None
-        self._left_out: tuple[str, ...] = ()
-        self._body = bytearray()
-        self._cuts: list[int] = []
-        self._continued: list[int] = []
-        self._times: list[int] = []
-        self._stream_end: StreamEnd | None = None
-        self._end: End | None = None
-        self._lost = False
-        self._legs: tuple[Leg, ...] = ()
-        self._unmasked_legs: list[tuple[Leg, Request, Response]] = []
-        self._coded = False
-        self._client_left = False
-        self._starved = 0
-        self.stalled = 0
-
-    def __enter__(self) -> Self:
-        self._recorder.will_let_go(self)
-        self._in_flight = self._recorder.starvation.begin()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._recorder._running.pop(self, None)
-        self._starved = self._recorder.starvation.end(self._in_flight)
-        # A handler is cancelled when its client leaves, and when we stop; the answer may be whole all the same.
-        self._client_left = isinstance(error, asyncio.CancelledError) and not self._recorder.stopping
-        if self._end is None:
-            self._end = End(self._recorder._clock.now() - self._started, self._ending_by(error))
-        self._recorder._tally.endings[self._end.ending.name.lower()] += 1
-        self._keep()
-
-    def _ending_by(self, error: BaseException | None) -> Ending:
-        if isinstance(error, UpstreamTimeout):
-            return Ending.TIMEOUT
-        if isinstance(error, UpstreamError):
-            return Ending.UPSTREAM_CUT
-        if error is not None and not isinstance(error, asyncio.CancelledError | ClientError):
-            return Ending.PROXY_CRASHED  # nobody's fault but ours
-        # Some clients hang up at the last event and do not wait for the last-chunk: the server had said everything.
-        if self._stream_end is not None:
-            self._stream_end.feed(bytes(self._body))
-            if self._stream_end.ended:
-                return Ending.COMPLETE
-        return Ending.PROXY_STOPPED if self._recorder.stopping else Ending.CLIENT_LEFT
-
-    # Hearing
-
-    def hearing(self, upload: Upload) -> AsyncIterator[bytes]:
-        """Pass an upload on, and keep it as the request's body, as far as it was read."""
-        self._upload = _Uploaded.NOT_BEGUN
-        return self._hearing(upload)
-
-    async def _hearing(self, upload: Upload) -> AsyncIterator[bytes]:
-        self._upload = _Uploaded.IN_PART
-        room = self._recorder.max_body
-        async for piece in upload:
-            if room > 0:
-                self._uploaded.append(piece if len(piece) <= room else piece[:room])
-                self._uploaded_size += min(len(piece), room)
-            if 0 <= room < len(piece):
-                self._recorder._tally.uploads_cut += 1
-            room -= len(piece)
-            yield piece
-        if room >= 0:  # else what is kept is the beginning, and no request can be compared with it
-            self._upload = _Uploaded.WHOLE
-        self._recorded_at = self._recorder.asked_at()
-        if self._head is None:
-            self._started = self._recorder._clock.now()
-
-    @property
-    def congested(self) -> bool:
-        """Only `--on-full block` lets the disk slow traffic down."""
-        return self._recorder._block and self._recorder.archive.full
-
-    async def ready(self) -> None:
-        """Wait for the disk."""
-        await self._recorder.archive.room()
-
-    async def head(self, head: Head) -> None:
-        """Keep status and the field lines that may be kept."""
-        if is_event_stream(head.headers):
-            self._stream_end = StreamEnd(self._asked.path, head.headers)
-        fields = self._recorder.fields
-        self._left_out = fields.left_out(head.headers)
-        self._coded = is_coded(head.headers)
-        masked = self._stream_redactor.head(head)
-        self._head = masked._replace(headers=fields.of_answer(masked.headers))
-
-    def chunk(self, chunk: Chunk) -> None:
-        """Keep a chunk."""
-        at, data, continued = chunk
-        self._body += data
-        if continued:
-            self._continued.append(len(self._cuts))
-        self._cuts.append(len(data))
-        self._times.append(at)
-        if len(self._body) >= PIECE_BYTES:
-            self.let_go()
-
-    def burst(self, response: Response) -> None:
-        """Keep many."""
-        self._body += response.body
-        self._continued += [len(self._cuts) + index for index in response.continued]
-        self._cuts += response.cuts
-        self._times += response.timeline.chunks
-
-    def leg(self, leg: Leg) -> None:
-        """Keep a leg, in the order in which they began, with the field lines that may be kept."""
-        asked, said = leg.request, leg.response
-        fields = self._recorder.fields
-        asked = replace(asked, headers=fields.of_request(asked.headers, self._recorder.compared))
-        ending = self._ending_of_leg(leg)
-        said = replace(said, headers=fields.of_answer(said.headers), ending=ending)
-        self._unmasked_legs.append((leg, asked, said))
-
-    def _mask_legs(self) -> None:
-        for leg, asked, said in self._unmasked_legs:
-            known = self._redactor.credentials(self._asked, leg.request, answered=leg.response.headers)
-            request, response = self._redactor.request(asked, known), self._redactor.response(said, known)
-            self._legs = (*self._legs, replace(leg, request=request, response=response))
-        self._unmasked_legs.clear()
-        self._legs = tuple(sorted(self._legs, key=lambda one: one.started))
-
-    def _ending_of_leg(self, leg: Leg) -> Ending:
-        """As `_ending_by` says of the whole: a leg is given up where the client leaves, and where we stop."""
-        said = leg.response
-        if said.ending is not Ending.CLIENT_LEFT:
-            return said.ending
-        if is_event_stream(said.headers) and end_of(leg.request.path, said).ended:
-            return Ending.COMPLETE
-        return Ending.PROXY_STOPPED if self._recorder.stopping else Ending.CLIENT_LEFT
-
-    async def end(self, end: End) -> None:
-        """Keep how it ended."""
-        self._end = end
-
-    # Letting go
-
-    def let_go(self) -> None:
-        """Hand over what was heard since the last time; not to an archive that is waited for."""
-        if not self._cuts or self._end is not None or self.congested:
-            return
-        if decided := self._decided(self._heard()):
-            self._hand_over(self._head, decided)
-
-    def _heard(self) -> Chunks:
-        """What was heard since the last time."""
-        heard = Chunks(bytes(self._body), self._cuts, self._times, self._continued)
-        if self._stream_end is not None and self._end is None:
-            self._stream_end.feed(heard.body)
-        self._body.clear()
-        self._cuts, self._times, self._continued = [], [], []
-        return heard
-
-    def _decided(self, heard: Chunks) -> Chunks:
-        """What may be kept by now."""
-        if self._lost:
-            return Chunks()
-        self._stream_redactor.feed(heard)
-        if not self._is_prepared():
-            return Chunks()
-        if self._upload is _Uploaded.IN_PART:  # the request that stands before them may have been cut within a secret
-            return Chunks()
-        decided = self._stream_redactor.decide()
-        if self._stream_redactor.too_long:
-            self._lose("too long to look for secrets")
-        return decided
-
-    def _keep(self) -> None:
-        """Hand over all that is left: now, or when what takes long has been done aside."""
-        heard = self._heard()
-        if self._lost:
-            return
-        self._stream_redactor.feed(heard)
-        size = self._size
-        if size <= (SHORT_CODED if self._coded else SHORT) and self._is_prepared(start=False):
-            self._mask_legs()
-            self._hand_over_rest(*finish_answer(self._stream_redactor, self._head))
-        elif not self._recorder.keep_later(self._keep_aside(), self._key, size):
-            self._lose("queue full")
-
-    @property
-    def _size(self) -> int:
-        """Bytes that are to be looked at when it has ended."""
-        legs = sum(len(asked.body) + len(said.body) for _, asked, said in self._unmasked_legs)
-        return self._stream_redactor.undecided_bytes + self._uploaded_size + legs
-
-    async def _keep_aside(self) -> None:
-        """Whatever fails here costs this recording, and nothing else."""
-        try:
-            if self._preparing is not None:
-                await self._preparing
-            elif not self._is_prepared(start=False):
-                await self._prepare()
-            if self._unmasked_legs:
-                await asyncio.to_thread(self._mask_legs)
-            heavy = self._stream_redactor.undecided_bytes > (HEAVY_CODED if self._coded else HEAVY)
-            run = self._recorder._worker.run if heavy else asyncio.to_thread
-            rest = await run(finish_answer, self._stream_redactor, self._head)
-        except Exception:
-            log.exception("an exchange could not be masked, and is not recorded: please report this")
-            self._lose("failed")
-            return
-        self._hand_over_rest(*rest)
-
-    def _hand_over_rest(self, head: Head | None, chunks: Chunks, too_long: bool) -> None:
-        if too_long and not self._lost:
-            self._lose("too long to look for secrets")
-        self._hand_over(head, chunks)
-
-    def _is_prepared(self, *, start: bool = True) -> bool:
-        """Whether the request can be handed over at once. If not, begin with what that takes."""
-        arrives = self._upload is _Uploaded.IN_PART and self._end is None
-        if self._uploaded and not arrives and self._uploaded_size <= SHORT:
-            self._join_upload()
-        if not self._uploaded and self._recorder.is_prepared(self._asked):
-            return True
-        if start and self._preparing is None and not arrives:
-            self._preparing = asyncio.create_task(self._prepare())
-        return False
-
-    async def _prepare(self) -> None:
-        await asyncio.to_thread(self._join_upload)
-        await self._recorder.prepare(self._asked)
-
-    def _join_upload(self) -> None:
-        if self._uploaded:
-            self._asked = replace(self._asked, body=b"".join([self._asked.body, *self._uploaded]))
-            self._uploaded.clear()
-            self._uploaded_size = 0
-            self._stored = None
-
-    def _hand_over(self, head: Head | None, chunks: Chunks) -> None:
-        if self._lost:
-            return
-        self._join_upload()
-        if self._stored is None:
-            self._stored = self._without_secrets(self._asked)
-        piece = ExchangePart(
-            tape=self._number,
-            request=self._stored,
-            recorded_at=self._recorded_at,
-            head=head,
-            chunks=chunks,
-            end=self._end,
-            key=self._key,
-            scope=self._scope,
-            stalled=self.stalled,
-            legs=self._legs,
-            starved=self._starved,
-            client_left=self._client_left,
-            left_out=self._left_out if self._end is not None else (),
-            request_cut=self._end is not None and self._upload is not _Uploaded.WHOLE and not self._unsent,
-        )
-        if not self._recorder.archive.keep(piece):
-            self._lose("queue full")
-
-    def _without_secrets(self, request: Request) -> Request:
-        """As a cassette may hold it."""
-        request = self._redactor.request(request)
-        stored = self._recorder.fields.of_request(request.headers, self._recorder.compared)
-        if self._unsent:  # the field is what tells such a request from one that has no body
-            stored = (*headers.without(stored, "expect"), ("Expect", "100-continue"))
-        kept = replace(request, headers=stored)
-        self._redactor.mark_masked(kept)
-        carry_prepared(self._asked, kept)
-        return kept
-
-    @property
-    def _unsent(self) -> bool:
-        """Whether the client kept its body, because the server answered instead of asking for it."""
-        expects = headers.get(self._asked.headers, "expect") is not None
-        return self._upload is _Uploaded.NOT_BEGUN and expects and self._head is not None
-
-    def _lose(self, reason: str) -> None:
-        self._lost = True
-        self._recorder.archive.drop(self._number, reason)
-
-
-class Tee:
-    """A `Listener` that is two: the client, who comes first, and the tape."""
-
-    wants_whole = True
-
-    def __init__(self, client: Listener, tape: ExchangeRecorder, tally: Counters) -> None:
-        self._client = client
-        self._tape = tape
-        self._tally = tally
-        self._to_client = client.chunk
-        self._to_tape = tape.chunk
-
-    @property
-    def congested(self) -> bool:
-        """Either of them."""
-        return self._client.congested or self._tape.congested
-
-    async def ready(self) -> None:
-        """Both of them. Counts, because from here on recorded times are not the server's own."""
-        self._tape.stalled += 1
-        self._tally.stalled += 1
-        await asyncio.gather(self._client.ready(), self._tape.ready())
-
-    async def head(self, head: Head) -> None:
-        """The tape first: it does not wait, so nothing can come between."""
-        await self._tape.head(head)
-        await self._client.head(head)
-
-    def chunk(self, chunk: Chunk) -> None:
-        """To both."""
-        self._to_client(chunk)
-        self._to_tape(chunk)
-
-    def burst(self, response: Response) -> None:
-        """To both."""
-        self._client.burst(response)
-        self._tape.burst(response)
-
-    def leg(self, leg: Leg) -> None:
-        """To both."""
-        self._client.leg(leg)
-        self._tape.leg(leg)
-
-    async def end(self, end: End) -> None:
-        """The tape first: a client that goes now does not undo what the server said.
-
-        With `--on-full block` the last piece waits for room too; the client has its answer, and sends its next request
-        when that is over.
-        """
-        await self._tape.end(end)
-        await self._client.end(end)
-        if self._tape.congested:
-            await self._tape.ready()
+        self._running[tape] = (self.clock.now() + PIECE_NANOSECONDS) // turn * turn

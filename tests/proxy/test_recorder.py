@@ -15,7 +15,9 @@ from replayproxy.core.redaction import Redactor
 from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Leg, Request
 from replayproxy.proxy.counters import Counters
-from replayproxy.proxy.recorder import PIECE_BYTES, ExchangeRecorder, Recorder, Tee
+from replayproxy.proxy.exchange_recorder import PIECE_BYTES, ExchangeRecorder
+from replayproxy.proxy.recorder import Recorder
+from replayproxy.proxy.tee import Tee
 from tests.fakes import (
     EPOCH,
     JSON,
@@ -305,7 +307,9 @@ def stream(tape: ExchangeRecorder, clock: ManualClock, pieces: int) -> None:
             for number in range(pieces):
                 tape.chunk(Chunk(number, b"x" * PIECE_BYTES))
             await tape.end(End(pieces, Ending.COMPLETE))
-        await tape._recorder.finish()
+        recorder = tape._recorder
+        assert isinstance(recorder, Recorder)
+        await recorder.finish()
 
     asyncio.run(hear())
 
