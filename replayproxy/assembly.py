@@ -101,18 +101,18 @@ def assemble(settings: Settings, request_log: RequestLog | None = None) -> Parts
             settings.replaying.on_miss,
             clock=clock,
             player=Player(clock, _pace(settings), counters, stall=round(settings.replaying.stall * 1e9)),
-            tally=counters,
+            counters=counters,
             misses=misses,
             matcher=matcher,
             playhead=Playhead(
                 AtEnd.REFUSE if settings.mode is Mode.AUTO else settings.replaying.at_end,
                 records=recording is not None,
             ),
-            shelf=store if settings.plays else None,
+            store=store if settings.plays else None,
             upstream=upstream,
             recorder=recording.recorder if recording is not None else None,
             invent=Simulator(simulation.model, simulation.latency, simulation.seed).invent,
-            wanted=Selection(
+            is_recorded=Selection(
                 include=settings.recording.include,
                 exclude=settings.recording.exclude,
                 sample=settings.recording.sample,

@@ -101,13 +101,13 @@ def recorded(stream: Stream, draw: random.Random) -> Response:
     recorder = Recorder(archive, clock, Counters(), REDACTOR)
 
     async def hear() -> None:
-        with recorder.tape(Request("POST", stream.path, (), b"{}")) as tape:
+        with recorder.record(Request("POST", stream.path, (), b"{}")) as tape:
             await tape.head(Head(0, 200, stream.fields))
             for chunk in stream.chunks[: stream.received]:
                 clock.move(1)
                 tape.chunk(Chunk(clock.now(), chunk))
                 if draw.random() < 0.3:
-                    tape.let_go()
+                    tape.flush()
             raise asyncio.CancelledError
 
     with leaving():

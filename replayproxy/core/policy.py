@@ -82,23 +82,23 @@ def looks_for_recordings(mode: Mode) -> bool:
 
 
 def decide(
-    mode: Mode, *, probe: bool, wanted: bool, place: RecordingRef | None, on_miss: OnMiss, stands_in: bool = False
+    mode: Mode, *, probe: bool, is_recorded: bool, place: RecordingRef | None, on_miss: OnMiss, stands_in: bool = False
 ) -> Decision:
     """The table.
 
-    `probe`: the path is one of `PROBES`. `wanted`: the recorder's filters let it in. `place`: the next recording for
-    this request and scope, if there is one. `on_miss` counts in REPLAY only; AUTO records what it misses.
+    `probe`: the path is one of `PROBES`. `is_recorded`: the recorder's filters let it in. `place`: the next recording
+    for this request and scope, if there is one. `on_miss` counts in REPLAY only; AUTO records what it misses.
     `stands_in`: nobody recorded this, and we can answer for the server: which models there are, or a preflight.
     """
     match mode:
         case Mode.RECORD:
-            return Record() if wanted and not probe else Forward()
+            return Record() if is_recorded and not probe else Forward()
         case Mode.AUTO:
             if probe:
                 return Forward()
             if place is not None:
                 return Replay(place)
-            return Record() if wanted else Forward()
+            return Record() if is_recorded else Forward()
         case Mode.REPLAY:
             if probe:
                 return Probe()

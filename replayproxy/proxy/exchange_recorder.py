@@ -1,7 +1,9 @@
-"""One exchange while it runs: a listener that keeps what it hears, and hands it over in parts.
+"""Record one exchange while it runs: keep each chunk that is received, and hand them to the sink in parts.
 
-Synchronous where it matters: a cancelled handler still keeps what was heard, marked by how it ended. Knows no disk; the
-`RecordingSink` takes the parts. They have no secrets: the exchange recorder alone has seen who asked.
+    chunk ──▶ body, cuts, times ──▶ stream redactor ──▶ ExchangePart ──▶ RecordingSink     once a second, and at the end
+
+Synchronous where it matters: if the handler is cancelled, what was received is kept all the same, marked by how it
+ended. Knows no disk. The parts contain no secrets; the credentials of the client do not leave this file.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ from replayproxy.proxy.starvation import Starvation
 
 PIECE_BYTES = 64 * 1024
 
+UPLOAD_BLOCK = 64 * 1024
+"""Bytes up to which parts of an upload are kept together."""
+
 SHORT_CODED, HEAVY_CODED = 1024, 16 * 1024
 """Bytes of an answer in a content coding, which may unpack to a thousand times as many."""
 
@@ -36,9 +41,9 @@ log = logging.getLogger("replayproxy.recorder")
 
 
 class Owner(Protocol):
-    """The recorder that an exchange belongs to, as far as the exchange needs it."""
+    """The recorder that an exchange belongs to, as far as the exchange uses it."""
 
-    archive: RecordingSink
+    sink: RecordingSink
     clock: Clock
     counters: Counters
     redactor: Redactor
@@ -51,28 +56,28 @@ class Owner(Protocol):
     starvation: Starvation
     stopping: bool
 
-    def asked_at(self) -> int:
-        """Now, in ns since the Unix epoch, and never the same twice."""
+    def next_recorded_at(self) -> int:
+        """Return the time in ns since the Unix epoch, never the same twice."""
         ...
 
-    def will_let_go(self, tape: ExchangeRecorder) -> None:
-        """Let it hand over, within a second, what it has by then."""
+    def schedule_flush(self, exchange: ExchangeRecorder) -> None:
+        """Flush this exchange within a second."""
         ...
 
-    def has_ended(self, tape: ExchangeRecorder) -> None:
-        """It hands over all that is left by itself."""
+    def has_ended(self, exchange: ExchangeRecorder) -> None:
+        """Do not flush it any more: it hands over the rest itself."""
         ...
 
     def is_prepared(self, request: Request) -> bool:
-        """Whether the key and the masks of a request are known, or take no time."""
+        """Return whether the key and the masks of a request are there, or take less than a few ms."""
         ...
 
     async def prepare(self, request: Request) -> None:
-        """Find them out, aside."""
+        """Derive them in a thread or in the worker process."""
         ...
 
     def keep_later(self, work: Coroutine[None, None, None], key: Key | None, size: int) -> bool:
-        """Let it be kept aside; False where too much waits for that already."""
+        """Run this as a task. Return False, without running it, if too many bytes are pending already."""
         ...
 
 
@@ -85,7 +90,7 @@ class _Uploaded(Enum):
 
 
 class ExchangeRecorder:
-    """A `Listener`. What it has heard when its `with` block ends is kept, however that ends."""
+    """A `Listener` and context manager. When its block ends, what was received so far is kept, however it ended."""
 
     wants_whole = True
 
@@ -93,14 +98,14 @@ class ExchangeRecorder:
         self._recorder = recorder
         self._number = number
         self._redactor = recorder.redactor
-        self._asked = request
+        self._request = request
         credentials = self._redactor.credentials(request)
         self._stream_redactor = self._redactor.stream_redactor(credentials)
         self._scope = self._redactor.text(scope, credentials) if scope else ""
         self._key = key
-        self._recorded_at = recorder.asked_at()
+        self._recorded_at = recorder.next_recorded_at()
         self._started = recorder.clock.now()
-        self._uploaded: list[bytes] = []
+        self._uploaded: list[bytearray] = []
         self._uploaded_size = 0
         self._preparing: asyncio.Task[None] | None = None
         self._upload = _Uploaded.WHOLE
@@ -122,7 +127,7 @@ class ExchangeRecorder:
         self.stalled = 0
 
     def __enter__(self) -> Self:
-        self._recorder.will_let_go(self)
+        self._recorder.schedule_flush(self)
         self._in_flight = self._recorder.starvation.begin()
         return self
 
@@ -145,7 +150,7 @@ class ExchangeRecorder:
             return Ending.UPSTREAM_CUT
         if error is not None and not isinstance(error, asyncio.CancelledError | ClientError):
             return Ending.PROXY_CRASHED  # nobody's fault but ours
-        # Some clients hang up at the last event and do not wait for the last-chunk: the server had said everything.
+        # Some clients hang up at the last event and do not wait for the last-chunk: the answer was complete.
         if self._stream_end is not None:
             self._stream_end.feed(bytes(self._body))
             if self._stream_end.ended:
@@ -154,41 +159,46 @@ class ExchangeRecorder:
 
     # Hearing
 
-    def hearing(self, upload: Upload) -> AsyncIterator[bytes]:
+    def recording_upload(self, upload: Upload) -> AsyncIterator[bytes]:
         """Pass an upload on, and keep it as the request's body, as far as it was read."""
         self._upload = _Uploaded.NOT_BEGUN
-        return self._hearing(upload)
+        return self._recording_upload(upload)
 
-    async def _hearing(self, upload: Upload) -> AsyncIterator[bytes]:
+    async def _recording_upload(self, upload: Upload) -> AsyncIterator[bytes]:
         self._upload = _Uploaded.IN_PART
         room = self._recorder.max_body
-        async for piece in upload:
+        async for part in upload:
             if room > 0:
-                self._uploaded.append(piece if len(piece) <= room else piece[:room])
-                self._uploaded_size += min(len(piece), room)
-            if 0 <= room < len(piece):
+                kept = part if len(part) <= room else part[:room]
+                # A body that arrives two bytes at a time would else take twenty times its size.
+                if self._uploaded and len(self._uploaded[-1]) < UPLOAD_BLOCK:
+                    self._uploaded[-1] += kept
+                else:
+                    self._uploaded.append(bytearray(kept))
+                self._uploaded_size += len(kept)
+            if 0 <= room < len(part):
                 self._recorder.counters.uploads_cut += 1
-            room -= len(piece)
-            yield piece
+            room -= len(part)
+            yield part
         if room >= 0:  # else what is kept is the beginning, and no request can be compared with it
             self._upload = _Uploaded.WHOLE
-        self._recorded_at = self._recorder.asked_at()
+        self._recorded_at = self._recorder.next_recorded_at()
         if self._head is None:
             self._started = self._recorder.clock.now()
 
     @property
     def congested(self) -> bool:
         """Only `--on-full block` lets the disk slow traffic down."""
-        return self._recorder.blocks and self._recorder.archive.full
+        return self._recorder.blocks and self._recorder.sink.full
 
     async def ready(self) -> None:
         """Wait for the disk."""
-        await self._recorder.archive.room()
+        await self._recorder.sink.room()
 
     async def head(self, head: Head) -> None:
         """Keep status and the field lines that may be kept."""
         if is_event_stream(head.headers):
-            self._stream_end = StreamEnd(self._asked.path, head.headers)
+            self._stream_end = StreamEnd(self._request.path, head.headers)
         fields = self._recorder.fields
         self._left_out = fields.left_out(head.headers)
         self._coded = is_coded(head.headers)
@@ -204,7 +214,7 @@ class ExchangeRecorder:
         self._cuts.append(len(data))
         self._times.append(at)
         if len(self._body) >= PIECE_BYTES:
-            self.let_go()
+            self.flush()
 
     def burst(self, response: Response) -> None:
         """Keep many."""
@@ -215,27 +225,27 @@ class ExchangeRecorder:
 
     def leg(self, leg: Leg) -> None:
         """Keep a leg, in the order in which they began, with the field lines that may be kept."""
-        asked, said = leg.request, leg.response
+        leg_request, leg_response = leg.request, leg.response
         fields = self._recorder.fields
-        asked = replace(asked, headers=fields.of_request(asked.headers, self._recorder.compared))
+        leg_request = replace(leg_request, headers=fields.of_request(leg_request.headers, self._recorder.compared))
         ending = self._ending_of_leg(leg)
-        said = replace(said, headers=fields.of_answer(said.headers), ending=ending)
-        self._unmasked_legs.append((leg, asked, said))
+        leg_response = replace(leg_response, headers=fields.of_answer(leg_response.headers), ending=ending)
+        self._unmasked_legs.append((leg, leg_request, leg_response))
 
     def _mask_legs(self) -> None:
-        for leg, asked, said in self._unmasked_legs:
-            known = self._redactor.credentials(self._asked, leg.request, answered=leg.response.headers)
-            request, response = self._redactor.request(asked, known), self._redactor.response(said, known)
+        for leg, leg_request, leg_response in self._unmasked_legs:
+            known = self._redactor.credentials(self._request, leg.request, answered=leg.response.headers)
+            request, response = self._redactor.request(leg_request, known), self._redactor.response(leg_response, known)
             self._legs = (*self._legs, replace(leg, request=request, response=response))
         self._unmasked_legs.clear()
         self._legs = tuple(sorted(self._legs, key=lambda one: one.started))
 
     def _ending_of_leg(self, leg: Leg) -> Ending:
         """As `_ending_by` says of the whole: a leg is given up where the client leaves, and where we stop."""
-        said = leg.response
-        if said.ending is not Ending.CLIENT_LEFT:
-            return said.ending
-        if is_event_stream(said.headers) and end_of(leg.request.path, said).ended:
+        leg_response = leg.response
+        if leg_response.ending is not Ending.CLIENT_LEFT:
+            return leg_response.ending
+        if is_event_stream(leg_response.headers) and end_of(leg.request.path, leg_response).ended:
             return Ending.COMPLETE
         return Ending.PROXY_STOPPED if self._recorder.stopping else Ending.CLIENT_LEFT
 
@@ -245,27 +255,27 @@ class ExchangeRecorder:
 
     # Letting go
 
-    def let_go(self) -> None:
-        """Hand over what was heard since the last time; not to an archive that is waited for."""
+    def flush(self) -> None:
+        """Hand over what was received since the last time, unless traffic waits for the sink."""
         if not self._cuts or self._end is not None or self.congested:
             return
-        if decided := self._decided(self._heard()):
+        if decided := self._decided(self._take_received()):
             self._hand_over(self._head, decided)
 
-    def _heard(self) -> Chunks:
-        """What was heard since the last time."""
-        heard = Chunks(bytes(self._body), self._cuts, self._times, self._continued)
+    def _take_received(self) -> Chunks:
+        """Return what was received since the last time."""
+        received = Chunks(bytes(self._body), self._cuts, self._times, self._continued)
         if self._stream_end is not None and self._end is None:
-            self._stream_end.feed(heard.body)
+            self._stream_end.feed(received.body)
         self._body.clear()
         self._cuts, self._times, self._continued = [], [], []
-        return heard
+        return received
 
-    def _decided(self, heard: Chunks) -> Chunks:
+    def _decided(self, received: Chunks) -> Chunks:
         """What may be kept by now."""
         if self._lost:
             return Chunks()
-        self._stream_redactor.feed(heard)
+        self._stream_redactor.feed(received)
         if not self._is_prepared():
             return Chunks()
         if self._upload is _Uploaded.IN_PART:  # the request that stands before them may have been cut within a secret
@@ -277,10 +287,10 @@ class ExchangeRecorder:
 
     def _keep(self) -> None:
         """Hand over all that is left: now, or when what takes long has been done aside."""
-        heard = self._heard()
+        received = self._take_received()
         if self._lost:
             return
-        self._stream_redactor.feed(heard)
+        self._stream_redactor.feed(received)
         size = self._size
         if size <= (SHORT_CODED if self._coded else SHORT) and self._is_prepared(start=False):
             self._mask_legs()
@@ -291,7 +301,9 @@ class ExchangeRecorder:
     @property
     def _size(self) -> int:
         """Bytes that are to be looked at when it has ended."""
-        legs = sum(len(asked.body) + len(said.body) for _, asked, said in self._unmasked_legs)
+        legs = sum(
+            len(leg_request.body) + len(leg_response.body) for _, leg_request, leg_response in self._unmasked_legs
+        )
         return self._stream_redactor.undecided_bytes + self._uploaded_size + legs
 
     async def _keep_aside(self) -> None:
@@ -322,7 +334,7 @@ class ExchangeRecorder:
         arrives = self._upload is _Uploaded.IN_PART and self._end is None
         if self._uploaded and not arrives and self._uploaded_size <= SHORT:
             self._join_upload()
-        if not self._uploaded and self._recorder.is_prepared(self._asked):
+        if not self._uploaded and self._recorder.is_prepared(self._request):
             return True
         if start and self._preparing is None and not arrives:
             self._preparing = asyncio.create_task(self._prepare())
@@ -330,11 +342,11 @@ class ExchangeRecorder:
 
     async def _prepare(self) -> None:
         await asyncio.to_thread(self._join_upload)
-        await self._recorder.prepare(self._asked)
+        await self._recorder.prepare(self._request)
 
     def _join_upload(self) -> None:
         if self._uploaded:
-            self._asked = replace(self._asked, body=b"".join([self._asked.body, *self._uploaded]))
+            self._request = replace(self._request, body=b"".join([self._request.body, *self._uploaded]))
             self._uploaded.clear()
             self._uploaded_size = 0
             self._stored = None
@@ -344,8 +356,8 @@ class ExchangeRecorder:
             return
         self._join_upload()
         if self._stored is None:
-            self._stored = self._without_secrets(self._asked)
-        piece = ExchangePart(
+            self._stored = self._without_secrets(self._request)
+        part = ExchangePart(
             tape=self._number,
             request=self._stored,
             recorded_at=self._recorded_at,
@@ -361,7 +373,7 @@ class ExchangeRecorder:
             left_out=self._left_out if self._end is not None else (),
             request_cut=self._end is not None and self._upload is not _Uploaded.WHOLE and not self._unsent,
         )
-        if not self._recorder.archive.keep(piece):
+        if not self._recorder.sink.keep(part):
             self._lose("queue full")
 
     def _without_secrets(self, request: Request) -> Request:
@@ -372,15 +384,15 @@ class ExchangeRecorder:
             stored = (*headers.without(stored, "expect"), ("Expect", "100-continue"))
         kept = replace(request, headers=stored)
         self._redactor.mark_masked(kept)
-        carry_prepared(self._asked, kept)
+        carry_prepared(self._request, kept)
         return kept
 
     @property
     def _unsent(self) -> bool:
         """Whether the client kept its body, because the server answered instead of asking for it."""
-        expects = headers.get(self._asked.headers, "expect") is not None
+        expects = headers.get(self._request.headers, "expect") is not None
         return self._upload is _Uploaded.NOT_BEGUN and expects and self._head is not None
 
     def _lose(self, reason: str) -> None:
         self._lost = True
-        self._recorder.archive.drop(self._number, reason)
+        self._recorder.sink.drop(self._number, reason)

@@ -35,7 +35,7 @@ class Misses:
         """Misses of the causes that had to go, by their code."""
         self.bytes = 0
 
-    def known(self, code: str, key: Key) -> Miss | None:
+    def cached(self, code: str, key: Key) -> Miss | None:
         """What was found out about this cause before: the same request again is the same miss."""
         found = self.causes.get((code, key))
         return None if found is None else found[1]

@@ -23,10 +23,10 @@ class Player:
     `stall` is how long, in ns, an answer is held open whose recorded client had left.
     """
 
-    def __init__(self, clock: Clock, pace: Pace, tally: Counters, *, stall: int = 0) -> None:
+    def __init__(self, clock: Clock, pace: Pace, counters: Counters, *, stall: int = 0) -> None:
         self._clock = clock
         self._pace = pace
-        self._tally = tally
+        self._counters = counters
         self._stall = stall
         self._released = asyncio.Event()
 
@@ -68,7 +68,7 @@ class Player:
                     )
                 )
                 for time in times[position + 1 : stop]:
-                    self._tally.late(now - started - at(time))
+                    self._counters.late(now - started - at(time))
             position = stop
             if listener.congested:
                 await listener.ready()
@@ -101,4 +101,4 @@ class Player:
         if due > now:
             await self._clock.sleep_until(due)
             now = self._clock.now()
-        self._tally.late(now - due)
+        self._counters.late(now - due)

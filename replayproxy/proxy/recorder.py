@@ -1,4 +1,4 @@
-"""Makes the recorders of single exchanges, and what they share: turns, work aside, the order of requests."""
+"""Make the recorders of single exchanges, and hold what they share: the flush task, work in threads, request order."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ TIE = 1_000_000
 believed."""
 
 TURNS = 20
-"""In a second. Streams let go in turns, as they began: 300 at once would hold the traffic up for 11 ms."""
+"""Flush turns per second, so that streams are flushed as they began: 300 at once would hold up traffic for 11 ms."""
 
 MOST_PENDING = 256 * 1024 * 1024
 """Bytes of long exchanges that have ended and are not masked yet; beyond it they are not recorded."""
 
 AT_ONCE = 16
-"""Streams that may let go before others have a turn of the loop."""
+"""Streams that are flushed in one turn of the loop."""
 
 
 class Recorder:
-    """Makes tapes. `run` it as a task, so that streams in flight reach the disk every second."""
+    """Makes an `ExchangeRecorder` for each request. `run` it as a task, so that streams are flushed every second."""
 
     def __init__(
         self,
-        archive: RecordingSink,
+        sink: RecordingSink,
         clock: Clock,
-        tally: Counters,
+        counters: Counters,
         redactor: Redactor,
         *,
         block: bool = False,
@@ -55,7 +55,7 @@ class Recorder:
         Of an upload `max_body` bytes are kept: a longer one is passed on whole, and recorded as one that was cut.
         `matcher` derives the keys of long requests, with the help of `worker`; the archive derives those of short ones.
         """
-        self.archive = archive
+        self.sink = sink
         self.max_body = max_body
         self.compared = frozenset(compared)
         self.fields = fields
@@ -66,17 +66,17 @@ class Recorder:
         """What masks long exchanges that have ended."""
         self.pending_bytes = 0
         self.clock = clock
-        self.counters = tally
+        self.counters = counters
         self.blocks = block
         self._numbers = count(1)
-        self._last_asked = 0
+        self._last_recorded_at = 0
         self._running: dict[ExchangeRecorder, int] = {}
-        """When each is to let go; the next one first."""
+        """When each is flushed next, in ns; the earliest first."""
         self.stopping = False
         self.starvation = Starvation(clock)
 
-    def tape(self, request: Request, *, scope: str = "", key: Key | None = None) -> ExchangeRecorder:
-        """A tape for the answer to this request. Use it as a context manager."""
+    def record(self, request: Request, *, scope: str = "", key: Key | None = None) -> ExchangeRecorder:
+        """Return the recorder of one exchange. Use it as a context manager."""
         return ExchangeRecorder(self, next(self._numbers), request, scope, key)
 
     async def admit(self) -> bool:
@@ -84,16 +84,16 @@ class Recorder:
 
         Waiting at the end of an answer alone would not hold back a client that opens a connection for each request.
         """
-        if not self.blocks or not self.archive.full:
+        if not self.blocks or not self.sink.full:
             return False
-        await self.archive.room()
+        await self.sink.room()
         return True
 
     async def settled(self, key: Key) -> None:
         """Wait until everything recorded with this key has been committed."""
         if waiting := [task for task, pending in self._pending.items() if pending == key]:
             await asyncio.wait(waiting)
-        await self.archive.settled(key)
+        await self.sink.settled(key)
 
     async def finish(self) -> None:
         """Wait until the archive has everything that was recorded."""
@@ -109,7 +109,7 @@ class Recorder:
         await aside.prepared(self._matcher, self.worker, request)
 
     def keep_later(self, work: Coroutine[None, None, None], key: Key | None, size: int) -> bool:
-        """Let a tape be kept aside; False where too much waits for that already."""
+        """Run this as a task. Return False, without running it, if too many bytes are pending already."""
         if self.pending_bytes + size > MOST_PENDING and self._pending and not self.blocks:
             work.close()
             return False
@@ -124,41 +124,41 @@ class Recorder:
         task.add_done_callback(done)
         return True
 
-    def has_ended(self, tape: ExchangeRecorder) -> None:
-        """It is not to let go any more: it hands over all that is left."""
-        self._running.pop(tape, None)
+    def has_ended(self, exchange: ExchangeRecorder) -> None:
+        """Do not flush it any more: it hands over the rest itself."""
+        self._running.pop(exchange, None)
 
-    def asked_at(self) -> int:
+    def next_recorded_at(self) -> int:
         """Now, in ns since the Unix epoch, and never the same twice: equal requests are played in this order."""
         now = self.clock.today()
-        if self._last_asked - TIE < now <= self._last_asked:
-            now = self._last_asked + 1
-        self._last_asked = now
+        if self._last_recorded_at - TIE < now <= self._last_recorded_at:
+            now = self._last_recorded_at + 1
+        self._last_recorded_at = now
         return now
 
     async def run(self) -> None:
-        """Let go of what streams in flight have said, until cancelled; meanwhile measure how late we are scheduled."""
+        """Flush streams in flight until cancelled; meanwhile measure how late this process is scheduled."""
         self.starvation.start()
         try:
-            await self._let_go_in_turns()
+            await self._flush_in_turns()
         finally:
             self.starvation.stop()
 
-    async def _let_go_in_turns(self) -> None:
+    async def _flush_in_turns(self) -> None:
         while True:
             now = self.clock.now()
             await self.clock.sleep_until(next(iter(self._running.values()), now + PIECE_NANOSECONDS))
             done = 0
             while self._running and (due := next(iter(self._running.items())))[1] <= self.clock.now():
-                tape = due[0]
-                del self._running[tape]
-                self.will_let_go(tape)
-                tape.let_go()
+                exchange = due[0]
+                del self._running[exchange]
+                self.schedule_flush(exchange)
+                exchange.flush()
                 done += 1
                 if done % AT_ONCE == 0:
                     await asyncio.sleep(0)
 
-    def will_let_go(self, tape: ExchangeRecorder) -> None:
+    def schedule_flush(self, exchange: ExchangeRecorder) -> None:
         """Within a second, together with those whose turn is the same."""
         turn = PIECE_NANOSECONDS // TURNS
-        self._running[tape] = (self.clock.now() + PIECE_NANOSECONDS) // turn * turn
+        self._running[exchange] = (self.clock.now() + PIECE_NANOSECONDS) // turn * turn

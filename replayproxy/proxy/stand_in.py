@@ -25,22 +25,22 @@ LOOKED_AT = 64
 class StandIn:
     """For the server of these recordings; without any, for one of which nothing is known."""
 
-    def __init__(self, shelf: RecordingStore | None = None, origins: AllowedOrigins = NO_ORIGINS) -> None:
-        self._shelf = shelf
+    def __init__(self, store: RecordingStore | None = None, origins: AllowedOrigins = NO_ORIGINS) -> None:
+        self._store = store
         self._origins = origins
-        self._has_looked = shelf is None
+        self._has_looked = store is None
 
     async def can_answer(self, key: Key, request: Request) -> bool:
         """Whether it is known what the server would answer, though nobody recorded it. Raises `CassetteError`."""
-        shelf = self._shelf
+        store = self._store
         preflight = is_preflight(request)
-        if shelf is None or not (preflight or describes_models(request)):
+        if store is None or not (preflight or describes_models(request)):
             return False
-        if shelf.count(key) or shelf.count_broken(key):
+        if store.count(key) or store.count_broken(key):
             return False
         if not preflight or request.path in PROBES or describes_models(replace(request, method="GET")):
             return True
-        _, here = await shelf.aside(shelf.asked, requested_method(request), request.path)
+        _, here = await store.aside(store.asked, requested_method(request), request.path)
         return here > 0
 
     async def answer(self, request: Request) -> Response:
@@ -49,8 +49,8 @@ class StandIn:
             await self._look()
             return preflight_answer(request, self._origins)
         facts = ServerFacts()
-        if self._shelf is not None:
-            metas, models = await self._shelf.aside(self._shelf.about_servers)
+        if self._store is not None:
+            metas, models = await self._store.aside(self._store.about_servers)
             facts = reduce(or_, map(ServerFacts.of_meta, metas), facts).with_models(models)
         return await self.readable(server_answer(request, facts), request)
 
@@ -74,13 +74,13 @@ class StandIn:
 
     async def _look(self) -> None:
         """Read, once, which origins recordings let read. A damaged one says nothing here; it does when it is played."""
-        if self._has_looked or self._shelf is None:
+        if self._has_looked or self._store is None:
             return
         self._has_looked = True
         answers: list[Headers] = []
         try:
-            for place in await self._shelf.aside(self._shelf.some, LOOKED_AT):
-                answers.append((await self._shelf.read(place)).headers)  # noqa: PERF401  those before a damaged one count
+            for place in await self._store.aside(self._store.some, LOOKED_AT):
+                answers.append((await self._store.read(place)).headers)  # noqa: PERF401  those before a damaged one count
         except CassetteError:
             pass
         self._origins = self._origins.having(answers)

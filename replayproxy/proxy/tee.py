@@ -1,4 +1,4 @@
-"""The listener that is two: what the client gets, the recorder keeps."""
+"""Pass one answer to two listeners in a fixed order: what the client gets, the recorder keeps."""
 
 from __future__ import annotations
 
@@ -11,55 +11,55 @@ from replayproxy.proxy.exchange_recorder import ExchangeRecorder
 
 
 class Tee:
-    """A `Listener` that is two: the client, who comes first, and the tape."""
+    """A `Listener` that passes everything on: chunks to the client first, head and end to the recorder first."""
 
     wants_whole = True
 
-    def __init__(self, client: Listener, tape: ExchangeRecorder, tally: Counters) -> None:
+    def __init__(self, client: Listener, exchange: ExchangeRecorder, counters: Counters) -> None:
         self._client = client
-        self._tape = tape
-        self._tally = tally
+        self._recorder = exchange
+        self._counters = counters
         self._to_client = client.chunk
-        self._to_tape = tape.chunk
+        self._to_recorder = exchange.chunk
 
     @property
     def congested(self) -> bool:
         """Either of them."""
-        return self._client.congested or self._tape.congested
+        return self._client.congested or self._recorder.congested
 
     async def ready(self) -> None:
         """Both of them. Counts, because from here on recorded times are not the server's own."""
-        self._tape.stalled += 1
-        self._tally.stalled += 1
-        await asyncio.gather(self._client.ready(), self._tape.ready())
+        self._recorder.stalled += 1
+        self._counters.stalled += 1
+        await asyncio.gather(self._client.ready(), self._recorder.ready())
 
     async def head(self, head: Head) -> None:
-        """The tape first: it does not wait, so nothing can come between."""
-        await self._tape.head(head)
+        """The recorder first: it does not wait, so that nothing can come between."""
+        await self._recorder.head(head)
         await self._client.head(head)
 
     def chunk(self, chunk: Chunk) -> None:
         """To both."""
         self._to_client(chunk)
-        self._to_tape(chunk)
+        self._to_recorder(chunk)
 
     def burst(self, response: Response) -> None:
         """To both."""
         self._client.burst(response)
-        self._tape.burst(response)
+        self._recorder.burst(response)
 
     def leg(self, leg: Leg) -> None:
         """To both."""
         self._client.leg(leg)
-        self._tape.leg(leg)
+        self._recorder.leg(leg)
 
     async def end(self, end: End) -> None:
-        """The tape first: a client that goes now does not undo what the server said.
+        """The recorder first: a client that leaves now does not change how the server ended its answer.
 
         With `--on-full block` the last piece waits for room too; the client has its answer, and sends its next request
         when that is over.
         """
-        await self._tape.end(end)
+        await self._recorder.end(end)
         await self._client.end(end)
-        if self._tape.congested:
-            await self._tape.ready()
+        if self._recorder.congested:
+            await self._recorder.ready()

@@ -51,7 +51,7 @@ TABLE: list[tuple[Mode, bool, bool, bool, OnMiss, Decision]] = [
 def test_every_row(mode: Mode, probe: bool, wanted: bool, found: bool, on_miss: OnMiss, decision: Decision) -> None:
     """Record what passes, play what is there, and do on a miss what was asked for."""
     place = FOUND if found else None
-    assert decide(mode, probe=probe, wanted=wanted, place=place, on_miss=on_miss) == decision
+    assert decide(mode, probe=probe, is_recorded=wanted, place=place, on_miss=on_miss) == decision
 
 
 def test_the_table_has_every_case_once() -> None:

@@ -77,15 +77,15 @@ class House:
             self.on_miss,
             clock=self.clock,
             player=Player(self.clock, Pace(None), self.tally),
-            tally=self.tally,
+            counters=self.tally,
             misses=self.misses,
             matcher=MATCHER,
             playhead=Playhead(AtEnd.REFUSE if self.mode is Mode.AUTO else self.at_end, records=records),
-            shelf=self.shelf if self.mode in (Mode.REPLAY, Mode.AUTO) else None,
+            store=self.shelf if self.mode in (Mode.REPLAY, Mode.AUTO) else None,
             upstream=self.upstream if self.server else None,
             recorder=self.recorder,
             invent=self.invent,
-            wanted=self.wanted,
+            is_recorded=self.wanted,
         )
 
     def ask(self, *requests: Request) -> list[str]:
@@ -416,7 +416,7 @@ def test_a_damaged_recording_is_an_error_and_not_another_answer() -> None:
             raise Damaged("it was here a moment ago")
 
     house = House(Mode.REPLAY)
-    house.proxy._shelf = shelf = LosingShelf()
+    house.proxy._store = shelf = LosingShelf()
     shelf.put(MATCHER.key(A), ONE)
     house.ask(A, A)
     assert [line.split(" ", 2)[2] for line in house.log if "hears 500" in line] == ["hears 500"] * 2
@@ -523,7 +523,7 @@ def test_times_count_from_when_the_request_came() -> None:
 
     async def ask() -> None:
         client = HearingListener(house.log, house.clock)
-        await house.proxy.answer(A, client, came=3 * MILLISECOND)
+        await house.proxy.answer(A, client, received_at=3 * MILLISECOND)
         await house.proxy.answer(A, client)
 
     asyncio.run(ask())

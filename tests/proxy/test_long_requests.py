@@ -159,8 +159,8 @@ def test_a_recorded_upload_is_masked_aside(size: int, jobs: list[str], in_loop: 
         yield body[1000:]
 
     async def record() -> None:
-        with recorder.tape(Request("POST", CHAT, JSON)) as tape:
-            async for _ in tape.hearing(upload()):
+        with recorder.record(Request("POST", CHAT, JSON)) as tape:
+            async for _ in tape.recording_upload(upload()):
                 pass
             await tape.head(Head(0, 200, JSON))
             await tape.end(End(1, Ending.COMPLETE))
@@ -181,7 +181,7 @@ def test_who_asks_the_same_waits_for_what_is_masked_still() -> None:
     recorder = Recorder(archive, ManualClock(), Counters(), Redactor(SALT))
 
     async def record() -> list[int]:
-        with recorder.tape(Request("POST", CHAT, JSON, HEAVY_BODIES["escapes"]), key="rp1:a") as tape:
+        with recorder.record(Request("POST", CHAT, JSON, HEAVY_BODIES["escapes"]), key="rp1:a") as tape:
             await tape.head(Head(0, 200, JSON))
             await tape.end(End(1, Ending.COMPLETE))
         there = [len(archive.pieces)]

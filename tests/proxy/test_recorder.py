@@ -51,7 +51,7 @@ class Studio:
 
     def tape(self, path: str = CHAT, headers: Headers = (), body: bytes = b"{}") -> ExchangeRecorder:
         """A tape for a request."""
-        return self.recorder.tape(Request("POST", path, headers, body))
+        return self.recorder.record(Request("POST", path, headers, body))
 
 
 def leave() -> None:
@@ -177,7 +177,7 @@ def test_a_terminal_event_is_seen_across_pieces() -> None:
         with studio.tape() as tape:
             await tape.head(Head(0, 200, SSE))
             tape.chunk(Chunk(1, DONE[:-1]))
-            tape.let_go()
+            tape.flush()
             tape.chunk(Chunk(2, DONE[-1:]))
             leave()
 
@@ -235,7 +235,7 @@ def test_streams_in_flight_let_go_every_second() -> None:
     archive, tapes = InMemoryArchive(), list[ExchangeRecorder]()
 
     def open_tape() -> None:
-        tapes.append(recorder.tape(Request("POST", CHAT)).__enter__())
+        tapes.append(recorder.record(Request("POST", CHAT)).__enter__())
 
     def open_another() -> None:
         open_tape()
@@ -277,7 +277,7 @@ def test_streams_in_flight_let_go_in_turns() -> None:
 
     def begin() -> None:
         for _ in range(30):
-            tapes.append(recorder.tape(Request("POST", CHAT)).__enter__())
+            tapes.append(recorder.record(Request("POST", CHAT)).__enter__())
             clock.move(SECOND // 30)
 
     def speak() -> None:
@@ -506,7 +506,7 @@ def test_an_upload_becomes_the_body() -> None:
 
     async def hear() -> None:
         with studio.tape(body=b"") as tape:
-            async for piece in tape.hearing(uploading(studio.clock, b"a", b"b", b"c")):
+            async for piece in tape.recording_upload(uploading(studio.clock, b"a", b"b", b"c")):
                 passed.append(piece)
                 studio.clock.move(SECOND)
             await tape.head(Head(0, 200, SSE))
@@ -521,13 +521,28 @@ def test_an_upload_becomes_the_body() -> None:
     assert piece.end == End(MILLISECOND, Ending.CLIENT_LEFT)
 
 
+def test_an_upload_in_tiny_parts_takes_little_more_than_its_bytes() -> None:
+    """They are kept together in blocks, not one object for each."""
+    studio = Studio()
+
+    async def dialogue() -> int:
+        with studio.tape(body=b"") as tape:
+            async for _ in tape.recording_upload(uploading(studio.clock, *[b"ab"] * 1000)):
+                pass
+            return len(tape._uploaded)
+
+    assert asyncio.run(dialogue()) == 1
+    [piece] = studio.archive.pieces
+    assert piece.request.body == b"ab" * 1000
+
+
 def test_an_upload_that_nobody_finishes_is_kept_as_far_as_it_came() -> None:
     """A server that answers and stops reading; a client that goes in the middle."""
     studio = Studio()
 
     async def answered_early() -> None:
         with studio.tape(body=b"") as tape:
-            heard = tape.hearing(uploading(studio.clock, b"a", b"b", b"c"))
+            heard = tape.recording_upload(uploading(studio.clock, b"a", b"b", b"c"))
             await anext(heard)
             await anext(heard)
             await tape.head(Head(0, 413, JSON))
@@ -539,7 +554,7 @@ def test_an_upload_that_nobody_finishes_is_kept_as_far_as_it_came() -> None:
             leave()
 
         with studio.tape(body=b"") as tape:
-            async for _ in tape.hearing(dying()):
+            async for _ in tape.recording_upload(dying()):
                 pass
 
     asyncio.run(answered_early())
@@ -573,7 +588,7 @@ def test_a_request_that_was_not_read_to_its_end_says_so(
 
     async def hear() -> None:
         with studio.tape(headers=fields, body=b"") as tape:
-            heard = tape.hearing(uploading(studio.clock, b"a", b"b", b"c"))
+            heard = tape.recording_upload(uploading(studio.clock, b"a", b"b", b"c"))
             for _ in range(reads):
                 await anext(heard, None)
             if head:
@@ -591,14 +606,14 @@ def test_an_answer_that_begins_before_the_upload_ends_waits_for_it() -> None:
 
     async def hear() -> None:
         with studio.tape(body=b"") as tape:
-            heard = tape.hearing(uploading(studio.clock, b"a", b"b"))
+            heard = tape.recording_upload(uploading(studio.clock, b"a", b"b"))
             await anext(heard)
             await tape.head(Head(0, 200, SSE))
             tape.chunk(Chunk(1, b"x\n"))
-            tape.let_go()
+            tape.flush()
             assert [piece async for piece in heard] == [b"b"]
             tape.chunk(Chunk(2, b"y\n"))
-            tape.let_go()
+            tape.flush()
             await tape.end(End(3, Ending.COMPLETE))
 
     asyncio.run(hear())
@@ -706,7 +721,7 @@ def test_no_piece_has_a_secret_whenever_it_is_let_go() -> None:
             await tape.head(Head(0, 200, (*SSE, ("X-Request-Id", KEY), ("Set-Cookie", "id=s3ssion-value"))))
             for at, letter in enumerate(f"it is {KEY}, s3ssion-value"):
                 tape.chunk(Chunk(at, b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % letter.encode()))
-                tape.let_go()
+                tape.flush()
             await tape.end(End(99, Ending.COMPLETE))
         assert len(studio.archive.pieces) > 5
         said = b"".join(chunk.data for piece in studio.archive.pieces for chunk in piece.chunks)
@@ -743,15 +758,15 @@ def test_a_request_that_is_still_arriving_is_not_kept_in_part() -> None:
         async def upload() -> AsyncIterator[bytes]:
             yield b"my key is " + KEY[:9].encode()
             tape.chunk(Chunk(1, b"early"))
-            tape.let_go()
+            tape.flush()
             assert studio.archive.pieces == []
             yield KEY[9:].encode()
 
         with studio.tape(headers=ASKED, body=b"") as tape:
             await tape.head(Head(0, 200, ()))
-            assert b"".join([piece async for piece in tape.hearing(upload())]).endswith(KEY.encode())
+            assert b"".join([piece async for piece in tape.recording_upload(upload())]).endswith(KEY.encode())
             tape.chunk(Chunk(2, b" and late"))
-            tape.let_go()
+            tape.flush()
             await tape.end(End(3, Ending.COMPLETE))
         assert studio.archive.pieces[0].request.body == b"my key is *~redacted~*".ljust(10 + len(KEY), b"*")
         assert studio.archive.responses()[0].body == b"early and late"
@@ -768,7 +783,7 @@ def test_with_a_rule_for_bodies_an_answer_is_kept_when_it_ends() -> None:
             await tape.head(Head(0, 200, ()))
             for at, data in enumerate((b"xaa", b"aaa", b"abx")):
                 tape.chunk(Chunk(at, data))
-                tape.let_go()
+                tape.flush()
             assert studio.archive.pieces == []
             await tape.end(End(3, Ending.COMPLETE))
         assert studio.archive.responses()[0].body == b"x*******x"
@@ -786,7 +801,7 @@ def test_an_answer_that_is_too_long_to_be_judged_is_dropped_and_counted(monkeypa
             await tape.head(Head(0, 200, ()))
             for at in range(3):
                 tape.chunk(Chunk(at, b"0123456789"))
-                tape.let_go()
+                tape.flush()
             await tape.end(End(3, Ending.COMPLETE))
         assert studio.archive.pieces == []
         assert [reason for _, reason in studio.archive.dropped] == ["too long to look for secrets"]

@@ -156,7 +156,7 @@ def test_it_is_on_the_last_piece_of_a_tape() -> None:
 
     async def record(milliseconds: int) -> None:
         studio.recorder.starvation.start()
-        with studio.recorder.tape(Request("POST", CHAT)) as tape:
+        with studio.recorder.record(Request("POST", CHAT)) as tape:
             await tape.head(Head(0, 200, SSE))
             studio.clock.move(milliseconds * MILLISECOND)
             tape.chunk(Chunk(studio.clock.now(), b"data: 1\n\n"))
