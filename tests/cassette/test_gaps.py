@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replayproxy.cassette.coding.codec import Codec, squeezed
-from replayproxy.cassette.coding.times import MAX_TICK, pack_times, unpack_times
+from replayproxy.cassette.coding.times import pack_times, unpack_times
+from replayproxy.cassette.coding.untrusted import MAX_TICK
 from replayproxy.cassette.gaps import ESCAPE, GapCode, train
 from replayproxy.errors import Damaged
 

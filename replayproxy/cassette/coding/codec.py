@@ -21,8 +21,8 @@ from replayproxy.cassette.budget import BYTES, PARTS, Budget, parts_of
 from replayproxy.cassette.coding import untrusted, varint
 from replayproxy.cassette.coding.delta import MAX_CHUNKS, chunks_of, cut, runs_of
 from replayproxy.cassette.coding.symbols import LONGEST_WORD, MAX_WORDS, SymbolTable
-from replayproxy.cassette.coding.times import MAX_TICK, TICK, grained, pack_times, ticks_of, timeline_of, unpack_times
-from replayproxy.cassette.coding.untrusted import MAX_BODY
+from replayproxy.cassette.coding.times import TICK, grained, pack_times, ticks_of, timeline_of, unpack_times
+from replayproxy.cassette.coding.untrusted import MAX_BODY, MAX_TICK
 from replayproxy.cassette.gaps import GapCode
 from replayproxy.errors import Damaged
 from replayproxy.model import Chunks, Ending, Head, Headers, Key, Leg, Request, Response

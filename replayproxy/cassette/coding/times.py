@@ -18,15 +18,13 @@ from operator import le
 from replayproxy.cassette.coding import varint
 from replayproxy.cassette.coding.delta import MAX_CHUNKS
 from replayproxy.cassette.coding.huffman import packed
+from replayproxy.cassette.coding.untrusted import MAX_TICK
 from replayproxy.cassette.gaps import GapCode
 from replayproxy.errors import Damaged
 from replayproxy.model import Response, Timeline
 
 TICK = 10_000
 """Nanoseconds: the grain of stored times."""
-
-MAX_TICK = 2**53
-"""Of one answer: 2 855 years."""
 
 
 def ticks_of(timeline: Timeline) -> list[int]:

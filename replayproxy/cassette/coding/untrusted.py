@@ -9,7 +9,6 @@ import msgpack
 
 from replayproxy.cassette.budget import BYTES, FIELD, NUMBERS
 from replayproxy.cassette.coding.delta import MAX_CHUNKS
-from replayproxy.cassette.coding.times import MAX_TICK
 from replayproxy.errors import Damaged
 from replayproxy.model import Headers
 
@@ -18,6 +17,9 @@ MAX_BODY = 256 * 1024 * 1024
 
 MAX_FIELDS = 16 * 1024
 """Field lines of one message: those of a head of 64 KiB, and more."""
+
+MAX_TICK = 2**53
+"""Ticks of 10 us between the request and the end of one answer: 2 855 years."""
 
 FEW = 4096
 """Bytes: so few are at once made objects of, whatever they are."""

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from replayproxy.cassette.coding import codec, varint
 from replayproxy.cassette.coding.delta import MAX_CHUNKS
-from replayproxy.cassette.coding.times import MAX_TICK, TICK, pack_times, ticks_of, unpack_times
+from replayproxy.cassette.coding.times import TICK, pack_times, ticks_of, unpack_times
+from replayproxy.cassette.coding.untrusted import MAX_TICK
 from replayproxy.errors import Damaged
 from replayproxy.model import Ending, Request, Timeline
 
