@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -99,32 +99,32 @@ def strangers(place: str, tree: ast.AST) -> set[str]:
 
 def chances(tree: ast.AST) -> list[str]:
     """Uses of the `random` module other than `random.Random(seed)`."""
+    nodes = list(ast.walk(tree))
     found = [
         f"line {node.lineno}: from random import"
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.ImportFrom) and node.module == "random"
     ]
+    uses = [
+        node
+        for node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random"
+    ]
+    if not uses:
+        return found
     seeded = {
         id(node.func)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and node.args and ast.unparse(node.func) == "random.Random"
+        for node in nodes
+        if isinstance(node, ast.Call) and node.args and dotted(node.func) == "random.Random"
     }
     annotations = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in nodes
         for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None))
         if annotation is not None
         for inner in ast.walk(annotation)
     }
-    found += [
-        f"line {node.lineno}: {ast.unparse(node)}"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "random"
-        and id(node) not in seeded | annotations
-    ]
-    return found
+    return [*found, *(f"line {use.lineno}: {ast.unparse(use)}" for use in uses if id(use) not in seeded | annotations)]
 
 
 def clocks(tree: ast.AST) -> list[str]:
@@ -145,34 +145,72 @@ def waits(tree: ast.AST) -> list[str]:
     return [f"line {node.lineno}: {type(node).__name__}" for node in ast.walk(tree) if isinstance(node, kinds)]
 
 
-@pytest.mark.parametrize("path", FILES, ids=where)
-def test_every_library_lives_in_its_room(path: Path) -> None:
+def breaches(
+    reading: Callable[[str, ast.Module], Collection[str]], places: Iterable[Path] = FILES
+) -> dict[str, list[str]]:
+    """What a reader finds in each file that is not as it should be: all of it at once, by the file's place."""
+    found = {where(path): sorted(reading(where(path), tree_of(path))) for path in places}
+    assert found, "no file was read"
+    return {place: lines for place, lines in found.items() if lines}
+
+
+def test_every_library_lives_in_its_room() -> None:
     """The wire's in net/, the disk's in cassette/, the browser's in admin/, the terminal's in cli/."""
-    assert strangers(where(path), tree_of(path)) == set()
+    assert breaches(strangers) == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=where)
-def test_randomness_has_a_seed(path: Path) -> None:
+def test_randomness_has_a_seed() -> None:
     """`random.Random(seed)` and nothing else, so that the order of arrival changes nothing."""
-    assert chances(tree_of(path)) == []
+    assert breaches(lambda _, tree: chances(tree)) == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=where)
-def test_one_file_reads_the_clock(path: Path) -> None:
+def test_one_file_reads_the_clock() -> None:
     """Time is a parameter everywhere but in net/clock.py."""
-    assert where(path) == "net/clock.py" or clocks(tree_of(path)) == []
+    assert breaches(lambda place, tree: () if place == "net/clock.py" else clocks(tree)) == {}
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if where(path).startswith("core/")], ids=where)
-def test_the_core_waits_for_nothing(path: Path) -> None:
-    """No await on floor 1."""
-    assert waits(tree_of(path)) == []
+def test_the_core_waits_for_nothing() -> None:
+    """No await in core/."""
+    assert breaches(lambda _, tree: waits(tree), (path for path in FILES if where(path).startswith("core/"))) == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=where)
-def test_names_are_nouns_of_the_field(path: Path) -> None:
+def test_names_are_nouns_of_the_field() -> None:
     """No file is called for being of use (style 8)."""
-    assert path.stem not in {"utils", "util", "helpers", "helper", "manager", "data", "info", "common", "misc"}
+    useful = {"utils", "util", "helpers", "helper", "manager", "data", "info", "common", "misc"}
+    assert [where(path) for path in FILES if path.stem in useful] == []
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    """Any module can be imported first, whatever a program or a test begins with."""
+    trees = {module_name(path): tree_of(path) for path in FILES}
+    assert circles({name: imported_first(tree, trees) & trees.keys() for name, tree in trees.items()}) == []
+
+
+def module_name(path: Path) -> str:
+    """What imports a file calls it."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported_first(tree: ast.Module, modules: Container[str]) -> set[str]:
+    """The modules whose content a module needs while it is imported itself; `from package import module` needs that."""
+    found: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            found.update(imported(node))
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(name if name in modules else str(node.module) for name in names)
+    return found
+
+
+def circles(imports: dict[str, set[str]]) -> list[str]:
+    """Modules that import themselves by way of others: what is left when all that end somewhere are taken away."""
+    left = {name: set(needed) for name, needed in imports.items()}
+    while ends := {name for name, needed in left.items() if not needed & left.keys()}:
+        left = {name: needed for name, needed in left.items() if name not in ends}
+    while beginnings := left.keys() - set().union(*left.values()):
+        left = {name: needed for name, needed in left.items() if name not in beginnings}
+    return sorted(left)
 
 
 SPEAKERS = ("cli/terminal/",)
@@ -187,24 +225,33 @@ def speaks(tree: ast.AST) -> list[str]:
         f"line {node.lineno}: {ast.unparse(node.func)}"
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
-        and (ast.unparse(node.func) in mute or (isinstance(node.func, ast.Attribute) and node.func.attr == "show"))
+        and (dotted(node.func) in mute or (isinstance(node.func, ast.Attribute) and node.func.attr == "show"))
     ]
 
 
-@pytest.mark.parametrize("path", FILES, ids=where)
-def test_one_place_speaks(path: Path) -> None:
+def dotted(node: ast.expr) -> str | None:
+    """A name with its attributes, as it is written: `sys.stdout.write`. None for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (owner := dotted(node.value)):
+        return f"{owner}.{node.attr}"
+    return None
+
+
+def test_one_place_speaks() -> None:
     """No text of a stranger reaches a terminal as it is (row 15 of issue 9)."""
-    assert lives(where(path), SPEAKERS) or speaks(tree_of(path)) == []
+    assert breaches(lambda place, tree: () if lives(place, SPEAKERS) else speaks(tree)) == {}
 
 
 EXCEPTION = re.compile(r"#\s*(?:noqa: [A-Z0-9, ]+?|type: ignore\[[a-z0-9, -]+\]|pragma: no cover)(?P<reason>\s.*)?$")
 SILENCED = re.compile(r"#\s*(noqa|type: ignore|pragma: no cover)")
 
 
-@pytest.mark.parametrize("path", [*FILES, *sorted((ROOT / "tests").rglob("*.py"))], ids=lambda path: path.stem)
-def test_an_exception_carries_its_reason(path: Path) -> None:
+def test_an_exception_carries_its_reason() -> None:
     """A lint or type rule is silenced by name, with the reason on the same line (style 22)."""
-    assert list(unreasoned(path.read_text())) == []
+    texts = {path: path.read_text() for path in [*FILES, *(ROOT / "tests").rglob("*.py")]}
+    found = {path: list(unreasoned(text)) for path, text in texts.items() if SILENCED.search(text)}
+    assert {str(path.relative_to(ROOT)): lines for path, lines in found.items() if lines} == {}
 
 
 def unreasoned(source: str) -> Iterator[str]:
@@ -275,6 +322,15 @@ def test_a_stranger_is_seen(place: str, source: str, found: set[str]) -> None:
 def test_chance_is_seen(source: str, count: int) -> None:
     """Without a seed it is chance."""
     assert len(chances(ast.parse(source))) == count
+
+
+def test_circles_are_seen() -> None:
+    """Of two, of three, and not what only leads to one or away from one."""
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circles({"a": {"b"}, "b": {"c", "d"}, "c": {"b"}, "d": set()}) == ["b", "c"]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}}) == ["a", "b", "c"]
+    source = "import a.b\nfrom c import d, e\ndef f(): import g\nif TYPE_CHECKING: import h"
+    assert imported_first(ast.parse(source), {"a.b", "c", "c.d"}) == {"a.b", "c.d", "c"}
 
 
 def test_the_other_readers_see_too() -> None:
