@@ -99,7 +99,6 @@ def test_legs_whose_rows_say_no_size_are_read_and_counted(tmp_path: Path) -> Non
 
 
 MILLIONS = 4_000_000
-EVENTS = b"data: {}\n\n" * MILLIONS
 
 
 def stored_answer(*parts: object) -> bytes:
@@ -112,42 +111,39 @@ def nested(depth: int) -> bytes:
     return b"\x91" * depth + b"\xc0"
 
 
-@cache
-def slow_answers() -> dict[str, bytes]:
-    """A few hundred bytes each, that would take seconds."""
-    return {
-        "chunks": stored_answer([], 1, [0, 0, MILLIONS], b"\0" * (MILLIONS - 1)),
-        "cuts": stored_answer([], 0, [0] * MILLIONS, b""),
-        "lists for cuts": stored_answer([], 0, [[]] * MILLIONS, b""),
-        "lists for content": stored_answer([], 0, [], [[]] * MILLIONS),
-        "lists for a field": stored_answer([[[]] * MILLIONS], 0, [], b""),
-        "lists for a coding": stored_answer([], [[]] * MILLIONS, [], b""),
-        "lists and no end": b"\0" + squeezed(b"\x94\x90\x00" + msgpack.packb([[]] * MILLIONS)),
-        "deep lists": b"\0" + squeezed(b"\x94" + nested(MILLIONS) + b"\x00\x90\xc4\x00"),
-        "deep cuts": b"\0" + squeezed(b"\x94\x90\x00" + nested(MILLIONS) + b"\xc4\x00"),
-        "events": stored_answer([], 0, [len(EVENTS)], EVENTS),
-    }
+SLOW_ANSWERS: dict[str, Callable[[], bytes]] = {
+    "chunks": lambda: stored_answer([], 1, [0, 0, MILLIONS], b"\0" * (MILLIONS - 1)),
+    "cuts": lambda: stored_answer([], 0, [0] * MILLIONS, b""),
+    "lists for cuts": lambda: stored_answer([], 0, [[]] * MILLIONS, b""),
+    "lists for content": lambda: stored_answer([], 0, [], [[]] * MILLIONS),
+    "lists for a field": lambda: stored_answer([[[]] * MILLIONS], 0, [], b""),
+    "lists for a coding": lambda: stored_answer([], [[]] * MILLIONS, [], b""),
+    "lists and no end": lambda: b"\0" + squeezed(b"\x94\x90\x00" + msgpack.packb([[]] * MILLIONS)),
+    "deep lists": lambda: b"\0" + squeezed(b"\x94" + nested(MILLIONS) + b"\x00\x90\xc4\x00"),
+    "deep cuts": lambda: b"\0" + squeezed(b"\x94\x90\x00" + nested(MILLIONS) + b"\xc4\x00"),
+    "events": lambda: stored_answer([], 0, [10 * MILLIONS], b"data: {}\n\n" * MILLIONS),
+}
+"""A few hundred bytes each, that would take seconds; made when a test needs one, for that takes half a second."""
+
+SLOW_REQUESTS: dict[str, Callable[[], bytes]] = {
+    "values": lambda: squeezed(msgpack.packb([None, [], b"[" + b"0," * MILLIONS + b"0]"])),
+    "lists for a query": lambda: squeezed(msgpack.packb([[[]] * MILLIONS, [], b""])),
+    "lists for a body": lambda: squeezed(msgpack.packb([None, [], [[]] * MILLIONS])),
+}
+"""The same of requests."""
+
+SLOW_SEGMENTS: dict[str, Callable[[], bytes]] = {
+    "chunks": lambda: squeezed(msgpack.packb([None, [0] * MILLIONS, [0] * MILLIONS, b""])),
+    "lists for times": lambda: squeezed(msgpack.packb([None, [], [[]] * MILLIONS, b""])),
+    "a long body": lambda: squeezed(msgpack.packb([None, [100_000_000], [0], bytes(100_000_000)])),
+}
+"""The same of streams in flight."""
 
 
 @cache
-def slow_requests() -> dict[str, bytes]:
-    """The same of requests."""
-    numbers = b"[" + b"0," * MILLIONS + b"0]"
-    return {
-        "values": squeezed(msgpack.packb([None, [], numbers])),
-        "lists for a query": squeezed(msgpack.packb([[[]] * MILLIONS, [], b""])),
-        "lists for a body": squeezed(msgpack.packb([None, [], [[]] * MILLIONS])),
-    }
-
-
-@cache
-def slow_segments() -> dict[str, bytes]:
-    """The same of streams in flight."""
-    return {
-        "chunks": squeezed(msgpack.packb([None, [0] * MILLIONS, [0] * MILLIONS, b""])),
-        "lists for times": squeezed(msgpack.packb([None, [], [[]] * MILLIONS, b""])),
-        "a long body": squeezed(msgpack.packb([None, [100_000_000], [0], bytes(100_000_000)])),
-    }
+def made(make: Callable[[], bytes]) -> bytes:
+    """What one of these makes, made once."""
+    return make()
 
 
 def slow(path: Path, column: str, content: bytes) -> Path:
@@ -198,17 +194,17 @@ def readers_of(path: Path) -> list[list[str]]:
     return [*show, ["verify", str(path)], ["verify", "--secrets", str(path)], ["merge", f"{path}.merged", str(path)]]
 
 
-@pytest.mark.parametrize("name", slow_answers())
+@pytest.mark.parametrize("name", SLOW_ANSWERS)
 def test_a_slow_answer_is_refused_by_all_who_read_it(tmp_path: Path, name: str) -> None:
     """With a sentence and exit code 6, before an object is made for each of the millions."""
-    path = slow(tmp_path / "a.cassette", "answer", slow_answers()[name])
+    path = slow(tmp_path / "a.cassette", "answer", made(SLOW_ANSWERS[name]))
     refused_by_all(path)
 
 
-@pytest.mark.parametrize("name", slow_requests())
+@pytest.mark.parametrize("name", SLOW_REQUESTS)
 def test_a_slow_request_is_refused_by_all_who_read_it(tmp_path: Path, name: str) -> None:
     """So is a body that takes seconds to be compared."""
-    refused_by_all(slow(tmp_path / "a.cassette", "request", slow_requests()[name]))
+    refused_by_all(slow(tmp_path / "a.cassette", "request", made(SLOW_REQUESTS[name])))
 
 
 def refused_by_all(path: Path) -> None:
@@ -228,18 +224,18 @@ def refused_by_all(path: Path) -> None:
         assert ended(verb, str(path))[0] == 0  # they read no payload
 
 
-@pytest.mark.parametrize("name", slow_segments())
+@pytest.mark.parametrize("name", SLOW_SEGMENTS)
 def test_a_slow_stream_in_flight_is_refused(tmp_path: Path, name: str) -> None:
     """By whoever opens the file: all of them read what a dead recorder has left."""
-    path = in_flight(tmp_path / "a.cassette", slow_segments()[name])
+    path = in_flight(tmp_path / "a.cassette", made(SLOW_SEGMENTS[name]))
     for verb in (["ls"], ["stats"], ["info"], ["verify"], ["verify", "--secrets"], ["replay", "--port", "0"]):
         assert ended(*verb, str(path))[0] == 6
 
 
-@pytest.mark.parametrize("name", slow_segments())
+@pytest.mark.parametrize("name", SLOW_SEGMENTS)
 def test_who_records_onto_a_slow_file_is_told_at_once(tmp_path: Path, name: str) -> None:
     """The recorder's own reading of what a dead one has left had no budget."""
-    path = in_flight(tmp_path / "a.cassette", slow_segments()[name])
+    path = in_flight(tmp_path / "a.cassette", made(SLOW_SEGMENTS[name]))
     with pytest.raises(Damaged):
         within_bounds(lambda: CassetteWriter(path, MATCHER))
     assert not Path(f"{path}.lock").exists()
@@ -256,10 +252,12 @@ def test_who_records_onto_a_file_with_slow_dictionaries_is_told_at_once(tmp_path
         within_bounds(lambda: CassetteWriter(path, MATCHER))
 
 
-@pytest.mark.parametrize("name", [*slow_answers(), *slow_requests()])
+@pytest.mark.parametrize("name", [*SLOW_ANSWERS, *SLOW_REQUESTS])
 def test_what_is_recorded_onto_a_slow_file_is_sealed(tmp_path: Path, name: str) -> None:
     """Its old rows cannot be packed again with the new ones, which keeps none of these from the file."""
-    column, content = ("answer", slow_answers()[name]) if name in slow_answers() else ("request", slow_requests()[name])
+    column, content = (
+        ("answer", made(SLOW_ANSWERS[name])) if name in SLOW_ANSWERS else ("request", made(SLOW_REQUESTS[name]))
+    )
     path = slow(tmp_path / "a.cassette", column, content)
     new = chats(30, first=100)
 
