@@ -1,10 +1,14 @@
-"""How all tests run: hypothesis without a clock and without chance, so that red stays red; signals as in a shell."""
+"""How all tests run: hypothesis without a clock and without chance, so that red stays red; signals as in a shell; files
+in memory.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,6 +45,24 @@ def _bytecode_is_kept() -> None:
 
 
 _bytecode_is_kept()
+
+
+MEMORY = Path("/dev/shm")  # noqa: S108  pytest makes a folder of its own in it, as it does in /tmp
+ROOM = 2**30
+"""Bytes: the files of the tests that run at one time take less than a hundredth of it. Containers often have 64 MB."""
+
+
+def _files_are_in_memory() -> None:
+    """A thousand tests make a cassette, which waits for the disk five times: on a busy one that is most of their time.
+
+    No test is about what a disk keeps when the power fails. `--basetemp` puts the files elsewhere, and so does
+    PYTEST_DEBUG_TEMPROOT.
+    """
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+_files_are_in_memory()
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
