@@ -21,7 +21,7 @@ from replayproxy.core import headers
 from replayproxy.core.pd import PrefillFailed, Protocol, SplitRequest
 from replayproxy.core.pd.endpoints import GENERATING
 from replayproxy.core.pd.protocol import REQUEST_ID, Ticket, admit, with_request_id
-from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout
+from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
 from replayproxy.model import End, Ending, Head, Leg, Request, Response
 from replayproxy.net.bootstrap import Bootstrap
 from replayproxy.net.leg_maker import LegMaker, Place
@@ -198,9 +198,14 @@ class PairUpstream:
 
     async def _play_whole(self, request: Request, listener: Listener) -> None:
         """A list of models, a tokenisation, a malformed request: any decode server can answer."""
-        with ExitStack() as decoding:
-            server = await self._reachable_decode(decoding)
-            await server.source.play(request, listener)
+        while True:
+            with ExitStack() as decoding:
+                server = await self._reachable_decode(decoding)
+                try:
+                    await server.source.play(request, listener)
+                    return
+                except UpstreamUnreachable as error:
+                    self._decode.leave_out(server, error)
 
     # What has two legs
 
@@ -235,8 +240,16 @@ class PairUpstream:
             with ExitStack() as decoding:
                 server = await self._reachable_decode(decoding)
                 hearing = Relay(call.listener)
+                request = with_request_id(call.request, call.request_id)
                 async with self._finishing(call, hearing):
-                    await self._leg(self._decode, server, call, with_request_id(call.request, call.request_id), hearing)
+                    while True:
+                        try:
+                            await self._leg(self._decode, server, call, request, hearing)
+                            break
+                        except _Refused as refusal:
+                            self._decode.leave_out(server, refusal.error)
+                            decoding.close()
+                            server = await self._reachable_decode(decoding)
                 await self._finish(call, hearing)
         elif isinstance(prefill.failure, Response):
             await self._play_failure(call, prefill.failure)
@@ -387,6 +400,11 @@ class PairUpstream:
         ending = Ending.COMPLETE
         try:
             await server.source.play(request, heard)
+        except UpstreamUnreachable as error:
+            # The connection that `_reach` made had ended when the request was to be sent: a server that is killed
+            # leaves connections that were never accepted. It has not been asked.
+            ending = Ending.UPSTREAM_CUT
+            raise _Refused(servers, server, error) from error
         except UpstreamError as error:
             ending = Ending.TIMEOUT if isinstance(error, UpstreamTimeout) else Ending.UPSTREAM_CUT
             raise type(error)(f"the {servers.role} server failed: {error}") from error

@@ -13,6 +13,7 @@ import pytest
 
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.model import Ending, Exchange
+from replayproxy.net.upstream import HttpUpstream
 from tests import wire
 from tests.apps import exchanges, pairing, replaying, run, running
 from tests.pair_double import Close, Fault, Hang, Pair, Reset, Say, Tamper, pair
@@ -398,3 +399,59 @@ def test_a_decode_that_breaks_within_its_answer_breaks_the_clients_at_the_same_b
     replayed = run(again())
     assert replayed.status == 404
     assert orjson.loads(replayed.body)["error"]["code"] == "incomplete_only"
+
+
+@pytest.mark.parametrize("role", ["prefill", "decode"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_server_that_is_killed_between_its_connection_and_the_request_has_not_been_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, role: str
+) -> None:
+    """A connection that was never accepted ends with it: another server answers, and the client hears nothing."""
+
+    async def dialogue() -> None:
+        async with pair(protocol, prefills=2, decodes=2) as double:
+            async with running(pairing(tmp_path / "a.cassette", double)) as proxy:
+                prepare = HttpUpstream.prepare
+                victim = {"prefill": double.prefills, "decode": double.decodes}[role][0]
+
+                async def dies_then(source: HttpUpstream) -> None:
+                    if source.url != victim.url:
+                        await prepare(source)
+
+                request = ask(CHAT, "is anybody there")
+                await wire.ask(proxy.url, request)  # whatever is asked of a bootstrap server is known
+                double.kill(victim)
+                monkeypatch.setattr(HttpUpstream, "prepare", dies_then)
+                for _ in range(3):
+                    answer = await wire.ask(proxy.url, request)
+                    assert (answer.status, said(answer.body)) == (200, answer_to(request))
+                assert (await wire.ask(proxy.url, wire.get("/v1/models"))).status == 200
+                assert not double.counts["reused"]
+
+    run(dialogue())
+
+
+def test_decode_alone_is_not_asked_either_where_it_was_killed_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a prefill the other decode server does it by itself."""
+
+    async def dialogue() -> None:
+        async with pair("nixl", decodes=2) as double:
+            settings = pairing(tmp_path / "a.cassette", double, pair={"on_prefill_error": "decode"})
+            async with running(settings) as proxy:
+                prepare = HttpUpstream.prepare
+
+                async def dies_then(source: HttpUpstream) -> None:
+                    if source.url != double.decodes[0].url:
+                        await prepare(source)
+
+                monkeypatch.setattr(HttpUpstream, "prepare", dies_then)
+                double.prefill.fault = Say(503, NO, BUSY)
+                double.kill(double.decodes[0])
+                request = ask(CHAT, "is anybody there")
+                for _ in range(2):
+                    answer = await wire.ask(proxy.url, request)
+                    assert (answer.status, said(answer.body)) == (200, answer_to(request))
+
+    run(dialogue())
