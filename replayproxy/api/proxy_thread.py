@@ -47,16 +47,18 @@ class ProxyThread:
         return self._app
 
     @property
-    def thread_id(self) -> int | None:
+    def thread_id(self) -> int:
         """The id of the thread, as `threading.get_ident` returns it there."""
+        assert self._thread.ident is not None
         return self._thread.ident
 
     # Life
 
-    def start(self, settings: Settings, request_log: RequestLog | None, wait_upstream: float) -> None:
+    def start(self, settings: Settings, request_log: RequestLog | None, wait_upstream: float | None) -> None:
         """Start an app and wait until it listens. Raises `ReplayProxyError`; then nothing of the start stays.
 
-        Raises `concurrent.futures.CancelledError` after a call of `hurry`.
+        `wait_upstream`: seconds that the upstream may take; None does not contact it. Raises
+        `concurrent.futures.CancelledError` after a call of `hurry`.
         """
         try:
             self.call(self._start(settings, request_log, wait_upstream))
@@ -64,7 +66,7 @@ class ProxyThread:
             self._end()
             raise
 
-    async def _start(self, settings: Settings, request_log: RequestLog | None, wait_upstream: float) -> None:
+    async def _start(self, settings: Settings, request_log: RequestLog | None, wait_upstream: float | None) -> None:
         from replayproxy.admin.service import serve_admin
         from replayproxy.app import App
         from replayproxy.lifetime import reach
@@ -74,7 +76,8 @@ class ProxyThread:
         self._starting = asyncio.current_task()
         app = App(settings, request_log=request_log, admin=serve_admin)
         try:
-            await reach(app, wait_upstream)
+            if wait_upstream is not None:
+                await reach(app, wait_upstream)
             addresses = await app.start()
         except BaseException:
             await app.give_up()

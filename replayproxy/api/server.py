@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from replayproxy.api.options import AutoOptions, RecordOptions, ReplayOptions, SimulateOptions
     from replayproxy.api.proxy_thread import ProxyThread
     from replayproxy.proxy.request_log import Call
-    from replayproxy.proxy.result import RunResult
+    from replayproxy.proxy.result import RecordingInfo, RunResult
     from replayproxy.settings import Settings
     from replayproxy.views.miss import Miss
 
@@ -56,7 +56,8 @@ class ProxyCall:
     scope: str
     miss: Miss | None
     """Why no recording answered."""
-    _place: RecordingRef | None = field(repr=False)
+    played: RecordingRef | None = field(repr=False)
+    """The recording that answered; None for every outcome but `replay`."""
     _server: ProxyServer = field(repr=False)
 
     @property
@@ -67,7 +68,7 @@ class ProxyCall:
     @property
     def response(self) -> Response | None:
         """The recording that was played; None for every other outcome. Raises `ReplayProxyError` after the block."""
-        return None if self._place is None else self._server.recording(self._place)
+        return None if self.played is None else self._server.recording(self.played)
 
 
 class ProxyServer:
@@ -76,8 +77,11 @@ class ProxyServer:
     After the block `calls`, `misses` and `report()` tell what became of it.
     """
 
-    def __init__(self, settings: Settings, wait_upstream: float = 0.0, *, keep_calls: bool = True) -> None:
-        """Start nothing yet. `keep_calls`: remember requests for `calls` and `misses`; `report` needs none of them."""
+    def __init__(self, settings: Settings, wait_upstream: float | None = 0.0, *, keep_calls: bool = True) -> None:
+        """Start nothing yet. `wait_upstream`: seconds; None does not contact the live server at the start.
+
+        `keep_calls`: remember requests for `calls` and `misses`; `report` needs none of them.
+        """
         from replayproxy.proxy.request_log import RequestLog
 
         self.settings = settings
@@ -128,6 +132,11 @@ class ProxyServer:
         self._is_hurried = True
         if (thread := self._thread) is not None:
             thread.hurry()
+
+    @property
+    def thread_id(self) -> int:
+        """The id of its thread (`threading.get_ident`), for hooks that allow or forbid what a thread does."""
+        return self._running.thread_id
 
     @property
     def trouble(self) -> str | None:
@@ -182,20 +191,40 @@ class ProxyServer:
     @property
     def calls(self) -> list[ProxyCall]:
         """Every request so far, in the order in which they were decided; of many, the newest 64 MiB of them."""
-        running, request_log = self._running, self._request_log
-        if request_log is None:
+        return self._on_loop(lambda: self._calls(None))
+
+    def calls_in(self, *scopes: str) -> list[ProxyCall]:
+        """The requests of these scopes so far. The scope of a request without a scope is `""`."""
+        return self._on_loop(lambda: self._calls(scopes))
+
+    def end_scopes(self, *scopes: str) -> list[ProxyCall]:
+        """Return the requests of these scopes and forget them; their next requests get the first recordings again.
+
+        No request is decided in between, so each is returned once, by this call or the next one.
+        """
+
+        def end() -> list[ProxyCall]:
+            calls = self._calls(scopes)
+            for scope in scopes:
+                self._running.app.control.reset(scope)
+            if self._request_log is not None:
+                self._request_log.forget(scopes)
+            return calls
+
+        return self._on_loop(end)
+
+    def _calls(self, scopes: Collection[str] | None) -> list[ProxyCall]:
+        log, misses = self._request_log, self._running.app.control.misses()
+        if log is None:
             return []
-
-        def read() -> list[ProxyCall]:
-            misses = running.app.control.misses()
-            return [self._call(call, misses) for call in request_log.calls]
-
-        return self._on_loop(read)
+        return [self._call(call, misses) for call in (log.calls if scopes is None else log.of(scopes))]
 
     def _call(self, call: Call, misses: Mapping[str, Miss]) -> ProxyCall:
         request = call.request
         headers = {name.lower(): value for name, value in STORED.of_request(request.headers)}
         miss = misses.get(call.miss) if call.miss is not None else None
+        if miss is not None:  # equal misses of several scopes are remembered once
+            miss = replace(miss, scope=call.scope)
         return ProxyCall(
             request.method, request.target, headers, request.body, call.outcome, call.scope, miss, call.place, self
         )
@@ -206,6 +235,12 @@ class ProxyServer:
         if self._is_closed:
             raise ReplayProxyError("the proxy has stopped: look at responses within the block, or open the cassette")
         return running.call(running.app.control.response(place))
+
+    def recordings(self) -> list[RecordingInfo]:
+        """Everything that can be played now, oldest first. Raises `ReplayProxyError` after the block."""
+        if self._is_closed:
+            raise ReplayProxyError("the proxy has stopped: list recordings within the block, or open the cassette")
+        return self._on_loop(self._running.app.control.recordings)
 
     def _on_loop(self, function: Callable[[], T]) -> T:
         """Call it where nothing changes meanwhile: on the proxy's loop, or here when that has ended."""

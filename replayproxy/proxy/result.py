@@ -156,6 +156,23 @@ class RunResult:
         return not (self.served or self.recorded or self.forwarded or self.simulated)
 
     @classmethod
+    def empty(cls, mode: str, cassettes: tuple[str, ...] = ()) -> RunResult:
+        """Make the result of a run without a request."""
+        return cls(
+            mode=mode,
+            cassettes=cassettes,
+            recordings=0,
+            served=0,
+            forwarded=0,
+            recorded=0,
+            dropped=0,
+            simulated=0,
+            causes=(),
+            unused=(),
+            lateness_max=0.0,
+        )
+
+    @classmethod
     def merged(cls, results: Iterable[RunResult]) -> RunResult:
         """Make one result of several proxies' results, in their order. Raises `ValueError` if there are none.
 

@@ -1,10 +1,10 @@
 """replayproxy in pytest: a test's LLM server is a recording, and a request without one fails the test.
 
-The fixtures, and the door to everything else in this folder. It is imported by every run of pytest where replayproxy is
-installed: nothing heavy comes in before a test asks for it.
+The options, the markers and the fixtures. Every run of pytest where replayproxy is installed imports this: whatever
+imports more than pytest is imported with the first test that uses a proxy.
 
-    options ──▶ session ──▶ stage (a thread with the proxies)      one process
-                   └──▶ ledger ──▶ account                          all processes
+    options ──▶ session ──▶ cassettes ──▶ proxies               each process: a worker of xdist, or the only one
+                   └──▶ process_result ──▶ suite_result ──▶ summary     the controller, or the only process
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ MARKERS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the options and their twins in the ini file."""
+    """Declare the options and their keys in the ini file."""
     options.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the markers; begin, unless told not to."""
+    """Declare the markers; begin, unless the plugin is disabled."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     if config.getoption("replayproxy_disable"):
@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="module")
 def replayproxy_config() -> dict[str, Any]:
-    """What all tests of a module or a folder have in common: override it. The keys are the marker's."""
+    """Settings of all tests of a module or a folder: override it. The keys are the marker's."""
     return {}
 
 
@@ -78,7 +78,7 @@ def replayproxy(
     replayproxy_cassette_dir: Path,
     replayproxy_cassette_name: str,
 ) -> Iterator[Playback]:
-    """A server whose answers come from this test's cassette; a request that it does not know fails the test."""
+    """A server whose answers come from this test's cassette; a request without a recording fails the test."""
     item = request.node
     marked: dict[str, Any] = {}
     for marker in reversed(list(item.iter_markers("replayproxy"))):
@@ -100,7 +100,7 @@ def replayproxy(
             return
         playback = session.begin(item, choice, target, named=bool(names))
     except (Unusable, ReplayProxyError) as error:
-        from replayproxy.core.visible import visible_lines  # what a cassette says of itself stands in errors
+        from replayproxy.core.visible import visible_lines  # an error may quote a cassette, which is untrusted
 
         raise pytest.fail.Exception(f"replayproxy: {visible_lines(str(error))}", pytrace=False) from None
     yield playback
@@ -111,8 +111,8 @@ def replayproxy(
 def replayproxy_env(replayproxy: Playback, monkeypatch: pytest.MonkeyPatch) -> Playback:
     """`replayproxy`, with the environment set so that SDKs find it by themselves.
 
-    The keys are made up, for the SDKs want one; where something is recorded, keys that are set stay, for the server may
-    want them.
+    SDKs need a key, so there are placeholders; where something is recorded, keys that are set stay, because the server
+    may need them.
     """
     import os
 

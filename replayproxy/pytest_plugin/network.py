@@ -1,8 +1,7 @@
-"""Keeps tests on this machine. Sees what Python's sockets are about to do, by an audit hook (PEP 578), and refuses.
+"""Keeps tests on this machine: an audit hook (PEP 578) refuses what Python's sockets are about to do.
 
-Nothing is patched, so nothing is in the way of others who patch `socket`; and nothing that has its own reference to
-`connect` gets around it. What never enters Python's sockets is not seen: child processes, and the connections that
-uvloop and libcurl make by themselves.
+Nothing is patched, so other plugins may patch `socket`, and code with its own reference to `connect` is refused too.
+What does not use Python's sockets is not seen: child processes, and the connections of uvloop and libcurl.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import ipaddress
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
@@ -19,23 +18,23 @@ from typing import Any
 _LOOKED_UP = {"socket.getaddrinfo": 0, "socket.gethostbyname": 0}
 _REACHED = {"socket.connect": 1, "socket.sendto": 1, "socket.sendmsg": 1}
 _ADDRESS_AT = _LOOKED_UP | _REACHED
-"""Where in an event's arguments the address stands."""
+"""The index of the address in an event's arguments."""
 
 
 class NetworkBlocked(RuntimeError):
-    """A test tried to leave this machine. No `OSError`: clients take those for bad luck, and try again."""
+    """A test tried to leave this machine. Not an `OSError`, because clients retry after those."""
 
 
 class Guard:
-    """Refuses addresses while it is `armed`. The hook stays in the process for good and then does nothing."""
+    """Refuses addresses while it is `armed`. The hook stays in the process and does nothing afterwards."""
 
     def __init__(self) -> None:
         self._allowed: frozenset[str] | None = None
         self._addresses: dict[str, frozenset[str]] = {}
         self._installed = False
         self._resolving = threading.local()
-        self.exempt: int | None = None
-        """A thread that may go anywhere."""
+        self.exempt_threads: Set[int] = frozenset()
+        """Ids of threads that may connect to any address: those of the proxies."""
 
     @contextmanager
     def armed(self, allowed: Sequence[str]) -> Iterator[None]:
@@ -52,7 +51,7 @@ class Guard:
     def _on_audit_event(self, event: str, details: tuple[Any, ...]) -> None:
         if self._allowed is None or event not in _ADDRESS_AT:
             return
-        if threading.get_ident() == self.exempt or getattr(self._resolving, "now", False):
+        if threading.get_ident() in self.exempt_threads or getattr(self._resolving, "now", False):
             return
         address = details[_ADDRESS_AT[event]]
         host = address[0] if isinstance(address, tuple) and event in _REACHED else address
@@ -82,7 +81,7 @@ class Guard:
         return any(host in self._resolved(name) for name in allowed)
 
     def _resolved(self, name: str) -> frozenset[str]:
-        """The addresses of an allowed name: what connects has looked them up already."""
+        """The addresses of an allowed name. The client has looked them up before, so this is quick."""
         if name not in self._addresses:
             self._resolving.now = True
             try:

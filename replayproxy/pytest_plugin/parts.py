@@ -1,7 +1,7 @@
-"""One cassette out of what several workers have recorded of it. Imported where there is something to put together.
+"""One cassette of the parts that several workers have recorded. Imported where there is something to merge.
 
-In one process the second test to ask the same is answered from what was recorded for the first one. Workers do not see
-one another's parts, so each may have recorded it: all but one of these would never be asked for, and are left out.
+In one process the second of two equal requests is answered with the recording of the first. A worker does not see the
+parts of the others, so each may have recorded the request: all but one of these would never be used, and are left out.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from replayproxy.cassette.reader import CassetteReader
 
 
 def merge_parts(target: Path, parts: Sequence[Path], *, more: bool) -> int:
-    """Make `target` of its parts, in one step; `more`: of what it has, and of them. Gives how many were there twice.
+    """Replace `target` by its parts, in one step; `more`: add them to what it has.
 
-    Raises `CassetteError` and `SettingsError`; `target` is then as it was.
+    Returns how many recordings were left out because an earlier part had them. Raises `CassetteError` and
+    `SettingsError`; `target` is then as it was.
     """
-    again = sum(prune(part, numbers).deleted for part, numbers in _again(parts) if numbers)
+    repeated = sum(prune(part, numbers).deleted for part, numbers in _repeated(parts) if numbers)
     if more and target.exists():
         merge(target, [target, *parts])
-        return again
+        return repeated
     if len(parts) > 1:
         merge(parts[0], parts)
     parts[0].replace(target)
-    return again
+    return repeated
 
 
-def _again(parts: Sequence[Path]) -> list[tuple[Path, list[int]]]:
-    """What stands at a place where an earlier part has something: by part, the numbers of the exchanges."""
+def _repeated(parts: Sequence[Path]) -> list[tuple[Path, list[int]]]:
+    """The exchanges with a key and occurrence that an earlier part has too: by part, their numbers."""
     longest: Counter[str] = Counter()
     found = []
     for part in parts:

@@ -1,7 +1,7 @@
-"""Where a test's cassette lies, and what its scope is called. Computes names; opens nothing.
+"""The paths of cassettes and the names of scopes, from the names of tests. Opens no file.
 
-cassettes/<module>/<test>.cassette       one for each test
-cassettes/<module>.cassette              one for each module
+cassettes/<module>/<test>.cassette       one per test
+cassettes/<module>.cassette              one per module
 """
 
 from __future__ import annotations
@@ -27,16 +27,19 @@ def cassette_name(layout: str, module: str, test_class: str | None, test: str) -
 
 
 def scope_name(nodeid: str) -> str:
-    """A scope for a test: one segment of a URL that needs no escapes, and that no other test has."""
-    return file_name(nodeid.replace("::", ".").replace("/", "."), known=nodeid, unlike=True)
+    """The scope of a test: one segment of a URL that needs no escapes, different for each test."""
+    return file_name(nodeid.replace("::", ".").replace("/", "."), digest_of=nodeid)
 
 
-def file_name(name: str, *, known: str | None = None, unlike: bool = False) -> str:
-    """A name of harmless characters. Different names stay different: what was changed gets a digest."""
+def file_name(name: str, *, digest_of: str | None = None) -> str:
+    """A name for files and URLs. Different names stay different: a name that is changed gets a digest.
+
+    `digest_of`: always add the digest of this text.
+    """
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "test"
-    if plain == name and len(plain) <= LONGEST and not unlike:
+    if plain == name and len(plain) <= LONGEST and digest_of is None:
         return plain
-    digest = hashlib.blake2b((known or name).encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    digest = hashlib.blake2b((digest_of or name).encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
     return f"{plain[:LONGEST].rstrip('-.')}-{digest}"
 
 
@@ -49,10 +52,10 @@ def similar_cassettes(target: Path, root: Path) -> list[str]:
     return difflib.get_close_matches(relative_name(target, root), names, 3, 0)
 
 
-def cassettes_below(folders: Iterable[Path], passed_over: Sequence[str]) -> Iterator[Path]:
-    """Every cassette of a folder `cassettes` below these, wherever pytest looks for tests.
+def cassettes_below(folders: Iterable[Path], ignored: Sequence[str]) -> Iterator[Path]:
+    """Find every cassette of the folders `cassettes` below these, where pytest looks for tests.
 
-    `passed_over` are names of folders with wildcards, as `norecursedirs` has them.
+    `ignored` are names of folders with wildcards, as `norecursedirs` has them.
     """
     for folder in folders:
         for place, names, _ in os.walk(folder):
@@ -62,11 +65,11 @@ def cassettes_below(folders: Iterable[Path], passed_over: Sequence[str]) -> Iter
                 name
                 for name in names
                 if name != "cassettes"
-                and not any(fnmatch(name, pattern) for pattern in passed_over)
+                and not any(fnmatch(name, pattern) for pattern in ignored)
                 and not Path(place, name, "pyvenv.cfg").exists()
             ]
 
 
 def relative_name(path: Path, root: Path) -> str:
-    """A path as a report names it: from the root of the run, wherever that is."""
+    """A path as a report names it: relative to the root of the run, if it is below it."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

@@ -1,6 +1,6 @@
 """What the fixture `replayproxy` gives to a test: where to send requests, and what became of them.
 
-Light to import. Asks the proxy when it is asked, so that what it says is what is so now.
+Light to import. Each attribute looks at the proxy when it is read, so that it is up to date.
 """
 
 from __future__ import annotations
@@ -12,17 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from replayproxy.core.no_proxy import no_proxy_for
-
 if TYPE_CHECKING:
-    from replayproxy.proxy.request_log import Call
-    from replayproxy.pytest_plugin.proxies import CassetteProxy
+    from replayproxy.api.server import ProxyCall, ProxyServer
     from replayproxy.views.miss import Miss
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request as the proxy got it. `headers` are those that a cassette may hold, in lower case."""
+    """A request as the proxy received it. `headers` are those that a cassette may hold, in lower case."""
 
     method: str
     path: str
@@ -31,7 +28,7 @@ class ReceivedRequest:
 
     @property
     def json(self) -> Any:
-        """The body as a JSON value. Raises `ValueError` where it is none."""
+        """The body as a JSON value. Raises `ValueError` where it is not JSON."""
         return json.loads(self.body)
 
 
@@ -45,7 +42,7 @@ class PlayedResponse:
 
     @property
     def json(self) -> Any:
-        """The body as a JSON value. Raises `ValueError` where it is none: a stream, for one."""
+        """The body as a JSON value. Raises `ValueError` where it is not JSON: a stream, for one."""
         return json.loads(self.body)
 
 
@@ -55,15 +52,19 @@ class PlaybackCall:
 
     request: ReceivedRequest
     outcome: str
-    _call: Call = field(repr=False)
-    _proxy: CassetteProxy = field(repr=False)
+    _call: ProxyCall = field(repr=False)
+
+    @classmethod
+    def of(cls, call: ProxyCall) -> PlaybackCall:
+        """The same call, with its request as one value."""
+        return cls(ReceivedRequest(call.method, call.path, call.headers, call.body), call.outcome, call)
 
     @property
     def response(self) -> PlayedResponse | None:
-        """The answer, if it came from a recording; what was recorded just now is still on its way to the disk."""
-        if self._call.place is None:
+        """The answer, if it came from a recording. What was just recorded may not have been written yet: None."""
+        played = self._call.response
+        if played is None:
             return None
-        played = self._proxy.response(self._call.place)
         return PlayedResponse(played.status, {name.lower(): value for name, value in played.headers}, played.body)
 
 
@@ -79,7 +80,7 @@ class Playback:
     scope: str
     cassette: Path
     records: bool = False
-    _proxy: CassetteProxy | None = field(default=None, repr=False)
+    _server: ProxyServer | None = field(default=None, repr=False)
 
     @property
     def base_url(self) -> str:
@@ -88,49 +89,36 @@ class Playback:
 
     @property
     def calls(self) -> list[PlaybackCall]:
-        """What this test has asked for so far."""
-        if self._proxy is None:
-            return []
-        from replayproxy.pytest_plugin.proxies import stored_headers
+        """The requests of this test so far."""
+        return [PlaybackCall.of(call) for call in self._calls()]
 
-        return [
-            PlaybackCall(
-                ReceivedRequest(call.request.method, call.request.target, stored_headers(call), call.request.body),
-                call.outcome,
-                call,
-                self._proxy,
-            )
-            for call in self._proxy.asked(self.scope).calls
-        ]
+    def _calls(self) -> list[ProxyCall]:
+        # Those without a scope too: the tests of one process run one after the other.
+        return [] if self._server is None else self._server.calls_in(self.scope, "")
 
     @property
     def misses(self) -> list[Miss]:
-        """What this test has asked for in vain. Each has a `code` and a `sentence`."""
-        return [] if self._proxy is None else list(self._proxy.asked(self.scope).misses)
+        """The requests of this test that no recording answered. Each has a `code` and a `sentence`."""
+        return [call.miss for call in self._calls() if call.miss is not None]
 
     @property
     def env(self) -> dict[str, str]:
         """The variables that make SDKs, in any language, talk to this proxy."""
-        urls = {
-            "OPENAI_BASE_URL": self.base_url,
-            "OPENAI_API_BASE": self.base_url,
-            "ANTHROPIC_BASE_URL": self.url,
-            "REPLAYPROXY_URL": self.url,
-        }
-        # A company's HTTP_PROXY must not be asked for an address of this machine.
-        return urls | no_proxy_for(os.environ)
+        from replayproxy.api.client_environment import client_environment
+
+        return client_environment(self.url, os.environ)
 
     def assert_all_played(self) -> None:
         """Every recording on the cassette was played for this test; else an `AssertionError` that names the others."""
-        if self._proxy is None:
+        if self._server is None:
             return
-        played = {call.place for call in self._proxy.asked(self.scope).calls}
-        recordings = self._proxy.recordings()
+        played = {call.played for call in self._calls()}
+        recordings = self._server.recordings()
         left = [recording for recording in recordings if recording.place not in played]
         if left:
             from replayproxy.core.visible import visible
 
-            names = "".join(f"\n  {visible(f'{one.id}  {one.method} {one.path}')}" for one in left)
+            names = "".join(f"\n  {visible(f'{info.id}  {info.method} {info.path}')}" for info in left)
             raise AssertionError(
                 f"{len(left)} of {len(recordings)} recordings on {self.cassette} were not played:{names}"
             )

@@ -1,59 +1,62 @@
-"""One process of a pytest run: begins and ends each test's playback, fails tests that missed, and tells at the end.
+"""The plugin while it is enabled, in one process of a pytest run: its hooks, in the order in which pytest calls them.
 
-An xdist worker tells its controller; the controller, or the only process, puts everything together, writes it and says
-it. Everything heavy is on the `Stage`, which begins with the first test that asks for it.
+It begins and ends each test's playback, fails tests whose requests had no recording, and reports at the end. An xdist
+worker reports to its controller; the controller, or the only process, puts everything together, writes and prints it.
+
+    CollectedTests   which tests there are         SuiteCassettes   which settings a test's proxy has
+    Proxies          the proxies that run          ProcessResult ─▶ SuiteResult   what is reported
+
+Whatever imports more than pytest is imported with the first test that uses a proxy.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from replayproxy.errors import ReplayProxyError
-from replayproxy.pytest_plugin import options, results, summary
+from replayproxy.pytest_plugin import options, summary
+from replayproxy.pytest_plugin.collection import CollectedTests, file_of
 from replayproxy.pytest_plugin.network import Guard
-from replayproxy.pytest_plugin.options import TestChoice, Unusable
-from replayproxy.pytest_plugin.paths import SUFFIX, cassettes_below, relative_name, scope_name, similar_cassettes
-from replayproxy.pytest_plugin.results import CassetteUse, ItemResult, ProcessResult, SuiteResult
+from replayproxy.pytest_plugin.paths import SUFFIX, cassettes_below, relative_name, scope_name
+from replayproxy.pytest_plugin.process_result import CassetteUse, ItemResult, ProcessResult
 
 if TYPE_CHECKING:
+    from replayproxy.api.server import ProxyServer
     from replayproxy.proxy.result import RunResult
+    from replayproxy.pytest_plugin.cassettes import SuiteCassettes
+    from replayproxy.pytest_plugin.options import TestChoice
     from replayproxy.pytest_plugin.playback import Playback
-    from replayproxy.pytest_plugin.proxies import CassetteProxy, Proxies, ScopeLog
+    from replayproxy.pytest_plugin.proxies import Proxies
+    from replayproxy.pytest_plugin.suite_result import SuiteResult
     from replayproxy.settings import Settings
-    from replayproxy.views.miss import Miss
-
-SHOWN_MISSES = 10
-"""Different misses of one test that its failure spells out."""
 
 
 @dataclass(slots=True)
-class Active:
-    """A test that has a playback. `told`: so many of its misses have failed it already."""
+class ActiveTest:
+    """A test that has a playback. `reported`: so many of its misses have failed it already."""
 
     playback: Playback
-    proxy: CassetteProxy
+    server: ProxyServer
     cassette: str
-    told: int = 0
+    reported: int = 0
 
 
-ACTIVE = pytest.StashKey[Active]()
+ACTIVE = pytest.StashKey[ActiveTest]()
 
 
 @dataclass(slots=True)
-class Run:
-    """What the controller, or the only process, hears of the whole run."""
+class WholeRun:
+    """What the controller, or the only process, learns of the whole run."""
 
-    ledgers: list[ProcessResult] = field(default_factory=list)
+    processes: list[ProcessResult] = field(default_factory=list)
     workers: int = 0
-    crashed: bool = False
     passed: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
 
@@ -65,23 +68,20 @@ class Session:
         self.config = config
         self.root = config.rootpath
         self.guard = Guard()
-        self.ledger = ProcessResult(narrowed=_chosen(config))
+        self.tests = CollectedTests(config)
+        self.process = ProcessResult()
         self.worker: Mapping[str, Any] | None = getattr(config, "workerinput", None)
-        self.run = Run()
-        self.account: SuiteResult | None = None
+        self.run = WholeRun()
+        self.suite: SuiteResult | None = None
         self.notes: list[str] = []
-        self.failed = False
-        self._selected: dict[str, list[str]] = {}
-        self._users: dict[str, list[str]] = {}
-        """What may be the cassettes of each test that asks for a proxy."""
-        self._ignored_places = _ignored(config)
-        """Cassettes and folders of tests that were not even collected."""
-        self._stage: Proxies | None = None
-        self._existed: dict[Path, bool] = {}
+        self.could_not_write = False
+        self._proxies: Proxies | None = None
+        self._cassettes: SuiteCassettes | None = None
         self._targets: dict[Settings, Path] = {}
-        self._judged: set[str] = set()
+        self._digests: dict[str, str] = {}
+        """SHA-256 of the cassettes before they were played, by name; where a report is written."""
 
-    # What is there to run
+    # The tests of the run
 
     @pytest.hookimpl
     def pytest_itemcollected(self, item: pytest.Item) -> None:
@@ -93,37 +93,23 @@ class Session:
     @pytest.hookimpl
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Files of which not everything runs."""
-        files = {_file(item.nodeid) for item in items}
-        self.ledger.narrowed = sorted({*self.ledger.narrowed, *files, "*"} if files else self.ledger.narrowed)
+        self.tests.deselected(items)
 
     @pytest.hookimpl
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """What will run."""
-        for item in session.items:
-            self._selected.setdefault(_file(item.nodeid), []).append(item.nodeid)
-            if "replayproxy" in getattr(item, "fixturenames", ()):
-                self._users[item.nodeid] = self._likely_cassettes(item)
+        self.tests.selected(session.items)
 
     @pytest.hookimpl
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Of a module that skips itself (importorskip) or cannot be imported nobody knows which tests it has."""
-        if report.failed:
-            self.ledger.narrowed = sorted({*self.ledger.narrowed, "*"})
-        elif report.skipped:
-            self._ignored_places.append(_folder_of(self.root / _file(report.nodeid), self.root))
-
-    def _likely_cassettes(self, item: pytest.Item) -> list[str]:
-        """Where the cassette of a test may be that has not run: its fixtures might say otherwise if they were asked."""
-        folder = item.path.parent / "cassettes"
-        names = [str(marker.args[0]) for marker in item.iter_markers("replayproxy") if marker.args]
-        named = [name if Path(name).suffix else name + SUFFIX for name in names]
-        return [relative_name(folder / name, self.root) for name in (*named, item.path.stem, item.path.stem + SUFFIX)]
+        """A module that was not collected."""
+        self.tests.reported(report)
 
     # One test
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """With the network blocked where that is wished for."""
+        """With the network blocked, if the run or the test says so."""
         marker = item.get_closest_marker("replayproxy_block_network")
         if marker is None and not options.of_run(self.config, "block_network"):
             return (yield)
@@ -142,36 +128,44 @@ class Session:
             )
 
     def begin(self, item: pytest.Item, choice: TestChoice, target: Path, *, named: bool) -> Playback:
-        """A test's own place on a proxy for its cassette. Raises `Unusable`, or what the house raises."""
+        """Give a test its own scope on a proxy for its cassette. Raises `Unusable` or `ReplayProxyError`."""
+        from replayproxy.pytest_plugin.cassettes import SuiteCassettes
         from replayproxy.pytest_plugin.playback import Playback
 
         self._refuse_vcr(item)
-        settings = self._settings(item, choice, target, named=named)
-        proxy = self._running_proxies().proxy(settings)
-        scope = scope_name(item.nodeid)
-        proxy.begin(scope)
+        if self._cassettes is None:
+            self._cassettes = SuiteCassettes(self.config, self.worker)
+        narrowed = self.tests.narrowed
+        settings = self._cassettes.settings(item, choice, target, named=named, narrowed=narrowed)
         name = relative_name(target, self.root)
+        self._note_digest(name, target, settings)
+        server = self._running_proxies().server(settings)
+        scope = scope_name(item.nodeid)
+        server.end_scopes(scope, "")  # also a test that is run again begins at the first recordings
         self._targets[settings] = target
-        self.ledger.cassettes.setdefault(name, CassetteUse(choice.mode)).named |= named
-        playback = Playback(f"{proxy.url}/t/{scope}", scope, target, settings.records, proxy)
-        item.stash[ACTIVE] = Active(playback, proxy, name)
+        self.process.cassettes.setdefault(name, CassetteUse(choice.mode)).named |= named
+        playback = Playback(f"{server.url}/t/{scope}", scope, target, settings.records, server)
+        item.stash[ACTIVE] = ActiveTest(playback, server, name)
         return playback
 
     def end(self, item: pytest.Item) -> None:
-        """Close a test's account. What it missed since its body was over fails it now."""
+        """End a test. Its misses since the end of its body fail it now."""
+        from replayproxy.pytest_plugin.miss_text import miss_documents, miss_text
+
         active = item.stash[ACTIVE]
         del item.stash[ACTIVE]
-        asked = active.proxy.asked(active.playback.scope, forget=True)
-        outcomes = Counter(call.outcome for call in asked.calls)
-        self.ledger.tests[item.nodeid] = ItemResult(
-            item.nodeid, active.cassette, dict(sorted(outcomes.items())), self._documents(asked)
+        calls = active.server.end_scopes(active.playback.scope, "")
+        misses = [call.miss for call in calls if call.miss is not None]
+        outcomes = Counter(call.outcome for call in calls)
+        self.process.tests[item.nodeid] = ItemResult(
+            item.nodeid, active.cassette, dict(sorted(outcomes.items())), miss_documents(misses, self.root)
         )
-        if missed := asked.misses[active.told :]:
-            pytest.fail(self._miss_text(item, active, missed), pytrace=False)
+        if new := misses[active.reported :]:
+            pytest.fail(miss_text(item, active.cassette, new), pytrace=False)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Where another fixture fails for a miss, the miss is told beside it."""
+        """Where another fixture fails because of a miss, the miss is reported beside it."""
         __tracebackhide__ = True
         if "replayproxy" in getattr(item, "fixturenames", ()):
             self._refuse_vcr(item)
@@ -179,164 +173,85 @@ class Session:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """A miss fails the test, also one that the code under test has swallowed."""
+        """A miss fails the test, also one that the code under test ignored."""
         __tracebackhide__ = True
         return (yield from self._with_misses(item, "call", judged=True))
 
     def _with_misses(self, item: pytest.Item, phase: str, *, judged: bool) -> Generator[None, object, object]:
-        __tracebackhide__ = True  # in the way of whoever reads another plugin's failure
+        __tracebackhide__ = True  # else these lines stand in the traceback of every other failure
         try:
             result = yield
         except BaseException:
-            # The test's own failure comes first; ours stands below it.
-            if (words := self._new_misses(item)) is not None:
-                item.add_report_section(phase, "replayproxy", words)
+            # The test's own failure comes first; ours is a section below it.
+            if (text := self._new_misses(item)) is not None:
+                item.add_report_section(phase, "replayproxy", text)
             raise
-        if judged and (words := self._new_misses(item)) is not None:
-            pytest.fail(words, pytrace=False)
+        if judged and (text := self._new_misses(item)) is not None:
+            pytest.fail(text, pytrace=False)
         return result
 
     def _new_misses(self, item: pytest.Item) -> str | None:
+        from replayproxy.pytest_plugin.miss_text import miss_text
+
         active = item.stash.get(ACTIVE, None)
         if active is None:
             return None
-        misses = active.proxy.asked(active.playback.scope).misses
-        missed, active.told = misses[active.told :], len(misses)
-        return self._miss_text(item, active, missed) if missed else None
+        misses = active.playback.misses
+        new, active.reported = misses[active.reported :], len(misses)
+        return miss_text(item, active.cassette, new) if new else None
 
-    def _miss_text(self, item: pytest.Item, active: Active, missed: Sequence[Miss]) -> str:
-        from replayproxy.pytest_plugin.proxies import explanation_of
-
-        different = list(dict.fromkeys(self._from_root(explanation_of(miss)) for miss in missed))
-        number = "a request" if len(missed) == 1 else f"{len(missed)} requests"
-        lines = [f"replayproxy: {number} of this test found no answer on {active.cassette}"]
-        lines += different[:SHOWN_MISSES]
-        if len(different) > SHOWN_MISSES:
-            lines.append(f"and {len(different) - SHOWN_MISSES} more")
-        if any(miss.nearest is not None for miss in missed):
-            lines.append(
-                "In a test these flags are words of its marker: @pytest.mark.replayproxy(match_ignore=[…],"
-                " match_normalise=[…])"
-            )
-        allowed = "" if options.may_record(self.config) else " --replayproxy-allow-record"
-        lines.append(f"Record what is missing: {_command(item, 'new_episodes')}{allowed}")
-        return "\n".join(lines)
-
-    def _documents(self, asked: ScopeLog) -> list[dict[str, Any]]:
-        """Misses as a report has them, equal ones counted."""
-        documents: dict[tuple[str, str], dict[str, Any]] = {}
-        for miss in asked.misses:
-            said = documents.setdefault((miss.code, miss.key), {"times": 0, **miss.document()})
-            said["times"] += 1
-        # Paths as they are in the repository, wherever that lies.
-        told: list[dict[str, Any]] = json.loads(self._from_root(json.dumps(list(documents.values()))))
-        return told
-
-    def _from_root(self, words: str) -> str:
-        return words.replace(f"{self.root}/", "")
-
-    # Its cassette
+    # Its proxy
 
     def _running_proxies(self) -> Proxies:
-        if self._stage is None:
+        if self._proxies is None:
             from replayproxy.pytest_plugin.proxies import Proxies
 
-            self._stage = Proxies(self._closed)
-            self.guard.exempt = self._stage.thread
-        return self._stage
+            self._proxies = Proxies(self._stopped)
+            self.guard.exempt_threads = self._proxies.thread_ids
+        return self._proxies
 
-    def _settings(self, item: pytest.Item, choice: TestChoice, target: Path, *, named: bool) -> Settings:
-        from replayproxy.pytest_plugin import proxies
+    def _note_digest(self, name: str, target: Path, settings: Settings) -> None:
+        """Note what the cassette is before it is played: `prune` applies a report to that file only."""
+        if settings.records or name in self._digests or not options.of_run(self.config, "report"):
+            return
+        from replayproxy.cassette.file_digest import file_digest
 
-        first = target not in self._existed
-        existed = self._existed.setdefault(target, target.exists())
-        if not self._records(choice, existed=existed):
-            if not target.exists():
-                raise Unusable(self._missing(item, target, choice.mode))
-            return proxies.replaying(target, choice)
-        if choice.upstream is None:
-            raise Unusable(f"mode {choice.mode} records, and has no server to ask: give --replayproxy-upstream URL")
-        anew = choice.mode in ("all", "rewrite")
-        if anew and _file(item.nodeid) in self.ledger.narrowed and (named or self.layout == "module"):
-            raise Unusable(
-                f"mode {choice.mode} records all of {relative_name(target, self.root)} anew, but not all tests of"
-                f" {_file(item.nodeid)} were selected: run the whole file, or use --replayproxy-mode new_episodes"
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if first and choice.mode == "rewrite":
-            target.unlink(missing_ok=True)
-        # Workers do not share a file; and what may yet fail must not spoil the one that is there.
-        if self.worker is None and choice.mode != "all":
-            return proxies.recording(target, (), choice)
-        part = self._part(target)
-        if first:
-            part.unlink(missing_ok=True)  # of a run that was killed
-        return proxies.recording(part, (target,) if existed and not anew else (), choice, self._salt(target))
+        self._digests[name] = file_digest(target)
 
-    def _records(self, choice: TestChoice, *, existed: bool) -> bool:
-        if choice.mode == "none" or (choice.mode == "once" and existed):
-            return False
-        if options.may_record(self.config):
-            return True
-        if choice.mode in ("all", "rewrite"):
-            raise Unusable(
-                f"CI is set, and mode {choice.mode} would record: leave it away there, or add"
-                " --replayproxy-allow-record"
-            )
-        return False
+    def _stopped(self, server: ProxyServer) -> None:
+        """A proxy was stopped: note its result."""
+        from replayproxy.proxy.result import RunResult
+        from replayproxy.pytest_plugin.miss_text import miss_documents
 
-    def _missing(self, item: pytest.Item, target: Path, mode: str) -> str:
-        near = similar_cassettes(target, self.root)
-        there = f" (there is {', '.join(near)})" if near else ""
-        said = f"there is no cassette {relative_name(target, self.root)}{there}. "
-        if mode != "none":  # it was asked for what the error would say
-            return (
-                f"{said}Mode {mode} would record it, but the variable CI is set: record it on your machine and commit"
-                " it, or add --replayproxy-allow-record"
-            )
-        return f"{said}Record it: {_command(item, 'once')}"
+        name = relative_name(self._targets[server.settings], self.root)
+        use = self.process.cassettes[name]
+        result = self._relative(server.report(), name)
+        before = [] if use.result is None else [RunResult.from_document(use.result)]
+        use.result = RunResult.merged([*before, result]).document()
+        onto = server.settings.recording.onto
+        if onto is not None:
+            use.is_recorded = True
+            use.part = str(onto) if onto != self._targets[server.settings] else None
+        late = [call.miss for call in server.calls if call.miss is not None]
+        self.process.late += [{"cassette": name, **miss} for miss in miss_documents(late, self.root)]
 
-    @property
-    def layout(self) -> str:
-        """`test` or `module`."""
-        return str(options.of_run(self.config, "layout"))
-
-    def _part(self, target: Path) -> Path:
-        worker = self.worker or {"workerid": "main", "testrunuid": "run"}
-        return target.with_name(f".{target.name}.{worker['workerid']}-{worker['testrunuid'][:8]}.part")
-
-    def _salt(self, target: Path) -> bytes | None:
-        """The same in all workers: their parts become one cassette, and a cassette has one salt."""
-        if self.worker is None:
-            return None
-        run = f"{self.worker['testrunuid']} {relative_name(target, self.root)}"
-        return hashlib.blake2b(run.encode(), digest_size=16).digest()
-
-    def _closed(self, settings: Settings, report: RunResult, late: ScopeLog) -> None:
-        """A proxy was stopped: what it has to tell."""
-        target = self._targets[settings]
-        name = relative_name(target, self.root)
-        kept = self.ledger.cassettes[name]
-        kept.recordings = report.recordings
-        kept.recorded += report.recorded
-        unused = [recording.document() | {"cassette": name} for recording in report.unused]
-        if settings.recording.onto is not None:
-            kept.unused = None
-            kept.part = str(settings.recording.onto) if settings.recording.onto != target else None
-        elif name not in self._judged:
-            kept.unused = unused
-        elif kept.unused is not None:
-            left = {results.identity(one) for one in unused}
-            kept.unused = [one for one in kept.unused if results.identity(one) in left]
-        self._judged.add(name)
-        self.ledger.late += [{"cassette": name, **miss} for miss in self._documents(late)]
-        self.ledger.lateness_max = max(self.ledger.lateness_max, report.lateness_max)
+    def _relative(self, result: RunResult, name: str) -> RunResult:
+        """The same result, with the name of its cassette in the repository. Its misses are those of the tests."""
+        return replace(
+            result,
+            cassettes=(name,),
+            causes=(),
+            forgotten={},
+            unused=tuple(replace(recording, cassette=name) for recording in result.unused),
+            damage=result.damage.replace(f"{self.root}/", ""),
+            digests={name: self._digests[name]} if name in self._digests else {},
+        )
 
     # The end
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Which tests passed, wherever they ran."""
+        """Which tests passed, in any process."""
         if report.failed:
             self.run.failed.add(report.nodeid)
         elif report.when == "call" and report.passed:
@@ -349,174 +264,116 @@ class Session:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """A worker is over; one that crashed has nothing to tell."""
-        told = getattr(node, "workeroutput", {}).get("replayproxy")
-        if told is not None:
-            self.run.ledgers.append(ProcessResult.of(json.loads(told)))
+        """A worker has ended; one that crashed has no output."""
+        output = getattr(node, "workeroutput", {}).get("replayproxy")
+        if output is not None:
+            self.run.processes.append(ProcessResult.from_document(json.loads(output)))
 
     @pytest.hookimpl
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Stop the proxies; tell the controller, or put everything together."""
+        """Stop the proxies; report to the controller, or put everything together."""
         self.close()
-        files = {_file(test) for test in self.ledger.tests}
-        self.ledger.selected = {file: tests for file, tests in self._selected.items() if file in files}
-        self.ledger.folders = sorted({relative_name(_cassette_folder(target), self.root) for target in self._existed})
-        not_begun = {test: likely for test, likely in self._users.items() if test not in self.ledger.tests}
-        self.ledger.spared = sorted(
-            {name for likely in not_begun.values() for name in likely} | {*self._ignored_places}
-        )
+        process = self.process
+        process.narrowed = self.tests.narrowed
+        process.selected = self.tests.selected_in({file_of(test) for test in process.tests})
+        used = [] if self._cassettes is None else self._cassettes.used
+        process.folders = sorted({relative_name(_cassette_folder(target), self.root) for target in used})
+        process.spared = self.tests.spared(process.tests)
         if self.worker is not None:
-            self.config.workeroutput["replayproxy"] = json.dumps(self.ledger.document())  # type: ignore[attr-defined]  # xdist's
-            return
+            self.config.workeroutput["replayproxy"] = json.dumps(process.document())  # type: ignore[attr-defined]  # xdist's
+        else:
+            self._conclude(session)
+
+    def _conclude(self, session: pytest.Session) -> None:
+        """Put the results of all processes together, write the report, fail a run whose tests have all passed."""
         run = self.run
         if not run.workers:
-            run.ledgers = [self.ledger]
-        crashed = len(run.ledgers) < run.workers
-        # Else it was interrupted, or refused before all tests were chosen.
+            run.processes = [self.process]
+        crashed = len(run.processes) < run.workers
+        # Else it was interrupted, or refused before all tests were selected.
         to_its_end = session.exitstatus in (
             pytest.ExitCode.OK,
             pytest.ExitCode.TESTS_FAILED,
             pytest.ExitCode.NO_TESTS_COLLECTED,
         )
         passed = run.passed - run.failed
-        run.ledgers.sort(key=lambda told: sorted(told.tests))
-        used = any(told.cassettes for told in run.ledgers)
+        run.processes.sort(key=lambda process: sorted(process.tests))
+        used = any(process.cassettes for process in run.processes)
         if not used and not self._looks_for_orphans:
             return
-        self._keep_parts(run.ledgers, passed)
-        orphans = results.orphans(run.ledgers, self._cassettes_there(run.ledgers), crashed=crashed or not to_its_end)
-        if not used and not orphans:
+        from replayproxy.pytest_plugin.cassettes import keep_parts
+        from replayproxy.pytest_plugin.suite_result import orphans, suite_result
+
+        notes, is_written = keep_parts(self.root, run.processes, passed)
+        self.notes += notes
+        self.could_not_write |= not is_written
+        unowned = orphans(run.processes, self._found_cassettes(run.processes), crashed=crashed or not to_its_end)
+        if not used and not unowned:
             return
-        self.account = results.suite_result(run.ledgers, passed, crashed=crashed, orphans=orphans)
+        self.suite = suite_result(run.processes, passed, crashed=crashed, orphans=unowned)
         if file := options.of_run(self.config, "report"):
-            self._write_report(file, self.account)
-        if session.exitstatus == pytest.ExitCode.OK and self._reasons_to_fail(self.account):
+            self._write_report(file, self.suite, int(session.exitstatus))
+        if session.exitstatus == pytest.ExitCode.OK and self._reasons_to_fail(self.suite):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _reasons_to_fail(self, account: SuiteResult) -> list[str]:
-        return summary.reasons_to_fail(account, options.of_run(self.config, "unused"), failed=self.failed)
+    def _reasons_to_fail(self, suite: SuiteResult) -> list[str]:
+        return summary.reasons_to_fail(suite, options.of_run(self.config, "unused"), failed=self.could_not_write)
 
     @property
     def _looks_for_orphans(self) -> bool:
-        """Whether a run whose tests use no recordings is to look for cassettes all the same."""
+        """Whether a run whose tests use no recordings looks for cassettes nevertheless."""
         typed = self.config.getoption("replayproxy_unused")
         return bool(typed == "warn" or options.of_run(self.config, "unused") == "fail")
 
-    def _cassettes_there(self, ledgers: Sequence[ProcessResult]) -> list[str]:
-        """Every cassette in the folders that this run has used, or has looked for tests."""
-        folders = {self.root / folder for ledger in ledgers for folder in ledger.folders}
+    def _found_cassettes(self, processes: Sequence[ProcessResult]) -> list[str]:
+        """Every cassette in the folders that this run used, or in which pytest looked for tests."""
+        folders = {self.root / folder for process in processes for folder in process.folders}
         found = {path for folder in folders for path in folder.rglob(f"*{SUFFIX}")}
-        if options.of_run(self.config, "unused") != "ignore" and not any(ledger.narrowed for ledger in ledgers):
+        if options.of_run(self.config, "unused") != "ignore" and not any(process.narrowed for process in processes):
             places = (self.config.invocation_params.dir / word for word in self.config.args)
-            looked = [place.resolve() for place in places if place.is_dir()]
-            found.update(cassettes_below(looked, self.config.getini("norecursedirs")))
+            searched = [place.resolve() for place in places if place.is_dir()]
+            found.update(cassettes_below(searched, self.config.getini("norecursedirs")))
         return sorted({relative_name(path, self.root) for path in found})
 
-    def _write_report(self, file: str, account: SuiteResult) -> None:
+    def _write_report(self, file: str, suite: SuiteResult, exit_code: int) -> None:
         from replayproxy import output_files
 
         path = options.report_path(self.config, file)
-        document = json.dumps(account.document(), indent=2) + "\n"
+        fail_unused = options.of_run(self.config, "unused") == "fail"
+        document = json.dumps(suite.document(exit_code=exit_code, fail_unused=fail_unused), indent=2) + "\n"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             output_files.write(path, document.encode(), "--replayproxy-report")
         except (OSError, ReplayProxyError) as error:
             self.notes.append(f"there is no report: {error}")
-            self.failed = True
+            self.could_not_write = True
 
     @pytest.hookimpl
     def pytest_unconfigure(self) -> None:
-        """Whatever happened, no thread stays behind."""
+        """No thread stays, however the run ended."""
         self.close()
 
     def close(self) -> None:
         """Stop the proxies."""
-        if self._stage is not None:
-            self._stage.close()
-            self._stage = None
-
-    def _keep_parts(self, ledgers: Sequence[ProcessResult], passed: set[str]) -> None:
-        """Make one cassette of what several have recorded; or leave the old one as it was."""
-        for name in sorted({name for told in ledgers for name in told.cassettes}):
-            kept = [told.cassettes[name] for told in ledgers if name in told.cassettes]
-            parts = [Path(one.part) for one in kept if one.part]
-            if not parts:
-                continue
-            mode = kept[0].mode
-            failed = results.first_not_passed(ledgers, name, passed) if mode == "all" else None
-            if failed is not None:
-                self.notes.append(f"{name} is as it was: {failed} did not pass")
-            else:
-                full = [Path(one.part) for one in kept if one.part and one.recorded]
-                try:
-                    self._merge_parts(self.root / name, full or parts[:1], more=mode == "new_episodes")
-                except ReplayProxyError as error:
-                    there = " ".join(relative_name(part, self.root) for part in parts)
-                    self.notes.append(f"{name} is as it was: {error}. What was recorded is in {there}")
-                    self.failed = True
-                    continue
-            for part in parts:
-                part.unlink(missing_ok=True)
-
-    def _merge_parts(self, target: Path, parts: Sequence[Path], *, more: bool) -> None:
-        """One cassette at `target`, in one step: whoever looks sees the old one or the new one."""
-        from replayproxy.pytest_plugin.parts import merge_parts
-
-        again = merge_parts(target, parts, more=more)
-        if again:
-            self.notes.append(
-                f"{relative_name(target, self.root)}: {again} requests were recorded by several workers, and the first"
-                " one's answer was kept; where later requests depend on it, record with --dist loadfile, or without"
-                " xdist"
-            )
+        if self._proxies is not None:
+            self._proxies.close()
+            self._proxies = None
 
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """One line; the names with -v; in red why the run failed though its tests have passed."""
-        if self.account is None:
+        """One line; the names with -v; in red why the run failed though its tests passed."""
+        if self.suite is None:
             return
         from replayproxy.core.visible import visible
 
         terminalreporter.section("replayproxy")
         loud = options.of_run(self.config, "unused") != "ignore"
-        for line in summary.lines(self.account, self.notes, loud=loud, verbose=self.config.get_verbosity() > 0):
+        for line in summary.lines(self.suite, self.notes, loud=loud, verbose=self.config.get_verbosity() > 0):
             terminalreporter.line(visible(line))
-        for reason in self._reasons_to_fail(self.account):
+        for reason in self._reasons_to_fail(self.suite):
             terminalreporter.line(visible(f"replayproxy FAILED the run: {reason}"), red=True, bold=True)
-
-
-def _command(item: pytest.Item, mode: str) -> str:
-    return f"pytest '{item.nodeid}' --replayproxy-mode {mode} --replayproxy-upstream URL"
-
-
-def _file(nodeid: str) -> str:
-    return nodeid.partition("::")[0]
 
 
 def _cassette_folder(target: Path) -> Path:
     """The folder of a test's cassettes, above the one of its module where each module has one."""
     return next((folder for folder in target.parents if folder.name == "cassettes"), target.parent)
-
-
-def _folder_of(path: Path, root: Path) -> str:
-    """Where the cassettes of the tests in a file or folder lie."""
-    return relative_name(path if path.is_dir() else path.parent / "cassettes", root)
-
-
-def _ignored(config: pytest.Config) -> list[str]:
-    """What `--ignore` leaves away."""
-    words = config.getoption("ignore", None) or []
-    return [_folder_of((config.invocation_params.dir / word).resolve(), config.rootpath) for word in words]
-
-
-def _chosen(config: pytest.Config) -> list[str]:
-    """Files of which the command line names single tests; `*` where it names files at all."""
-    narrowed = {"*"} if config.getoption("ignore_glob", None) else set()
-    for word in config.args:
-        path, single, _ = word.partition("::")
-        place = config.invocation_params.dir / path
-        if not place.is_dir():
-            narrowed.add("*")
-        if single:
-            narrowed.add(relative_name(place.resolve(), config.rootpath))
-    return sorted(narrowed)

@@ -111,6 +111,44 @@ def test_a_reset_begins_anew(chat: Path) -> None:
         assert server.report().served == 0
 
 
+def test_scopes_have_calls_and_positions_of_their_own(chat: Path) -> None:
+    """`end_scopes` returns each call once, and the scope begins at the first recording again; others go on."""
+    with replay(chat, at_end="refuse") as server:
+        for scope in ("/t/a", "/t/a", "/t/b", ""):
+            assert ask(server.url + scope, **hello())[0] == 200
+        ask(f"{server.url}/t/b", **hello(7))
+        ask(f"{server.url}/t/a", **hello(7))
+        assert [call.scope for call in server.calls_in("a", "")] == ["a", "a", "", "a"]
+        assert [call.scope for call in server.end_scopes("a")] == ["a", "a", "a"]
+        assert server.calls_in("a") == server.end_scopes("a", "c") == []
+        assert [call.scope for call in server.calls] == ["b", "", "b"]
+        # Equal misses are remembered once; each call has its own scope.
+        assert [miss.scope for miss in server.misses] == ["b"]
+        assert [b"first" in ask(f"{server.url}/t/{scope}", **hello())[1] for scope in "ab"] == [True, False]
+
+
+def test_recordings_are_listed_while_it_runs(chat: Path) -> None:
+    """With those that were played marked by their calls."""
+    with replay(chat) as server:
+        ask(server.url, **hello())
+        first, second = server.recordings()
+        assert [call.played for call in server.calls] == [first.place]
+        assert server.report().unused == (second,)
+    with pytest.raises(ReplayProxyError, match="within the block"):
+        server.recordings()
+
+
+def test_a_live_server_may_be_left_alone_until_it_is_needed(tmp_path: Path) -> None:
+    """`wait_upstream=None`: nothing listens there, and the proxy starts."""
+    settings = record(tmp_path / "new.cassette", upstream="http://127.0.0.1:9", probe=False).settings
+    with ProxyServer(settings, wait_upstream=None) as server:
+        assert ask(server.url, **hello())[0] == 502
+        assert server.trouble is None
+        assert server.thread_id in {thread.ident for thread in threading.enumerate()}
+    with pytest.raises(UpstreamUnreachable), ProxyServer(settings):
+        pass
+
+
 def test_what_passes_is_recorded(tmp_path: Path) -> None:
     """In front of a server; sealed when the block ends, and played by the next one."""
     path = tmp_path / "new.cassette"

@@ -186,7 +186,7 @@ def test_a_damaged_file_says_nothing_of_its_own(read: Read, cassette: Path, stat
 
 def test_no_miss_moves_a_cursor_in_pytest() -> None:
     """A failure's text is printed by pytest as it is: it is made visible where the plugin makes it."""
-    from replayproxy.pytest_plugin.proxies import explanation_of
+    from replayproxy.pytest_plugin.miss_text import explanation_of
     from replayproxy.views.miss import Miss
 
     miss = Miss("no_match", Request("POST", f"/v1/{EVIL}", (), b""), "")

@@ -10,15 +10,19 @@ import os
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from replayproxy.core.policy import Mode
-from replayproxy.pytest_plugin.proxies import Proxies
-from replayproxy.settings import Listen, Settings, Simulation
+from replayproxy.api.server import simulate
 from tests import recordings
+
+# A run within a test drops the modules that it has imported. The next one would import them anew, and the members of
+# an enumeration would be others than those in modules that stayed: so all are imported before the first run.
+for module in ("api.proxy_thread", "app", "admin.service", "lifetime", "pytest_plugin.cassettes", "api.options"):
+    import_module(f"replayproxy.{module}")
 
 CLIENT = '''
 import json
@@ -97,9 +101,5 @@ filterwarnings = error
 @contextmanager
 def simulator() -> Iterator[str]:
     """The URL of a live server: what `replayproxy simulate --model tiny` serves."""
-    stage = Proxies(lambda *_: None)
-    try:
-        listen = Listen(port=0, admin_port=None)
-        yield stage.proxy(Settings(Mode.SIMULATE, listen=listen, simulation=Simulation("tiny"))).url
-    finally:
-        stage.close()
+    with simulate("tiny") as server:
+        yield server.url

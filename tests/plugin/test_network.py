@@ -100,7 +100,7 @@ def test_one_thread_may_go_anywhere() -> None:
     """The one in which the proxies live."""
     guard = Guard()
     with guard.armed([]):
-        guard.exempt = threading.get_ident()
+        guard.exempt_threads = {threading.get_ident()}
         guard._on_audit_event("socket.connect", (None, (OUTSIDE, 80)))
         with ThreadPoolExecutor(1) as pool, pytest.raises(NetworkBlocked):
             pool.submit(guard._on_audit_event, "socket.connect", (None, (OUTSIDE, 80))).result()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.plugin.suites import Suite
+from tests.processes import PROGRAM
 
 ASKS = """
 def test_one(replayproxy):
@@ -362,3 +363,43 @@ def test_why_a_run_with_passed_tests_failed_is_said_in_red(chats: Suite) -> None
     red = "*\x1b[[]31m*replayproxy FAILED the run: 1 recording was not used by any test, and *"
     ran.stdout.fnmatch_lines([red])
     assert "FAILED the run" not in chats.run(*MODULE).stdout.str()
+
+
+def test_prune_takes_the_report(chats: Suite) -> None:
+    """The recordings that no test used are deleted, and nothing else; then none is unused."""
+    cassette = chats.path / "cassettes" / "test_chat.cassette"
+    assert chats.report(*MODULE)["verdict"] == "passed"
+    pruned = chats.pytester.run(*PROGRAM, "prune", cassette, "--unused", "report.json", "--yes")
+    assert pruned.ret == 0
+    report = chats.report(*MODULE)
+    assert (report["served"], report["unused"], report["cassettes"][0]["recordings"]) == (2, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (("-k", "one"), "*does not say what is unused on *(not all tests of test_chat.py were selected)*"),
+        (("--replayproxy-unused", "fail"), "*1 deleted, 2 kept*"),
+    ],
+)
+def test_prune_takes_what_was_judged(chats: Suite, flags: tuple[str, ...], why: str) -> None:
+    """Recordings that other tests may use stay; the run that fails for unused ones is the one to be pruned by."""
+    cassette = chats.path / "cassettes" / "test_chat.cassette"
+    chats.report(*MODULE, *flags)
+    pruned = chats.pytester.run(*PROGRAM, "prune", cassette, "--unused", "report.json", "--yes")
+    pruned.stderr.fnmatch_lines([why])
+
+
+def test_prune_refuses_the_report_of_tests_that_failed(chats: Suite) -> None:
+    """And that of another cassette: its digest is in the report."""
+    cassette = chats.path / "cassettes" / "test_chat.cassette"
+    chats.tests(test_chat=ASKS.replace('"b"', '"z"'))
+    assert chats.report(*MODULE)["verdict"] == "child"
+    pruned = chats.pytester.run(*PROGRAM, "prune", cassette, "--unused", "report.json", "--yes")
+    assert pruned.ret == 1
+    pruned.stderr.fnmatch_lines(["*is of a run that failed (child, exit code 1)*"])
+    chats.tests(test_chat=ASKS)
+    other = chats.cassette("other.cassette", "a", "b", "c", "d")
+    assert chats.report(*MODULE)["verdict"] == "passed"
+    pruned = chats.pytester.run(*PROGRAM, "prune", other, "--unused", "report.json", "--yes")
+    pruned.stderr.fnmatch_lines(["*its SHA-256 differs*"])
