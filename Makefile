@@ -2,6 +2,7 @@
 #
 #   make demo    record, replay and compare on this machine, without a model
 #   make test    what must always hold; minutes at most
+#   make fuzz    its searches with thousands of cases: damaged files, every protocol with every fault; an hour
 #   make lowest  the same with the lowest versions that pyproject.toml admits
 #   make pythons the same on every other Python of this machine, from 3.11 on
 #   make live    the same claims against a real vLLM, which it installs and starts itself
@@ -27,12 +28,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 TESTS ?=
 WORKERS ?= auto
+FUZZED = $(shell grep -lE 'import (.*, )?fuzz\b' -r tests --include='test_*.py')
 PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(TESTS)
 
 # Set in many container images. Each of the thousand processes that the tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lowest pythons live lint bench docs reference picture
+.PHONY: help demo test fuzz lowest pythons live lint bench docs reference picture
 .DELETE_ON_ERROR:
 
 help:
@@ -43,6 +45,9 @@ demo: $(VENV)/runs
 
 test: $(VENV)/tests
 	$(BIN)/python $(PYTEST)
+
+fuzz: $(VENV)/tests
+	REPLAYPROXY_FUZZ=2000 $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --timeout=3600 $(FUZZED)
 
 lowest: .venv-lowest/tests
 	.venv-lowest/bin/python $(PYTEST)

@@ -1,8 +1,6 @@
 """Every verb on damaged files: a sentence and an exit code, never a traceback.
 
-The damage is drawn from a seed (`tests.damage`). More of it than `make test` has time for:
-
-    REPLAYPROXY_FUZZ=2000 python -m pytest tests/cli/test_damaged_files.py tests/net/test_damaged_cassettes.py
+The damage is drawn from a seed (`tests.damage`). `make fuzz` has more of it than `make test` has time for.
 """
 
 from __future__ import annotations
@@ -19,12 +17,13 @@ import click
 import pytest
 
 from replayproxy.errors import ReplayProxyError
+from tests import fuzz
 from tests.damage import died, harm, put
 from tests.processes import replayproxy
 from tests.recordings import chats, record, samples
 
-FILES = int(os.environ.get("REPLAYPROXY_FUZZ", "24"))
-PART = 12
+FILES = fuzz.cases(12)
+PART = 4
 """Files that one test takes: more would come near its time limit on a busy machine."""
 
 FORMAT_1 = Path(__file__).parents[2] / "cassettes" / "format-1.cassette"

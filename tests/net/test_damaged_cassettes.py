@@ -1,16 +1,13 @@
 """Serving verbs on damaged files: refused at the start with a sentence, or served as far as they hold.
 
 Damage that is found later is told to the client whose answer it was, stands in the report, and fails the run; the admin
-port goes on, traffic that is recorded flows on, and what is only played stays byte for byte. More files:
-
-    REPLAYPROXY_FUZZ=2000 python -m pytest tests/net/test_damaged_cassettes.py
+port goes on, traffic that is recorded flows on, and what is only played stays byte for byte (`make fuzz`: more files).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -24,14 +21,14 @@ from replayproxy.core.policy import Mode
 from replayproxy.errors import CassetteError, ReplayProxyError
 from replayproxy.proxy.verdict import RunPolicy, judge
 from replayproxy.settings import Listen, Replaying, Settings
-from tests import wire
+from tests import fuzz, wire
 from tests.apps import recording, replaying, run, running
 from tests.damage import died, harm, put
 from tests.processes import replayproxy
 from tests.recordings import MATCHER, asked, chats, record, samples
 from tests.upstreams import Send, answer, scripted
 
-FILES = int(os.environ.get("REPLAYPROXY_FUZZ", "16"))
+FILES = fuzz.cases(16)
 PART = 4
 FORMAT_1 = Path(__file__).parents[2] / "cassettes" / "format-1.cassette"
 REQUESTS = [*(item.request for item in samples()[:5]), asked("never seen"), chats(1)[0].request]

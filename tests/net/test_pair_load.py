@@ -13,7 +13,7 @@ import pytest
 
 from replayproxy.model import Ending
 from replayproxy.net import pair_servers as servers_of_a_kind
-from tests import wire
+from tests import fuzz, wire
 from tests.apps import exchanges, pairing, run, running
 from tests.pair_double import Pace, Pair, Server, pair
 from tests.pair_model import CHAT
@@ -83,8 +83,10 @@ def even(shares: list[int]) -> bool:
     return all(abs(share - mean) <= SPREAD * mean for share in shares)
 
 
-@pytest.mark.parametrize("protocol", ["nixl", "transfer-id"])
-@pytest.mark.parametrize("role", ["decode", "prefill"])
+@pytest.mark.parametrize(
+    ("role", "protocol"),
+    [("decode", "nixl"), ("prefill", "transfer-id"), ("decode", "transfer-id"), ("prefill", "nixl")][: fuzz.cases(2)],
+)
 def test_a_server_that_is_killed_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, role: str
 ) -> None:
