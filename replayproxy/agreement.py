@@ -13,7 +13,7 @@ from pathlib import Path
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import SALT_BYTES, Redactor
-from replayproxy.errors import SettingsError
+from replayproxy.errors import SettingsError, setting
 from replayproxy.settings import Settings
 
 log = logging.getLogger("replayproxy")
@@ -73,7 +73,7 @@ def _redactor(settings: Settings) -> Redactor | None:
     if settings.redact is not None and (stored is None or stored.rules != settings.redact):
         raise SettingsError(
             f"{first} was recorded with other redaction rules ({' '.join(stored.rules) if stored else 'none'}):"
-            f" leave --redact away, run `replayproxy redact {first}` with these, or record to another file"
+            f" leave {setting('redact')} away, run `replayproxy redact {first}` with these, or record to another file"
         )
     return stored
 

@@ -23,7 +23,7 @@ from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead
 from replayproxy.core.simulator import Simulator
 from replayproxy.core.timing import Pace
-from replayproxy.errors import SettingsError
+from replayproxy.errors import SettingsError, setting
 from replayproxy.net.clock import SystemClock
 from replayproxy.net.http_server import DataServer
 from replayproxy.net.pair import PairUpstream
@@ -198,9 +198,9 @@ def _api_key(settings: Settings) -> str | None:
     try:
         key = file.read_text().strip()
     except OSError as error:
-        raise SettingsError(f"--api-key-file {file} cannot be read: {error.strerror}") from error
+        raise SettingsError(f"{setting('api_key_file', file)} cannot be read: {error.strerror}") from error
     if not key:
-        raise SettingsError(f"--api-key-file {file} is empty: put the key into it")
+        raise SettingsError(f"{setting('api_key_file', file)} is empty: put the key into it")
     return key
 
 

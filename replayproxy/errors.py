@@ -1,20 +1,48 @@
-"""What can go wrong, by who is to blame.
+"""Errors, by who is to blame: the client, the server, the cassette, the settings.
 
 Each message has three parts: what happened, with which thing, what to do now. Foreign exceptions are mapped to these
-at the door of the room that meets them; nothing here knows a library.
+in the package that meets them; nothing here knows a library.
 """
 
 from __future__ import annotations
 
 import errno
+import re
 import traceback
+from collections.abc import Callable
+
+Spelling = Callable[[str, str], str]
+"""Spells a setting as an entry point has it: its name, and a value or nothing."""
+
+_SETTING = re.compile(r"\0([a-z_]+)=(.*?)\0", re.DOTALL)
+
+
+def setting(name: str, value: object = "") -> str:
+    """A setting, with a value if there is one, for the message of an error: `str` of the error spells it."""
+    return f"\0{name}={value}\0"
+
+
+def as_flag(name: str, value: str) -> str:
+    """`--on-miss forward`, as on the command line."""
+    return f"--{name.replace('_', '-')}{' ' if value else ''}{value}"
+
+
+def as_keyword(name: str, value: str) -> str:
+    """`on_miss='forward'`, as in Python."""
+    is_literal = value[:1] in ("'", '"') or value.replace(".", "", 1).isdecimal()
+    return f"{name}={value if is_literal else repr(value)}" if value else name
 
 
 class ReplayProxyError(Exception):
-    """Anything of our own making. `status` and `code` are what a client gets when it is the one to be told."""
+    """An error that this package raises. `status` and `code` are what a client gets, if a client gets the error.
+
+    A message names settings by `setting`. `str` spells them as flags; an entry point that has other names for them
+    sets `spelling`.
+    """
 
     status = 500
     code = "internal_error"
+    spelling: Spelling = staticmethod(as_flag)
 
     def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -22,6 +50,9 @@ class ReplayProxyError(Exception):
             self.status = status
         if code is not None:
             self.code = code
+
+    def __str__(self) -> str:
+        return _SETTING.sub(lambda found: self.spelling(found[1], found[2]), super().__str__())
 
 
 class ClientError(ReplayProxyError):

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from replayproxy.app import Addresses, AdminPort, App
-from replayproxy.errors import UpstreamError, UpstreamUnreachable
+from replayproxy.errors import UpstreamError, UpstreamUnreachable, setting
 from replayproxy.settings import Settings
 
 T = TypeVar("T")
@@ -40,9 +40,10 @@ async def reach(app: App, patience: float) -> None:
             return
         except UpstreamError as error:
             if app.parts.clock.now() >= deadline:
-                waited = f"it was waited for {patience:g} s; --wait-upstream gives it longer"
-                once = "or, where it is only slower to start than this, wait for it with --wait-upstream 60s"
-                raise UpstreamUnreachable(f"{error}; {waited if patience else once}") from error
+                waited = f"it was waited for {patience:g} s; {setting('wait_upstream')} gives it longer"
+                wait = setting("wait_upstream", "60s")
+                once = f"or, where it is only slower to start than this, wait for it with {wait}"
+                raise UpstreamUnreachable(f"{error.args[0]}; {waited if patience else once}") from error
             await app.parts.clock.sleep_until(min(deadline, app.parts.clock.now() + 500_000_000))
 
 

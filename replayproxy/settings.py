@@ -14,7 +14,7 @@ from replayproxy.core.identity.rules import MatchRules
 from replayproxy.core.latency import Latency
 from replayproxy.core.policy import Mode, OnMiss, looks_for_recordings
 from replayproxy.core.sequence import AtEnd
-from replayproxy.errors import SettingsError
+from replayproxy.errors import SettingsError, setting
 from replayproxy.net.limits import Limits
 from replayproxy.setting_table import default
 
@@ -46,7 +46,8 @@ class Listen:
         for name in self.admin_allowed_hosts:
             if not name or set(name) & set(":/ \t,@*"):
                 raise SettingsError(
-                    f"--admin-allowed-host {name} is not a host's name: give it without scheme and port, such as"
+                    f"{setting('admin_allowed_host', name)} is not a host's name: give it without scheme and"
+                    " port, such as"
                     " replayproxy.llm.svc"
                 )
 
@@ -114,20 +115,21 @@ class Pair:
 
     def __post_init__(self) -> None:
         if not self.prefill or not self.decode:
-            raise SettingsError("a pair needs both: give --prefill URL and --decode URL")
+            raise SettingsError(f"a pair needs both: give {setting('prefill', 'URL')} and {setting('decode', 'URL')}")
         if self.protocol == "bootstrap-room" and self.on_prefill_error == "decode":
             raise SettingsError(
-                "an SGLang decode server cannot prefill by itself: leave --on-prefill-error decode away, or use another"
-                " --pd"
+                f"an SGLang decode server cannot prefill by itself: leave {setting('on_prefill_error', 'decode')} away,"
+                f" or use another {setting('pd')}"
             )
         if self.protocol == "addr-id":
-            for flag, addresses, urls in (
-                ("--prefill-kv", self.prefill_kv, self.prefill),
-                ("--decode-kv", self.decode_kv, self.decode),
+            for name, addresses, urls in (
+                ("prefill_kv", self.prefill_kv, self.prefill),
+                ("decode_kv", self.decode_kv, self.decode),
             ):
                 if len(addresses) != len(urls):
                     raise SettingsError(
-                        f"addr-id puts the connectors' addresses into the request id: give one {flag} HOST:PORT for"
+                        "addr-id puts the connectors' addresses into the request id: give one"
+                        f" {setting(name, 'HOST:PORT')} for"
                         " each URL, in their order"
                     )
 
@@ -158,27 +160,31 @@ class Settings:
             self.mode is Mode.REPLAY and self.replaying.on_miss in (OnMiss.FORWARD, OnMiss.RECORD)
         )
         if self.upstream is not None and self.pair is not None:
-            raise SettingsError("--upstream is one server, --prefill and --decode are a pair: give one or the other")
+            raise SettingsError(
+                f"{setting('upstream')} is one server, {setting('prefill')} and {setting('decode')} are a"
+                " pair: give one or the other"
+            )
         has_upstream = self.upstream is not None or self.pair is not None
         if needs_upstream and not has_upstream:
-            why = self.mode.value if self.mode is not Mode.REPLAY else f"--on-miss {self.replaying.on_miss.value}"
+            why = self.mode.value if self.mode is not Mode.REPLAY else setting("on_miss", self.replaying.on_miss.value)
             raise SettingsError(
-                f"{why} needs a live server: give its URL with --upstream http://HOST:PORT, or a pair's with"
-                " --prefill and --decode"
+                f"{why} needs a live server: give its URL with {setting('upstream', 'http://HOST:PORT')}, or"
+                " a pair's with"
+                f" {setting('prefill')} and {setting('decode')}"
             )
         if not needs_upstream and has_upstream:
             raise SettingsError(
-                "replay opens no connection upstream unless it is told to: leave --upstream away, or add --on-miss"
-                " forward or --on-miss record"
+                f"replay opens no connection upstream unless it is told to: leave {setting('upstream')} away, or add"
+                f" {setting('on_miss', 'forward')} or {setting('on_miss', 'record')}"
             )
         if self.records and len(self.cassettes) != 1 and self.recording.onto is None:
             raise SettingsError("recording goes onto one cassette: name exactly one")
         if not 0 < self.recording.sample <= 1:
-            raise SettingsError(f"--sample is a share between 0 and 1, not {self.recording.sample:g}")
+            raise SettingsError(f"{setting('sample')} is a share between 0 and 1, not {self.recording.sample:g}")
         if self.listen.limits.shortest <= 0:
             raise SettingsError("a time-out of 0 s closes every connection at once: give --…-timeout more")
         if (self.listen.ssl_keyfile is None) != (self.listen.ssl_certfile is None):
-            raise SettingsError("--ssl-keyfile and --ssl-certfile go together: give both")
+            raise SettingsError(f"{setting('ssl_keyfile')} and {setting('ssl_certfile')} go together: give both")
 
     @property
     def records(self) -> bool:

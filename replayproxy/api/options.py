@@ -18,7 +18,7 @@ from replayproxy.core.identity.rules import MatchRules
 from replayproxy.core.latency import Latency
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
-from replayproxy.errors import SettingsError
+from replayproxy.errors import SettingsError, setting
 from replayproxy.net.limits import Limits
 from replayproxy.setting_kinds import BadValue, Port
 from replayproxy.setting_table import PYTHON, TABLE, Setting, of_python
@@ -187,7 +187,7 @@ def _pair(fields: Mapping[str, Any]) -> Pair | None:
         return Pair(**{"prefill": (), "decode": (), **fields})
     for name in ("prefill_kv", "decode_kv"):
         if fields.get(name):
-            raise SettingsError(f"--{name.replace('_', '-')} is for a pair: give --prefill and --decode too")
+            raise SettingsError(f"{setting(name)} is for a pair: give {setting('prefill')} and {setting('decode')} too")
     return None
 
 
@@ -217,7 +217,7 @@ def value_of(name: str, options: Mapping[str, Any]) -> Any:
             return tuple(map(row.kind.read, (given,) if isinstance(given, str) else given))
         return row.kind.read(given)
     except BadValue as error:
-        raise SettingsError(f"{name} {error}") from None
+        raise SettingsError(f"{setting(name)} {error}") from None
 
 
 # What several verbs share
@@ -247,6 +247,6 @@ def redaction_rules(rules: Sequence[str]) -> tuple[str, ...]:
         try:
             lines = Path(rule[1:]).read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"--redact {rule}: the file cannot be read: {error}") from error
+            raise SettingsError(f"{setting('redact', rule)}: the file cannot be read: {error}") from error
         found += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return tuple(dict.fromkeys(found))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from replayproxy.api.client_environment import client_environment
 from replayproxy.core.headers import STORED
 from replayproxy.core.policy import Mode
-from replayproxy.errors import CassetteError, ReplayProxyError
+from replayproxy.errors import CassetteError, ReplayProxyError, as_keyword
 from replayproxy.model import RecordingRef, Response
 
 if TYPE_CHECKING:
@@ -105,8 +105,10 @@ class ProxyServer:
             if self._is_hurried:
                 self._thread.hurry()
             self._thread.start(self.settings, self._request_log, self._wait_upstream)
-        except BaseException:
+        except BaseException as error:
             self._thread = None
+            if isinstance(error, ReplayProxyError):
+                error.spelling = as_keyword
             raise
         return self
 
@@ -301,14 +303,15 @@ def auto(cassette: AnyPath, **options: Unpack[AutoOptions]) -> ProxyServer:
 
 def simulate(model: str = "simulated", **options: Unpack[SimulateOptions]) -> ProxyServer:
     """Answer chat and completions with words that mean nothing. Options: those of `replayproxy simulate`."""
-    from replayproxy.api.options import checked, settings_of
-
-    settings = settings_of(Mode.SIMULATE, (), {"model": model, **checked(Mode.SIMULATE, options)})
-    return ProxyServer(settings)
+    return _server(Mode.SIMULATE, (), options, model=model)
 
 
-def _server(mode: Mode, cassettes: tuple[AnyPath, ...], options: Mapping[str, Any]) -> ProxyServer:
-    from replayproxy.api.options import checked, settings_of
+def _server(mode: Mode, cassettes: tuple[AnyPath, ...], options: Mapping[str, Any], **more: Any) -> ProxyServer:
+    from replayproxy.api.options import checked, settings_of, value_of
 
-    settings = settings_of(mode, tuple(map(Path, cassettes)), checked(mode, options))
-    return ProxyServer(settings, options.get("wait_upstream", 0.0))
+    values = checked(mode, options) | more
+    try:
+        return ProxyServer(settings_of(mode, tuple(map(Path, cassettes)), values), value_of("wait_upstream", values))
+    except ReplayProxyError as error:
+        error.spelling = as_keyword
+        raise

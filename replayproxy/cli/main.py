@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import click
+from click.core import ParameterSource
 
 from replayproxy import __version__
 from replayproxy.cli.options import PREFIX, plain_option, refuse_unknown_variables, suggestion
 from replayproxy.cli.terminal import messages
 from replayproxy.core.visible import visible_lines
-from replayproxy.errors import CassetteError, ReplayProxyError, SettingsError
+from replayproxy.errors import CassetteError, ReplayProxyError, SettingsError, as_flag
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -64,6 +65,22 @@ class Context(click.Context):
     def get_help(self) -> str:
         """What --help prints."""
         return visible_lines(super().get_help())
+
+    def invoke(self, callback: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a verb. In an error of its, settings are spelled as this context got them."""
+        try:
+            return super().invoke(callback, *args, **kwargs)
+        except ReplayProxyError as error:
+            error.spelling = self._spelling
+            raise
+
+    def _spelling(self, name: str, value: str) -> str:
+        match self.get_parameter_source(name):
+            case ParameterSource.ENVIRONMENT:
+                return f"{PREFIX}{name.upper()}{'=' if value else ''}{value}"
+            case ParameterSource.DEFAULT_MAP:
+                return f"{name.replace('_', '-')}{': ' if value else ''}{value} (in --config)"
+        return as_flag(name, value)
 
     def get_usage(self) -> str:
         """The line above an error."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from replayproxy.core import headers
-from replayproxy.errors import SettingsError
+from replayproxy.errors import SettingsError, setting
 from replayproxy.model import Headers, Request
 
 ALLOW_ORIGIN = "access-control-allow-origin"
@@ -59,7 +59,8 @@ class AllowedOrigins:
         for origin in origins:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise SettingsError(
-                    f"--cors {origin!r} is not an origin: write http://localhost:3000, without a path, or *"
+                    f"{setting('cors', repr(origin))} is not an origin: write http://localhost:3000, without"
+                    " a path, or *"
                 )
         return cls(origins)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
 
-from replayproxy.errors import SettingsError
+from replayproxy.errors import SettingsError, setting
 from replayproxy.model import Headers
 
 HOP_BY_HOP = frozenset(
@@ -131,21 +131,26 @@ class StoredFields:
         return cls(*(frozenset(name.strip().lower() for name in names) for names in (keep, drop)))
 
     def __post_init__(self) -> None:
-        for flag, names in (("--keep-header", self.keep), ("--drop-header", self.drop)):
+        for option, names in (("keep_header", self.keep), ("drop_header", self.drop)):
             for name in names:
                 if not _TOKEN.fullmatch(name):
                     raise SettingsError(
-                        f"{flag} {name!r} is not the name of a header field: write {flag} Mcp-Session-Id"
+                        f"{setting(option, repr(name))} is not the name of a header field: write"
+                        f" {setting(option, 'Mcp-Session-Id')}"
                     )
         if both := sorted(self.keep & self.drop):
-            raise SettingsError(f"--keep-header and --drop-header both name {', '.join(both)}: give one of them")
+            raise SettingsError(
+                f"{setting('keep_header')} and {setting('drop_header')} both name {', '.join(both)}: give one of them"
+            )
         if never := sorted(self.keep & HOP_BY_HOP):
             raise SettingsError(
-                f"--keep-header {never[0]}: the field belongs to one connection and is neither passed on nor replayed"
+                f"{setting('keep_header', never[0])}: the field belongs to one connection and is neither"
+                " passed on nor replayed"
             )
         if framing := sorted(self.drop & _FRAMING):
             raise SettingsError(
-                f"--drop-header {framing[0]}: without the field nobody can tell how to read the body; leave it stored"
+                f"{setting('drop_header', framing[0])}: without the field nobody can tell how to read the"
+                " body; leave it stored"
             )
 
     def of_request(self, headers: Headers, also: Collection[str] = ()) -> Headers:

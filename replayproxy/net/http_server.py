@@ -17,7 +17,7 @@ from typing import cast
 
 from replayproxy.core import headers
 from replayproxy.core.cors import is_preflight
-from replayproxy.errors import ClientError, ReplayProxyError, SettingsError, where_raised
+from replayproxy.errors import ClientError, ReplayProxyError, SettingsError, setting, where_raised
 from replayproxy.model import Headers, Request
 from replayproxy.net.acceptor import BACKLOG, Acceptor
 from replayproxy.net.http_connection import HttpConnection
@@ -101,7 +101,7 @@ class DataServer:
 
     def listen(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
         """Listen on a TCP port; 0 takes a free one. Gives the address. Raises `SettingsError`."""
-        listening = free_socket(host, port, flag="--port")
+        listening = free_socket(host, port, name="port")
         self.serve_on(listening, tls=tls)
         return cast("tuple[str, int]", listening.getsockname()[:2])
 
@@ -118,7 +118,9 @@ class DataServer:
                 await asyncio.get_running_loop().create_unix_server(self._connection, path, backlog=BACKLOG)
             )
         except OSError as error:
-            raise SettingsError(f"cannot listen on {path} ({error.strerror}): choose another --uds") from error
+            raise SettingsError(
+                f"cannot listen on {path} ({error.strerror}): choose another {setting('uds')}"
+            ) from error
 
     async def drain(self, seconds: float) -> None:
         """Take no more connections, close the idle ones, let answers finish for so long or until `hurry`."""
@@ -345,12 +347,14 @@ def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | 
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"--ssl-certfile {certificate} and --ssl-keyfile {key} cannot be used: {error}") from error
+        raise SettingsError(
+            f"{setting('ssl_certfile', certificate)} and {setting('ssl_keyfile', key)} cannot be used: {error}"
+        ) from error
     return context
 
 
-def free_socket(host: str, port: int, *, flag: str = "--admin-port") -> socket.socket:
-    """A listening TCP socket; port 0 takes a free one. Raises `SettingsError`, which names the flag to change."""
+def free_socket(host: str, port: int, *, name: str = "admin_port") -> socket.socket:
+    """A listening TCP socket; port 0 takes a free one. Raises `SettingsError`, which names the setting to change."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -359,8 +363,9 @@ def free_socket(host: str, port: int, *, flag: str = "--admin-port") -> socket.s
         bound.listen(BACKLOG)  # who connects before it is served waits, and is not refused
     except OSError as error:
         bound.close()
-        off = ", or off" if flag == "--admin-port" else ""
+        off = ", or off" if name == "admin_port" else ""
         raise SettingsError(
-            f"cannot listen on {host}:{port} ({error.strerror}): choose another {flag}, or 0 for a free one{off}"
+            f"cannot listen on {host}:{port} ({error.strerror}): choose another {setting(name)}, or 0 for a"
+            f" free one{off}"
         ) from error
     return bound

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from replayproxy.core import headers
 from replayproxy.core.origins import Origin, UrlSearch, neutral
-from replayproxy.errors import SettingsError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
+from replayproxy.errors import SettingsError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable, setting
 from replayproxy.model import Request
 from replayproxy.net import lingering
 from replayproxy.net.framing import request_head
@@ -245,7 +245,8 @@ class HttpUpstream:
             ) from error
         except OSError as error:
             raise UpstreamUnreachable(
-                f"nobody answers at {self.url} ({error.strerror or error}): start it, or give another --upstream"
+                f"nobody answers at {self.url} ({error.strerror or error}): start it, or give another"
+                f" {setting('upstream')}"
             ) from error
         return made
 

@@ -102,6 +102,8 @@ def replayproxy(
     except (Unusable, ReplayProxyError) as error:
         from replayproxy.core.visible import visible_lines  # an error may quote a cassette, which is untrusted
 
+        if isinstance(error, ReplayProxyError):
+            error.spelling = options.as_in_pytest
         raise pytest.fail.Exception(f"replayproxy: {visible_lines(str(error))}", pytrace=False) from None
     yield playback
     session.end(item)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from replayproxy.errors import SettingsError
+from replayproxy.errors import SettingsError, as_keyword
 from replayproxy.setting_kinds import BadValue, Choice, Flag
 from replayproxy.setting_table import TABLE, InPytest, Setting, flag
 
@@ -98,6 +98,11 @@ def _ini(row: Setting, use: InPytest) -> dict[str, Any]:
 def option_of(name: str) -> str:
     """The option of pytest for a setting."""
     return f"--replayproxy-{flag(name).removeprefix('--')}"
+
+
+def as_in_pytest(name: str, value: str) -> str:
+    """A setting in the message of an error: the option of the run, or the keyword of a marker."""
+    return f"{option_of(name)}{' ' if value else ''}{value}" if name in OF_RUN else as_keyword(name, value)
 
 
 # A whole run

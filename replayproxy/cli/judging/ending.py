@@ -19,7 +19,7 @@ from replayproxy.cli.judging.junit import junit
 from replayproxy.cli.judging.receipt import RunContext
 from replayproxy.cli.terminal import messages
 from replayproxy.cli.terminal.screen import on_stderr
-from replayproxy.errors import ReplayProxyError
+from replayproxy.errors import ReplayProxyError, setting
 from replayproxy.net.clock import SystemClock
 from replayproxy.proxy.result import RunResult
 from replayproxy.proxy.verdict import CommandResult, RunPolicy, Verdict, judge
@@ -48,7 +48,11 @@ def begin(settings: Settings, wanted: ReportOptions) -> RunStart:
 
     Raises `SettingsError` if a file that `conclude` writes cannot be written.
     """
-    files = (("--report", wanted.report), ("--junit", wanted.junit), ("--ready-file", settings.listen.ready_file))
+    files = (
+        (setting("report"), wanted.report),
+        (setting("junit"), wanted.junit),
+        (setting("ready_file"), settings.listen.ready_file),
+    )
     output_files.refuse_all(files, settings.shelf)
     if on_github() and (summary := actions.summary_file(os.environ)) is not None:
         output_files.refuse_cassette(summary, "GITHUB_STEP_SUMMARY", settings.shelf)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from replayproxy.core.patterns import Refused, TextPattern
-from replayproxy.errors import SettingsError
+from replayproxy.errors import SettingsError, setting
 
 _MONTH = (
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sep(?:t(?:ember)?)?|Oct(?:ober)?"
@@ -78,13 +78,14 @@ def normalisers(rules: Sequence[str]) -> list[Normaliser]:
         if not equals:
             if name not in KNOWN:
                 raise SettingsError(
-                    f"--match-normalise {name!r} is not known: use {', '.join(sorted(KNOWN))}, or NAME=REGEX"
+                    f"{setting('match_normalise', repr(name))} is not known: use {', '.join(sorted(KNOWN))},"
+                    " or NAME=REGEX"
                 )
             continue
         try:
             found.append(Normaliser(name, TextPattern(pattern)))
         except Refused as reason:
-            raise SettingsError(f"--match-normalise {rule!r} {reason}") from reason
+            raise SettingsError(f"{setting('match_normalise', repr(rule))} {reason}") from reason
     return found
 
 

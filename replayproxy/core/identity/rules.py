@@ -24,7 +24,7 @@ from replayproxy.core.identity.normalise import normalisers
 from replayproxy.core.paths import Path
 from replayproxy.core.patterns import Refused
 from replayproxy.core.redaction import Redactor, credentials, masks
-from replayproxy.errors import SettingsError
+from replayproxy.errors import SettingsError, setting
 from replayproxy.model import KEY_TAG, Headers, Key, Request
 
 DEFAULT_IGNORE = (
@@ -180,7 +180,9 @@ class Matcher:
         self.compared_headers = tuple(sorted({name.lower() for name in rules.headers}))
         for name in self.compared_headers:
             if SECRET.search(name):
-                raise SettingsError(f"--match-header {name} would put a credential onto the cassette: leave it away")
+                raise SettingsError(
+                    f"{setting('match_header', name)} would put a credential onto the cassette: leave it away"
+                )
         nothing = Request("", "")
         self._latest = nothing, Compared("", "", (), (), "none", b"")
         self._names: list[str] = []
@@ -192,7 +194,7 @@ class Matcher:
             try:
                 self._paths.append(Path(path))
             except Refused as reason:
-                raise SettingsError(f"--match-ignore {path!r} {reason}") from reason
+                raise SettingsError(f"{setting('match_ignore', repr(path))} {reason}") from reason
 
     def __reduce__(self) -> tuple[type[Matcher], tuple[MatchRules, Redactor | None]]:
         """Pickle the rules; the receiving process builds the matcher again."""

@@ -16,7 +16,7 @@ from replayproxy.core.identity import canonical
 from replayproxy.core.paths import Path
 from replayproxy.core.patterns import Pattern, Refused
 from replayproxy.core.redaction import masks
-from replayproxy.errors import SettingsError
+from replayproxy.errors import SettingsError, setting
 
 Span = tuple[int, int]
 
@@ -66,17 +66,21 @@ class RedactionRules:
             try:
                 pattern = Pattern(rule[3:])
             except Refused as reason:
-                raise SettingsError(f"--redact {rule!r} {reason}") from reason
+                raise SettingsError(f"{setting('redact', repr(rule))} {reason}") from reason
             if pattern.matches_nothing():
-                raise SettingsError(f"--redact {rule!r} matches where there is nothing: let it need a character")
+                raise SettingsError(
+                    f"{setting('redact', repr(rule))} matches where there is nothing: let it need a character"
+                )
             self.patterns.append(pattern)
         elif rule.startswith("$"):
             try:
                 self.paths.append(Path(rule))
             except Refused as reason:
-                raise SettingsError(f"--redact {rule!r} {reason}") from reason
+                raise SettingsError(f"{setting('redact', repr(rule))} {reason}") from reason
         else:
-            raise SettingsError(f"--redact {rule!r} is not a rule: write header:NAME, $.json.path or re:REGEX")
+            raise SettingsError(
+                f"{setting('redact', repr(rule))} is not a rule: write header:NAME, $.json.path or re:REGEX"
+            )
 
     def values(self, body: bytes) -> Iterator[Value]:
         """Yield the scalars of a JSON text that a path selects, or whose ancestor a path selects."""
