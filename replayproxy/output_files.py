@@ -213,10 +213,15 @@ def _same(left: Path, right: Path) -> bool:
 
 
 def _is_special(path: Path) -> bool:
-    """Not for renaming: a device, a pipe, or what another process has open (/dev/stdout may be somebody's log)."""
-    if path.absolute().parts[1:2] in (("dev",), ("proc",)) and path.exists():
-        return "shm" not in path.parts
-    return path.exists() and not path.is_file() and not path.is_dir()
+    """Whether a path is not replaced by renaming: a device, a FIFO, or what another process has open.
+
+    `/dev/stdout` may be a log that others write to. `/dev/shm` holds ordinary files.
+    """
+    parts = path.absolute().parts
+    if not path.exists():
+        return False
+    is_of_process = parts[1:2] in (("dev",), ("proc",)) and "shm" not in parts
+    return is_of_process or not (path.is_file() or path.is_dir())
 
 
 def _create_part(target: Path) -> Path:
