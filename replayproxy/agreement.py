@@ -36,7 +36,11 @@ def apply_rules(cassette: CassetteReader, matcher: Matcher) -> None:
         cassette.use_rules(matcher)
     own, redactor = cassette.redactor, matcher.redactor
     if own is not None and redactor is not None and (own.salt, own.rules) != (redactor.salt, redactor.rules):
-        log.warning("%s masks secrets otherwise than the first: requests that hold one may miss here", cassette.path)
+        log.warning(
+            "%s was recorded with another salt or other rules of redaction than the first cassette: a request with a"
+            " secret may not match its recordings",
+            cassette.path,
+        )
 
 
 def _rules(settings: Settings) -> MatchRules:
@@ -79,4 +83,4 @@ def _redactor(settings: Settings) -> Redactor | None:
 
 
 def _first_cassette(settings: Settings) -> Path | None:
-    return next((path for path in settings.shelf if path.is_file() and path.stat().st_size), None)
+    return next((path for path in settings.played_cassettes if path.is_file() and path.stat().st_size), None)

@@ -67,7 +67,7 @@ class App:
         """The one of them that never ends by itself."""
         ready_file = settings.listen.ready_file
         if ready_file is not None:
-            output_files.refuse(ready_file, setting("ready_file"), settings.shelf)
+            output_files.refuse(ready_file, setting("ready_file"), settings.played_cassettes)
             _remove_stale(ready_file)
         self.parts = assemble(settings, request_log)
         self.control = Control(self.parts)
@@ -80,7 +80,9 @@ class App:
         admin_url = self._start_admin() if listen.admin_port is not None else None
         if listen.ready_file is not None:
             document = {"url": url, "admin_url": admin_url, "pid": os.getpid()}
-            output_files.write(listen.ready_file, orjson.dumps(document), setting("ready_file"), self.settings.shelf)
+            output_files.write(
+                listen.ready_file, orjson.dumps(document), setting("ready_file"), self.settings.played_cassettes
+            )
             self._ready_file = _identity(listen.ready_file)
         # Last, and no other task has run since we listen: a failure before has written nothing, not a byte of a
         # cassette that exists.

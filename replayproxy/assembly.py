@@ -154,7 +154,7 @@ def open_recordings(store: CassetteStore, settings: Settings, matcher: Matcher) 
 
     Raises `CassetteError`.
     """
-    store.open(settings.shelf, allow_incomplete=settings.replaying.allow_incomplete)
+    store.open(settings.played_cassettes, allow_incomplete=settings.replaying.allow_incomplete)
     for cassette in store.cassettes:
         apply_rules(cassette, matcher)
         if _pace(settings).speed is not None:

@@ -1,7 +1,7 @@
-"""An app's life: from the first sign of its upstream over signals to its last words.
+"""Run a proxy in a process of its own: wait for its upstream, serve until a signal arrives, stop.
 
-Sets up the process for serving, which is the business of whoever runs it and not of the app. Knows nothing of how the
-app's parts are connected.
+Sets up the interpreter and the signals of the process, which the app leaves alone. Does not know how the parts of the
+app are connected.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from replayproxy.settings import Settings
 T = TypeVar("T")
 
 COLLECTED = (20_000, 20, 50)
-"""Allocations before the collector looks: Python's 700 are for programs that make cycles with every request."""
+"""Allocations until the garbage collector runs. Python's 700 suit programs that make cycles with each request."""
 
 SWITCH_INTERVAL = 0.000_5
-"""Seconds. The writing thread may keep the interpreter for so long; Python's own 5 ms would show in recorded times."""
+"""Seconds for which the writer thread may hold the GIL. Python's default of 5 ms would show in recorded times."""
 
 
 async def reach(app: App, patience: float) -> None:
@@ -48,31 +48,31 @@ async def reach(app: App, patience: float) -> None:
 
 
 def on_loop(work: Coroutine[Any, Any, T]) -> T:
-    """Run to its end on uvloop, in this thread."""
+    """Run a coroutine to its end on uvloop, in this thread."""
     with runner() as loop:
         return loop.run(work)
 
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
-"""One drains and seals, a second one ends the draining."""
+"""The first one drains and seals, a second one ends the draining."""
 
 WITHOUT_MEANING = (signal.SIGUSR1, signal.SIGUSR2)
-"""Sent by habit (logrotate, `nginx -s reopen`); by default each would end the process with its streams unfinished."""
+"""Signals that logrotate or `nginx -s reopen` send by habit. By default each would kill the process and its streams."""
 
 
-def listen_for_signals(heard: Callable[[int], None]) -> None:
-    """Call `heard`, on the running loop, with each signal that is to end this process in good order.
+def listen_for_signals(on_signal: Callable[[int], None]) -> None:
+    """Call `on_signal` on the running loop with each signal that is to stop this process in good order.
 
-    SIGHUP is one of them where a terminal started us, for then it says that the terminal goes away. Without a terminal
-    (a service, a container, nohup) it asks a program to read its settings again; there are none to read, so it is
-    ignored. `SIGUSR1` and `SIGUSR2` are ignored too.
+    SIGHUP is one of them in a process with a terminal: it says that the terminal is closed. Without a terminal (a
+    service, a container, nohup) it means "read your settings again"; there are none to read, so it is ignored, as are
+    `SIGUSR1` and `SIGUSR2`.
     """
     loop = asyncio.get_running_loop()
     for number in STOPPING:
-        loop.add_signal_handler(number, heard, number)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has said so
+        loop.add_signal_handler(number, on_signal, number)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         if has_terminal():
-            loop.add_signal_handler(signal.SIGHUP, heard, signal.SIGHUP)
+            loop.add_signal_handler(signal.SIGHUP, on_signal, signal.SIGHUP)
         else:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in WITHOUT_MEANING:
@@ -80,7 +80,7 @@ def listen_for_signals(heard: Callable[[int], None]) -> None:
 
 
 def has_terminal() -> bool:
-    """Whether this process belongs to a terminal's session: its input and output may be elsewhere."""
+    """Whether this process belongs to the session of a terminal, also if its input and output are redirected."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
     except OSError:
@@ -89,15 +89,15 @@ def has_terminal() -> bool:
 
 
 class Stops:
-    """What was asked for by signals: `first` to stop, `second` to stop at once."""
+    """Requests to stop, by signal: `first` to stop, `second` to stop at once."""
 
     def __init__(self) -> None:
         self.first = asyncio.Event()
         self.second = asyncio.Event()
 
-    def hear(self, number: int) -> None:
-        """Take note of a signal that came."""
-        # The kernel and the shell each send SIGHUP when a terminal goes away: two of them are no haste.
+    def receive(self, number: int) -> None:
+        """Note a signal."""
+        # The kernel and the shell each send SIGHUP when a terminal is closed: two of them do not mean "at once".
         if not self.first.is_set():
             self.first.set()
         elif number != signal.SIGHUP:
@@ -111,9 +111,11 @@ async def run(
     wait_upstream: float = 0,
     admin: AdminPort | None = None,
 ) -> App:
-    """Serve until a signal says to stop; a second one ends the draining. Gives the stopped app, for its last words."""
+    """Serve until a signal arrives; a second one ends the draining. Returns the stopped app, for its result."""
     stops = Stops()
-    listen_for_signals(stops.hear)  # before a cassette is open: one that ends us now would leave it unsealed
+    listen_for_signals(
+        stops.receive
+    )  # before a cassette is open: a signal that kills the process would leave it unsealed
     app = App(settings, admin=admin)
     first = asyncio.create_task(stops.first.wait())
     stopping: asyncio.Task[None] | None = None
@@ -142,15 +144,15 @@ async def run(
 
 
 def own_process() -> None:
-    """Set up the interpreter for a process that does nothing but serve. (In a test's process these are the test's.)"""
+    """Set up the interpreter of a process that only serves. Not for a process that belongs to a test or a program."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.collect()
-    gc.freeze()  # what is here now stays: the collector need not look at it again
+    gc.freeze()  # what exists now stays: the collector need not visit it again
     gc.set_threshold(*COLLECTED)
 
 
 def runner() -> asyncio.Runner:
-    """The loop that serves in earnest."""
+    """Return a runner with uvloop, on which every proxy serves."""
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 

@@ -26,7 +26,7 @@ _ON_MISS = OnMiss(default("on_miss"))
 class Listen:
     """Where to listen. `admin_port` None: no admin port. Port 0: a free one.
 
-    `admin_allowed_hosts` are names by which the admin port may be called, besides addresses and `localhost`.
+    `admin_allowed_hosts` are host names of the admin port, besides addresses and `localhost`.
     """
 
     host: str = default("host")
@@ -56,8 +56,8 @@ class Listen:
 class RecordingSettings:
     """How to record. `sample` is the share of requests; `include` and `exclude` are globs over the path.
 
-    `onto` is where to, when the cassettes that are played shall stay as they are: it is played after them. `salt` is
-    for a new cassette that will be merged with others; None: one of its own.
+    `onto` is the file to record to where the played cassettes stay unchanged; it is played after them. `salt` is for a
+    new cassette that will be merged with others; None: a salt of its own.
     """
 
     on_full: str = default("on_full")
@@ -71,7 +71,7 @@ class RecordingSettings:
     fields: StoredFields = STORED
     """Which header fields are stored."""
     probe: bool = False
-    """Whether the server is asked for its models and its version when recording starts."""
+    """Whether to request the server's models and version when recording starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +83,13 @@ class Replaying:
     on_miss: OnMiss = _ON_MISS
     allow_incomplete: bool = default("allow_incomplete")
     origins: AllowedOrigins = NO_ORIGINS
-    """Pages that may read answers, besides those that the recorded server let."""
+    """Web pages that may read answers, besides those that the recorded server allowed."""
     stall: float = default("stall")
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What the simulator plays."""
+    """What the simulator answers."""
 
     model: str = default("model")
     latency: Latency = field(default_factory=Latency)
@@ -100,7 +100,7 @@ class Simulation:
 class Pair:
     """A prefill/decode pair: the URLs of its servers, and how they find each other.
 
-    `prefill_kv` and `decode_kv` are the connectors' addresses in the order of the URLs, for `addr-id` alone.
+    `prefill_kv` and `decode_kv` are the addresses of the connectors, in the order of the URLs; only for `addr-id`.
     """
 
     prefill: tuple[str, ...]
@@ -136,7 +136,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a serving process is told. Raises `SettingsError` where the parts do not fit."""
+    """All settings of a proxy. Raises `SettingsError` where two of them do not fit together."""
 
     mode: Mode
     cassettes: tuple[Path, ...] = ()
@@ -145,13 +145,13 @@ class Settings:
     upstream_timeout: float = default("upstream_timeout")
     stall_timeout: float = default("stall_timeout")
     match: MatchRules | None = None
-    """None: by the rules on the cassette, and the default ones for a new cassette."""
+    """None: the rules of the cassette; a new cassette gets the default ones."""
     match_from: str | None = None
-    """`cassette`: by its rules, whatever `match` says; `flags`: by `match`, and the default ones if that is None."""
+    """`cassette`: its rules, also if there is a `match`; `flags`: `match`, or the default ones if that is None."""
     listen: Listen = Listen()
     recording: RecordingSettings = RecordingSettings()
     redact: tuple[str, ...] | None = None
-    """Rules of redaction. None: those on the cassette, and for a new one nothing beyond credentials and known keys."""
+    """Rules of redaction. None: those of the cassette; a new one masks credentials and keys of known formats only."""
     replaying: Replaying = Replaying()
     simulation: Simulation = Simulation()
 
@@ -188,27 +188,27 @@ class Settings:
 
     @property
     def records(self) -> bool:
-        """Whether something may be written."""
+        """Whether this run may record."""
         return self.mode in (Mode.RECORD, Mode.AUTO) or (
             self.mode is Mode.REPLAY and self.replaying.on_miss is OnMiss.RECORD
         )
 
     @property
     def recorded_file(self) -> Path:
-        """The file to which something may be written."""
+        """The file to which this run records."""
         return self.recording.onto or self.cassettes[0]
 
     @property
-    def shelf(self) -> tuple[Path, ...]:
-        """The cassettes that are played, in their order."""
+    def played_cassettes(self) -> tuple[Path, ...]:
+        """The cassettes that are played, in their order: those to which this run records come last."""
         return self.cassettes if self.recording.onto is None else (*self.cassettes, self.recording.onto)
 
     @property
     def wants_whole_requests(self) -> bool:
-        """Whether a request must be there in full before anything is done with it; else bodies stream through."""
+        """Whether a request is read to its end before it is answered; else its body is streamed to the server."""
         return self.plays or self.mode is Mode.SIMULATE or self.pair is not None
 
     @property
     def plays(self) -> bool:
-        """Whether recordings are looked up."""
+        """Whether this run looks recordings up."""
         return looks_for_recordings(self.mode)

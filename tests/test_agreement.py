@@ -115,7 +115,8 @@ def test_cassettes_with_different_salts_are_warned_of(tmp_path: Path, caplog: py
     with caplog.at_level(logging.WARNING):
         assert statuses(replaying(*paths), "only on a.cassette", "only on b.cassette") == [200, 200]
     assert [record.getMessage() for record in caplog.records] == [
-        f"{paths[1]} masks secrets otherwise than the first: requests that hold one may miss here"
+        f"{paths[1]} was recorded with another salt or other rules of redaction than the first cassette: a request"
+        " with a secret may not match its recordings"
     ]
 
 

@@ -1,12 +1,12 @@
-"""The admin application and how it is served. Knows the proxy only through what it is given to show.
+"""The application of the admin port. Knows the proxy only through the functions of `Shown`.
 
-What changes something is a POST, and none that a page of another origin sends: a browser on this machine may have any
-page open. Nothing here touches a recording.
+Only a POST changes something, and a POST from a web page of another origin is refused, because a browser on this
+machine may have any page open. Nothing here changes a recording.
 
-By DNS rebinding such a page makes its own name lead to this port, and then it is of the same origin; but the browser
-still sends that name as `Host`. So what shows or changes traffic is answered under an address or a known name alone. An
-address cannot be rebound: a browser sends it only to itself. Probes and metrics show no traffic; whoever calls them
-(kubelet, Prometheus, a load balancer) uses whatever name it has.
+DNS rebinding: a page can make its own host name resolve to this port, and then it has the same origin; but the browser
+still sends that name as `Host`. So requests that show or change traffic are answered only if `Host` is an IP address or
+an allowed name. An address cannot be rebound. Probes and metrics show no traffic, and are answered under any name: a
+kubelet, Prometheus or a load balancer uses its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger("replayproxy.admin")
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A run, as JSON has it; `report` in parts, because it is as long as the cassette.
+    """The result of a run as JSON; `report` in parts, because it is as long as the cassette.
 
     `reset` takes a scope, or None for all, and whether to forget what was counted.
     """
@@ -42,22 +42,22 @@ class Replayed:
 
 
 Rotate = Callable[[], Awaitable[tuple[str, str]]]
-"""Goes on recording onto a new cassette; gives the sealed one and the new one. Raises `ReplayProxyError`."""
+"""Continues the recording in a new cassette; returns the sealed one and the new one. Raises `ReplayProxyError`."""
 
-Said = tuple[dict[str, Any], int]
+Answer = tuple[dict[str, Any], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What there is to show. `ready` gives the reasons why not; none means ready."""
+    """What the admin port shows. `ready` returns the reasons why the proxy is not ready; empty means ready."""
 
     ready: Callable[[], list[str]]
     degraded: Callable[[], str | None]
     registry: CollectorRegistry
     replay: Replayed | None = None
-    """Where recordings are played."""
+    """Only if recordings are played."""
     rotate: Rotate | None = None
-    """Where is nothing but recording."""
+    """Only in the mode `record`."""
 
 
 PROBES = frozenset({"/health", "/ready", "/metrics"})
@@ -65,14 +65,14 @@ PROBES = frozenset({"/health", "/ready", "/metrics"})
 
 
 def application(shown: Shown, hosts: frozenset[str]) -> Quart:
-    """The admin port's pages. `hosts` are the names, lower case, by which it may be called."""
+    """Return the application. `hosts` are the names, in lower case, that `Host` may have."""
     app = Quart(__name__, static_folder=None)
 
     @app.before_request
-    async def refuse_strangers() -> Said | None:
+    async def refuse_foreign_hosts() -> Answer | None:
         if request.method in ("GET", "HEAD") and request.path in PROBES:
             return None
-        name = called(request.host or "")
+        name = host_name(request.host or "")
         if not (is_address(name) or name in hosts):
             return {
                 "error": "the admin port may not be called by the name in the Host field: use its address, or start the"
@@ -84,11 +84,11 @@ def application(shown: Shown, hosts: frozenset[str]) -> Quart:
         return None
 
     @app.errorhandler(HTTPException)
-    async def refuse(error: HTTPException) -> Said:
+    async def refuse(error: HTTPException) -> Answer:
         return {"error": f"{error.code} {error.name}"}, error.code or 500
 
-    @app.errorhandler(Exception)  # quart's own handler logs the path and the words of the exception
-    async def fail(error: Exception) -> Said:
+    @app.errorhandler(Exception)  # Quart's own handler logs the path and the message
+    async def fail(error: Exception) -> Answer:
         log.error("the admin port failed inside: please report this\n%s", where_raised(error))
         return {"error": "the proxy failed inside: its log says where; please report it"}, 500
 
@@ -101,7 +101,7 @@ def application(shown: Shown, hosts: frozenset[str]) -> Quart:
         reasons, trouble = shown.ready(), shown.degraded()
         if reasons:
             return {"status": "not ready", "reasons": reasons}, 503
-        if trouble is not None:  # traffic flows on: still ready, but somebody should look
+        if trouble is not None:  # traffic is still answered: ready, but an operator should look
             return {"status": "degraded", "reasons": [trouble]}, 200
         return {"status": "ready", "reasons": []}, 200
 
@@ -116,8 +116,8 @@ def application(shown: Shown, hosts: frozenset[str]) -> Quart:
     return app
 
 
-def called(host: str) -> str:
-    """The name in a `Host` field: without the port, in lower case, without the dot that ends a full name."""
+def host_name(host: str) -> str:
+    """Return the name in a `Host` field: without the port, in lower case, without the final dot of a full name."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower().removesuffix(".")
@@ -134,7 +134,7 @@ def is_address(name: str) -> bool:
 
 def _offer_rotation(app: Quart, turn: Rotate) -> None:
     @app.post("/rotate")
-    async def rotate() -> Said:
+    async def rotate() -> Answer:
         try:
             old, new = await turn()
         except ReplayProxyError as error:
@@ -143,7 +143,7 @@ def _offer_rotation(app: Quart, turn: Rotate) -> None:
 
 
 def _show_replay(app: Quart, replay: Replayed) -> None:
-    """What there is to know of a run, and the way back to its start."""
+    """Add the pages of a replay: its report, its misses, and its reset."""
 
     @app.get("/report")
     async def report() -> Response:
@@ -156,17 +156,17 @@ def _show_replay(app: Quart, replay: Replayed) -> None:
         return Response(sent(), content_type="application/json")
 
     @app.get("/misses")
-    async def misses() -> Said:
+    async def misses() -> Answer:
         return {"misses": await replay.misses()}, 200
 
     @app.get("/misses/<name>")
-    async def miss(name: str) -> Said:
+    async def miss(name: str) -> Answer:
         if (found := replay.miss(name)) is not None:
             return found, 200
         return {"error": "there is no such miss: /misses has those that are remembered"}, 404
 
     @app.post("/reset")
-    async def reset() -> Said:
+    async def reset() -> Answer:
         scope, counts = request.args.get("scope"), request.args.get("report") == "1"
         replay.reset(scope, counts)
         return {"reset": "all scopes" if scope is None else "scope", "scope": scope, "report": counts}, 200

@@ -1,6 +1,6 @@
-"""An ASGI application on the HTTP server of the data port: the same strict reading, the same limits, the same refusals.
+"""Serves an ASGI application on the HTTP server of the data port: the same parser, limits and refusals.
 
-Knows HTTP and ASGI 3.0, and nothing of what the application shows.
+Knows HTTP and ASGI 3.0. Does not know what the application shows.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from replayproxy.net.limits import Limits
 from replayproxy.net.response_writer import ResponseWriter
 
 LIMITS = Limits(connections=256, body=1024 * 1024)
-"""People, Prometheus and probes: no more of them than that, and none of them sends much."""
+"""Limits for people, Prometheus and probes: few connections, and short requests."""
 
 DRAIN = 0.2
-"""Seconds for what is being answered when the proxy stops."""
+"""Seconds for answers in flight when the proxy stops."""
 
 
 async def serve(
@@ -34,7 +34,7 @@ async def serve(
     now: Callable[[], int],
     refusals: Counter[str],
 ) -> None:
-    """Serve where `listen` makes the server listen, until `stopped`. What is refused is counted in `refusals`."""
+    """Serve where `listen` makes the server listen, until `stopped`. Refused requests are counted in `refusals`."""
 
     async def answer(request: Request, client: ResponseWriter, *_: object) -> None:
         await _Call(request, client).answer(app)
@@ -52,7 +52,7 @@ async def serve(
 
 
 class _Call:
-    """One request and its answer, as an ASGI application has them."""
+    """One request and its answer, in the terms of ASGI."""
 
     def __init__(self, request: Request, client: ResponseWriter) -> None:
         self._request = request

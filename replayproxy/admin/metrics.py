@@ -1,4 +1,4 @@
-"""What a proxy counts, in Prometheus's words. Nothing of a request, a key or a prompt becomes a label."""
+"""The counters of a proxy as Prometheus metrics. No part of a request, a key or a prompt becomes a label."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from replayproxy.proxy.counters import LATENESS_BOUNDS, Counters
 
 
 class DataPort(Protocol):
-    """What is counted of the data port."""
+    """The counters of the data port."""
 
     refusals: Counter[str]
     closings: Counter[str]
@@ -27,7 +27,7 @@ class DataPort(Protocol):
 
     @property
     def resting(self) -> int:
-        """Those of them that have nothing to do."""
+        """Those of them without a request."""
         ...
 
 
@@ -37,7 +37,7 @@ class ProxyCollector(Collector):
     def __init__(
         self,
         mode: str,
-        tally: Counters,
+        counters: Counters,
         *,
         server: DataPort,
         recorded: Callable[[], int],
@@ -48,7 +48,7 @@ class ProxyCollector(Collector):
         upstream: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._mode = mode
-        self._tally = tally
+        self._counters = counters
         self._server = server
         self._recorded = recorded
         self._dropped = dropped
@@ -58,40 +58,40 @@ class ProxyCollector(Collector):
         self._upstream = upstream
 
     def collect(self) -> Iterator[Metric]:
-        """All families."""
-        tally = self._tally
-        yield _labelled("requests", "Requests by what became of them", "outcome", tally.requests)
-        yield GaugeMetricFamily("replayproxy_streams_in_flight", "Answers under way", tally.in_flight)
+        """Yield all metric families."""
+        counters = self._counters
+        yield _labelled("requests", "Requests by outcome", "outcome", counters.requests)
+        yield GaugeMetricFamily("replayproxy_streams_in_flight", "Answers in flight", counters.in_flight)
         server = self._server
         yield GaugeMetricFamily("replayproxy_connections", "Open client connections", server.connections)
         yield GaugeMetricFamily("replayproxy_connections_idle", "Those of them without a request", server.resting)
         yield _labelled("connections_closed", "Client connections closed because of a limit", "limit", server.closings)
         yield _labelled("refused", "Requests refused by the data port, by error code", "code", server.refusals)
         yield CounterMetricFamily("replayproxy_recorded", "Exchanges on the cassette", self._recorded())
-        yield _labelled("recorded_endings", "Taped answers by how they ended", "ending", tally.endings)
+        yield _labelled("recorded_endings", "Recorded answers by their ending", "ending", counters.endings)
         yield _labelled("record_dropped", "Exchanges that were not recorded", "reason", self._dropped())
-        yield GaugeMetricFamily("replayproxy_record_queue_bytes", "Bytes that wait to be written", self._queue_bytes())
+        yield GaugeMetricFamily("replayproxy_record_queue_bytes", "Bytes in the writer's queue", self._queue_bytes())
         yield GaugeMetricFamily(
             "replayproxy_record_degraded", "1 while the cassette cannot be written", int(self._degraded())
         )
-        state = GaugeMetricFamily("replayproxy_state_bytes", "Memory of what is kept, about", labels=["kind"])
+        state = GaugeMetricFamily("replayproxy_state_bytes", "Approximate memory of state, by kind", labels=["kind"])
         for kind, size in sorted(self._state_bytes().items()):
             state.add_metric([kind], size)
         yield state
         yield from _of_upstream(self._upstream())
-        yield CounterMetricFamily("replayproxy_stalled", "Times a slow client paused the upstream", tally.stalled)
+        yield CounterMetricFamily("replayproxy_stalled", "Pauses of the upstream by a slow client", counters.stalled)
         yield CounterMetricFamily(
             "replayproxy_uploads_cut",
-            "Requests longer than --max-body: passed on whole, and recorded cut",
-            tally.uploads_cut,
+            "Requests longer than --max-body: forwarded whole, and recorded cut",
+            counters.uploads_cut,
         )
-        yield _labelled("replay_misses", "Requests that no recording answered", "code", tally.misses)
+        yield _labelled("replay_misses", "Requests that no recording answered", "code", counters.misses)
         total, buckets = 0, []
-        for bound, count in zip((*map(str, LATENESS_BOUNDS), "+Inf"), tally.lateness_counts, strict=True):
+        for bound, count in zip((*map(str, LATENESS_BOUNDS), "+Inf"), counters.lateness_counts, strict=True):
             total += count
             buckets.append((bound, total))
         lateness = HistogramMetricFamily("replayproxy_replay_lateness_seconds", "Chunk sent minus chunk due")
-        lateness.add_metric([], buckets, tally.lateness_sum)
+        lateness.add_metric([], buckets, counters.lateness_sum)
         yield lateness
         about = GaugeMetricFamily("replayproxy_build_info", "Version and mode", labels=["version", "mode"])
         about.add_metric([__version__, self._mode], 1)
@@ -108,7 +108,7 @@ _OF_UPSTREAM = {
 def _of_upstream(counts: Mapping[str, int]) -> Iterator[Metric]:
     if "idle" in counts:
         yield GaugeMetricFamily(
-            "replayproxy_upstream_idle_connections", "Connections kept for the next request", counts["idle"]
+            "replayproxy_upstream_idle_connections", "Idle connections to the upstream", counts["idle"]
         )
     for name, meaning in _OF_UPSTREAM.items():
         if name in counts:
@@ -123,7 +123,7 @@ def _labelled(name: str, help: str, label: str, counts: dict[str, int]) -> Count
 
 
 def registry(collector: Collector) -> CollectorRegistry:
-    """A registry with this collector alone: nothing global, so that two proxies fit into one process."""
+    """Return a registry with this collector only. Nothing is global, so that two proxies fit into one process."""
     own = CollectorRegistry(auto_describe=False)
     own.register(collector)
     return own

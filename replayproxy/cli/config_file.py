@@ -31,7 +31,7 @@ class _OnceEach(yaml.SafeLoader):
 
 
 def load_config(group: click.Group, path: Path) -> Mapping[str, Any]:
-    """A `default_map` from YAML: one section a verb, keys are the long flags. Raises `click.UsageError`."""
+    """A `default_map` from YAML: one section per verb, keys are the long flags. Raises `click.UsageError`."""
     try:
         document = yaml.load(path.read_text(), _OnceEach)  # noqa: S506  it is a SafeLoader
     except OSError as error:
@@ -43,7 +43,7 @@ def load_config(group: click.Group, path: Path) -> Mapping[str, Any]:
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise click.UsageError(f"--config {path} must have one section a verb, such as `record:`")
+        raise click.UsageError(f"--config {path} must have one section per verb, such as `record:`")
     return {str(verb): _section(group, path, str(verb), section) for verb, section in document.items()}
 
 

@@ -1,6 +1,6 @@
-"""Where options come from: flag, environment, file of `--config`, default, in this order; and how their values look.
+"""Options of click: a value comes from the flag, the environment, the file of `--config` or the default, in this order.
 
-Unknown `REPLAYPROXY_*` variables are errors with a suggestion: a misspelt option that is ignored is worse than none.
+An unknown `REPLAYPROXY_*` variable is an error with a suggestion, because a misspelt option must not be ignored.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Option(click.Option):
         return super().handle_parse_result(ctx, opts, args)
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
-        """What the environment says, unless Kubernetes says it."""
+        """Return the value of the environment, unless Kubernetes has set it."""
         value = super().resolve_envvar_value(ctx)
         if value is not None and isinstance(self.envvar, str) and is_service_link(self.envvar, value):
             return None
@@ -84,8 +84,8 @@ def suggestion(word: str, words: Iterable[str]) -> str:
 # Environment
 
 
-def known_variables(group: click.Group, names: Iterable[str] | None = None) -> set[str]:
-    """Every variable that an option of these verbs reads; of all verbs where none are named."""
+def readable_variables(group: click.Group, names: Iterable[str] | None = None) -> set[str]:
+    """Return the variables that options of these verbs read; of all verbs if none is named."""
     context = click.Context(group)
     commands = (group.get_command(context, name) for name in names or group.list_commands(context))
     parameters = (parameter for command in commands if command is not None for parameter in command.params)
@@ -102,8 +102,8 @@ def is_service_link(variable: str, value: str) -> bool:
     """Whether Kubernetes has set this for a Service called `replayproxy` or `replayproxy-…`.
 
     It puts seven variables for each Service of a namespace into each of its pods, as Docker's links did
-    (kubernetes.io/docs/concepts/services-networking/service, "Environment variables"). Six of the names can be nobody
-    else's. The seventh is that of an option, and then the value tells: `REPLAYPROXY_PORT=9000` is the option,
+    (kubernetes.io/docs/concepts/services-networking/service, "Environment variables"). Six of the names
+    are never those of an option. The seventh is, and then the value decides: `REPLAYPROXY_PORT=9000` is the option,
     `REPLAYPROXY_PORT=tcp://10.0.0.5:8080` is a link.
     """
     found = _LINK.fullmatch(variable)
@@ -111,18 +111,18 @@ def is_service_link(variable: str, value: str) -> bool:
 
 
 def refuse_unknown_variables(group: click.Group, invoked: str | None = None) -> None:
-    """A `REPLAYPROXY_*` that nobody reads is a mistake, unless Kubernetes has made it.
+    """Refuse a variable `REPLAYPROXY_*` that no option reads, unless Kubernetes has set it. Raises `click.UsageError`.
 
     `invoked` is the verb that runs: the others are loaded only where it does not read all that is set.
     """
     ours = sorted(
         name for name, value in os.environ.items() if name.startswith(PREFIX) and not is_service_link(name, value)
     )
-    if not ours or (invoked is not None and known_variables(group, [invoked]).issuperset(ours)):
+    if not ours or (invoked is not None and readable_variables(group, [invoked]).issuperset(ours)):
         return
-    known = known_variables(group)
+    readable = readable_variables(group)
     for variable in ours:
-        if variable not in known:
+        if variable not in readable:
             raise click.UsageError(
-                f"environment variable {variable} is not known{suggestion(variable, known)}: unset it"
+                f"environment variable {variable} is not known{suggestion(variable, readable)}: unset it"
             )

@@ -1,4 +1,4 @@
-"""What a running proxy counts. Plain numbers; whoever shows them knows how."""
+"""Counters of a running proxy: plain numbers. Does not know how they are shown."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ class Counters:
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
-        """By what became of them: replay, record, forward, simulate, probe, refuse, upgrade, damaged."""
+        """By outcome: replay, record, forward, simulate, probe, refuse, upgrade, damaged."""
         self.endings: Counter[str] = Counter()
         """Of recorded answers, by how they ended."""
         self.misses: Counter[str] = Counter()
         """By code."""
         self.played: Counter[RecordingRef] = Counter()
-        """How often each recording was played: was read, was what had been written, and began to be sent."""
+        """How often each recording was played. It counts once it was read, its digest was right, and sending began."""
         self.in_flight = 0
         self.stalled = 0
         self.uploads_cut = 0
-        """Uploads longer than is kept of one: passed on whole, and recorded cut."""
+        """Uploads longer than --max-body: forwarded whole, and recorded cut."""
         self.lateness_counts = [0] * (len(LATENESS_BOUNDS) + 1)
         self.lateness_sum = 0.0
         self.lateness_max = 0.0
 
     def reset(self) -> None:
-        """Count from nothing again; what is in flight stays in flight."""
+        """Set all counters to 0, but for the requests in flight."""
         for counter in (self.requests, self.endings, self.misses, self.played):
             counter.clear()
         self.stalled = self.uploads_cut = 0
@@ -40,7 +40,7 @@ class Counters:
         self.lateness_sum = self.lateness_max = 0.0
 
     def late(self, nanoseconds: int) -> None:
-        """A chunk went out this much after it was due."""
+        """Count a chunk that was sent so many nanoseconds after its time."""
         seconds = nanoseconds / 1e9
         self.lateness_counts[bisect_left(LATENESS_BOUNDS, seconds)] += 1
         self.lateness_sum += seconds

@@ -138,7 +138,7 @@ def test_the_second_signal_is_haste_unless_it_is_sighup(came: tuple[signal.Signa
     """The kernel and the shell each send SIGHUP when a window closes; the streams in flight still get their time."""
     stops = Stops()
     for number in came:
-        stops.hear(number)
+        stops.receive(number)
     assert (stops.first.is_set(), stops.second.is_set()) == (True, hurried)
 
 

@@ -9,7 +9,6 @@ import orjson
 import pytest
 
 from replayproxy.model import RecordingRef, Request
-from replayproxy.proxy.request_log import Call, RequestLog
 from replayproxy.proxy.result import PART, Cause, RecordingInfo, RunResult
 from replayproxy.views.miss import Miss
 
@@ -69,31 +68,6 @@ def test_it_is_data() -> None:
             "path": "/v1/chat/completions",
         }
     ]
-
-
-def test_a_journal_knows_whose_calls_are_whose() -> None:
-    """By scope, in their order."""
-    journal = RequestLog()
-    calls = [Call(ASKED, scope, "replay") for scope in ("a", "b", "a")]
-    for call in calls:
-        journal.add(call)
-    assert (journal.of({"a"}), journal.of({"b"}), journal.of({"c"})) == ([calls[0], calls[2]], [calls[1]], [])
-    assert journal.of({"a", "b"}) == journal.calls == calls
-    journal.forget({"a"})
-    assert journal.calls == [calls[1]]
-    assert 0 < journal.bytes < 1500
-
-
-def test_a_journal_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
-    """In bytes: the oldest calls go, which is said once; the newest stays, however long it is."""
-    journal = RequestLog(limit=100_000)
-    for number in range(300):
-        journal.add(Call(replace(ASKED, body=b"%05d" % number * 200), "", "replay"))
-    assert journal.calls[-1].request.body.startswith(b"00299")
-    assert (len(journal.calls) + journal.forgotten, journal.bytes <= 100_000) == (300, True)
-    journal.add(Call(replace(ASKED, body=b"x" * 200_000), "", "replay"))
-    assert len(journal.calls) == 1
-    assert len([one for one in caplog.records if "the oldest are left out" in one.getMessage()]) == 1
 
 
 def test_the_document_in_parts_is_the_document() -> None:

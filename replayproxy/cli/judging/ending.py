@@ -53,9 +53,9 @@ def begin(settings: Settings, wanted: ReportOptions) -> RunStart:
         (setting("junit"), wanted.junit),
         (setting("ready_file"), settings.listen.ready_file),
     )
-    output_files.refuse_all(files, settings.shelf)
+    output_files.refuse_all(files, settings.played_cassettes)
     if on_github() and (summary := actions.summary_file(os.environ)) is not None:
-        output_files.refuse_cassette(summary, "GITHUB_STEP_SUMMARY", settings.shelf)
+        output_files.refuse_cassette(summary, "GITHUB_STEP_SUMMARY", settings.played_cassettes)
     return RunStart(_now(), file_digests(settings.cassettes) if wanted.report is not None else {})
 
 
@@ -99,7 +99,7 @@ def conclude(
 def _write(path: Path, document: bytes, flag: str, settings: Settings) -> list[ReplayProxyError]:
     """Write a file. Returns the error, so that the other file and the result on stderr still come."""
     try:
-        output_files.write(path, document, flag, settings.shelf)
+        output_files.write(path, document, flag, settings.played_cassettes)
     except ReplayProxyError as error:
         return [error]
     return []

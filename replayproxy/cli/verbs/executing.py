@@ -72,11 +72,11 @@ def exec_(
     options |= {"ssl_keyfile": None, "ssl_certfile": None, "ready_file": None, "admin_allowed_host": ()}
     settings = settings_from(Mode.REPLAY, cassette, options, upstream)
     demands = RunPolicy(options["fail_unused"], must_serve=not options["allow_empty"])
-    wanted = ending.ReportOptions(demands, options["report"], options["junit"])
-    before = ending.begin(settings, wanted)
+    report_options = ending.ReportOptions(demands, options["report"], options["junit"])
+    before = ending.begin(settings, report_options)
     with CommandRun(settings, command, options["wait_upstream"]) as run:
         server, ended = run.to_its_end()
         if server is None:
             messages.error(ended.sentence, exit_code=ended.code)
             return ended.code
-        return ending.conclude(server.report(), settings, wanted, before, ended=ended, trouble=server.trouble)
+        return ending.conclude(server.report(), settings, report_options, before, ended=ended, trouble=server.trouble)

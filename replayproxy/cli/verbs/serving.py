@@ -116,11 +116,11 @@ def _serve(
         )
 
     demands = RunPolicy(fail_unused=options.get("fail_unused", False))
-    wanted = ending.ReportOptions(demands, options.get("report"), options.get("junit"))
-    before = ending.begin(settings, wanted)
+    report_options = ending.ReportOptions(demands, options.get("report"), options.get("junit"))
+    before = ending.begin(settings, report_options)
     app = lifetime.serve(settings, ready, wait_upstream=options.get("wait_upstream", 0.0), admin=serve_admin)
     if settings.plays and app.last_report is not None:
-        return ending.conclude(app.last_report, settings, wanted, before, trouble=app.control.trouble)
+        return ending.conclude(app.last_report, settings, report_options, before, trouble=app.control.trouble)
     _log_result(app)
     return 1 if app.control.trouble is not None else 0
 
