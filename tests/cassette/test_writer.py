@@ -333,7 +333,7 @@ def test_what_is_remembered_of_streams_in_flight_is_bounded(
         flying.append(pieces(item, tape, [3, 6, 9]))
         for parts in flying:
             keep(keeper, [parts.pop(0)])
-            assert keeper._heard_bytes <= room
+            assert keeper._received_bytes <= room
         flying = [parts for parts in flying if parts]
         if tape % 7 == 6:
             keeper.begin()
@@ -341,7 +341,7 @@ def test_what_is_remembered_of_streams_in_flight_is_bounded(
             keeper.rollback()
     for parts in flying:
         keep(keeper, parts)
-    assert (keeper._flights, keeper._heard_bytes) == ({}, 0)
+    assert (keeper._in_flight, keeper._received_bytes) == ({}, 0)
     keeper.seal()
     assert sorted(read(path), key=lambda item: item.recorded_at) == [as_stored(item) for item in kept]
     assert verify(path) == (20, [])
@@ -556,7 +556,7 @@ class Reluctant(CassetteWriter):
 
     def commit(self) -> None:
         """Not now."""
-        if self.full and self._one("SELECT count(*) FROM dictionary"):
+        if self.full and self._rows.count("SELECT count(*) FROM dictionary"):
             raise sqlite3.OperationalError("database or disk is full")
         super().commit()
 
