@@ -1,7 +1,8 @@
 """A recorder that was killed in the middle of streams: what it had written is read, without a byte being written.
 
-Real processes and sockets. Streams that were in flight count as cut by a crash for the verbs that read and for replay,
-by the ids that they had; a recorder that opens the file makes it so in the file.
+Recorders and replays are real processes; verbs that read run in this one. Streams that were in flight count as cut by
+a crash for the verbs that read and for replay, by the ids that they had; a recorder that opens the file makes it so in
+the file.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import pytest
 from replayproxy.model import Request
 from tests import wire
 from tests.apps import recording, run, running
-from tests.processes import Proxy, replaying, replayproxy
+from tests.cli.tapes import Read, reader
+from tests.processes import Proxy, replaying
 from tests.recordings import asked
 from tests.upstreams import DONE, END, STREAM, Hang, Send, Step, chunk, event, scripted
 
@@ -76,29 +78,35 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if not path.name.endswith("-shm")}
 
 
-def listed(cassette: Path) -> list[dict[str, Any]]:
+@pytest.fixture
+def read(capsys: pytest.CaptureFixture[str]) -> Read:
+    """Runs a verb that reads, in this process."""
+    return reader(capsys)
+
+
+def listed(read: Read, cassette: Path) -> list[dict[str, Any]]:
     """What `ls` says of those that were cut."""
-    ended = replayproxy("ls", cassette, "--json")
-    assert ended.returncode == 0, ended.stderr
-    rows: list[dict[str, Any]] = json.loads(ended.stdout)
+    ended = read("ls", cassette, "--json")
+    assert ended.code == 0, ended.err
+    rows: list[dict[str, Any]] = json.loads(ended.out)
     return [row for row in rows if row["ending"] == "proxy_crashed"]
 
 
-def test_verbs_that_read_find_the_streams_and_write_nothing(killed: Path) -> None:
+def test_verbs_that_read_find_the_streams_and_write_nothing(killed: Path, read: Read) -> None:
     """`ls`, `show`, `stats`, `info`, `verify`: with ids, chunks and texts."""
     before = files(killed.parent)
-    rows = listed(killed)
+    rows = listed(read, killed)
     assert [(row["chunks"], row["state"], row["status"]) for row in rows] == [(len(EVENTS), "done", 200)] * 4
     assert len({row["id"] for row in rows}) == 4
     for row in rows:
-        shown = replayproxy("show", killed, row["id"])
-        assert (shown.returncode, "w39" in shown.stdout) == (0, True), shown.stdout + shown.stderr
+        shown = read("show", killed, row["id"])
+        assert (shown.code, "w39" in shown.out) == (0, True), shown
     for verb in ("stats", "info"):
-        assert replayproxy(verb, killed).returncode == 0
-    verified = replayproxy("verify", killed)
-    assert verified.returncode == 0, verified.stdout + verified.stderr
-    count = 4 + (len(json.loads(replayproxy("ls", killed, "--json").stdout)) == 5)
-    assert f"{count} exchanges" in verified.stdout + verified.stderr
+        assert read(verb, killed).code == 0
+    verified = read("verify", killed)
+    assert verified.code == 0, verified
+    count = 4 + (len(json.loads(read("ls", killed, "--json").out)) == 5)
+    assert f"{count} exchanges" in verified.out + verified.err
     assert files(killed.parent) == before
 
 
@@ -119,19 +127,19 @@ def test_replay_plays_them_as_far_as_they_go_and_writes_nothing(killed: Path) ->
     assert files(killed.parent) == before
 
 
-def test_the_next_recorder_marks_them_in_the_file(killed: Path, tmp_path: Path) -> None:
+def test_the_next_recorder_marks_them_in_the_file(killed: Path, tmp_path: Path, read: Read) -> None:
     """It is the first that writes; what it leaves is one sealed file with the same answers."""
     copy = tmp_path / "a.cassette"
     for name, content in files(killed.parent).items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "a.cassette.lock").unlink(missing_ok=True)
     columns = ("number", "chunks", "ending", "path", "recorded_at", "response_size")
-    before = [[row[name] for name in columns] for row in listed(copy)]
+    before = [[row[name] for name in columns] for row in listed(read, copy)]
 
     async def record_nothing() -> None:
         async with running(recording(copy, "http://127.0.0.1:9")):
             pass
 
     run(record_nothing())
-    assert [[row[name] for name in columns] for row in listed(copy)] == before
+    assert [[row[name] for name in columns] for row in listed(read, copy)] == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.cassette"]
