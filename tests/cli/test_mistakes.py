@@ -157,25 +157,30 @@ def busy_port() -> str:
     return str(busy.getsockname()[1])
 
 
+def silent_upstream() -> list[str]:
+    """One that takes connections and answers none: it is not probed, for that would be waited for."""
+    return ["--upstream", f"http://127.0.0.1:{busy_port()}", "--no-probe"]
+
+
 def record_on_a_port_in_use(folder: Path) -> list[str]:
     """The same while recording: the upstream is there."""
-    server = f"http://127.0.0.1:{busy_port()}"
+    server = silent_upstream()
     ready = str(folder / "ready.json")
-    return ["record", str(folder / "a.cassette"), "--upstream", server, "--port", busy_port(), "--ready-file", ready]
+    return ["record", str(folder / "a.cassette"), *server, "--port", busy_port(), "--ready-file", ready]
 
 
 def admin_port_in_use(folder: Path) -> list[str]:
     """The data port is free, the admin port is not; a Unix socket was made before."""
-    server, uds, ready = f"http://127.0.0.1:{busy_port()}", str(folder / "a.sock"), str(folder / "ready.json")
+    uds, ready = str(folder / "a.sock"), str(folder / "ready.json")
     flags = ["--uds", uds, "--admin-port", busy_port(), "--ready-file", ready]
-    return ["auto", str(folder / "a.cassette"), "--upstream", server, *flags]
+    return ["auto", str(folder / "a.cassette"), *silent_upstream(), *flags]
 
 
 def bad_tls(folder: Path) -> list[str]:
     """A certificate that is none."""
     (folder / "a.pem").write_text("no certificate")
     tls = ["--ssl-certfile", str(folder / "a.pem"), "--ssl-keyfile", str(folder / "a.pem")]
-    return ["record", str(folder / "a.cassette"), "--upstream", f"http://127.0.0.1:{busy_port()}", "--port", "0", *tls]
+    return ["record", str(folder / "a.cassette"), *silent_upstream(), "--port", "0", *tls]
 
 
 def no_key(folder: Path) -> list[str]:
@@ -315,18 +320,18 @@ def test_what_is_typed_wrongly_is_said_in_the_words_that_were_typed(
 
 @pytest.mark.parametrize(("mistake", "code", "sentence"), MISTAKES, ids=[row[0].__name__ for row in MISTAKES])
 def test_a_mistake_gets_a_sentence_and_an_exit_code(
-    tmp_path: Path, mistake: Callable[[Path], list[str]], code: int, sentence: str
+    read: Read, tmp_path: Path, mistake: Callable[[Path], list[str]], code: int, sentence: str
 ) -> None:
     """What happened, with which thing, what to do now; on one screen, without a traceback. Nothing stays behind."""
     arguments = mistake(tmp_path)
     before = sorted(tmp_path.iterdir())
-    done = replayproxy(*arguments)
+    done = read(*arguments)
     assert sorted(tmp_path.iterdir()) == before
-    said = " ".join((done.stderr + done.stdout).split())
+    said = " ".join((done.err + done.out).split())
     assert ".lock" not in said
     assert sentence in said
     assert "Traceback" not in said
-    assert done.returncode == code
+    assert done.code == code
     while _kept:
         _kept.pop().close()
 
