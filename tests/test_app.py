@@ -19,6 +19,7 @@ from replayproxy.net.http_server import free_socket
 from replayproxy.settings import Listen, Settings
 from tests import recordings
 from tests.apps import recording, replaying, run, running
+from tests.unused_ports import unused_port
 
 QUIET = Listen(port=0, admin_port=None)
 
@@ -89,8 +90,7 @@ def test_a_proxy_is_not_its_own_upstream(tmp_path: Path, host: str) -> None:
     """Each request would come back to it for ever."""
 
     async def start() -> None:
-        with free_socket("127.0.0.1", 0) as free:
-            port = free.getsockname()[1]
+        port = unused_port()
         app = App(recording(tmp_path / "a", f"http://{host}:{port}", listen=replace(QUIET, port=port)))
         with pytest.raises(SettingsError, match="is this proxy itself"):
             await app.start()

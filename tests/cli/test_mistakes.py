@@ -196,9 +196,11 @@ def two_upstreams(folder: Path) -> list[str]:
 
 def nobody_listens(folder: Path) -> list[str]:
     """An upstream that is not up."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    return ["record", str(folder / "a.cassette"), "--upstream", f"http://127.0.0.1:{port}", "--port", "0"]
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))  # and does not listen
+    _kept.append(bound)
+    upstream = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    return ["record", str(folder / "a.cassette"), "--upstream", upstream, "--port", "0"]
 
 
 def ends_in_v1(folder: Path) -> list[str]:

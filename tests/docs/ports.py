@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import re
-import socket
+
+from tests.unused_ports import unused_port
 
 PORTS = ("8000", "8080", "8081")
 
 
 def free_ports() -> dict[str, str]:
     """For each port of the pages another one."""
-    sockets = [socket.socket() for _ in PORTS]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return {port: str(one.getsockname()[1]) for port, one in zip(PORTS, sockets, strict=True)}
-    finally:
-        for one in sockets:
-            one.close()
+    return {port: str(unused_port()) for port in PORTS}
 
 
 def moved(block: str, ports: dict[str, str]) -> str:

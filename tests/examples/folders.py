@@ -12,7 +12,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sysconfig
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from replayproxy.cli.main import commands as verbs
 from tests.processes import environment
+from tests.unused_ports import unused_port
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -79,7 +79,5 @@ def shell(script: str, folder: Path, *first: Path, **variables: str) -> subproce
 def elsewhere(script: str, *ports: int) -> str:
     """The same script on free ports instead of these: something may listen there already."""
     for port in ports:
-        with socket.socket() as chosen:
-            chosen.bind(("127.0.0.1", 0))
-            script = re.sub(rf"\b{port}\b", str(chosen.getsockname()[1]), script)
+        script = re.sub(rf"\b{port}\b", str(unused_port()), script)
     return script

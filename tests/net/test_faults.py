@@ -5,7 +5,6 @@ exchange is marked; replay refuses it. Before the head: 502 or 504 with an OpenA
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 
 import orjson
@@ -14,6 +13,7 @@ import pytest
 from replayproxy.model import Ending
 from tests import wire
 from tests.apps import endings, exchanges, recording, replaying, run, running
+from tests.unused_ports import refusing_port
 from tests.upstreams import (
     DONE,
     STREAM,
@@ -153,17 +153,15 @@ def test_a_failure_before_the_head_is_an_openai_error(
 
 def test_nobody_listening_is_a_502_that_names_the_upstream(tmp_path: Path) -> None:
     """A refused connection gets a sentence with the URL and what to do."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
 
-    async def dialogue() -> None:
+    async def dialogue(url: str) -> None:
         async with running(recording(tmp_path / "a.cassette", url)) as proxy:
             got = await wire.ask(proxy.url, CHAT)
         assert (got.status, got.head.get("x-replayproxy-error")) == (502, "upstream_unreachable")
         assert url in got.body.decode()
 
-    run(dialogue())
+    with refusing_port() as port:
+        run(dialogue(f"http://127.0.0.1:{port}"))
 
 
 def test_a_stream_cut_at_any_byte_is_never_complete(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ import pytest
 
 from tests.cli.commands import asking, tape
 from tests.cli.tapes import Read
-from tests.processes import Proxy, environment, replaying
+from tests.processes import Proxy, environment, replaying, running
+from tests.unused_ports import refusing_port, unused_port
 
 
 @contextmanager
@@ -75,22 +76,22 @@ def test_nobody_there(read: Read) -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         ran = read("wait", url, "--timeout", "300ms")
         assert (ran.code, "a connection, and no answer" in ran.err) == (124, True)
-    ran = read("wait", url, "--timeout", "300ms")
-    assert (ran.code, "Connection refused" in ran.err) == (124, True)
+    with refusing_port() as port:
+        ran = read("wait", f"http://127.0.0.1:{port}", "--timeout", "300ms")
+        assert (ran.code, "Connection refused" in ran.err) == (124, True)
 
 
 def test_a_server_that_comes_later_is_waited_for(tmp_path: Path) -> None:
     """The waiting ends when the proxy is there; the URL may come from the environment."""
     cassette = tape(tmp_path / "chat.cassette", "a")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = unused_port()
     variables = environment() | {"REPLAYPROXY_URL": f"http://127.0.0.1:{port}"}
     with subprocess.Popen([sys.executable, "-m", "replayproxy", "wait", "--timeout", "60s"], env=variables) as waiting:
-        proxy = Proxy("replay", cassette, "--port", str(port), "--admin-port", "off")
         try:
-            assert waiting.wait(60) == 0
+            with running("replay", cassette, "--port", str(port), "--admin-port", "off"):
+                assert waiting.wait(60) == 0
         finally:
-            proxy.stop()
+            waiting.kill()
 
 
 # ctl
@@ -137,9 +138,8 @@ def test_ctl_tells_and_resets(read: Read, proxy: Proxy) -> None:
 
 def test_ctl_without_an_answer_is_a_sentence(read: Read, proxy: Proxy) -> None:
     """Exit code 1: nobody there, another server, a replay that is to rotate, a number that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
-    ran = read("ctl", "status", "--admin", nowhere)
+    with refusing_port() as port:
+        ran = read("ctl", "status", "--admin", f"http://127.0.0.1:{port}")
     assert (ran.code, "Give its admin port with --admin URL" in ran.err) == (1, True)
     ran = read("ctl", "report", "--admin", proxy.url)
     assert (ran.code, "the admin port of a proxy that replays" in ran.err or "refuses" in ran.err) == (1, True)
