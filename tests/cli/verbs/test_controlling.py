@@ -77,7 +77,7 @@ def test_nobody_there(read: Read) -> None:
         ran = read("wait", url, "--timeout", "300ms")
         assert (ran.code, "a connection, and no answer" in ran.err) == (124, True)
     with refusing_port() as port:
-        ran = read("wait", f"http://127.0.0.1:{port}", "--timeout", "300ms")
+        ran = read("wait", f"http://127.0.0.1:{port}", "--timeout", "1s")
         assert (ran.code, "Connection refused" in ran.err) == (124, True)
 
 
