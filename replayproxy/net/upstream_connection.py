@@ -218,8 +218,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def silent_since(self) -> int:
-        """When something came last; now, while we are the ones who do not listen."""
-        return self._now() if self._paused else self._heard
+        """Since when the server has been silent: now, as long as it is not its turn.
+
+        It is ours while we do not read, and the client's while its upload pauses and the server has taken what came.
+        """
+        waits_for_client = self.state is State.SENDING and not self._unsent_bytes
+        return self._now() if self._paused or waits_for_client else self._heard
+
+    @property
+    def _unsent_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def time_out(self, message: str) -> None:
         """The server was silent for too long; a stream that has come to its end, and only stays open, is whole."""

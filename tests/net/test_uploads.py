@@ -19,7 +19,7 @@ from replayproxy.settings import Pair, Settings
 from tests import wire
 from tests.apps import exchanges, recording, replaying, run, running
 from tests.processes import PROGRAM, environment
-from tests.upstreams import chunk
+from tests.upstreams import Hang, Read, Send, answer, chunk, scripted
 
 SIZE = 1_000_025
 FILE = bytes(range(256)) * (SIZE // 256) + b"x" * (SIZE % 256)
@@ -122,6 +122,40 @@ def test_a_client_that_stops_sending_leaves_a_recording_that_says_so(
     """It takes its answer and sends nothing more, but stays: it is waited for until it has been silent for too long."""
     monkeypatch.setattr("replayproxy.net.sending.REST_PATIENCE", 0.2)
     assert_cut(tmp_path, as_length(FILE)[:500_000], leaves=False)
+
+
+def test_a_client_that_pauses_its_upload_is_not_a_silent_server(tmp_path: Path) -> None:
+    """`--upstream-timeout` counts from when the request is sent whole."""
+
+    async def dialogue() -> None:
+        async with (
+            scripted(Read(b"the end"), Send(answer("200 OK", b"ok"))) as server,
+            running(recording(tmp_path / "a.cassette", server.url, upstream_timeout=0.2)) as proxy,
+            wire.connect(proxy.url) as connection,
+        ):
+            connection.write(as_length(b"the beginning, the end")[:-8])
+            await asyncio.sleep(0.6)
+            connection.write(b" the end")
+            got = await connection.answer()
+            assert (got.status, got.body) == (200, b"ok")
+
+    run(dialogue())
+
+
+def test_a_server_that_stays_silent_after_an_upload_is_given_up(tmp_path: Path) -> None:
+    """The same time-out, once it is the server's turn."""
+
+    async def dialogue() -> None:
+        async with (
+            scripted(Read(b"the end"), Hang()) as server,
+            running(recording(tmp_path / "a.cassette", server.url, upstream_timeout=0.2)) as proxy,
+            wire.connect(proxy.url) as connection,
+        ):
+            connection.write(as_length(b"the beginning, the end"))
+            got = await connection.answer()
+            assert (got.status, got.head.get("x-replayproxy-error")) == (504, "upstream_timeout")
+
+    run(dialogue())
 
 
 def test_an_upload_above_the_bound_leaves_a_recording_that_says_so(
