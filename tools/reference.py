@@ -1,7 +1,7 @@
-"""Writes the command-line reference, docs/cli.md, from the click commands themselves.
+"""Writes the command-line reference, docs/cli.md, from the click commands, and the keywords of Python (`keywords`).
 
-    python -m tools.reference            writes docs/cli.md
-    python -m tools.reference --check    exits with 1 if docs/cli.md is not what would be written
+    python -m tools.reference            writes both files
+    python -m tools.reference --check    exits with 1 if one of them is not what would be written
 
 Every word of a verb, an option and an example comes from `--help`. Knows click and Markdown; nothing of what an option
 does.
@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from replayproxy.cli.main import commands, replayproxy
+from tools import keywords
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "cli.md"
@@ -86,11 +87,12 @@ def main(arguments: list[str]) -> int:
     """Write the page, or compare it."""
     page = reference()
     if "--check" in arguments:
-        if PAGE.read_text("utf-8") == page:
+        if (PAGE.read_text("utf-8"), keywords.FILE.read_text("utf-8")) == (page, keywords.keywords()):
             return 0
-        print("docs/cli.md is not what the program says: run `make reference`", file=sys.stderr)
+        print("docs/cli.md or api/keywords.py is not what the program says: run `make reference`", file=sys.stderr)
         return 1
     PAGE.write_text(page, "utf-8")
+    keywords.FILE.write_text(keywords.keywords(), "utf-8")
     return 0
 
 

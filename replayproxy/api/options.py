@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any
 
+from replayproxy.api.keywords import AutoOptions, RecordOptions, ReplayOptions, SimulateOptions
 from replayproxy.core.cors import AllowedOrigins
 from replayproxy.core.headers import StoredFields
 from replayproxy.core.identity.rules import MatchRules
@@ -23,108 +23,6 @@ from replayproxy.net.limits import Limits
 from replayproxy.setting_kinds import BadValue, Port
 from replayproxy.setting_table import PYTHON, TABLE, Setting, of_python
 from replayproxy.settings import Listen, Pair, RecordingSettings, Replaying, Settings, Simulation
-
-AnyPath = str | PathLike[str]
-
-
-class ListenOptions(TypedDict, total=False):
-    """Where to listen. `port` 0, the default, takes a free one; `admin_port` None, the default, opens none."""
-
-    host: str
-    port: int
-    uds: AnyPath
-    admin_host: str
-    admin_port: int | None
-    admin_allowed_host: Sequence[str]
-    api_key_file: AnyPath
-    ssl_keyfile: AnyPath
-    ssl_certfile: AnyPath
-    ready_file: AnyPath
-    drain: float
-    header_timeout: float
-    body_timeout: float
-    idle_timeout: float
-    send_timeout: float
-    max_connections: int
-    max_body: int
-
-
-class MatchOptions(TypedDict, total=False):
-    """What equal requests are, and what is secret."""
-
-    match: Literal["default", "exact"]
-    match_ignore: Sequence[str]
-    match_normalise: Sequence[str]
-    match_header: Sequence[str]
-    match_defaults: bool
-    match_from: Literal["cassette", "flags"]
-    redact: Sequence[str]
-
-
-class UpstreamOptions(TypedDict, total=False):
-    """The live server. `wait_upstream`: how long it may take until it accepts connections."""
-
-    upstream: str
-    upstream_timeout: float
-    stall_timeout: float
-    wait_upstream: float
-
-
-class PlayingOptions(TypedDict, total=False):
-    """How recordings are played. `speed` is `"max"`, 1 as recorded, 2 twice as fast."""
-
-    speed: float | Literal["max"] | None
-    allow_incomplete: bool
-    stall: float
-    cors: Sequence[str]
-
-
-class RecordingOptions(TypedDict, total=False):
-    """Servers of a pair, and what is recorded."""
-
-    prefill: Sequence[str]
-    decode: Sequence[str]
-    pd: str
-    on_prefill_error: Literal["fail", "decode"]
-    pd_params: Literal["six", "two"]
-    pd_remote_host: Literal["keep", "url"]
-    prefill_kv: Sequence[str]
-    decode_kv: Sequence[str]
-    bootstrap_port: int
-    include: Sequence[str]
-    exclude: Sequence[str]
-    sample: float
-    on_full: Literal["drop", "block"]
-    queue_bytes: int
-    durability: Literal["normal", "full"]
-    keep_header: Sequence[str]
-    drop_header: Sequence[str]
-    probe: bool
-
-
-class ReplayOptions(ListenOptions, MatchOptions, UpstreamOptions, PlayingOptions, total=False):
-    """The keywords of `replay`."""
-
-    on_miss: Literal["refuse", "forward", "record"]
-    at_end: Literal["cycle", "last", "refuse"]
-
-
-class RecordOptions(ListenOptions, MatchOptions, UpstreamOptions, RecordingOptions, total=False):
-    """The keywords of `record`."""
-
-
-class AutoOptions(ListenOptions, MatchOptions, UpstreamOptions, PlayingOptions, RecordingOptions, total=False):
-    """The keywords of `auto`."""
-
-
-class SimulateOptions(ListenOptions, total=False):
-    """The keywords of `simulate`. `ttft` and `itl` are seconds."""
-
-    ttft: float
-    itl: float
-    jitter: float
-    seed: int
-
 
 OPTIONS: Mapping[Mode, type] = {
     Mode.REPLAY: ReplayOptions,

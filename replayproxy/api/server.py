@@ -28,7 +28,7 @@ from replayproxy.model import RecordingRef, Response
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from replayproxy.api.options import AutoOptions, RecordOptions, ReplayOptions, SimulateOptions
+    from replayproxy.api.keywords import AutoOptions, RecordOptions, ReplayOptions, SimulateOptions
     from replayproxy.api.proxy_thread import ProxyThread
     from replayproxy.proxy.request_log import Call
     from replayproxy.proxy.result import RecordingInfo, RunResult
