@@ -45,6 +45,9 @@ def ask(base_url, content, **more):
             return error.code, json.load(error)["error"]["code"]
 '''
 
+ALONE = ("-p", "no:anyio", "-p", "no:hypothesispytest", "-p", "no:recording", "-p", "no:timeout")
+"""A start of pytest is most of what tests with workers cost: without the plugins that they do not need."""
+
 
 class Suite:
     """A folder of tests, and what pytest makes of it."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.plugin.suites import Suite
+from tests.plugin.suites import ALONE, Suite
 from tests.processes import PROGRAM
 
 ASKS = """
@@ -236,9 +236,9 @@ def folders(suite: Suite) -> Suite:
 @pytest.mark.parametrize("name", ELSEWHERE)
 @pytest.mark.parametrize("folder", ["two", "three/deep"])
 def test_a_cassette_is_found_where_no_test_uses_one(folders: Suite, folder: str, name: str) -> None:
-    """In every folder in which pytest looks for tests; in workers too."""
+    """In every folder in which pytest looks for tests."""
     folders.cassette(f"../{folder}/cassettes/{name}", "x")
-    for flags in ((), ("one", folder), ("-n", "2")):
+    for flags in ((), ("one", folder)):
         ran = folders.run("--replayproxy-unused", "fail", "--replayproxy-report", "report.json", *flags)
         assert ran.ret == pytest.ExitCode.TESTS_FAILED
         ran.stdout.fnmatch_lines([f"{folder}/cassettes/{name} is of no test any more*", "*FAILED the run: 1 cassette*"])
@@ -246,6 +246,18 @@ def test_a_cassette_is_found_where_no_test_uses_one(folders: Suite, folder: str,
     assert ran.ret == 0
     ran.stdout.fnmatch_lines([f"{folder}/cassettes/{name} is of no test any more*"])
     assert f"{name} is of no" not in folders.run("--replayproxy-unused", "ignore").stdout.str()
+
+
+def test_workers_find_the_cassettes_that_no_test_uses(folders: Suite) -> None:
+    """All of those that one process finds."""
+    names = [f"{folder}/cassettes/{name}" for folder in ("two", "three/deep") for name in ELSEWHERE]
+    for name in names:
+        folders.cassette(f"../{name}", "x")
+    ran = folders.run("--replayproxy-unused", "fail", "--replayproxy-report", "report.json", "-n", "2", *ALONE)
+    assert ran.ret == pytest.ExitCode.TESTS_FAILED
+    for name in names:
+        ran.stdout.fnmatch_lines([f"{name} is of no test any more*"])
+    ran.stdout.fnmatch_lines([f"*FAILED the run: {len(names)} cassettes*"])
 
 
 @pytest.mark.parametrize(
