@@ -1,7 +1,7 @@
-"""Write exchanges onto a cassette, one by one, as a recorder would: masked, with only the header fields it stores.
+"""Write exchanges to a cassette, one by one, as a recorder does: masked, and with only the header fields it stores.
 
-Holds the recorder's lock from the first exchange until `seal`. Each exchange is a transaction of its own, so that what
-was added is on the cassette whatever becomes of the program.
+Holds the recorder's lock from the first exchange until `seal`. Each exchange is a transaction of its own: it stays on
+the cassette if the program is killed.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ def create(path: Path, rules: MatchRules | None, redact: tuple[str, ...]) -> Non
     """Make an empty cassette. Raises `CassetteError` where a file has that name already."""
     if path.exists():
         raise CassetteError(f"{path} is there already: name another file, remove it, or open it")
-    keeper = CassetteWriter(path, Matcher(rules or MatchRules(), Redactor(os.urandom(SALT_BYTES), redact)))
+    writer = CassetteWriter(path, Matcher(rules or MatchRules(), Redactor(os.urandom(SALT_BYTES), redact)))
     try:
-        keeper.seal()
+        writer.seal()
     except BaseException:
-        keeper.close()
+        writer.close()
         raise
 
 
 class CassetteAppender:
-    """Adds to a cassette that is there, by its own match rules and redaction."""
+    """Adds to an existing cassette, by its own match rules and redaction."""
 
     def __init__(self, path: Path) -> None:
         """Raises `Locked`, `OlderFormat` or another `CassetteError`."""
@@ -47,21 +47,23 @@ class CassetteAppender:
             )
         self._redactor = redactor
         self._matcher = Matcher(rules, redactor)
-        self._keeper = CassetteWriter(path, self._matcher)
-        self._tapes = count(1)
+        self._writer = CassetteWriter(path, self._matcher)
+        self._part_numbers = count(1)
 
     def add(self, exchange: Exchange) -> None:
-        """Write one exchange. Raises `CassetteError`; then nothing of it is there."""
-        keeper = self._keeper
-        keeper.begin()
+        """Write one exchange. Raises `CassetteError`; then nothing of it was written."""
+        writer = self._writer
+        writer.begin()
         try:
-            # Masked before fields are left out: a credential in a header is what its echo in a body is known by.
-            keeper.keep(ExchangePart.of(next(self._tapes), self._stored(without_secrets(exchange, self._redactor))))
-            keeper.commit()
+            # Masked before fields are left out: a body may repeat a credential that only its header field identifies.
+            writer.keep(
+                ExchangePart.of(next(self._part_numbers), self._stored(without_secrets(exchange, self._redactor)))
+            )
+            writer.commit()
         except BaseException:
-            keeper.rollback()
+            writer.rollback()
             raise
-        keeper.train_when_due()
+        writer.train_when_due()
 
     def _stored(self, exchange: Exchange) -> Exchange:
         """The exchange with the header fields that a cassette may hold."""
@@ -78,9 +80,9 @@ class CassetteAppender:
         )
 
     def seal(self) -> None:
-        """End adding: what was written becomes one file, and the lock is given back."""
+        """End adding: make one file of what was written, and release the lock."""
         try:
-            self._keeper.seal()
+            self._writer.seal()
         except BaseException:
-            self._keeper.close()
+            self._writer.close()
             raise

@@ -1,4 +1,4 @@
-"""A cassette for Python programs: iterate, count, choose by conditions, find by id, add.
+"""A cassette for Python programs: iterate, count, filter by conditions, find by id, add.
 
     read     Cassette ── CassetteBrowser ──▶ rows; each exchange is unpacked when it is looked at
     add      Cassette ── CassetteAppender ─▶ masked, keyed, written; the next read seals the file and opens it again
@@ -31,7 +31,7 @@ Moment = datetime | int
 
 
 class Exchanges:
-    """The exchanges of a cassette that meet some conditions, by time. Read anew by each iteration."""
+    """The exchanges of a cassette that meet some conditions, by time. Each iteration reads them anew."""
 
     def __init__(self, cassette: Cassette, chosen: ExchangeFilter) -> None:
         self._cassette = cassette
@@ -49,7 +49,7 @@ class Exchanges:
         return next(self._cassette.browser.rows(self._chosen, limit=1), None) is not None
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """What is known of each without unpacking it, by the names of `replayproxy ls --json`."""
+        """The columns of each, without unpacking it, by the names of `replayproxy ls --json`."""
         return (dict(row) for row in self._cassette.browser.rows(self._chosen))
 
     def __repr__(self) -> str:
@@ -60,24 +60,24 @@ class Cassette:
     """One cassette. Use it as a context manager, or `close` it."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        """Open a cassette that is there; `Cassette.open` is the same. Raises `CassetteError`."""
+        """Open an existing cassette; `Cassette.open` is the same. Raises `CassetteError`."""
         self.path = Path(path)
         self._browser: CassetteBrowser | None = None
         self._appender: CassetteAppender | None = None
         self._is_closed = False
-        self.browser  # noqa: B018  raises where it cannot be read, here and not at the first question
+        self.browser  # noqa: B018  raises here, and not at the first use, if it cannot be read
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> Self:
-        """Open a cassette that is there. Raises `NotACassette`, `NewerFormat`, `Damaged` or another `CassetteError`."""
+        """Open an existing cassette. Raises `NotACassette`, `NewerFormat`, `Damaged` or another `CassetteError`."""
         return cls(path)
 
     @classmethod
     def create(cls, path: str | PathLike[str], *, rules: MatchRules | None = None, redact: Iterable[str] = ()) -> Self:
         """Make an empty cassette and open it. Raises `CassetteError` where a file has that name already.
 
-        `rules`: what equal requests are; the default ones if None. `redact`: what else is secret, besides credentials
-        and known keys, as with `--redact`.
+        `rules`: which requests are equal; the default ones if None. `redact`: what is secret besides credentials and
+        well-known keys, as with `--redact`.
         """
         from replayproxy.api.appending import create
 
@@ -101,7 +101,7 @@ class Cassette:
 
     @property
     def browser(self) -> CassetteBrowser:
-        """What answers questions about it. What was added is sealed first."""
+        """The reader of this cassette. What was added is sealed first."""
         from replayproxy.cassette.browse import CassetteBrowser
 
         if self._is_closed:

@@ -1,7 +1,7 @@
 """One exchange of a cassette, as Python programs look at it: the request, the answer, and when each part of it came.
 
-What a row knows (`id`, `model`, `status`) is there at once; the rest is unpacked, and checked by its digest, when it is
-first used. Times are integer nanoseconds since the request was complete, except `recorded_at`.
+The columns of its row (`id`, `model`, `status`) are read at once; the rest is unpacked, and checked by its digest, when
+it is first used. Times are integer nanoseconds since the request was complete, except `recorded_at`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
-    """One server-sent event. `at`: when the chunk that completed it came, in ns since the request was complete."""
+    """One server-sent event. `at`: when the chunk that completed it arrived, in ns since the request was complete."""
 
     at: int
     name: str
@@ -57,7 +57,7 @@ class RecordedExchange:
         row: ExchangeRow | None = None,
         browser: Callable[[], Browser] | None = None,
     ) -> None:
-        """`browser` gives what can read the exchange of `row`; without a row there is a value."""
+        """`browser` returns the reader of the exchange of `row`; without a row there is a value."""
         self._value = value
         self._row = row
         self._browser = browser

@@ -244,7 +244,7 @@ class ReplayProxy:
             found = cached
         else:
             found = await self._stranger(request, scoped.key)
-        return replace(found, scope=scope, asked=times)
+        return replace(found, scope=scope, request_count=times)
 
     def _damaged(self, scoped: ScopedRequest, error: CassetteError) -> Miss:
         request, scope = self._shown(scoped)

@@ -1,7 +1,7 @@
-"""Why a request had no recording, as people and programs want to know it: a sentence, an explanation, data.
+"""Why a request had no recording, for people and programs: a sentence, an explanation, a JSON object.
 
-Each names the thing and says what to do, the way that loses the least first. How misses are found, counted and answered
-is in `proxy/misses`.
+Each names the thing and says what to do; what loses the least comes first. `proxy/misses` finds, counts and answers
+misses.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ class Miss:
     key: Key
     scope: str = ""
     recorded: int = 0
-    """Answers to equal requests, played or broken."""
-    asked: int = 0
+    """Recordings of equal requests; where none of them can be played, those that ended early."""
+    request_count: int = 0
+    """Equal requests of this scope so far, this one among them."""
     nearest: Nearest | None = None
     every: int = 0
     """Different requests that have a recording."""
@@ -45,12 +46,12 @@ class Miss:
 
     @property
     def method(self) -> str:
-        """Of the request."""
+        """The method of the request."""
         return self.request.method
 
     @property
     def path(self) -> str:
-        """Of the request."""
+        """The path of the request."""
         return self.request.path
 
     @property
@@ -70,7 +71,8 @@ class Miss:
         match self.code:
             case "exhausted":
                 return (
-                    f"{what} was recorded {_times(self.recorded)} and is asked for the {_ordinal(self.asked)} time"
+                    f"{what} was recorded {_times(self.recorded)} and is asked for the"
+                    f" {_ordinal(self.request_count)} time"
                     f"{' in scope ' + self.scope if self.scope else ''}: record it again, or replay with --at-end cycle"
                     " or last."
                 )
@@ -168,7 +170,7 @@ class Miss:
 
     @property
     def _ways(self) -> list[str]:
-        """What can be done, the way that loses the least first."""
+        """The ways out; what loses the least comes first."""
         assert self.nearest is not None
         ways = ["make the request as it was recorded"]
         names = dict.fromkeys(d.likeness for d in self.nearest.differences if d.likeness)
@@ -184,7 +186,7 @@ class Miss:
         return ways
 
     def document(self) -> dict[str, Any]:
-        """The same as JSON."""
+        """Return its JSON object."""
         return {
             "code": self.code,
             "method": self.request.method,
@@ -192,7 +194,7 @@ class Miss:
             "key": self.key,
             "scope": self.scope,
             "recorded": self.recorded,
-            "asked": self.asked,
+            "asked": self.request_count,
             "sentence": self.sentence,
             "explanation": self.explanation,
             "nearest": None if self.nearest is None else self._nearest_document(self.nearest),

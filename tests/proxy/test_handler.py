@@ -298,7 +298,7 @@ def test_a_refused_miss_explains_itself_and_asks_nobody() -> None:
     assert statuses == ["200", "404", "404", "404"]
     assert house.tally.misses == {"exhausted": 1, "incomplete_only": 1, "nothing_close": 1}
     assert house.tally.requests == {"replay": 1, "refuse": 3}
-    codes = [(miss.code, miss.recorded, miss.asked) for _, miss, _ in house.misses.causes.values()]
+    codes = [(miss.code, miss.recorded, miss.request_count) for _, miss, _ in house.misses.causes.values()]
     assert codes == [("exhausted", 1, 2), ("incomplete_only", 1, 1), ("nothing_close", 0, 1)]
 
 

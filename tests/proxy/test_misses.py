@@ -36,17 +36,17 @@ EXPLAINED: list[tuple[Miss, str]] = [
         " it, with --on-miss record and an --upstream.",
     ),
     (
-        Miss("exhausted", CHAT, "rp1:00", recorded=1, asked=2),
+        Miss("exhausted", CHAT, "rp1:00", recorded=1, request_count=2),
         "replayproxy: POST /v1/chat/completions was recorded once and is asked for the 2nd time: record it again, or"
         " replay with --at-end cycle or last.",
     ),
     (
-        Miss("exhausted", CHAT, "rp1:00", "blue", recorded=2, asked=3),
+        Miss("exhausted", CHAT, "rp1:00", "blue", recorded=2, request_count=3),
         "replayproxy: POST /v1/chat/completions was recorded twice and is asked for the 3rd time in scope blue: record"
         " it again, or replay with --at-end cycle or last.",
     ),
     (
-        Miss("incomplete_only", CHAT, "rp1:00", recorded=3, asked=1),
+        Miss("incomplete_only", CHAT, "rp1:00", recorded=3, request_count=1),
         "replayproxy: POST /v1/chat/completions was recorded 3 times, but no answer can be played: the upstream or the"
         " proxy broke it off, or the client left before it began. Record it again, or replay with --allow-incomplete to"
         " get what there is, with its break.",
@@ -80,10 +80,10 @@ def test_the_same_cause_has_one_number_and_a_count() -> None:
     """By code and key; the scope and the asking do not make another cause. The latest words are kept."""
     misses = Misses()
     asked: list[tuple[str, dict[str, Any]]] = [
-        ("rp1:a", {"asked": 2}),
-        ("rp1:b", {"asked": 2}),
-        ("rp1:a", {"asked": 3}),
-        ("rp1:a", {"asked": 9, "scope": "other"}),
+        ("rp1:a", {"request_count": 2}),
+        ("rp1:b", {"request_count": 2}),
+        ("rp1:a", {"request_count": 3}),
+        ("rp1:a", {"request_count": 9, "scope": "other"}),
     ]
     names = [
         get(misses.explain(Miss("exhausted", CHAT, key, **more)).headers, "x-replayproxy-miss") for key, more in asked
@@ -91,7 +91,7 @@ def test_the_same_cause_has_one_number_and_a_count() -> None:
     other = misses.explain(Miss("no_match", CHAT, "rp1:a"))
     assert names == ["m-0001", "m-0002", "m-0001", "m-0001"]
     assert get(other.headers, "x-replayproxy-miss") == "m-0003"
-    assert [(name, miss.key, miss.asked, times) for name, miss, times in misses.causes.values()] == [
+    assert [(name, miss.key, miss.request_count, times) for name, miss, times in misses.causes.values()] == [
         ("m-0001", "rp1:a", 9, 3),
         ("m-0002", "rp1:b", 2, 1),
         ("m-0003", "rp1:a", 0, 1),

@@ -84,4 +84,4 @@ ORDINALS = {1: "1st", 2: "2nd", 3: "3rd", 4: "4th", 11: "11th", 12: "12th", 13: 
 @pytest.mark.parametrize(("asked", "spelled"), ORDINALS.items())
 def test_ordinals(asked: int, spelled: str) -> None:
     """As people write them."""
-    assert f"for the {spelled} time" in Miss("exhausted", CHAT, "rp1:00", recorded=1, asked=asked).sentence
+    assert f"for the {spelled} time" in Miss("exhausted", CHAT, "rp1:00", recorded=1, request_count=asked).sentence

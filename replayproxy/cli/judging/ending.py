@@ -43,26 +43,26 @@ class RunStart:
     digests: dict[str, str]
 
 
-def begin(settings: Settings, wanted: ReportOptions) -> RunStart:
+def begin(settings: Settings, report_options: ReportOptions) -> RunStart:
     """Note the time, and the digests of the cassettes if there will be a report.
 
     Raises `SettingsError` if a file that `conclude` writes cannot be written.
     """
     files = (
-        (setting("report"), wanted.report),
-        (setting("junit"), wanted.junit),
+        (setting("report"), report_options.report),
+        (setting("junit"), report_options.junit),
         (setting("ready_file"), settings.listen.ready_file),
     )
     output_files.refuse_all(files, settings.played_cassettes)
     if on_github() and (summary := actions.summary_file(os.environ)) is not None:
         output_files.refuse_cassette(summary, "GITHUB_STEP_SUMMARY", settings.played_cassettes)
-    return RunStart(_now(), file_digests(settings.cassettes) if wanted.report is not None else {})
+    return RunStart(_now(), file_digests(settings.cassettes) if report_options.report is not None else {})
 
 
 def conclude(
     report: RunResult,
     settings: Settings,
-    wanted: ReportOptions,
+    report_options: ReportOptions,
     before: RunStart,
     *,
     ended: CommandResult | None = None,
@@ -70,18 +70,18 @@ def conclude(
 ) -> int:
     """Judge and report a run that is over. Returns the exit code. `trouble`: why recording was degraded at its end."""
     report = replace(report, digests=before.digests)
-    verdict = judge(report, wanted.demands, ended=ended, trouble=trouble)
+    verdict = judge(report, report_options.demands, ended=ended, trouble=trouble)
     now = _now()
     unwritten: list[ReplayProxyError] = []
-    if wanted.report is not None:
+    if report_options.report is not None:
         has_upstream = settings.upstream is not None or settings.pair is not None
         around = RunContext(before.started, now, upstream=has_upstream)
         document = receipt.to_json(receipt.report_document(report, verdict, around, ended))
-        unwritten += _write(wanted.report, document, "--report", settings)
-    if wanted.junit is not None:
+        unwritten += _write(report_options.report, document, "--report", settings)
+    if report_options.junit is not None:
         seconds = (now - before.started) / 1e9
-        document = junit(report, verdict, wanted.demands, seconds=seconds, ended=ended)
-        unwritten += _write(wanted.junit, document, "--junit", settings)
+        document = junit(report, verdict, report_options.demands, seconds=seconds, ended=ended)
+        unwritten += _write(report_options.junit, document, "--junit", settings)
     # A closed stderr is not an error: files and exit code have the result.
     with suppress(OSError):
         if on_github() and not messages.is_json():
