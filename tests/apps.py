@@ -17,7 +17,7 @@ from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.policy import Mode
 from replayproxy.model import Ending, Exchange
 from replayproxy.settings import Pair, Settings
-from tests.pair_double import Pair as PairDouble
+from tests.doubles.pair_double import Pair as PairDouble
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from replayproxy.model import Chunk, Chunks, End, Ending, Head, Headers, Request
 from replayproxy.net.upstream_connection import UpstreamConnection
 from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.recorder import Recorder
-from tests.fakes import InMemoryArchive, ManualClock
+from tests.doubles.fakes import InMemoryArchive, ManualClock
 from tests.streams import Stream, made
 
 

@@ -10,7 +10,7 @@ from replayproxy.core.dialects.sse import events_of
 from replayproxy.core.dialects.table import text_in
 from replayproxy.model import Request
 from tests import wire
-from tests.pair_model import CHAT, MESSAGES, MODEL, RESPONSES, TEXT, text
+from tests.doubles.pair_model import CHAT, MESSAGES, MODEL, RESPONSES, TEXT, text
 
 ENDPOINTS = (CHAT, TEXT, RESPONSES, MESSAGES)
 

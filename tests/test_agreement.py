@@ -21,9 +21,9 @@ from replayproxy.model import Chunks, End, Ending, Head
 from replayproxy.ports import ExchangePart
 from replayproxy.settings import Settings
 from tests.apps import exchanges, recording, replaying, run, running
-from tests.fakes import EPOCH, JSON
+from tests.doubles.fakes import EPOCH, JSON
+from tests.doubles.upstreams import Send, answer, scripted
 from tests.recordings import asked
-from tests.upstreams import Send, answer, scripted
 from tests.wire import ask, post
 
 CHAT = "/v1/chat/completions"

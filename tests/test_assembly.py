@@ -6,9 +6,10 @@ from pathlib import Path
 
 from replayproxy.core.policy import Mode
 from replayproxy.settings import RecordingSettings, Settings
-from tests import recordings, upstreams, wire
+from tests import recordings, wire
 from tests.apps import recording, run, running
-from tests.upstreams import Send, scripted
+from tests.doubles import upstreams
+from tests.doubles.upstreams import Send, scripted
 
 
 def test_what_is_recorded_may_go_elsewhere(tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.model import Headers, Request
 from tests.apps import exchanges, pairing, replaying, run, running
-from tests.pair_double import pair
-from tests.pair_model import CHAT
+from tests.doubles.pair_double import pair
+from tests.doubles.pair_model import CHAT
+from tests.doubles.upstreams import END, STREAM, Hang, Send, answer, chunk, scripted
 from tests.processes import Proxy, recording, replayproxy
 from tests.processes import replaying as replaying_process
-from tests.upstreams import END, STREAM, Hang, Send, answer, chunk, scripted
 from tests.wire import Answer, ask, connect, get, post
 
 KEY = "canary-0f9d8c7b6a5e4f3d2c1b"

@@ -13,9 +13,10 @@ from replayproxy.cassette.file_digest import file_digests
 from replayproxy.core.policy import Mode
 from replayproxy.proxy.request_log import RequestLog
 from replayproxy.settings import Listen, Settings
-from tests import recordings, upstreams, wire
+from tests import recordings, wire
 from tests.apps import recording, replaying, run, running
-from tests.upstreams import Send, scripted
+from tests.doubles import upstreams
+from tests.doubles.upstreams import Send, scripted
 
 HELLO, OTHER = recordings.asked("hello"), recordings.asked("other")
 

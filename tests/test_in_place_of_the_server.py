@@ -17,8 +17,8 @@ from replayproxy.core.headers import get
 from replayproxy.model import Request
 from replayproxy.settings import Listen, Pair, RecordingSettings, Replaying
 from tests.apps import recording, replaying, run, running
+from tests.doubles.upstreams import answer
 from tests.processes import replayproxy
-from tests.upstreams import answer
 from tests.wire import ask, post
 
 PAGE = "http://localhost:3000"

@@ -12,7 +12,7 @@ import pytest
 from replayproxy.app import App
 from replayproxy.errors import UpstreamUnreachable
 from replayproxy.lifetime import Stops, reach
-from tests.fakes import SECOND, ManualClock
+from tests.doubles.fakes import SECOND, ManualClock
 
 
 class SlowToStart:

@@ -18,8 +18,8 @@ from replayproxy.core.policy import Mode
 from replayproxy.settings import Pair, Settings
 from tests import wire
 from tests.apps import exchanges, replaying, run, running
-from tests.pair_double import pair
-from tests.pair_model import CHAT
+from tests.doubles.pair_double import pair
+from tests.doubles.pair_model import CHAT
 from tests.pair_questions import answer_to, ask, said
 
 FOLDER = Path(__file__).parent.parent / "examples" / "pair"

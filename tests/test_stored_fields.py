@@ -13,9 +13,9 @@ from replayproxy.core.headers import NOT_STORED_IN_WORDS, STORED_OF_REQUESTS, St
 from replayproxy.model import Headers, Request
 from replayproxy.settings import RecordingSettings
 from tests.apps import exchanges, recording, replaying, run, running
+from tests.doubles.upstreams import Send, answer, scripted
 from tests.processes import replayproxy
 from tests.recordings import asked, exchange, record, said
-from tests.upstreams import Send, answer, scripted
 from tests.wire import Answer, ask, post
 
 ASKED = post("/v1/chat/completions", {"model": "tiny", "messages": []})

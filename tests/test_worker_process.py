@@ -16,7 +16,7 @@ from replayproxy.core.preparing import finish_answer, prepare
 from replayproxy.core.redaction import Redactor, StreamRedactor
 from replayproxy.model import Chunks, Head, Request
 from replayproxy.worker_process import KEPT_AFTER, WorkerProcess
-from tests.fakes import JSON, SSE
+from tests.doubles.fakes import JSON, SSE
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from tests import wire
 from tests.apps import Running, recording, replaying, run, running
 from tests.cli.commands import tape
 from tests.cli.tapes import asked
-from tests.upstreams import Hang, scripted
+from tests.doubles.upstreams import Hang, scripted
 
 
 @pytest.fixture

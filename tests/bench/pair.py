@@ -23,7 +23,7 @@ from replayproxy.core.stats import percentile
 from tests.bench.crowd import Plan
 from tests.bench.processes import crowd, load_core, on, port_of, process, server_core
 from tests.bench.report import Verdict, table
-from tests.pair_model import TEXT, Answer, read
+from tests.doubles.pair_model import TEXT, Answer, read
 from tests.processes import running
 
 TOKENS = 6

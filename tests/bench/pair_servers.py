@@ -13,7 +13,7 @@ import sys
 import orjson
 import uvloop
 
-from tests.pair_double import pair
+from tests.doubles.pair_double import pair
 
 
 async def main(protocol: str) -> None:

@@ -21,7 +21,7 @@ from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.cassette.writer_thread import WriterThread
 from replayproxy.errors import CassetteError
 from replayproxy.model import Exchange
-from tests.fakes import SECOND, ManualClock
+from tests.doubles.fakes import SECOND, ManualClock
 from tests.recordings import MATCHER, chats, pieces, read, record
 
 PATIENCE = 20.0

@@ -29,7 +29,7 @@ from replayproxy.core.identity.sketch import sketch
 from replayproxy.errors import CassetteError, Damaged, NewerFormat, NotACassette
 from replayproxy.model import Ending, Exchange, Key, RecordingRef, Request, Response
 from replayproxy.ports import ExchangePart, Neighbour, RecordingStore
-from tests.fakes import turns
+from tests.doubles.fakes import turns
 from tests.recordings import (
     MATCHER,
     as_stored,

@@ -24,7 +24,7 @@ from replayproxy.cassette.writer_thread import BATCH_BYTES, BATCH_PIECES, Writer
 from replayproxy.errors import CassetteError
 from replayproxy.model import Ending, Exchange
 from replayproxy.ports import ExchangePart
-from tests.fakes import SECOND, ManualClock
+from tests.doubles.fakes import SECOND, ManualClock
 from tests.recordings import (
     MATCHER,
     as_stored,
@@ -648,7 +648,7 @@ import asyncio, json, resource, signal, sys
 from pathlib import Path
 from replayproxy.cassette import writer_thread as module
 from replayproxy.cassette.writer import CassetteWriter
-from tests.fakes import ManualClock
+from tests.doubles.fakes import ManualClock
 from tests.recordings import *
 
 module.RETRY_SECONDS = 0.001

@@ -18,7 +18,7 @@ from replayproxy.core.redaction.credentials import Credentials, _overlap
 from replayproxy.core.redaction.detector import Detector
 from replayproxy.model import Chunks, Head, Request
 from replayproxy.ports import Neighbour
-from tests.fakes import JSON
+from tests.doubles.fakes import JSON
 from tests.steps import grows_in_proportion
 
 SALT = b"0123456789abcdef"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.apps import exchanges, run
+from tests.doubles.upstreams import END, STREAM, Send, Until, chunk, event, scripted
 from tests.examples.folders import EXAMPLES, commands, copied, elsewhere, shell
-from tests.upstreams import END, STREAM, Send, Until, chunk, event, scripted
 
 EXEC, BACKGROUND, WAIT, RECORD = commands("shell")
 

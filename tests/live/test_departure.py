@@ -17,11 +17,11 @@ import pytest
 
 from replayproxy.model import Ending, Request
 from tests.apps import endings, exchanges, run
+from tests.doubles.upstreams import STREAM, Hang, Scripted, Send, Visit, chunk, event, scripted
 from tests.live.conftest import Figures
 from tests.live.matrix import completion
 from tests.live.server import RealVllm, Watch
 from tests.processes import recording, replaying
-from tests.upstreams import STREAM, Hang, Scripted, Send, Visit, chunk, event, scripted
 from tests.wire import Connection, ask, connect, post
 
 SOON = 250.0

@@ -23,8 +23,8 @@ from aiohttp.typedefs import Handler
 from replayproxy.model import Ending, Request
 from tests import wire
 from tests.apps import endings, exchanges, recording, replaying, run, running
+from tests.doubles.upstreams import DONE, Close, Hang, Send, Visit, Wait, chunk, event, scripted
 from tests.live.other_servers import SERVERS, ReverseProxy, program
-from tests.upstreams import DONE, Close, Hang, Send, Visit, Wait, chunk, event, scripted
 
 BOUND = 20.0
 """Seconds for a whole dialogue, which takes a tenth of one. nginx and Apache wait 60 s for what does not come."""

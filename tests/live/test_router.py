@@ -26,9 +26,9 @@ from replayproxy.core.identity.rules import MatchRules
 from replayproxy.model import Request
 from tests import wire
 from tests.apps import exchanges, recording, replaying, run, running
+from tests.doubles.pair_double import pair
+from tests.doubles.pair_model import CHAT
 from tests.live.registries import site_packages
-from tests.pair_double import pair
-from tests.pair_model import CHAT
 from tests.pair_questions import answer_to, ask, said
 
 REQUIREMENTS = Path(__file__).with_name("vllm-router.txt")

@@ -17,11 +17,11 @@ from replayproxy.model import Ending
 from replayproxy.net.clock import SystemClock
 from replayproxy.ports import Clock
 from tests.apps import exchanges, run
+from tests.doubles.upstreams import DONE, END, STREAM, chunk, event
 from tests.live.conftest import Figures
 from tests.live.matrix import chat
 from tests.live.server import RealVllm
 from tests.processes import recording
-from tests.upstreams import DONE, END, STREAM, chunk, event
 from tests.wire import connect
 
 A_CHUNK = 0.030

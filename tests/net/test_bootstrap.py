@@ -13,8 +13,8 @@ from replayproxy.core.pd import PrefillFailed
 from replayproxy.errors import UpstreamUnreachable
 from replayproxy.net.bootstrap import BELIEVED, Bootstrap
 from tests.apps import run
-from tests.fakes import ManualClock
-from tests.pair_http import House, Visit
+from tests.doubles.fakes import ManualClock
+from tests.doubles.pair_http import House, Visit
 
 TWO = b'{"1":{"engine_id":"b","worker_addr":{}},"0":{"engine_id":"a","worker_addr":{}}}'
 

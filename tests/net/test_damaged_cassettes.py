@@ -24,9 +24,9 @@ from replayproxy.settings import Listen, Replaying, Settings
 from tests import fuzz, wire
 from tests.apps import recording, replaying, run, running
 from tests.damage import died, harm, put
+from tests.doubles.upstreams import Send, answer, scripted
 from tests.processes import replayproxy
 from tests.recordings import MATCHER, asked, chats, record, samples
-from tests.upstreams import Send, answer, scripted
 
 FILES = fuzz.cases(16)
 PART = 4

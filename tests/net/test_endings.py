@@ -14,7 +14,7 @@ import pytest
 from replayproxy.model import Ending, Request
 from tests import wire
 from tests.apps import Running, endings, exchanges, recording, replaying, run, running
-from tests.upstreams import DONE, Close, Hang, Reset, Scripted, Send, Step, Wait, chunk, event, scripted
+from tests.doubles.upstreams import DONE, Close, Hang, Reset, Scripted, Send, Step, Wait, chunk, event, scripted
 
 CHAT, RESPONSES, MESSAGES, OTHER = "/v1/chat/completions", "/v1/responses", "/v1/messages", "/generate"
 ERROR = b'data: {"error":{"message":"out of memory","code":500}}\n\n'

@@ -18,10 +18,10 @@ from replayproxy.net.limits import Limits
 from replayproxy.settings import Listen, Settings
 from tests import wire
 from tests.apps import Running, exchanges, pairing, recording, replaying, run, running
+from tests.doubles.pair_double import pair
+from tests.doubles.upstreams import Hang, Send, answer, chunk, scripted
 from tests.net.test_smuggling import judging
 from tests.net.test_uploads import refusing
-from tests.pair_double import pair
-from tests.upstreams import Hang, Send, answer, chunk, scripted
 
 OK = answer("200 OK", b'{"ok":true}')
 HEAD = b"POST /v1/files HTTP/1.1\r\nHost: x\r\n"

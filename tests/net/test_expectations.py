@@ -14,7 +14,7 @@ from replayproxy.model import Request
 from replayproxy.settings import Replaying, Settings
 from tests import wire
 from tests.apps import exchanges, recording, replaying, run, running
-from tests.upstreams import Close, Read, Send, Step, answer, chunk, scripted
+from tests.doubles.upstreams import Close, Read, Send, Step, answer, chunk, scripted
 
 REFUSED = answer("405 Method Not Allowed", b"no", b"Allow: GET")
 CREATED = answer("201 Created", b"yes")

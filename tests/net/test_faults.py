@@ -13,8 +13,7 @@ import pytest
 from replayproxy.model import Ending
 from tests import wire
 from tests.apps import endings, exchanges, recording, replaying, run, running
-from tests.unused_ports import refusing_port
-from tests.upstreams import (
+from tests.doubles.upstreams import (
     DONE,
     STREAM,
     STREAM_TO_EOF,
@@ -29,6 +28,7 @@ from tests.upstreams import (
     scripted,
     stream,
 )
+from tests.unused_ports import refusing_port
 
 CHAT = wire.post("/v1/chat/completions", {"model": "tiny", "messages": [], "stream": True})
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests import wire
 from tests.apps import exchanges, run
+from tests.doubles.upstreams import Send, answer, scripted
 from tests.processes import Proxy, recording
-from tests.upstreams import Send, answer, scripted
 
 
 def removed(path: Path) -> None:

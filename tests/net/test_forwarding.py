@@ -13,7 +13,7 @@ import pytest
 from replayproxy.model import Ending, Request
 from tests import wire
 from tests.apps import endings, exchanges, recording, replaying, run, running
-from tests.upstreams import END, STREAM, Read, Send, Until, answer, chunk, event, scripted, stream
+from tests.doubles.upstreams import END, STREAM, Read, Send, Until, answer, chunk, event, scripted, stream
 
 OK = answer("200 OK", b'{"ok":true}')
 

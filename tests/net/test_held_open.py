@@ -12,8 +12,8 @@ import pytest
 from replayproxy.model import Ending
 from tests import wire
 from tests.apps import exchanges, recording, replaying, run, running
+from tests.doubles.upstreams import DONE, Hang, Send, Step, chunk, event, scripted
 from tests.net.test_endings import CHAT, MESSAGES, ask, asked, head
-from tests.upstreams import DONE, Hang, Send, Step, chunk, event, scripted
 
 HALF = event(1) + event(2) + event(3)
 STREAMED = head(b"Transfer-Encoding: chunked\r\n", None) + b"".join(chunk(event(number)) for number in (1, 2, 3))

@@ -9,7 +9,7 @@ import pytest
 
 from tests import wire
 from tests.apps import recording, replaying, run, running
-from tests.upstreams import END, Close, Send, answer, chunk, scripted
+from tests.doubles.upstreams import END, Close, Send, answer, chunk, scripted
 
 OK = answer("200 OK", b'{"ok":true}')
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -13,7 +13,7 @@ import pytest
 from replayproxy.settings import Listen
 from tests import wire
 from tests.apps import exchanges, recording, replaying, run, running
-from tests.upstreams import Send, answer, scripted
+from tests.doubles.upstreams import Send, answer, scripted
 
 OK = answer("200 OK", b'{"ok":true}')
 

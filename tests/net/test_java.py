@@ -18,9 +18,9 @@ import pytest
 from replayproxy.core.policy import Mode
 from replayproxy.settings import Settings, Simulation
 from tests.apps import exchanges, pairing, recording, replaying, run, running
+from tests.doubles.pair_double import pair
+from tests.doubles.pair_model import MODEL
 from tests.net.test_smuggling import judging
-from tests.pair_double import pair
-from tests.pair_model import MODEL
 
 SOURCES = Path(__file__).parent / "java"
 BODY = b'{"model":"m","messages":[]}'

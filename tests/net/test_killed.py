@@ -20,9 +20,9 @@ from replayproxy.model import Request
 from tests import wire
 from tests.apps import recording, run, running
 from tests.cli.tapes import Read, reader
+from tests.doubles.upstreams import DONE, END, STREAM, Hang, Send, Step, chunk, event, scripted
 from tests.processes import Proxy, replaying
 from tests.recordings import asked
-from tests.upstreams import DONE, END, STREAM, Hang, Send, Step, chunk, event, scripted
 
 EVENTS = [event(number) for number in range(40)]
 BODY = b"".join(EVENTS)

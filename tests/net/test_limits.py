@@ -17,8 +17,8 @@ from replayproxy.net.limits import Limits
 from replayproxy.settings import Listen
 from tests import wire
 from tests.apps import Running, exchanges, recording, replaying, run, running
+from tests.doubles.upstreams import Hang, Scripted, Send, Step, answer, scripted
 from tests.net.test_smuggling import judging
-from tests.upstreams import Hang, Scripted, Send, Step, answer, scripted
 
 OK = answer("200 OK", b'{"ok":true}')
 ANSWERS = Send(OK)

@@ -15,7 +15,7 @@ from replayproxy.model import Request
 from replayproxy.settings import Listen, Pair, Settings
 from tests import wire
 from tests.apps import exchanges, recording, replaying, run, running
-from tests.upstreams import Send, answer, scripted
+from tests.doubles.upstreams import Send, answer, scripted
 
 
 def redirect(url: str) -> bytes:

@@ -17,7 +17,7 @@ import h11
 
 from replayproxy.model import Ending
 from tests.apps import endings, recording, run, running
-from tests.upstreams import Close, Reset, Scripted, Send, Step, scripted
+from tests.doubles.upstreams import Close, Reset, Scripted, Send, Step, scripted
 
 OK = b"HTTP/1.1 200 OK\r\n"
 TYPE = b"Content-Type: text/plain\r\n"

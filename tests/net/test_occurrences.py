@@ -21,8 +21,8 @@ from replayproxy.model import Request
 from replayproxy.settings import Replaying, Settings
 from tests import wire
 from tests.apps import recording, replaying, run, running
+from tests.doubles.upstreams import STREAM, answer, chunk
 from tests.recordings import asked
-from tests.upstreams import STREAM, answer, chunk
 
 QUESTION = asked("the same", stream=True)
 WHOLE, CUT = "whole", "cut"

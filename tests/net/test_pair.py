@@ -25,9 +25,9 @@ from replayproxy.model import Ending, Exchange, Leg, Request
 from replayproxy.settings import Settings
 from tests import wire
 from tests.apps import exchanges, pairing, replaying, run, running
-from tests.pair_double import Pace, Pair, Server, pair
-from tests.pair_http import Visit
-from tests.pair_model import CHAT, TEXT
+from tests.doubles.pair_double import Pace, Pair, Server, pair
+from tests.doubles.pair_http import Visit
+from tests.doubles.pair_model import CHAT, TEXT
 from tests.pair_questions import ENDPOINTS, answer_to, ask, said
 
 ONE_AFTER_THE_OTHER = ("plain", "nixl", "addr-id")

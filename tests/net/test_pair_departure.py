@@ -16,9 +16,9 @@ from replayproxy.net.pair import PairUpstream
 from replayproxy.net.upstream import HttpUpstream
 from tests import wire
 from tests.apps import Running, exchanges, pairing, run, running
-from tests.pair_double import Hang, Pair, pair
-from tests.pair_faults import SayLater
-from tests.pair_model import CHAT
+from tests.doubles.pair_double import Hang, Pair, pair
+from tests.doubles.pair_faults import SayLater
+from tests.doubles.pair_model import CHAT
 from tests.pair_questions import ask
 
 CONCURRENT = ("transfer-id", "bootstrap-room")

@@ -11,7 +11,7 @@ from replayproxy.core.policy import Mode
 from replayproxy.settings import Pair, Settings
 from tests import wire
 from tests.apps import run, running
-from tests.upstreams import Scripted, Send, answer, scripted
+from tests.doubles.upstreams import Scripted, Send, answer, scripted
 
 OK = answer("200 OK", b"{}")
 

@@ -16,9 +16,9 @@ from replayproxy.model import Ending, Exchange
 from replayproxy.net.upstream import HttpUpstream
 from tests import wire
 from tests.apps import exchanges, pairing, replaying, run, running
-from tests.pair_double import Close, Fault, Hang, Pair, Reset, Say, Tamper, pair
-from tests.pair_http import Fields
-from tests.pair_model import CHAT, error
+from tests.doubles.pair_double import Close, Fault, Hang, Pair, Reset, Say, Tamper, pair
+from tests.doubles.pair_http import Fields
+from tests.doubles.pair_model import CHAT, error
 from tests.pair_questions import answer_to, ask, said
 
 COMPLETE, CUT, TIMEOUT, GONE = Ending.COMPLETE, Ending.UPSTREAM_CUT, Ending.TIMEOUT, Ending.CLIENT_LEFT

@@ -15,8 +15,8 @@ from replayproxy.model import Ending
 from replayproxy.net import pair_servers as servers_of_a_kind
 from tests import fuzz, wire
 from tests.apps import exchanges, pairing, run, running
-from tests.pair_double import Pace, Pair, Server, pair
-from tests.pair_model import CHAT
+from tests.doubles.pair_double import Pace, Pair, Server, pair
+from tests.doubles.pair_model import CHAT
 from tests.pair_questions import answer_to, ask, said
 
 REQUESTS = 1000

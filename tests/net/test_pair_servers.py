@@ -11,7 +11,7 @@ from replayproxy.core.pd import PairServer
 from replayproxy.errors import UpstreamUnreachable
 from replayproxy.net.pair_servers import OUT, PooledServer, ServerPool
 from replayproxy.net.upstream import HttpUpstream
-from tests.fakes import ManualClock
+from tests.doubles.fakes import ManualClock
 
 
 class There(HttpUpstream):

@@ -9,7 +9,7 @@ import pytest
 
 from replayproxy.model import Chunk, End, Ending, Head
 from replayproxy.net.relay import Relay
-from tests.fakes import JSON, HearingListener, ManualClock
+from tests.doubles.fakes import JSON, HearingListener, ManualClock
 
 HEAD = Head(5, 200, JSON)
 

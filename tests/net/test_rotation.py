@@ -16,7 +16,7 @@ from replayproxy.proxy import recorder
 from tests import wire
 from tests.apps import Running, exchanges, recording, replaying, run, running
 from tests.cli.commands import tape
-from tests.upstreams import END, STREAM, Send, Until, chunk, event, scripted
+from tests.doubles.upstreams import END, STREAM, Send, Until, chunk, event, scripted
 
 CHAT = wire.post("/v1/chat/completions", {"model": "m", "messages": [], "stream": True})
 

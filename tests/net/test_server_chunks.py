@@ -16,8 +16,8 @@ from replayproxy.cassette.reader import CassetteReader
 from replayproxy.settings import Replaying
 from tests import wire
 from tests.apps import recording, replaying, run, running
+from tests.doubles.upstreams import STREAM, Send, Step, Wait, chunk, scripted
 from tests.recordings import asked
-from tests.upstreams import STREAM, Send, Step, Wait, chunk, scripted
 
 BIG = bytes(range(256)) * 2000
 """Half a megabyte: no read of a socket takes it at once."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from replayproxy.model import Ending
 from replayproxy.net.response_writer import BUFFERED
 from tests.apps import exchanges, recording, run, running
-from tests.upstreams import END, STREAM, chunk, event
+from tests.doubles.upstreams import END, STREAM, chunk, event
 from tests.wire import connect, post
 
 PERIOD = 0.005

@@ -9,7 +9,7 @@ from pathlib import Path
 from replayproxy.proxy.starvation import PERIOD
 from tests import wire
 from tests.apps import exchanges, recording, run, running
-from tests.upstreams import DONE, END, STREAM, Send, Until, chunk, event, scripted
+from tests.doubles.upstreams import DONE, END, STREAM, Send, Until, chunk, event, scripted
 
 STOPPED = 0.12
 """Seconds for which the process is not run, as the loop sees it: it blocks."""

@@ -24,8 +24,8 @@ from replayproxy.core.pd import PROTOCOLS
 from replayproxy.model import Ending, Request
 from tests import wire
 from tests.apps import exchanges, pairing, recording, replaying, run, running
-from tests.pair_double import Pair, pair
-from tests.pair_model import CHAT
+from tests.doubles.pair_double import Pair, pair
+from tests.doubles.pair_model import CHAT
 from tests.pair_questions import ENDPOINTS, answer_to, ask, said
 
 STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

@@ -14,7 +14,7 @@ from replayproxy.model import Ending, Request
 from replayproxy.settings import RecordingSettings
 from tests import wire
 from tests.apps import Running, endings, exchanges, recording, replaying, run, running
-from tests.upstreams import DONE, Hang, Send, chunk, scripted, stream
+from tests.doubles.upstreams import DONE, Hang, Send, chunk, scripted, stream
 
 
 def _chat(number: int, size: int = 10) -> Request:

@@ -18,8 +18,8 @@ from replayproxy.model import Ending, Exchange, Request
 from replayproxy.settings import Pair, Settings
 from tests import wire
 from tests.apps import exchanges, recording, replaying, run, running
+from tests.doubles.upstreams import Hang, Read, Send, answer, chunk, scripted
 from tests.processes import PROGRAM, environment
-from tests.upstreams import Hang, Read, Send, answer, chunk, scripted
 
 SIZE = 1_000_025
 FILE = bytes(range(256)) * (SIZE // 256) + b"x" * (SIZE % 256)

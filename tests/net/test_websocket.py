@@ -16,7 +16,7 @@ from replayproxy.net.http_connection import PIPELINED
 from replayproxy.settings import Settings
 from tests import wire
 from tests.apps import Running, exchanges, recording, run, running
-from tests.upstreams import Close, Hang, Read, Reset, Scripted, Send, Step, Until, answer, chunk, scripted
+from tests.doubles.upstreams import Close, Hang, Read, Reset, Scripted, Send, Step, Until, answer, chunk, scripted
 
 ASKED = (
     b"GET /v1/realtime?a=1 HTTP/1.1\r\nHost: client.example\r\nConnection: keep-alive, Upgrade\r\n"

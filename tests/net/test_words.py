@@ -12,7 +12,7 @@ from replayproxy.cli.terminal.messages import speaking
 from replayproxy.model import Request
 from tests import wire
 from tests.apps import recording, replaying, run, running
-from tests.upstreams import Send, answer, scripted
+from tests.doubles.upstreams import Send, answer, scripted
 
 KEY = b"q7Zp3vXw9Rk2Lm5T"
 """Of no known shape: only who quotes nothing does not quote it."""

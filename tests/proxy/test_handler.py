@@ -22,7 +22,7 @@ from replayproxy.proxy.handler import ReplayProxy
 from replayproxy.proxy.misses import Misses
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Recorder
-from tests.fakes import (
+from tests.doubles.fakes import (
     JSON,
     MILLISECOND,
     FakeSource,

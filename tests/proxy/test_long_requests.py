@@ -19,7 +19,7 @@ from replayproxy.core.redaction.credentials import Credentials
 from replayproxy.model import End, Ending, Head, Request
 from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.recorder import Recorder
-from tests.fakes import JSON, InMemoryArchive, ManualClock
+from tests.doubles.fakes import JSON, InMemoryArchive, ManualClock
 from tests.proxy.test_handler import CHAT, MATCHER, ONE, House
 
 T = TypeVar("T")

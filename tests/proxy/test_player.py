@@ -11,7 +11,7 @@ from replayproxy.core.timing import Pace
 from replayproxy.model import Chunk, End, Ending, Head, Leg, Response
 from replayproxy.proxy.counters import LATENESS_BOUNDS, Counters
 from replayproxy.proxy.player import Player
-from tests.fakes import MILLISECOND, SSE, HearingListener, ManualClock, answer, turns
+from tests.doubles.fakes import MILLISECOND, SSE, HearingListener, ManualClock, answer, turns
 
 START = 100 * MILLISECOND
 BEAT = answer(

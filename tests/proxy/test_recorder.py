@@ -18,7 +18,7 @@ from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.exchange_recorder import PIECE_BYTES, ExchangeRecorder
 from replayproxy.proxy.recorder import Recorder
 from replayproxy.proxy.tee import Tee
-from tests.fakes import (
+from tests.doubles.fakes import (
     EPOCH,
     JSON,
     MILLISECOND,

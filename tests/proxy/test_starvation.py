@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from replayproxy.model import Chunk, End, Ending, Head, Request
 from replayproxy.proxy.starvation import GRAIN, PERIOD, Running, Starvation
-from tests.fakes import MILLISECOND, SSE, ManualClock
+from tests.doubles.fakes import MILLISECOND, SSE, ManualClock
 from tests.proxy.test_recorder import CHAT, Studio
 
 

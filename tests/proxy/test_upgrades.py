@@ -16,7 +16,7 @@ from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.misses import Misses
 from replayproxy.proxy.request_log import RequestLog
 from replayproxy.proxy.upgrades import Upgrades
-from tests.fakes import HearingListener, ManualClock
+from tests.doubles.fakes import HearingListener, ManualClock
 
 SECRET = "sk-proj-" + "k1" * 20
 

@@ -21,7 +21,7 @@ from replayproxy.core.redaction import Redactor
 from replayproxy.errors import CassetteError, Locked, SettingsError
 from replayproxy.model import Chunk, Chunks, End, Ending, Head, Leg, RecordingRef, Request, Response
 from replayproxy.ports import ExchangePart
-from tests.fakes import EPOCH, JSON, SSE
+from tests.doubles.fakes import EPOCH, JSON, SSE
 from tests.recordings import asked
 
 SECRET = "sk-proj-" + "aB3" * 12

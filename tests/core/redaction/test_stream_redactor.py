@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from replayproxy.core.redaction import Redactor, StreamRedactor
 from replayproxy.core.redaction.credentials import Credentials
 from replayproxy.model import Chunk, Chunks, End, Ending, Head, Headers, Request, Response
-from tests.fakes import JSON, SSE
+from tests.doubles.fakes import JSON, SSE
 
 SALT = b"0123456789abcdef"
 KEY = "s3cret-k3y-0123/45+6="

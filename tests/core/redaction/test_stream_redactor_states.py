@@ -8,7 +8,7 @@ from replayproxy.core.redaction import Redactor, stream_redactor
 from replayproxy.core.redaction.credentials import NONE
 from replayproxy.core.redaction.event_text import Format
 from replayproxy.model import Chunk, Chunks, Head
-from tests.fakes import SSE
+from tests.doubles.fakes import SSE
 
 
 def chunk(data: bytes) -> Chunks:

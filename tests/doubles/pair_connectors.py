@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tests.pair_blocks import Blocks, Lost, Meetings, Table
-from tests.pair_model import Ask, Invalid
+from tests.doubles.pair_blocks import Blocks, Lost, Meetings, Table
+from tests.doubles.pair_model import Ask, Invalid
 
 NEEDED = ("remote_engine_id", "remote_request_id", "remote_host", "remote_port")
 

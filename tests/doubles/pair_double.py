@@ -19,11 +19,11 @@ from typing import Any
 
 import orjson
 
-from tests.pair_blocks import Bell, Counts, Lost, Table
-from tests.pair_connectors import AddrId, Connector, Crashed, Nixl, Nothing, Room, TransferId, params_of
-from tests.pair_faults import Close, Fault, Hang, Reset, Say, SayLater, Tamper
-from tests.pair_http import House, Visit
-from tests.pair_model import DONE, MODEL, Answer, Ask, Invalid, error, read
+from tests.doubles.pair_blocks import Bell, Counts, Lost, Table
+from tests.doubles.pair_connectors import AddrId, Connector, Crashed, Nixl, Nothing, Room, TransferId, params_of
+from tests.doubles.pair_faults import Close, Fault, Hang, Reset, Say, SayLater, Tamper
+from tests.doubles.pair_http import House, Visit
+from tests.doubles.pair_model import DONE, MODEL, Answer, Ask, Invalid, error, read
 
 GENERATING = ("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages")
 
