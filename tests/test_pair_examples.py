@@ -10,9 +10,9 @@ import click
 import pytest
 import yaml
 
+from replayproxy.api.options import settings_of
 from replayproxy.cli.config_file import load_config
 from replayproxy.cli.main import commands
-from replayproxy.cli.verbs.serving import settings_from
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode
 from replayproxy.settings import Pair, Settings
@@ -28,16 +28,16 @@ CONFIGS = sorted(FOLDER.glob("*.yaml"))
 VERBS = {command.name or "": command for command in commands()}
 
 
-def settings_of(config: Path, cassette: Path, *flags: str) -> Settings:
+def settings_by(config: Path, cassette: Path, *flags: str) -> Settings:
     """What `replayproxy --config CONFIG record CASSETTE FLAGS…` would serve with."""
     defaults = load_config(click.Group(commands=VERBS), config)["record"]
     options = VERBS["record"].make_context("record", [str(cassette), *flags], default_map=defaults).params
-    return settings_from(Mode.RECORD, (options.pop("cassette"),), options, options.pop("upstream"))
+    return settings_of(Mode.RECORD, (options.pop("cassette"),), options)
 
 
 def pair_of(config: Path) -> Pair:
     """The pair that a configuration describes, as it stands there."""
-    described = settings_of(config, Path("any.cassette")).pair
+    described = settings_by(config, Path("any.cassette")).pair
     assert described is not None
     return described
 
@@ -71,7 +71,7 @@ def test_a_configuration_works(tmp_path: Path, config: Path) -> None:
             if described.protocol == "addr-id":
                 double.name_connectors(described.prefill_kv, described.decode_kv)
             flags = [word for server in double.servers for word in (f"--{server.role}", server.url)]
-            async with running(settings_of(config, cassette, *flags)) as proxy:
+            async with running(settings_by(config, cassette, *flags)) as proxy:
                 live = [await wire.ask(proxy.url, request) for request in requests]
             assert [said(answer.body) for answer in live] == [answer_to(request) for request in requests]
             assert double.counts["read"] == len(requests)

@@ -9,7 +9,6 @@ import click
 
 from replayproxy.cli.setting_options import setting_options
 from replayproxy.cli.terminal import messages
-from replayproxy.cli.verbs.serving import settings_from
 from replayproxy.core.no_proxy import LOCAL
 from replayproxy.core.policy import Mode
 
@@ -42,9 +41,7 @@ class Wrapping(click.Command):
 @setting_options(
     "exec", "miss", "server", "judge", "end", "pace", "redact", "record", "match", "listen", "timeouts", "log"
 )
-def exec_(
-    cassette: tuple[Path, ...], command: tuple[str, ...], upstream: str | None, auto: bool, **options: Any
-) -> int:
+def exec_(cassette: tuple[Path, ...], command: tuple[str, ...], auto: bool, **options: Any) -> int:
     """Run COMMAND with its LLM clients directed to the recordings on CASSETTE; then report what was requested.
 
     COMMAND gets OPENAI_BASE_URL, OPENAI_API_BASE, ANTHROPIC_BASE_URL and REPLAYPROXY_URL. No connection to a server is
@@ -59,6 +56,7 @@ def exec_(
         --upstream http://127.0.0.1:8000 -- npm test
     """
     # Imported here, because --help and completion do not need the server.
+    from replayproxy.api.options import settings_of
     from replayproxy.cli.command_run import CommandRun
     from replayproxy.cli.judging import ending
     from replayproxy.proxy.verdict import RunPolicy
@@ -68,9 +66,8 @@ def exec_(
             raise click.UsageError("--auto is --on-miss record: give one or the other")
         options["on_miss"] = "record"
     messages.use(options["log_format"])
-    options |= {"host": LOCAL[0], "uds": None, "admin_host": LOCAL[0], "api_key_file": None, "drain": DRAIN}
-    options |= {"ssl_keyfile": None, "ssl_certfile": None, "ready_file": None, "admin_allowed_host": ()}
-    settings = settings_from(Mode.REPLAY, cassette, options, upstream)
+    options |= {"host": LOCAL[0], "admin_host": LOCAL[0], "drain": DRAIN}
+    settings = settings_of(Mode.REPLAY, cassette, options)
     demands = RunPolicy(options["fail_unused"], must_serve=not options["allow_empty"])
     report_options = ending.ReportOptions(demands, options["report"], options["junit"])
     before = ending.begin(settings, report_options)

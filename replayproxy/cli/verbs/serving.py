@@ -1,4 +1,4 @@
-"""`record`, `replay`, `auto`: parse options, start an app, say where it is, and what became of it at the end."""
+"""`record`, `replay`, `auto`, `simulate`: make settings of the options, serve, and log the result at the end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from replayproxy.views.units import plural
 
 if TYPE_CHECKING:
     from replayproxy.app import Addresses, App
-    from replayproxy.settings import Settings
 
 FILE = click.Path(path_type=Path)
 
@@ -24,7 +23,7 @@ FILE = click.Path(path_type=Path)
 @click.command
 @click.argument("cassette", type=FILE)
 @setting_options("record", "server", "pair", "listen", "log", "timeouts", "record", "process", "redact", "match")
-def record(cassette: Path, upstream: str | None, **options: Any) -> int:
+def record(cassette: Path, **options: Any) -> int:
     """Forward to a live server, or to a prefill/decode pair, and record requests and answers on CASSETTE.
 
     Clients get exactly what the server sends, when it sends it. An existing cassette is continued.
@@ -36,13 +35,13 @@ def record(cassette: Path, upstream: str | None, **options: Any) -> int:
         --decode http://127.0.0.1:8200
       OPENAI_BASE_URL=http://127.0.0.1:8080/v1 python my_client.py
     """
-    return _serve(Mode.RECORD, (cassette,), options, upstream=upstream)
+    return _serve(Mode.RECORD, (cassette,), options)
 
 
 @click.command
 @click.argument("cassette", type=FILE, nargs=-1, required=True)
 @setting_options("replay", "server", "miss", "end", "pace", "redact", "match", "judge", "listen", "log", "timeouts")
-def replay(cassette: tuple[Path, ...], upstream: str | None, **options: Any) -> int:
+def replay(cassette: tuple[Path, ...], **options: Any) -> int:
     """Answer from the recordings on CASSETTE, byte for byte, chunk for chunk, and with --speed at the recorded times.
 
     Equal requests get their recordings in order. Exit code 3: a request had no recording.
@@ -51,20 +50,20 @@ def replay(cassette: tuple[Path, ...], upstream: str | None, **options: Any) -> 
     Example:
       replayproxy replay chat.cassette --speed 1
     """
-    return _serve(Mode.REPLAY, cassette, options, upstream=upstream)
+    return _serve(Mode.REPLAY, cassette, options)
 
 
 @click.command
 @click.argument("cassette", type=FILE)
 @setting_options("auto", "server", "pair", "pace", "listen", "log", "timeouts", "record", "redact", "match")
-def auto(cassette: Path, upstream: str | None, **options: Any) -> int:
+def auto(cassette: Path, **options: Any) -> int:
     """Answer from the recordings on CASSETTE, and record what is missing.
 
     \b
     Example:
       replayproxy auto chat.cassette --upstream http://127.0.0.1:8000
     """
-    return _serve(Mode.AUTO, (cassette,), options, upstream=upstream)
+    return _serve(Mode.AUTO, (cassette,), options)
 
 
 @click.command
@@ -79,21 +78,16 @@ def simulate(**options: Any) -> int:
     return _serve(Mode.SIMULATE, (), options)
 
 
-def _serve(
-    mode: Mode,
-    cassettes: tuple[Path, ...],
-    options: dict[str, Any],
-    *,
-    upstream: str | None = None,
-) -> int:
+def _serve(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any]) -> int:
     # Imported here, because --help and completion do not need the server.
     from replayproxy import lifetime
     from replayproxy.admin.service import serve_admin
+    from replayproxy.api.options import settings_of
     from replayproxy.cli.judging import ending
     from replayproxy.proxy.verdict import RunPolicy
 
     messages.use(options["log_format"])
-    settings = settings_from(mode, cassettes, options, upstream)
+    settings = settings_of(mode, cassettes, options)
     if options.get("rt_priority") is not None:
         run_at(options["rt_priority"])
 
@@ -123,13 +117,6 @@ def _serve(
         return ending.conclude(app.last_report, settings, report_options, before, trouble=app.control.trouble)
     _log_result(app)
     return 1 if app.control.trouble is not None else 0
-
-
-def settings_from(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any], upstream: str | None) -> Settings:
-    """Build the settings from the parsed options. Raises `SettingsError`."""
-    from replayproxy.api.options import settings_of
-
-    return settings_of(mode, cassettes, options | {"upstream": upstream})
 
 
 def _log_result(app: App) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.api.options import redaction_rules
-from replayproxy.cli.verbs.serving import settings_from
+from replayproxy.api.options import redaction_rules, settings_of
 from replayproxy.core.policy import Mode
 from replayproxy.errors import SettingsError
 from tests.cli.tapes import Read, chat, writing
@@ -68,9 +67,9 @@ def test_the_serving_verbs_take_rules(verb: str) -> None:
     words = ["a.cassette", "--redact", "re:x", "--redact", "$.y"]
     context = command.make_context(verb, [*words, *([] if verb == "replay" else ["--upstream", "http://h:1"])])
     options = dict(context.params)
-    upstream, cassette = options.pop("upstream"), options.pop("cassette")
+    cassette = options.pop("cassette")
     paths = cassette if isinstance(cassette, tuple) else (cassette,)
-    assert settings_from(Mode(verb), paths, options, upstream).redact == ("re:x", "$.y")
+    assert settings_of(Mode(verb), paths, options).redact == ("re:x", "$.y")
 
 
 def test_a_rule_that_makes_no_sense_is_exit_code_2(read: Read, leaky: Path) -> None:
