@@ -172,24 +172,6 @@ def test_the_same_value_twice_is_one_value(read: Read, mixed: Path) -> None:
     assert read("ls", mixed, *where).code == 0
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("record:\n  upstream: http://a\n  upstream: http://b\n", "upstream stands there twice"),
-        ("record:\n  port: 1\nrecord:\n  port: 2\n", "record stands there twice"),
-        ("record:\n  upstream: [http://a, http://b]\n", "upstream takes one value"),
-        ("record:\n  include: {a: b}\n", "include takes one value"),
-        ("\xff", "is not UTF-8"),
-    ],
-)
-def test_a_config_file_says_things_once(read: Read, mixed: Path, tmp_path: Path, text: str, sentence: str) -> None:
-    """The second would count, and the first be forgotten."""
-    config = tmp_path / "c.yaml"
-    config.write_bytes(text.encode("latin-1"))
-    ran = read("--config", config, "ls", mixed)
-    assert (ran.code, sentence in " ".join(ran.err.split())) == (2, True)
-
-
 def test_simulate_and_record_run_side_by_side() -> None:
     """With their defaults: a server on 8000 without an admin port, and a recorder in front of it."""
     assert (_value_of("simulate", "port"), _value_of("simulate", "admin_port")) == (8000, -1)
