@@ -270,7 +270,7 @@ class Session:
             self.run.processes.append(ProcessResult.from_document(json.loads(output)))
 
     @pytest.hookimpl
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Stop the proxies; report to the controller, or put everything together."""
         self.close()
         process = self.process
@@ -282,16 +282,16 @@ class Session:
         if self.worker is not None:
             self.config.workeroutput["replayproxy"] = json.dumps(process.document())  # type: ignore[attr-defined]  # xdist's
         else:
-            self._conclude(session)
+            self._conclude(session, exitstatus)
 
-    def _conclude(self, session: pytest.Session) -> None:
+    def _conclude(self, session: pytest.Session, exitstatus: int) -> None:
         """Put the results of all processes together, write the report, fail a run whose tests have all passed."""
         run = self.run
         if not run.workers:
             run.processes = [self.process]
         crashed = len(run.processes) < run.workers
         # Else it was interrupted, or refused before all tests were selected.
-        to_its_end = session.exitstatus in (
+        to_its_end = exitstatus in (
             pytest.ExitCode.OK,
             pytest.ExitCode.TESTS_FAILED,
             pytest.ExitCode.NO_TESTS_COLLECTED,
@@ -312,8 +312,8 @@ class Session:
             return
         self.suite = suite_result(run.processes, passed, crashed=crashed, orphans=unowned)
         if file := options.of_run(self.config, "report"):
-            self._write_report(file, self.suite, int(session.exitstatus))
-        if session.exitstatus == pytest.ExitCode.OK and self._reasons_to_fail(self.suite):
+            self._write_report(file, self.suite, int(exitstatus))
+        if exitstatus == pytest.ExitCode.OK and self._reasons_to_fail(self.suite):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _reasons_to_fail(self, suite: SuiteResult) -> list[str]:
