@@ -235,9 +235,11 @@ class Response:
     def of(cls, head: Head | None, chunks: Iterable[Chunk], end: End) -> Response:
         """Put together what a listener heard."""
         status, headers, at = (head.status, head.headers, head.at) if head else (0, (), end.at)
-        heard = Chunks.of(chunks)
-        timeline = Timeline(at, tuple(heard.times), end.at)
-        return cls(status, headers, heard.body, tuple(heard.cuts), timeline, end.ending, tuple(heard.continued))
+        received = Chunks.of(chunks)
+        timeline = Timeline(at, tuple(received.times), end.at)
+        return cls(
+            status, headers, received.body, tuple(received.cuts), timeline, end.ending, tuple(received.continued)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ class RecordingStore(Protocol):
         """The meta entries of each cassette, and the names of the models that occur. May take milliseconds."""
         ...
 
-    def asked(self, method: str, path: str) -> tuple[int, int]:
+    def count_of_endpoint(self, method: str, path: str) -> tuple[int, int]:
         """How many different requests have an answer that can be played, and how many of these at this endpoint."""
         ...
 
@@ -159,13 +159,13 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExchangePart:
-    """A piece of a tape: what was heard since the piece before it. The one with an `end` is the last.
+    """What was received of an exchange since the part before it. The part with an `end` is the last.
 
-    `tape` is unique within the process. Field lines are already only those that a cassette may hold. `key` is None
-    where the archive shall derive it.
+    `number` is the exchange's own within the process. Header fields are those that a cassette may hold. `key` is None
+    if the sink is to derive it.
     """
 
-    tape: int
+    number: int
     request: Request
     recorded_at: int
     head: Head | None
@@ -179,21 +179,21 @@ class ExchangePart:
     request_cut: bool = False
     client_left: bool = False
     left_out: tuple[str, ...] = ()
-    """Names, in lower case, of the answer's fields that a cassette may not hold; with the last piece."""
+    """Names, in lower case, of the answer's fields that a cassette may not hold; with the last part."""
     size: int = field(init=False, compare=False)
-    """About how many bytes of memory wait with this piece."""
+    """About how many bytes of memory wait with this part."""
 
     def __post_init__(self) -> None:
         waiting = 1000 + len(self.request.body) + 100 * len(self.chunks) + len(self.chunks.body)
         object.__setattr__(self, "size", waiting)
 
     @classmethod
-    def of(cls, tape: int, exchange: Exchange) -> Self:
-        """A whole exchange in one piece, as it is; the archive derives its key."""
+    def of(cls, number: int, exchange: Exchange) -> Self:
+        """Return a whole exchange as one part; the sink derives its key."""
         response = exchange.response
         timeline = response.timeline
         return cls(
-            tape=tape,
+            number=number,
             request=exchange.request,
             recorded_at=exchange.recorded_at,
             head=Head(timeline.head, response.status, response.headers) if response.status else None,
@@ -209,19 +209,19 @@ class ExchangePart:
 
 
 class RecordingSink(Protocol):
-    """Where tapes go. Nothing here waits, but for those who chose to."""
+    """Where exchanges are recorded. Nothing here waits, except `room` with `--on-full block`."""
 
     @property
     def full(self) -> bool:
-        """No room for more now."""
+        """Whether there is no room for more now."""
         ...
 
-    def keep(self, piece: ExchangePart) -> bool:
-        """Take a piece. False: no room; then forget the whole tape with `drop`."""
+    def keep(self, part: ExchangePart) -> bool:
+        """Take a part. Return False if there is no room; then forget the whole exchange with `drop`."""
         ...
 
-    def drop(self, tape: int, reason: str) -> None:
-        """Nothing of this tape is to be found later, but that it was dropped, and why."""
+    def drop(self, number: int, reason: str) -> None:
+        """Forget an exchange; the cassette says that it was dropped, and why."""
         ...
 
     async def room(self) -> None:

@@ -145,7 +145,7 @@ def pieces(exchange: Exchange, tape: int, cuts: Sequence[int] = (), *, key: bool
     last = len(parts) - 1
     return [
         ExchangePart(
-            tape=tape,
+            number=tape,
             request=exchange.request,
             recorded_at=exchange.recorded_at,
             head=head,

@@ -14,7 +14,7 @@ from replayproxy.cli.main import verb_named
 from replayproxy.cli.options import PREFIX
 from replayproxy.cli.terminal import messages
 from replayproxy.core.headers import NOT_STORED_IN_WORDS
-from replayproxy.core.identity.normalise import KNOWN
+from replayproxy.core.identity.normalise import BUILT_IN
 from replayproxy.core.latency import Latency
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.core.policy import Mode, OnMiss
@@ -35,7 +35,7 @@ def test_words_are_those_of_the_core() -> None:
     assert TABLE["on_miss"].kind == Choice(tuple(word for word in OnMiss if word is not OnMiss.SIMULATE))
     assert TABLE["log_format"].kind == Choice(tuple(messages.FORMATS))
     assert NOT_STORED_IN_WORDS in TABLE["keep_header"].meaning
-    assert ", ".join(KNOWN) in TABLE["match_normalise"].meaning
+    assert ", ".join(BUILT_IN) in TABLE["match_normalise"].meaning
     assert default("stall") == STALL
 
 

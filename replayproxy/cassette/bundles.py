@@ -118,13 +118,13 @@ class Bundles:
     def __init__(self, first: First, unpacker: Codec) -> None:
         self._first = first
         self._codec = unpacker
-        self._known: dict[int, Bundle] = {}
+        self._cached: dict[int, Bundle] = {}
 
     def holding(self, number: int) -> Bundle | None:
         """The one with the payload of this exchange, if there is one. Raises `Damaged`."""
-        known = next((bundle for bundle in self._known.values() if number in bundle), None)
-        if known is not None:
-            return known
+        cached = next((bundle for bundle in self._cached.values() if number in bundle), None)
+        if cached is not None:
+            return cached
         # What a stranger says is a bundle may be as long as the file.
         row = self._first(
             "SELECT id, layout, requests, times, codes, answers FROM bundle WHERE id <= ? AND length(layout)"
@@ -141,10 +141,10 @@ class Bundles:
             bundle = Bundle(row[0], self._codec, *row[1:])
         finally:
             self._codec.row = before
-        self._known.pop(row[0], None)  # there may be more in it by now
-        if len(self._known) >= KEPT:
-            self._known.pop(next(iter(self._known)))
-        self._known[row[0]] = bundle
+        self._cached.pop(row[0], None)  # there may be more in it by now
+        if len(self._cached) >= KEPT:
+            self._cached.pop(next(iter(self._cached)))
+        self._cached[row[0]] = bundle
         return bundle if number in bundle else None
 
     def find(self, number: int) -> Packed | None:

@@ -95,16 +95,16 @@ class Dictionaries:
         plain = [self.codec.plain_answer(*answer) for answer in answers]
         self._learn(of_requests, "request", codec.train(requests, of_requests))
         self._learn(of_answers, "answer", codec.train([rest for _, rest in plain], of_answers))
-        for (number, leg, *_), asked, ticks, plain_answer in zip(rows, requests, times, plain, strict=True):
-            packed = self.codec.squeeze("request", asked), self.codec.pack_times(ticks)
-            said = self.codec.squeeze_answer(plain_answer)
+        for (number, leg, *_), request, ticks, plain_answer in zip(rows, requests, times, plain, strict=True):
+            packed = self.codec.squeeze("request", request), self.codec.pack_times(ticks)
+            answer_parts = self.codec.squeeze_answer(plain_answer)
             if leg:
                 change = "UPDATE leg SET request = ?, times = ?, answer = ? WHERE exchange = ? AND leg = ?"
-                self._connection.execute(change, (*packed, said, number, leg))
+                self._connection.execute(change, (*packed, answer_parts, number, leg))
             else:
                 change = "UPDATE payload SET request = ?, times = ? WHERE exchange = ?"
                 self._connection.execute(change, (*packed, number))
-                self._connection.execute("UPDATE answer SET answer = ? WHERE exchange = ?", (said, number))
+                self._connection.execute("UPDATE answer SET answer = ? WHERE exchange = ?", (answer_parts, number))
         return len(rows)
 
     def _learn(self, number: int, kind: Kind, content: bytes | None) -> None:
@@ -132,15 +132,17 @@ class Dictionaries:
         return kind, content
 
     @property
-    def known(self) -> bool:
+    def is_trained(self) -> bool:
         """Whether there ever was one."""
         return self._last > 0
 
 
 def _vocabulary(answers: Answers) -> bytes | None:
     """The one that makes these answers smallest."""
-    said = Counter(middle for answer in answers for middle in runs_of(answer.chunks)[1])
-    found = [codec.squeezed(plain) for plain in (with_bytes(said), with_bits(said)) if plain is not None]
+    answer_parts = Counter(middle for answer in answers for middle in runs_of(answer.chunks)[1])
+    found = [
+        codec.squeezed(plain) for plain in (with_bytes(answer_parts), with_bits(answer_parts)) if plain is not None
+    ]
     some = answers[:: 1 + len(answers) // TRIED]
     return min(found, key=lambda content: _size(content, some), default=None)
 
@@ -149,8 +151,8 @@ def _size(vocabulary: bytes, answers: Answers) -> int:
     """Bytes of it and of these answers, packed with it."""
     trial = Codec()
     trial.learn(1, "vocabulary", vocabulary)
-    said = [trial.plain_answer(*answer) for answer in answers]
-    trained = codec.train([plain for _, plain in said], 2)
+    answer_parts = [trial.plain_answer(*answer) for answer in answers]
+    trained = codec.train([plain for _, plain in answer_parts], 2)
     if trained is not None:
         trial.learn(2, "answer", trained)
-    return len(vocabulary) + len(trained or b"") + sum(len(trial.squeeze_answer(plain)) for plain in said)
+    return len(vocabulary) + len(trained or b"") + sum(len(trial.squeeze_answer(plain)) for plain in answer_parts)

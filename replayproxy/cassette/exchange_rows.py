@@ -122,7 +122,7 @@ class ExchangeRows:
         head, chunks = self.segments(row)
         self._dictionaries.codec.row = "request", row
         return ExchangePart(
-            tape=0,
+            number=0,
             request=self._dictionaries.codec.unpack_request(frame, method, path),
             recorded_at=recorded_at,
             head=head,

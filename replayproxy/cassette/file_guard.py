@@ -48,12 +48,12 @@ class FileGuard:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._names = (path, Path(f"{path}-wal"), Path(f"{path}-shm"))
-        self._known: list[_File | None] = [None, None, None]
+        self._noted: list[_File | None] = [None, None, None]
         self.note()
 
     def note(self) -> None:
         """The files are now as they should be."""
-        self._known = [known if (found := _look(name)) is None else found for name, known in self._files()]
+        self._noted = [noted if (found := _look(name)) is None else found for name, noted in self._files()]
 
     def find(self) -> str | None:
         """What has become of the files, as the end of a sentence; None where they are as they were."""
@@ -61,9 +61,9 @@ class FileGuard:
 
     def find_missing(self) -> str | None:
         """Whether the names lead elsewhere: then the open files still hold everything."""
-        for name, known in self._files():
+        for name, noted in self._files():
             found = _look(name)
-            if known is None or known.is_same(found):
+            if noted is None or noted.is_same(found):
                 continue
             if found is not None:
                 return f"{name} has been replaced by another file"
@@ -71,37 +71,37 @@ class FileGuard:
         return None
 
     def _find_cut_off(self) -> str | None:
-        for name, known in list(self._files())[:2]:
+        for name, noted in list(self._files())[:2]:
             found = _look(name)
-            if known is not None and found is not None and found.size < known.size:
-                return f"{name} has been cut off: it had {known.size} bytes and has {found.size}"
+            if noted is not None and found is not None and found.size < noted.size:
+                return f"{name} has been cut off: it had {noted.size} bytes and has {found.size}"
         return None
 
     def was_written_to(self) -> bool:
         """Whether another program has written to the cassette itself, which SQLite may do for it, or `cp` over it."""
-        known, found = self._known[0], _look(self._path)
-        return known is not None and found is not None and known.changed != found.changed
+        noted, found = self._noted[0], _look(self._path)
+        return noted is not None and found is not None and noted.changed != found.changed
 
     def is_there(self) -> bool:
         """Whether the cassette's file has its name."""
-        known = self._known[0]
-        return known is not None and known.is_same(_look(self._path))
+        noted = self._noted[0]
+        return noted is not None and noted.is_same(_look(self._path))
 
     def is_free(self) -> bool:
         """Whether nobody else has put anything where the cassette was."""
         return all(
-            known is None or (found := _look(name)) is None or known.is_same(found) for name, known in self._files()
+            noted is None or (found := _look(name)) is None or noted.is_same(found) for name, noted in self._files()
         )
 
     def remove_log(self) -> None:
         """Remove what is left of the log beside a file that has been left: another file may get the name."""
-        for name, known in list(self._files())[1:]:
-            if known is not None and known.is_same(_look(name)):
+        for name, noted in list(self._files())[1:]:
+            if noted is not None and noted.is_same(_look(name)):
                 with suppress(OSError):
                     name.unlink()
 
     def _files(self) -> zip[tuple[Path, _File | None]]:
-        return zip(self._names, self._known, strict=True)
+        return zip(self._names, self._noted, strict=True)
 
 
 def is_sound(path: Path) -> bool:

@@ -70,7 +70,7 @@ class GapCode:
         """Their bits, the first one as if there had been none before. None is negative or has more than 54 bits."""
         codes, code, bits = self._codes, self._codes[0], []
         for gap in gaps:
-            bits.append(code.known.get(gap) or code.spell(gap))
+            bits.append(code.cached.get(gap) or code.spell(gap))
             code = codes[gap.bit_length()]
         return huffman.packed("".join(bits))
 
@@ -113,7 +113,7 @@ class _Code:
         self._bits = dict(zip(symbols, code.codes(), strict=True))
         if ESCAPE not in self._bits or len(self._bits) != len(symbols):
             raise Damaged("a stored code of gaps has no escape, or a symbol twice")
-        self.known: dict[int, str] = {}
+        self.cached: dict[int, str] = {}
 
     @property
     def table(self) -> list[tuple[int, int]]:
@@ -124,12 +124,12 @@ class _Code:
         """The bits of one gap."""
         symbol, more = _symbol(gap)
         bits = self._bits.get(symbol)
-        spelled = f"{self._bits[ESCAPE]}{symbol:08b}" if bits is None else bits
+        encoded = f"{self._bits[ESCAPE]}{symbol:08b}" if bits is None else bits
         if more:
-            spelled += f"{gap & ((1 << more) - 1):0{more}b}"
-        if len(self.known) < _REMEMBERED:
-            self.known[gap] = spelled
-        return spelled
+            encoded += f"{gap & ((1 << more) - 1):0{more}b}"
+        if len(self.cached) < _REMEMBERED:
+            self.cached[gap] = encoded
+        return encoded
 
 
 def _symbol(gap: int) -> tuple[int, int]:

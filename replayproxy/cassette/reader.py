@@ -458,7 +458,7 @@ class CassetteReader:
         digest, status, tokens, finish = typed(row, bytes, int, int | None, str | None)
         return Neighbour(self._name, digest[:4].hex(), self.request(number), status, tokens, finish)
 
-    def asked(self, method: str, path: str) -> tuple[int, int]:
+    def count_of_endpoint(self, method: str, path: str) -> tuple[int, int]:
         """How many different requests have an answer that can be played, and how many of these at this endpoint."""
         with self._looking:
             (every,) = typed(self._must("SELECT count(*) FROM exchange WHERE occurrence = 0"), int)
@@ -485,8 +485,8 @@ class CassetteReader:
         )
         if row[2] is None:
             row = *row[:2], self._bundled(number).request
-        method, path, asked = typed(row, str, str, bytes)
-        return self.codec_of(number).unpack_request(asked, method, path)
+        method, path, count_of_endpoint = typed(row, str, str, bytes)
+        return self.codec_of(number).unpack_request(count_of_endpoint, method, path)
 
     def response(self, number: int) -> Response:
         """What the client got. Raises `Damaged` unless it is byte for byte what was written."""
@@ -505,11 +505,11 @@ class CassetteReader:
             row = *row[:7], packed.request, packed.answer, packed.times, row[10]
         if row[8:10] == (None, b"") and (row[10] == 0 or row[4] == Ending.PROXY_CRASHED):
             return self.request(number), self._so_far(number)
-        key, method, path, status, ending, size, written, asked, answer, times = typed(
+        key, method, path, status, ending, size, written, count_of_endpoint, answer, times = typed(
             row[:10], bytes, str, str, int, int, int, bytes, bytes, bytes, bytes
         )
         unpacker = self.codec_of(number)
-        request = unpacker.unpack_request(asked, method, path)
+        request = unpacker.unpack_request(count_of_endpoint, method, path)
         response = unpack_response(unpacker, status, answer, times, size=size, ending=ending)
         if codec.digest(key_text(key), request, response) != written:
             raise Damaged(f"recording {number} in {self._name} is not what was written (its digest differs)")
@@ -552,8 +552,8 @@ class CassetteReader:
             self._bundled(number)
             bundle = self._readers.mine().bundles.holding(number)
             return (0, 0, 0) if bundle is None else bundle.sizes(number)
-        asked, answer, times = typed(row, int, int, int)
-        return asked, answer, times
+        count_of_endpoint, answer, times = typed(row, int, int, int)
+        return count_of_endpoint, answer, times
 
     def _so_far(self, number: int) -> Response:
         """A stream in flight, as far as it was written: all that its recorder has left of it, if that has died."""
@@ -593,11 +593,11 @@ class CassetteReader:
             number,
         )
         for leg_number, row in enumerate(rows, 1):
-            role, upstream, method, path, status, ending, started, written, key, asked, answer, times = typed(
-                row, str, str, str, str, int, int, int, bytes, bytes, bytes, bytes, bytes
+            role, upstream, method, path, status, ending, started, written, key, count_of_endpoint, answer, times = (
+                typed(row, str, str, str, str, int, int, int, bytes, bytes, bytes, bytes, bytes)
             )
             unpacker = self.codec_of("leg", number, leg_number)
-            request = unpacker.unpack_request(asked, method, path)
+            request = unpacker.unpack_request(count_of_endpoint, method, path)
             response = unpack_response(unpacker, status, answer, times, size=None, ending=ending)
             leg = Leg(role, upstream, request, response, started * 1000)
             if codec.digest_of_leg(key_text(key), leg) != written:

@@ -34,13 +34,13 @@ def segments(codec: Codec, connection: sqlite3.Connection, number: int) -> tuple
 
 def joined(codec: Codec, stored: list[tuple[object]], number: int) -> tuple[Head | None, Chunks]:
     """Stored segments as one. Raises `Damaged`."""
-    heard = []
+    received = []
     for position, (one,) in enumerate(stored):
         if not isinstance(one, bytes):
             raise Damaged("a stored segment is not one")
         codec.row = "segment", number, position
-        heard.append(codec.unpack_segment(one))
-    return heard[0][0] if heard else None, Chunks.joined([chunks for _, chunks in heard])
+        received.append(codec.unpack_segment(one))
+    return received[0][0] if received else None, Chunks.joined([chunks for _, chunks in received])
 
 
 def cut_at_last(head: Head | None, chunks: Chunks, ending: Ending = Ending.PROXY_CRASHED) -> Response:

@@ -111,9 +111,9 @@ class CassetteStore:
         """So many from each of them."""
         return [found for cassette in self._cassettes for found in cassette.near(method, path, sketch, limit)]
 
-    def asked(self, method: str, path: str) -> tuple[int, int]:
+    def count_of_endpoint(self, method: str, path: str) -> tuple[int, int]:
         """How many different requests have an answer, and how many of these at this endpoint."""
-        counts = [cassette.asked(method, path) for cassette in self._cassettes]
+        counts = [cassette.count_of_endpoint(method, path) for cassette in self._cassettes]
         return sum(every for every, _ in counts), sum(here for _, here in counts)
 
     def some(self, limit: int) -> list[RecordingRef]:

@@ -121,7 +121,9 @@ class CassetteWriter:
                 recorded_rules.settle(self._connection, self.path, self.matcher)
                 self._dictionaries = Dictionaries(self._connection, self.path)
                 self._rows = ExchangeRows(self._connection, self._dictionaries, self.matcher, self.path)
-                self._trained = self._rows.count("SELECT count(*) FROM exchange") if self._dictionaries.known else 0
+                self._trained = (
+                    self._rows.count("SELECT count(*) FROM exchange") if self._dictionaries.is_trained else 0
+                )
                 self._guard = FileGuard(self.path)
         except BaseException:
             with suppress(sqlite3.Error):  # as it was before
@@ -254,11 +256,11 @@ class CassetteWriter:
 
     def keep(self, part: ExchangePart) -> None:
         """Write a part of an exchange, within a batch."""
-        stream = self._in_flight.get(part.tape)
+        stream = self._in_flight.get(part.number)
         if part.end is None:
             if stream is None:
                 begun = self._rows.begin(part)
-                stream = self._in_flight[part.tape] = _InFlight(begun.row, begun, segments=0, received=[])
+                stream = self._in_flight[part.number] = _InFlight(begun.row, begun, segments=0, received=[])
             self._add_segment(stream, part)
             return
         if stream is not None:
@@ -269,7 +271,7 @@ class CassetteWriter:
                 head, chunks = self._rows.segments(stream.row)
                 part = replace(part, head=head or part.head, chunks=chunks)
             self._forget(stream)
-            del self._in_flight[part.tape]
+            del self._in_flight[part.number]
             self._rows.finish(stream.row, stream.begun, part)
         else:
             self._rows.finish(None, None, part)
@@ -338,7 +340,7 @@ class CassetteWriter:
         if going:
             other.begin()
             for number, row in going.items():
-                other.keep(replace(self._rows.so_far(row), tape=number))
+                other.keep(replace(self._rows.so_far(row), number=number))
             other.commit()
             self.begin()
             for number in going:

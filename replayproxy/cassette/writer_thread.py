@@ -46,7 +46,7 @@ WORDS_EVERY = 60_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Drop:
-    tape: int
+    number: int
     size: int = 0
 
 
@@ -75,10 +75,10 @@ class WriterThread:
     """An `Archive` over a `CassetteWriter`. `start` it; `await stop()` writes everything that is waiting and seals."""
 
     def __init__(
-        self, keeper: CassetteWriter, clock: Clock, *, queue_bytes: int = QUEUE_BYTES, block: bool = False
+        self, writer: CassetteWriter, clock: Clock, *, queue_bytes: int = QUEUE_BYTES, block: bool = False
     ) -> None:
         """`block`: who records waits for room, so nothing is refused for want of it (see PATIENCE_NANOSECONDS)."""
-        self._keeper = keeper
+        self._writer = writer
         self._clock = clock
         self._queue: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._queue_bytes = queue_bytes
@@ -158,10 +158,10 @@ class WriterThread:
         self._put(piece)
         return True
 
-    def drop(self, tape: int, reason: str) -> None:
+    def drop(self, number: int, reason: str) -> None:
         """Forget a tape."""
         self._dropped[reason] += 1
-        self._put(_Drop(tape))
+        self._put(_Drop(number))
 
     async def room(self) -> None:
         """Wait until no longer full."""
@@ -203,7 +203,7 @@ class WriterThread:
         self._put(_Stop())
         await asyncio.to_thread(self._thread.join)
         if not self._sealed:
-            self._keeper.close()
+            self._writer.close()
 
     def _put(self, order: _Order) -> None:
         self._offered += order.size
@@ -241,7 +241,7 @@ class WriterThread:
             self._tend()
         ended = [order for order in orders if isinstance(order, ExchangePart) and order.end is not None]
         self._lost.difference_update(
-            order.tape for order in orders if isinstance(order, _Drop) or order.end is not None
+            order.number for order in orders if isinstance(order, _Drop) or order.end is not None
         )
         self._taken += sum(order.size for order in batch)
         for order in batch:
@@ -255,14 +255,14 @@ class WriterThread:
         self._look_after_file()
         try:
             if self.trouble is not None:
-                raise CassetteError(f"{self._keeper.path} cannot be left now: {self.trouble}")
+                raise CassetteError(f"{self._writer.path} cannot be left now: {self.trouble}")
             if order.path.exists():
                 raise CassetteError(f"{order.path} is there already: name another file, or remove it")
-            fresh = CassetteWriter(order.path, self._keeper.matcher, full_durability=self._keeper.full_durability)
+            fresh = CassetteWriter(order.path, self._writer.matcher, full_durability=self._writer.full_durability)
         except (sqlite3.Error, OSError, ReplayProxyError) as error:
             self._call(_fail, order.waiter, error)
             return
-        old, self._keeper = self._keeper, fresh
+        old, self._writer = self._writer, fresh
         self._recorded_here = 0
         try:
             self._lost |= old.hand_over(fresh)
@@ -281,20 +281,20 @@ class WriterThread:
 
     def _seal_what_is_there(self) -> None:
         for _ in range(3):  # somebody may take it away again
-            was = self._keeper.path
+            was = self._writer.path
             try:
                 if self._suspect:
-                    self._keeper.reopen()
+                    self._writer.reopen()
                     self._suspect = False
-                self._keeper.seal()
+                self._writer.seal()
                 self._sealed = True
-                if self._keeper.path != was:
-                    self._call(self._say_moved, was, self._keeper.path)
+                if self._writer.path != was:
+                    self._call(self._say_moved, was, self._writer.path)
                 return
             except FileLost as lost:
                 if not self._save(lost):
                     break
-        self._lose_all(f"{self._keeper.path} could not be put back")
+        self._lose_all(f"{self._writer.path} could not be put back")
 
     # A file that is taken away
 
@@ -302,32 +302,32 @@ class WriterThread:
         """Once a second, whether anything is written or not."""
         try:
             if not self._suspect:
-                self._keeper.look_for_strangers()
+                self._writer.look_for_strangers()
         except FileLost as lost:
             self._save(lost)
 
     def _save(self, lost: FileLost) -> bool:
         """Put what a lost file holds under a name again, and go on there. False: it cannot be done now."""
         self._degrade(str(lost))
-        was = self._keeper.path
+        was = self._writer.path
         try:
             try:
-                self._keeper.rescue()
+                self._writer.rescue()
             except (CassetteError, sqlite3.DatabaseError) as error:
                 if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
                     raise
-                self._keeper.begin_again()
+                self._writer.begin_again()
                 self._lose_all(f"{lost}")
                 self.trouble = None  # the loss stays to be said
-                log.error("recording goes on onto %s", self._keeper.path)
+                log.error("recording goes on onto %s", self._writer.path)
             else:
                 self.trouble = None
-                log.warning("%s: nothing is lost, recording goes on onto %s", lost, self._keeper.path)
+                log.warning("%s: nothing is lost, recording goes on onto %s", lost, self._writer.path)
         except (OSError, sqlite3.Error, ReplayProxyError) as error:
             self._degrade(f"{lost}, and what it held cannot be put back: {error}")
             return False
         self._suspect = False
-        self._call(self._say_moved, was, self._keeper.path)
+        self._call(self._say_moved, was, self._writer.path)
         return True
 
     def _say_moved(self, old: Path, new: Path) -> None:
@@ -427,22 +427,22 @@ class WriterThread:
     def _write(self, orders: list[ExchangePart | _Drop]) -> None:
         if self._suspect:
             try:
-                self._keeper.reopen()
+                self._writer.reopen()
             except ReplayProxyError as error:
                 raise OSError(f"it cannot be opened again: {error}") from error
             self._suspect = False
-        self._keeper.begin()
+        self._writer.begin()
         recorded = 0
         for order in orders:
             if isinstance(order, _Drop):
-                self._keeper.drop(order.tape)
-            elif order.tape not in self._lost:
-                self._keeper.keep(order)
+                self._writer.drop(order.number)
+            elif order.number not in self._lost:
+                self._writer.keep(order)
                 recorded += order.end is not None
         dropped = Counter(dict(self._dropped))
         for reason, count in (dropped - self._dropped_noted).items():
-            self._keeper.note_dropped(reason, count, self._clock.today())
-        self._keeper.commit()
+            self._writer.note_dropped(reason, count, self._clock.today())
+        self._writer.commit()
         self._dropped_noted = dropped
         self.recorded += recorded
         self._recorded_here += recorded
@@ -451,12 +451,12 @@ class WriterThread:
         """All of the tape goes, also what was written of it and what is still to come."""
         if isinstance(order, ExchangePart):
             self._dropped["cannot be written"] += 1
-            self._lost.add(order.tape)
-            self._write_until_done([_Drop(order.tape)])
+            self._lost.add(order.number)
+            self._write_until_done([_Drop(order.number)])
 
     def _roll_back(self) -> None:
         try:
-            self._keeper.rollback()
+            self._writer.rollback()
         except sqlite3.Error:
             self._suspect = True
 
@@ -465,7 +465,7 @@ class WriterThread:
         if self._suspect or self._gave_up:
             return
         try:
-            self._keeper.train_when_due()
+            self._writer.train_when_due()
         except Damaged as error:  # what stood there before; `verify` names it, and what is new is written all the same
             log.warning("the cassette stays larger than it need be: %s", error)
         except Exception as error:
@@ -482,7 +482,7 @@ class WriterThread:
         with suppress(
             sqlite3.Error, FileLost
         ):  # busy, or no disk: the log keeps what was committed, and the next batch will say
-            self._keeper.checkpoint()
+            self._writer.checkpoint()
 
     def _degrade(self, trouble: str) -> None:
         if self.trouble is None:

@@ -133,7 +133,7 @@ class Playhead:
             return False
         return hash(scope) in self._forgotten or len(self._forgotten) >= MAX_FORGOTTEN
 
-    def asked(self, scope: str, key: Key) -> int:
+    def request_count(self, scope: str, key: Key) -> int:
         """How often this scope has asked for this list."""
         return self._positions.get(scope, {}).get(key, 0) or self._missed.get((scope, key), 0)
 

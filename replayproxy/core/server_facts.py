@@ -18,7 +18,7 @@ MODELS = "/v1/models"
 VERSION = "/version"
 HEALTH = "/health"
 
-ASKED = (Request("GET", MODELS), Request("GET", VERSION), Request("HEAD", HEALTH))
+PROBE_REQUESTS = (Request("GET", MODELS), Request("GET", VERSION), Request("HEAD", HEALTH))
 """What is asked when recording starts, without a client's credentials."""
 
 LONGEST = 64 * 1024

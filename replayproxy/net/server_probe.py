@@ -12,7 +12,7 @@ import orjson
 
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.redaction.credentials import NONE
-from replayproxy.core.server_facts import ASKED, LONGEST, listed
+from replayproxy.core.server_facts import LONGEST, PROBE_REQUESTS, listed
 from replayproxy.errors import ReplayProxyError
 from replayproxy.model import Request, Response
 from replayproxy.net.waiting import ask
@@ -24,7 +24,7 @@ PATIENCE = 5.0
 
 async def server_entries(url: str, clock: Clock, redactor: Redactor) -> dict[str, object]:
     """What the server at `url` answers, as meta entries without secrets; none for what it does not answer."""
-    models, version, health = await asyncio.gather(*(_answer(url, request, clock) for request in ASKED))
+    models, version, health = await asyncio.gather(*(_answer(url, request, clock) for request in PROBE_REQUESTS))
     entries: dict[str, object] = {}
     if (value := _json(version, redactor)) is not None:
         entries["server_version"] = value

@@ -358,7 +358,7 @@ class ExchangeRecorder:
         if self._stored is None:
             self._stored = self._without_secrets(self._request)
         part = ExchangePart(
-            tape=self._number,
+            number=self._number,
             request=self._stored,
             recorded_at=self._recorded_at,
             head=head,

@@ -187,9 +187,13 @@ class ReplayProxy:
         key = self.matcher.key(request)  # without a body
         try:
             count = self.store.count(key)
-            if self.playhead.asked(scope, key) < count:
+            if self.playhead.request_count(scope, key) < count:
                 return True
-            return bool(count) and self.mode is Mode.REPLAY and self.store.asked(request.method, request.path)[1] == 1
+            return (
+                bool(count)
+                and self.mode is Mode.REPLAY
+                and self.store.count_of_endpoint(request.method, request.path)[1] == 1
+            )
         except CassetteError:  # it will be told with the answer
             return False
 
@@ -236,7 +240,7 @@ class ReplayProxy:
             return Miss(FORGOTTEN, request, scoped.key, scope=scope)
         recorded = self.store.count(scoped.key)
         broken = self.store.count_broken(scoped.key)
-        times = self.playhead.asked(scoped.scope, scoped.key)
+        times = self.playhead.request_count(scoped.scope, scoped.key)
         if recorded or broken:
             code = "exhausted" if recorded else "incomplete_only"
             found = Miss(code, request, scoped.key, recorded=recorded or broken)
@@ -276,7 +280,7 @@ class ReplayProxy:
         return list(near[: most_compared(request)])
 
     def _unknown(self, request: Request, key: Key, found: Nearest | None) -> Miss:
-        every, here = self.store.asked(request.method, request.path)
+        every, here = self.store.count_of_endpoint(request.method, request.path)
         cut = self.store.count_cut(request.method, request.path)
         code = "no_match" if found else "nothing_close"
         return Miss(code, request, key, nearest=found, every=every, here=here, cut=cut)

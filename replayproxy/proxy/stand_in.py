@@ -40,7 +40,7 @@ class StandIn:
             return False
         if not preflight or request.path in PROBES or describes_models(replace(request, method="GET")):
             return True
-        _, here = await store.aside(store.asked, requested_method(request), request.path)
+        _, here = await store.aside(store.count_of_endpoint, requested_method(request), request.path)
         return here > 0
 
     async def answer(self, request: Request) -> Response:

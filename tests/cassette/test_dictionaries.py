@@ -41,11 +41,11 @@ def test_what_is_trained_makes_payloads_smaller(path: Path) -> None:
     """A vocabulary and a dictionary for each side; and everything still holds."""
     with closing(database.write(path, full=False)) as opened:
         dictionaries, before = Dictionaries(opened, path), sizes(opened)
-        assert (dictionaries.known, dictionaries.next) == (False, 1)
+        assert (dictionaries.is_trained, dictionaries.next) == (False, 1)
         assert dictionaries.train() == 60
         assert sizes(opened) < 0.5 * before
         assert kinds(opened) == [(1, "request"), (2, "answer"), (3, "vocabulary")]
-        assert (dictionaries.known, dictionaries.next) == (True, 4)
+        assert (dictionaries.is_trained, dictionaries.next) == (True, 4)
     assert verify(path) == (60, [])
 
 

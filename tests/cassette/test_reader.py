@@ -692,9 +692,9 @@ def test_the_nearest_stand_first(tmp_path: Path) -> None:
         assert 2 in cassette.find(found[0].id)
         assert cassette.near("POST", "/v1/chat/completions", wanted, 1) == found[:1]
         assert cassette.near("GET", "/v1/chat/completions", wanted, 8) == []
-        assert cassette.asked("POST", "/v1/chat/completions") == (3, 2)
+        assert cassette.count_of_endpoint("POST", "/v1/chat/completions") == (3, 2)
         assert CassetteStore([cassette, cassette]).near("POST", "/v1/chat/completions", wanted, 8) == found * 2
-        assert CassetteStore([cassette, cassette]).asked("POST", "/v1/elsewhere") == (6, 2)
+        assert CassetteStore([cassette, cassette]).count_of_endpoint("POST", "/v1/elsewhere") == (6, 2)
 
 
 def test_what_is_recorded_meanwhile_is_near_too(tmp_path: Path) -> None:

@@ -702,7 +702,7 @@ def test_a_file_that_may_not_grow_recovers_when_it_may(tmp_path: Path) -> None:
 def test_a_poisoned_exchange_is_dropped_alone(tmp_path: Path, number: int, caplog: pytest.LogCaptureFixture) -> None:
     """The others of its batch are written; it is counted once, said in the log, and no trouble of the disk."""
     kept = chats(20)
-    poison = replace(unwritable(chats(1, first=99)[0])[number], tape=99)
+    poison = replace(unwritable(chats(1, first=99)[0])[number], number=99)
 
     async def story() -> None:
         async with studio(tmp_path) as here:

@@ -9,7 +9,7 @@ import pytest
 
 from replayproxy.core.identity import canonical
 from replayproxy.core.identity.difference import nearest, similarity
-from replayproxy.core.identity.normalise import KNOWN, normalisers
+from replayproxy.core.identity.normalise import BUILT_IN, normalisers
 from replayproxy.core.identity.rules import Matcher, MatchRules, _multipart
 from replayproxy.core.identity.sketch import sketch
 from replayproxy.core.redaction import Redactor, event_text, key_patterns
@@ -89,7 +89,7 @@ def test_a_text_is_searched_in_proportion(name: str, json: bool) -> None:
 @pytest.mark.parametrize("name", list(BODIES))
 def test_a_request_is_redacted_keyed_and_sketched_in_proportion(name: str) -> None:
     """With rules of every kind."""
-    rules = MatchRules(normalise=(*KNOWN, "x=(a+)+$"), ignore=("$..a",))
+    rules = MatchRules(normalise=(*BUILT_IN, "x=(a+)+$"), ignore=("$..a",))
 
     def prepared(size: int) -> Callable[[], object]:
         body = b'{"prompt":"' + BODIES[name](size).replace(b'"', b" ").replace(b"\n", b" ").rstrip(b"\\") + b'"}'

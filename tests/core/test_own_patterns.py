@@ -71,7 +71,7 @@ def gathered() -> dict[str, re.Pattern[Any]]:
             for one in many:
                 if isinstance(one, re.Pattern):
                     found[f"{module.__name__.rpartition('.')[2]}.{name} {str(one.pattern)[:40]}"] = one
-    found |= {f"normalising.{name}": re.compile(pattern) for name, pattern in normalise.KNOWN.items()}
+    found |= {f"normalising.{name}": re.compile(pattern) for name, pattern in normalise.BUILT_IN.items()}
     found["deltas.content"] = event_text._splitting_pattern(b"content")
     return found
 

@@ -70,7 +70,7 @@ def test_scopes_do_not_disturb_one_another(askings: list[tuple[str, str]], at_en
         alone = Playhead(at_end)
         mine = [occurrence for who, occurrence in seen if who == place]
         assert mine == [alone.next(*place, 3) for _ in mine]
-        assert together.asked(*place) == len(mine)
+        assert together.request_count(*place) == len(mine)
 
 
 @given(st.integers(1, 20))
@@ -89,7 +89,7 @@ def test_a_reset_goes_back_to_the_start() -> None:
     assert [playhead.next(scope, "rp1:k", 1) for scope in "ab"] == [0, None]
     playhead.reset()
     assert [playhead.next(scope, "rp1:k", 1) for scope in "ab"] == [0, 0]
-    assert playhead.asked("c", "rp1:k") == 0
+    assert playhead.request_count("c", "rp1:k") == 0
 
 
 @pytest.mark.parametrize("length", [256, 257])
@@ -144,7 +144,11 @@ def test_what_misses_takes_no_positions() -> None:
     playhead = Playhead(AtEnd.CYCLE)
     for number in range(sequence.MAX_MISSED + 100):
         assert playhead.next("", f"rp1:{number}", 0) is None
-    assert (playhead.bytes, playhead.asked("", "rp1:0"), playhead.asked("", f"rp1:{number}")) == (0, 0, 1)
+    assert (playhead.bytes, playhead.request_count("", "rp1:0"), playhead.request_count("", f"rp1:{number}")) == (
+        0,
+        0,
+        1,
+    )
 
 
 def test_the_words_of_the_command_line() -> None:

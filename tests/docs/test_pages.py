@@ -11,7 +11,7 @@ import pytest
 
 from replayproxy.admin.metrics import ProxyCollector
 from replayproxy.cassette.schema import FORMAT, FORMATS
-from replayproxy.core.identity.normalise import KNOWN
+from replayproxy.core.identity.normalise import BUILT_IN
 from replayproxy.core.identity.rules import DEFAULT_IGNORE
 from replayproxy.core.policy import PROBES
 from replayproxy.model import Ending
@@ -130,7 +130,7 @@ def test_what_is_ignored_and_normalised_is_documented() -> None:
     page = PAGES["docs/matching.md"]
     paragraph = page.partition("These fields of a JSON body are ignored")[2].partition("\n\n")[0]
     assert {f"$.{name}" for name in names_in(paragraph)} == set(DEFAULT_IGNORE)
-    assert {name for name in KNOWN if not re.search(rf"[` ]{name}`", page)} == set()
+    assert {name for name in BUILT_IN if not re.search(rf"[` ]{name}`", page)} == set()
 
 
 def test_what_the_proxy_answers_itself_is_documented() -> None:

@@ -207,7 +207,7 @@ class InMemoryShelf:
         """What the test has put there."""
         return self.neighbours[:limit]
 
-    def asked(self, method: str, path: str) -> tuple[int, int]:
+    def count_of_endpoint(self, method: str, path: str) -> tuple[int, int]:
         """All, and the neighbours."""
         return sum(map(len, self.recordings.values())), len(self.neighbours)
 
@@ -277,7 +277,7 @@ class InMemoryArchive:
             return False
         self.pieces.append(piece)
         if piece.end is not None:
-            response = self.response(piece.tape)
+            response = self.response(piece.number)
             self._log.append(f"kept {spoken(response) or response.ending.name}")
             if self._shelf is not None and piece.key is not None:
                 self._shelf.put(piece.key, response)
@@ -286,7 +286,7 @@ class InMemoryArchive:
     def drop(self, tape: int, reason: str) -> None:
         """Forget it."""
         self.dropped.append((tape, reason))
-        self.pieces = [piece for piece in self.pieces if piece.tape != tape]
+        self.pieces = [piece for piece in self.pieces if piece.number != tape]
 
     async def room(self) -> None:
         """Wait for `empty`."""
@@ -308,16 +308,16 @@ class InMemoryArchive:
         """The pieces of each tape."""
         tapes: dict[int, list[ExchangePart]] = {}
         for piece in self.pieces:
-            tapes.setdefault(piece.tape, []).append(piece)
+            tapes.setdefault(piece.number, []).append(piece)
         return list(tapes.values())
 
     def response(self, tape: int) -> Response:
         """What the pieces of an ended tape say together."""
-        pieces = [piece for piece in self.pieces if piece.tape == tape]
+        pieces = [piece for piece in self.pieces if piece.number == tape]
         end = pieces[-1].end
         assert end is not None, "this tape runs still"
         return Response.of(pieces[-1].head, [chunk for piece in pieces for chunk in piece.chunks], end)
 
     def responses(self) -> list[Response]:
         """What each ended tape says, in the order of their beginning."""
-        return [self.response(pieces[0].tape) for pieces in self.tapes() if pieces[-1].end is not None]
+        return [self.response(pieces[0].number) for pieces in self.tapes() if pieces[-1].end is not None]

@@ -465,7 +465,7 @@ def test_what_is_not_recorded_does_not_count_as_asked_for() -> None:
     house = House(Mode.AUTO, server=[ONE], wanted=lambda _: False)
     house.ask(A, A, A)
     assert house.tally.requests == {"forward": 3}
-    assert house.proxy.playhead.asked("", MATCHER.key(A)) == 0
+    assert house.proxy.playhead.request_count("", MATCHER.key(A)) == 0
 
 
 def test_a_scope_that_is_too_long_is_refused() -> None:

@@ -210,7 +210,7 @@ def test_a_tape_lets_go_every_64_kib() -> None:
         (count - 2 * a_piece, False),
     ]
     assert studio.archive.responses()[0].body == chunk * count
-    assert {(piece.tape, piece.head, piece.request.body) for piece in studio.archive.pieces} == {
+    assert {(piece.number, piece.head, piece.request.body) for piece in studio.archive.pieces} == {
         (1, Head(0, 200, SSE), b"{}")
     }
 
@@ -291,7 +291,7 @@ def test_streams_in_flight_let_go_in_turns() -> None:
         asyncio.run(recorder.run())
     assert max(after - before for before, after in pairwise(kept)) <= 3
     for number in range(1, 31):
-        first, second = (piece.chunks.times[-1] for piece in archive.pieces if piece.tape == number)
+        first, second = (piece.chunks.times[-1] for piece in archive.pieces if piece.number == number)
         assert 0 < second - first <= SECOND
 
 
@@ -327,7 +327,7 @@ def test_a_full_archive_loses_the_whole_exchange_once() -> None:
     stream(studio.tape(), studio.clock, 2)
     assert studio.archive.dropped == [(1, "queue full")]
     assert studio.archive.refused == 1
-    assert {piece.tape for piece in studio.archive.pieces} == {2}
+    assert {piece.number for piece in studio.archive.pieces} == {2}
     assert studio.tally.endings == {"client_left": 1, "complete": 1}
 
 

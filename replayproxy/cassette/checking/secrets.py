@@ -35,9 +35,9 @@ def scan(path: Path, rules: Sequence[str] = ()) -> Iterator[Leak]:
     """Every leak, by these rules besides the cassette's own. Raises `CassetteError`, `SettingsError`."""
     with CassetteReader(path) as cassette:
         own = cassette.redactor
-        known = own.rules if own is not None else ()
+        own_rules = own.rules if own is not None else ()
         redactor = Redactor(
-            own.salt if own is not None else b"", (*known, *(rule for rule in rules if rule not in known))
+            own.salt if own is not None else b"", (*own_rules, *(rule for rule in rules if rule not in own_rules))
         )
         for number, name in cassette.all("SELECT number, id FROM v_exchange WHERE state = 'done' ORDER BY number"):
             yield from _of_exchange(cassette, redactor, number, name)
@@ -63,16 +63,16 @@ def _of_open(cassette: CassetteReader, redactor: Redactor) -> Iterator[Leak]:
         " JOIN endpoint ON endpoint.id = endpoint JOIN payload ON payload.exchange = exchange.id WHERE state = 0"
     )
     for row in rows:
-        number, method, path, asked = typed(row, int, str, str, bytes)
-        request = cassette.codec_of(number).unpack_request(asked, method, path)
+        number, method, path, frame = typed(row, int, str, str, bytes)
+        request = cassette.codec_of(number).unpack_request(frame, method, path)
         yield from _of_request(redactor, request, f"stream in flight {number}", "request")
     streams = cassette.all(
         "SELECT DISTINCT segment.exchange FROM segment JOIN exchange ON exchange.id = segment.exchange WHERE state = 0"
     )
     for (number,) in streams:
         stored = cassette.all("SELECT heard FROM segment WHERE exchange = ? ORDER BY position", number)
-        said = cut_at_last(*joined(cassette.codec_of(number), stored, number))
-        yield from _of_response(redactor, said, f"stream in flight {number}", "answer")
+        response = cut_at_last(*joined(cassette.codec_of(number), stored, number))
+        yield from _of_response(redactor, response, f"stream in flight {number}", "answer")
 
 
 def _of_texts(cassette: CassetteReader, redactor: Redactor) -> Iterator[Leak]:

@@ -56,9 +56,9 @@ def _file_problems(cassette: CassetteReader) -> Iterator[Problem]:
         # Of our tables alone, where there are others: what a stranger's table computes is not computed here.
         tables = [f"({name})" for name in cassette.stored.tables]
         for which in tables if cassette.foreign else ["(20)"]:
-            for (said,) in cassette.all(f"PRAGMA main.integrity_check{which}"):
-                if said != "ok":
-                    yield Problem("", f"SQLite: {said}")
+            for (stored,) in cassette.all(f"PRAGMA main.integrity_check{which}"):
+                if stored != "ok":
+                    yield Problem("", f"SQLite: {stored}")
         for which in tables:
             for row in cassette.all(f"PRAGMA main.foreign_key_check{which}"):
                 yield Problem("", f"a row of {row[0]} refers to a row of {row[2]} that is not there")
@@ -98,11 +98,11 @@ def _exchange_problems(
     if cassette.stored.number == 1:
         del derived["opaque"]  # this format does not say it
     derived["model"] = model_of(facts)
-    said = cassette.one(
+    stored = cassette.one(
         f"SELECT {', '.join(derived)} FROM exchange JOIN endpoint ON endpoint.id = endpoint WHERE exchange.id = ?",
         number,
     )
-    for (column, found), written in zip(derived.items(), said, strict=True):
+    for (column, found), written in zip(derived.items(), stored, strict=True):
         if written != found:
             yield f"its row says {column} {written}, its payload {found}"
     rows = cassette.all("SELECT role, head_us, total_us FROM leg WHERE exchange = ? ORDER BY leg", number)

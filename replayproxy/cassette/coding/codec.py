@@ -382,11 +382,20 @@ def digest(key: Key, request: Request, response: Response, ticks: Sequence[int] 
     where they are known already.
     """
     head, *chunks, end = ticks_of(response.timeline) if ticks is None else ticks
-    asked = [key, request.method, request.target, request.headers, request.body]
-    said = [response.status, response.headers, response.cuts, head, chunks, end, int(response.ending), response.body]
+    request_parts = [key, request.method, request.target, request.headers, request.body]
+    response_parts = [
+        response.status,
+        response.headers,
+        response.cuts,
+        head,
+        chunks,
+        end,
+        int(response.ending),
+        response.body,
+    ]
     if response.continued:  # format 1 knew of none
-        said.append(response.continued)
-    return hashlib.blake2b(msgpack.packb([asked, said]), digest_size=8).digest()
+        response_parts.append(response.continued)
+    return hashlib.blake2b(msgpack.packb([request_parts, response_parts]), digest_size=8).digest()
 
 
 def digest_of_leg(key: Key, leg: Leg) -> bytes:

@@ -37,11 +37,11 @@ _REMEMBERED = 4096
 _JOIN = b"\0"
 """Stands for the symbol between two words, where words have names: none holds a NUL."""
 
-Said = Mapping[bytes, int]
+WordCounts = Mapping[bytes, int]
 """What stands between the shared ends of chunks, and how often."""
 
 
-class Spelled(NamedTuple):
+class Encoded(NamedTuple):
     """Middles in codes: those that are spelled out, with NUL between them; how many symbols join two words."""
 
     codes: bytes
@@ -78,16 +78,16 @@ class SymbolTable:
         """Whether codes are bits, which nothing makes smaller."""
         return self._code is not None
 
-    def spell(self, middles: Sequence[bytes]) -> Spelled:
+    def spell(self, middles: Sequence[bytes]) -> Encoded:
         """Their codes. None of them may hold a NUL."""
         if self._code is not None:
             return self._in_bits(middles, self._code)
-        known = self._bytes = self._bytes or {word: _code(rank) for rank, word in enumerate(self._symbols)}
-        escaped = known[None]
-        codes = b"".join([known.get(middle, escaped) for middle in middles])
-        return Spelled(codes, b"\0".join([middle for middle in middles if middle not in known]))
+        codes_by_word = self._bytes = self._bytes or {word: _code(rank) for rank, word in enumerate(self._symbols)}
+        escaped = codes_by_word[None]
+        codes = b"".join([codes_by_word.get(middle, escaped) for middle in middles])
+        return Encoded(codes, b"\0".join([middle for middle in middles if middle not in codes_by_word]))
 
-    def _in_bits(self, middles: Sequence[bytes], code: huffman.Code[bytes | None]) -> Spelled:
+    def _in_bits(self, middles: Sequence[bytes], code: huffman.Code[bytes | None]) -> Encoded:
         bits = self._bits = self._bits or dict(zip(self._symbols, code.codes(), strict=True))
         codes, others, joins = [], [], 0
         for middle in middles:
@@ -99,7 +99,7 @@ class SymbolTable:
                     one = bits[None]
                     others.append(middle)
             codes.append(one)
-        return Spelled(huffman.packed("".join(codes)), b"\0".join(others), joins)
+        return Encoded(huffman.packed("".join(codes)), b"\0".join(others), joins)
 
     def _in_words(self, middle: bytes) -> tuple[str, int]:
         """The bits of several words that make it, and how many symbols join them; no bits: it is to be spelled out."""
@@ -175,7 +175,7 @@ def _cut(middle: bytes, costs: Mapping[bytes, float], escape: float, *, whole: b
         return []
     joining = costs[_JOIN]
     best = [0.0] + [math.inf] * length
-    came = [0] * (length + 1)
+    starts = [0] * (length + 1)
     for start in range(length):
         sofar = best[start] + (joining if start else 0.0)
         if sofar == math.inf:
@@ -183,13 +183,13 @@ def _cut(middle: bytes, costs: Mapping[bytes, float], escape: float, *, whole: b
         for stop in range(start + 1, min(start + _LONGEST_PART, length) + 1):
             cost = costs.get(middle[start:stop])
             if cost is not None and sofar + cost < best[stop] and not (whole and stop - start == length):
-                best[stop], came[stop] = sofar + cost, start
+                best[stop], starts[stop] = sofar + cost, start
     if best[length] > escape + 8 + _LITERAL * length:
         return []
     words, stop = [], length
     while stop:
-        words.append(middle[came[stop] : stop])
-        stop = came[stop]
+        words.append(middle[starts[stop] : stop])
+        stop = starts[stop]
     return words[::-1]
 
 
@@ -203,43 +203,43 @@ _LITERAL = 5.0
 # What is stored of one
 
 
-def with_bytes(said: Said) -> bytes | None:
+def with_bytes(word_counts: WordCounts) -> bytes | None:
     """Words that are said more than once, the most frequent first; None where they are too few."""
-    words = _words(said)
+    words = _words(word_counts)
     return None if words is None else bytes(msgpack.packb([[], 0, b"\0".join(words)]))
 
 
-def with_bits(said: Said) -> bytes | None:
+def with_bits(word_counts: WordCounts) -> bytes | None:
     """Words that are said more than once and pay for themselves, with a Huffman code.
 
     Those of one length are sorted: they are squeezed better so.
     """
-    words = _words(said)
+    words = _words(word_counts)
     if words is None:
         return None
-    often = _counted(said, words)
+    often = _counted(word_counts, words)
     lengths = dict(zip(often, huffman.lengths_of([max(1, times) for times in often.values()]), strict=True))
     counts = Counter(lengths.values())
     # Of one length: first what escapes, then what joins, then the words.
     order = sorted(often, key=lambda word: (lengths[word], word not in _SYMBOLS, word == _JOIN, word))
     escape, join = order.index(_ESCAPE), order.index(_JOIN)
-    told = b"\0".join([word for word in order if word not in _SYMBOLS])
+    stored_words = b"\0".join([word for word in order if word not in _SYMBOLS])
     # Where each stands once those before it in this list are there.
     places = (escape - (join < escape), join)
-    return bytes(msgpack.packb([[counts[bits] for bits in range(1, max(counts) + 1)], *places, told]))
+    return bytes(msgpack.packb([[counts[bits] for bits in range(1, max(counts) + 1)], *places, stored_words]))
 
 
 _ESCAPE = b"\0\0"
 _SYMBOLS = (_ESCAPE, _JOIN)
 
 
-def _counted(said: Said, words: Sequence[bytes]) -> dict[bytes, int]:
+def _counted(word_counts: WordCounts, words: Sequence[bytes]) -> dict[bytes, int]:
     """How often each word and each other symbol is said, when what has no word is made of several."""
-    often = {word: said[word] for word in words}
-    often |= dict(_parts(said, often).most_common(MAX_WORDS - len(words)))
-    total = sum(said.values())
+    often = {word: word_counts[word] for word in words}
+    often |= dict(_parts(word_counts, often).most_common(MAX_WORDS - len(words)))
+    total = sum(word_counts.values())
     costs = {word: math.log2(total / times) for word, times in often.items()} | {_JOIN: _JOINS_FIRST}
-    counted = _recounted(said, often, costs)
+    counted = _recounted(word_counts, often, costs)
     # Again with what that costs: a word that seldom saves anything is not worth its place.
     total = sum(counted.values())
     costs = {symbol: math.log2(total / max(1, times)) for symbol, times in counted.items()}
@@ -252,14 +252,14 @@ def _counted(said: Said, words: Sequence[bytes]) -> dict[bytes, int]:
         one = one if pieces else escape + 8 + _LITERAL * len(word)
         if (one - costs[word]) * counted[word] < 8 + _STORED * len(word):
             del costs[word]
-    return _recounted(said, [word for word in often if word in costs], costs)
+    return _recounted(word_counts, [word for word in often if word in costs], costs)
 
 
-def _recounted(said: Said, words: Iterable[bytes], costs: Mapping[bytes, float]) -> Counter[bytes]:
-    known = set(words)
-    counted = Counter(dict.fromkeys(known, 0) | {_JOIN: 0, _ESCAPE: 0})
-    for middle, times in said.items():
-        if middle in known:
+def _recounted(word_counts: WordCounts, words: Iterable[bytes], costs: Mapping[bytes, float]) -> Counter[bytes]:
+    codes_by_word = set(words)
+    counted = Counter(dict.fromkeys(codes_by_word, 0) | {_JOIN: 0, _ESCAPE: 0})
+    for middle, times in word_counts.items():
+        if middle in codes_by_word:
             counted[middle] += times
         elif pieces := _cut(middle, costs, _JOINS_FIRST):
             for piece in pieces:
@@ -270,10 +270,10 @@ def _recounted(said: Said, words: Iterable[bytes], costs: Mapping[bytes, float])
     return counted
 
 
-def _parts(said: Said, words: Mapping[bytes, int]) -> Counter[bytes]:
+def _parts(word_counts: WordCounts, words: Mapping[bytes, int]) -> Counter[bytes]:
     """What stands beside a word in what has no word, more than once: halves of characters, for example."""
     found: Counter[bytes] = Counter()
-    for middle, times in said.items():
+    for middle, times in word_counts.items():
         if middle in words or len(middle) > LONGEST_WORD or b"\0" in middle:
             continue
         for at in range(1, len(middle)):
@@ -299,8 +299,12 @@ _STORED = 4.0
 """Bits that a letter of a word takes in a stored vocabulary."""
 
 
-def _words(said: Said) -> list[bytes] | None:
+def _words(word_counts: WordCounts) -> list[bytes] | None:
     often = Counter(
-        {word: times for word, times in said.items() if times > 1 and b"\0" not in word and len(word) <= LONGEST_WORD}
+        {
+            word: times
+            for word, times in word_counts.items()
+            if times > 1 and b"\0" not in word and len(word) <= LONGEST_WORD
+        }
     )
     return [word for word, _ in often.most_common(MAX_WORDS)] if len(often) >= FEWEST_WORDS else None

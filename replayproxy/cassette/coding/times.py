@@ -88,7 +88,7 @@ def _spell(value: int, k: int) -> str:
 
 
 @cache
-def _spelled(k: int) -> list[str]:
+def _cached_bits(k: int) -> list[str]:
     """The bits of the smallest values, which are most: looked up, they cost a tenth."""
     return [_spell(value, k) for value in range(_LOOKED_UP)]
 
@@ -119,8 +119,8 @@ def pack_times(ticks: Sequence[int], code: tuple[int, GapCode] | None = None) ->
     out = bytearray()
     for number in (len(ticks), ticks[0], median, k):
         varint.put(out, number)
-    spelled = _spelled(k)
-    bits = "".join([spelled[value] if value < _LOOKED_UP else _spell(value, k) for value in folded])
+    cached_bits = _cached_bits(k)
+    bits = "".join([cached_bits[value] if value < _LOOKED_UP else _spell(value, k) for value in folded])
     return bytes(out) + packed(bits)
 
 
@@ -173,11 +173,11 @@ def unpack_times(stored: bytes, code_of: Callable[[int], GapCode] = _no_code) ->
         raise Damaged("stored times have the wrong shape")
     # Bits as text and a regular expression are 4 times faster than a loop.
     bits = f"{int.from_bytes(stored[start:], 'big'):0{8 * (len(stored) - start)}b}"
-    values, known = _code(k)
+    values, cached_values = _code(k)
     found = values.findall(bits)[: count - 1]
     if len(found) < count - 1 or (found and not _is_value(found[-1], k)):
         raise Damaged("stored times end too early")
-    folded = [known[one] for one in found]
+    folded = [cached_values[one] for one in found]
     gaps = [median - (fold >> 1) - 1 if fold & 1 else median + (fold >> 1) for fold in folded]
     if gaps and min(gaps) < 0:
         raise Damaged("stored times run backwards")

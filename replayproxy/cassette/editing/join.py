@@ -59,19 +59,19 @@ def join(out: Path, prefill: Path, decode: Path, front: Path | None = None) -> J
         return _join_behind(front, out, prefill, decode)
     with CassetteReader(prefill) as prefills, CassetteReader(decode) as decodes:
         waiting = _Waiting(_done(prefills))
-        keeper = CassetteWriter(out, Matcher(decodes.rules, decodes.redactor))
+        writer = CassetteWriter(out, Matcher(decodes.rules, decodes.redactor))
         pairs = alone = 0
-        tapes = count(1)
+        numbers = count(1)
         try:
             for exchange in _done(decodes):
                 first = waiting.take(exchange) if splits(exchange.request) else None
-                keeper.begin()
-                keeper.keep(_piece(next(tapes), exchange, first, str(prefill), str(decode)))
-                keeper.commit()
+                writer.begin()
+                writer.keep(_piece(next(numbers), exchange, first, str(prefill), str(decode)))
+                writer.commit()
                 pairs, alone = (pairs + 1, alone) if first is not None else (pairs, alone + 1)
-            keeper.seal()
+            writer.seal()
         except BaseException:
-            keeper.close()
+            writer.close()
             raise
     return Joined(pairs, alone, waiting.left)
 
@@ -81,18 +81,18 @@ def _join_behind(front: Path, out: Path, prefill: Path, decode: Path) -> Joined:
     with CassetteReader(front) as clients, CassetteReader(prefill) as prefills, CassetteReader(decode) as decodes:
         waiting = _Waiting(_done(prefills))
         legs = _Legs((each, waiting.take(each) if splits(each.request) else None) for each in _done(decodes))
-        keeper = CassetteWriter(out, Matcher(clients.rules, clients.redactor))
+        writer = CassetteWriter(out, Matcher(clients.rules, clients.redactor))
         pairs = alone = 0
         try:
-            for tape, exchange in enumerate(_done(clients), 1):
+            for number, exchange in enumerate(_done(clients), 1):
                 last, first = legs.take(exchange)
-                keeper.begin()
-                keeper.keep(ExchangePart.of(tape, _with_legs(exchange, last, first, str(prefill), str(decode))))
-                keeper.commit()
+                writer.begin()
+                writer.keep(ExchangePart.of(number, _with_legs(exchange, last, first, str(prefill), str(decode))))
+                writer.commit()
                 pairs, alone = (pairs + 1, alone) if first is not None else (pairs, alone + 1)
-            keeper.seal()
+            writer.seal()
         except BaseException:
-            keeper.close()
+            writer.close()
             raise
     return Joined(pairs, alone, waiting.left, legs.left)
 
@@ -194,7 +194,9 @@ def _names(exchange: Exchange) -> list[tuple[str, str]]:
     return [(kind, name) for kind, name in (("transfer", transfer), ("id", request_id)) if name]
 
 
-def _piece(tape: int, decode: Exchange, prefill: Exchange | None, prefill_name: str, decode_name: str) -> ExchangePart:
+def _piece(
+    number: int, decode: Exchange, prefill: Exchange | None, prefill_name: str, decode_name: str
+) -> ExchangePart:
     """One exchange out of two, on the clock of the one that was asked first."""
     began = min(decode.recorded_at, prefill.recorded_at) if prefill is not None else decode.recorded_at
     offset = decode.recorded_at - began
@@ -209,4 +211,4 @@ def _piece(tape: int, decode: Exchange, prefill: Exchange | None, prefill_name: 
     timeline = decode.response.timeline
     shifted = Timeline(timeline.head + offset, tuple(at + offset for at in timeline.chunks), timeline.end + offset)
     response = replace(decode.response, timeline=shifted)
-    return ExchangePart.of(tape, replace(decode, request=request, response=response, recorded_at=began, legs=legs))
+    return ExchangePart.of(number, replace(decode, request=request, response=response, recorded_at=began, legs=legs))

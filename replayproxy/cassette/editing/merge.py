@@ -59,12 +59,12 @@ def merge(out: Path, parts: Sequence[Path]) -> Merged:
         raise CassetteError(f"{out} is there already: name another file, remove it, or merge it too")
     with replacing(out) as fresh, ExitStack() as opened:
         cassettes = [opened.enter_context(CassetteReader(part)) for part in parts]
-        keeper = CassetteWriter(fresh, _matcher(cassettes))
+        writer = CassetteWriter(fresh, _matcher(cassettes))
         try:
-            merged = _Merging(keeper, cassettes).all()
-            keeper.seal()
+            merged = _Merging(writer, cassettes).all()
+            writer.seal()
         except BaseException:
-            keeper.close()
+            writer.close()
             raise
     return merged
 
@@ -79,34 +79,34 @@ def _matcher(cassettes: Sequence[CassetteReader]) -> Matcher:
                 " the same match rules make one"
             )
     redactors = [cassette.redactor for cassette in cassettes]
-    known = next((redactor for redactor in redactors if redactor is not None), None)
-    if known is None:
+    salted = next((redactor for redactor in redactors if redactor is not None), None)
+    if salted is None:
         return Matcher(first.rules)
     rules = dict.fromkeys(rule for redactor in redactors if redactor is not None for rule in redactor.rules)
-    return Matcher(first.rules, Redactor(known.salt, tuple(rules)))
+    return Matcher(first.rules, Redactor(salted.salt, tuple(rules)))
 
 
 class _Merging:
     """One merge under way."""
 
-    def __init__(self, keeper: CassetteWriter, cassettes: Sequence[CassetteReader]) -> None:
-        self._keeper = keeper
-        self._matcher = keeper.matcher
+    def __init__(self, writer: CassetteWriter, cassettes: Sequence[CassetteReader]) -> None:
+        self._writer = writer
+        self._matcher = writer.matcher
         self._cassettes = cassettes
         self._seen: set[tuple[bytes, int]] = set()
         self._answers: defaultdict[Key, dict[bytes, list[tuple[str, str]]]] = defaultdict(dict)
-        self._asked: dict[Key, tuple[str, str]] = {}
+        self._requests: dict[Key, tuple[str, str]] = {}
         self._exchanges = self._again = 0
 
     def all(self) -> Merged:
         """Every part after the other."""
         for cassette in self._cassettes:
-            self._keeper.begin()
+            self._writer.begin()
             self._part(cassette)
-            self._keeper.commit()
+            self._writer.commit()
         if fields := sum((left_out(cassette.meta.get("left_out")) for cassette in self._cassettes), Counter()):
-            self._keeper.note("left_out", fields)
-        self._keeper.note("merged", [self._provenance(cassette) for cassette in self._cassettes])
+            self._writer.note("left_out", fields)
+        self._writer.note("merged", [self._provenance(cassette) for cassette in self._cassettes])
         left = dict.fromkeys(thing for cassette in self._cassettes for thing in cassette.foreign)
         return Merged(self._exchanges, self._again, tuple(self._conflicts()), tuple(left))
 
@@ -129,29 +129,29 @@ class _Merging:
                 exchange = without_secrets(exchange, redactor)
             self._exchanges += 1
             key = self._matcher.key(exchange.request)
-            self._keeper.keep(ExchangePart.of(self._exchanges, exchange))
+            self._writer.keep(ExchangePart.of(self._exchanges, exchange))
             if exchange.response.ending is Ending.COMPLETE:
-                self._asked[key] = exchange.request.method, exchange.request.path
-                answers = self._answers[key].setdefault(_said(exchange.response), [])
+                self._requests[key] = exchange.request.method, exchange.request.path
+                answers = self._answers[key].setdefault(_digest_of_answer(exchange.response), [])
                 answers.append((str(cassette.path), digest[:4].hex()))
         for row in cassette.all("SELECT reason, exchanges, dropped_at FROM dropped"):
-            self._keeper.note_dropped(*typed(row, str, int, int))
+            self._writer.note_dropped(*typed(row, str, int, int))
 
     def _conflicts(self) -> Iterator[Conflict]:
         """Different answers on different parts: that one server answers differently twice is no conflict."""
         for key, answers in self._answers.items():
             sets = [{part for part, _ in ids} for ids in answers.values()]
             if len(answers) > 1 and set().union(*sets) != sets[0].intersection(*sets[1:]):
-                yield Conflict(*self._asked[key], tuple(first for first, *_ in answers.values()))
+                yield Conflict(*self._requests[key], tuple(first for first, *_ in answers.values()))
 
     @staticmethod
     def _provenance(cassette: CassetteReader) -> dict[str, object]:
         meta = cassette.meta
         exchanges = cassette.one("SELECT count(*) FROM exchange WHERE state = 1")[0]
-        said: dict[str, object] = {"cassette": cassette.path.name, "exchanges": exchanges}
-        return said | {name: meta[name] for name in ("creator", "merged") if name in meta}
+        provenance: dict[str, object] = {"cassette": cassette.path.name, "exchanges": exchanges}
+        return provenance | {name: meta[name] for name in ("creator", "merged") if name in meta}
 
 
-def _said(response: Response) -> bytes:
+def _digest_of_answer(response: Response) -> bytes:
     """What makes two answers one: status and body. Ids and times in a body make them differ."""
     return hashlib.blake2b(b"%d " % response.status + response.body, digest_size=16).digest()

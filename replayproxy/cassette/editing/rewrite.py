@@ -64,24 +64,24 @@ def _write(path: Path, fresh: Path, rules: Sequence[str]) -> Redacted:
     masked: Counter[str] = Counter()
     with CassetteReader(path, abandoned=True) as cassette:  # the lock is ours
         own = cassette.redactor
-        known = own.rules if own is not None else ()
+        own_rules = own.rules if own is not None else ()
         salt = own.salt if own is not None else secrets.token_bytes(SALT_BYTES)
-        redactor = Redactor(salt, (*known, *(rule for rule in rules if rule not in known)))
+        redactor = Redactor(salt, (*own_rules, *(rule for rule in rules if rule not in own_rules)))
         masked.update(leak.kind for leak in scan(path, rules))
         matcher = Matcher(cassette.rules, redactor)
-        keeper = CassetteWriter(fresh, matcher)
+        writer = CassetteWriter(fresh, matcher)
         exchanges = 0
         try:
             rows = cassette.all("SELECT id FROM exchange WHERE state = 1 ORDER BY recorded_at, id")
-            for tape, (number,) in enumerate(rows, 1):
-                keeper.begin()
-                keeper.keep(ExchangePart.of(tape, without_secrets(cassette.exchange(number), redactor)))
-                keeper.commit()
-                keeper.train_when_due()
-                exchanges = tape
-            keeper.seal()
+            for written, (number,) in enumerate(rows, 1):
+                writer.begin()
+                writer.keep(ExchangePart.of(written, without_secrets(cassette.exchange(number), redactor)))
+                writer.commit()
+                writer.train_when_due()
+                exchanges = written
+            writer.seal()
         except BaseException:
-            keeper.close()
+            writer.close()
             raise
         _copy_rest(cassette, fresh, redactor)
         foreign = cassette.foreign

@@ -21,7 +21,7 @@ _MONTH = (
 _WEEKDAY = r"(?:(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?,? )?"
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?"
 
-KNOWN = {
+BUILT_IN = {
     # OpenAI `call_…`, vLLM `chatcmpl-tool-…`, Anthropic `toolu_…`, Mistral's nine letters are no shape of their own.
     "tool-call-id": r"\b(?:call|toolu)_[A-Za-z0-9_-]{8,64}|\bchatcmpl-tool-[0-9a-f]{16,32}\b",
     # RFC 9562 §4.
@@ -71,14 +71,14 @@ class Normaliser:
 
 def normalisers(rules: Sequence[str]) -> list[Normaliser]:
     """The ones asked for: names of KNOWN in its order, then each `NAME=REGEX`. Raises `SettingsError`."""
-    named = [name for name in KNOWN if name in rules]
-    found = [Normaliser(name, re.compile(KNOWN[name]), name in _COUNTED) for name in named]
+    named = [name for name in BUILT_IN if name in rules]
+    found = [Normaliser(name, re.compile(BUILT_IN[name]), name in _COUNTED) for name in named]
     for rule in rules:
         name, equals, pattern = rule.partition("=")
         if not equals:
-            if name not in KNOWN:
+            if name not in BUILT_IN:
                 raise SettingsError(
-                    f"{setting('match_normalise', repr(name))} is not known: use {', '.join(sorted(KNOWN))},"
+                    f"{setting('match_normalise', repr(name))} is not known: use {', '.join(sorted(BUILT_IN))},"
                     " or NAME=REGEX"
                 )
             continue
@@ -93,7 +93,7 @@ def likeness(one: str, other: str) -> str | None:
     """The known name under which two different texts are the same, if there is one."""
     if one == other:
         return None
-    for normaliser in normalisers(tuple(KNOWN)):
+    for normaliser in normalisers(tuple(BUILT_IN)):
         if normaliser.of(one) == normaliser.of(other):
             return normaliser.name
     return None

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from replayproxy.cassette.coding import codec
 from replayproxy.cassette.coding.codec import Codec, Kind
 from replayproxy.cassette.coding.delta import runs_of
-from replayproxy.cassette.coding.symbols import Said, with_bits, with_bytes
+from replayproxy.cassette.coding.symbols import WordCounts, with_bits, with_bytes
 from replayproxy.cassette.coding.times import TICK, pack_times, ticks_of, unpack_times
 from replayproxy.cassette.coding.untrusted import MAX_BODY
 from replayproxy.errors import Damaged
@@ -52,7 +52,7 @@ def story(length: int, seed: int) -> list[str]:
     return [f" w{int(chance.expovariate(0.05))}" for _ in range(length)]
 
 
-def taught(words_of: Callable[[Said], bytes | None]) -> tuple[Codec, dict[int, tuple[Kind, bytes]]]:
+def taught(words_of: Callable[[WordCounts], bytes | None]) -> tuple[Codec, dict[int, tuple[Kind, bytes]]]:
     """A codec with a vocabulary and dictionaries from 200 chats, and what it was taught."""
     taught_codec, shelf = Codec(), dict[int, tuple[Kind, bytes]]()
     answers = [chat(story(60, number), number) for number in range(200)]
@@ -69,7 +69,7 @@ def taught(words_of: Callable[[Said], bytes | None]) -> tuple[Codec, dict[int, t
     return taught_codec, shelf
 
 
-def words_of_chats(words_of: Callable[[Said], bytes | None], answers: list[list[bytes]]) -> bytes:
+def words_of_chats(words_of: Callable[[WordCounts], bytes | None], answers: list[list[bytes]]) -> bytes:
     """A vocabulary for `learn`."""
     words = words_of(Counter(middle for chunks in answers for middle in runs_of(chunks)[1]))
     assert words is not None

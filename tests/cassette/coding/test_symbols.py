@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replayproxy.cassette.coding.symbols import FEWEST_WORDS, MAX_WORDS, Said, SymbolTable, with_bits, with_bytes
+from replayproxy.cassette.coding.symbols import FEWEST_WORDS, MAX_WORDS, SymbolTable, WordCounts, with_bits, with_bytes
 from replayproxy.errors import Damaged
 
 EITHER = pytest.mark.parametrize("words_of", [with_bytes, with_bits])
-Words = Callable[[Said], bytes | None]
+Words = Callable[[WordCounts], bytes | None]
 
 
-def told(said: Said, words_of: Words) -> SymbolTable:
+def told(said: WordCounts, words_of: Words) -> SymbolTable:
     """A vocabulary of what was said."""
     content = words_of(said)
     assert content is not None

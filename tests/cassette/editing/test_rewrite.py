@@ -55,7 +55,7 @@ def write(path: Path, count: int = 30, *, matcher: Matcher | None = None, end: b
         keeper.begin()
         keeper.keep(
             ExchangePart(
-                tape=number,
+                number=number,
                 request=request,
                 recorded_at=EPOCH + number,
                 head=Head(response.timeline.head, 200, response.headers),

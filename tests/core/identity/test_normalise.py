@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from replayproxy.core.identity.normalise import KNOWN, likeness, normalisers
+from replayproxy.core.identity.normalise import BUILT_IN, likeness, normalisers
 from replayproxy.errors import SettingsError
 
 FOUND: list[tuple[str, str, str]] = [
@@ -85,4 +85,4 @@ LIKE: list[tuple[str, str, str | None]] = [
 def test_likeness(one: str, other: str, name: str | None) -> None:
     """The normaliser under which two texts are one."""
     assert likeness(one, other) == name
-    assert name is None or name in KNOWN
+    assert name is None or name in BUILT_IN
