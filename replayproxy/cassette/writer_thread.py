@@ -1,11 +1,11 @@
-"""The one writing thread: takes pieces of tapes from the event loop and puts them on the cassette in batches.
+"""The one writing thread: takes parts of exchanges from the event loop and writes them in batches.
 
 Recording must never hurt traffic. `keep` never waits and never raises; what does not fit into the queue is refused,
 whole exchanges at a time, and counted. A full disk or an I/O error makes the writer `degraded`: it goes on trying, the
-queue fills, and when the disk is well again so is the recording. A piece that cannot be written takes its whole tape
+queue fills, and when the disk is well again so is the recording. A part that cannot be written takes its whole exchange
 with it, and nothing else: an answer with a hole is none.
 
-    loop ── keep ──▶ queue (bounded in bytes) ──▶ thread: begin, keep …, commit every 250 ms, 256 pieces or 4 MiB
+    loop ── keep ──▶ queue (bounded in bytes) ──▶ thread: begin, keep …, commit every 250 ms, 256 parts or 4 MiB
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class WriterThread:
         self._hurry = threading.Event()
         """Somebody waits, or there is enough for a batch."""
         self._lost: set[int] = set()
-        """Tapes of which a piece could not be written."""
+        """Exchanges of which a part could not be written."""
         self._suspect = False
         """The connection has seen an I/O error: the file is to be opened again."""
         self._gave_up = False
@@ -145,21 +145,21 @@ class WriterThread:
         """Who can wait should. It is half of the queue, so that of those who wait nothing is refused."""
         return self.queued_bytes >= self._queue_bytes // 2
 
-    def keep(self, piece: ExchangePart) -> bool:
-        """Take a piece; False when there is no room for it or nobody to write it."""
+    def keep(self, part: ExchangePart) -> bool:
+        """Take a part. Return False if there is no room for it, or no thread to write it."""
         if not self._writing:
             return False
         # A client that waits may leave, and then what it got is kept at once; and when there is room again, all who
         # waited go on. Of requests in flight nothing is refused therefore; only new ones have to wait.
-        if self.queued_bytes + piece.size > self._queue_bytes and not (self._block and self._is_waited_for):
+        if self.queued_bytes + part.size > self._queue_bytes and not (self._block and self._is_waited_for):
             return False
-        if piece.end is not None and piece.key is not None:
-            self._unsettled[piece.key] += 1
-        self._put(piece)
+        if part.end is not None and part.key is not None:
+            self._unsettled[part.key] += 1
+        self._put(part)
         return True
 
     def drop(self, number: int, reason: str) -> None:
-        """Forget a tape."""
+        """Forget an exchange."""
         self._dropped[reason] += 1
         self._put(_Drop(number))
 
@@ -248,7 +248,7 @@ class WriterThread:
             if isinstance(order, _Rotate):
                 self._rotate(order)
         settled = [order.waiter for order in batch if isinstance(order, _Settle)]
-        self._call(self._after, [piece.key for piece in ended if piece.key], settled)
+        self._call(self._after, [part.key for part in ended if part.key], settled)
 
     def _rotate(self, order: _Rotate) -> None:
         """The old file is only let go of when the new one is there."""
@@ -371,7 +371,7 @@ class WriterThread:
     def _next_batch(self) -> list[_Order]:
         """Wait for something, then gather more for a moment; somebody who waits cuts the moment short.
 
-        The moment is slept through: to take each piece as it comes would wake this thread for every one of them, in the
+        The moment is slept through: to take each part as it comes would wake this thread for every one of them, in the
         middle of what the event loop does.
         """
         try:
@@ -393,7 +393,7 @@ class WriterThread:
         return batch
 
     def _write_until_done(self, orders: list[ExchangePart | _Drop]) -> None:
-        """Write a batch. Trouble of the disk is waited out; a piece that cannot be written is dropped with its tape."""
+        """Write a batch, waiting out trouble of the disk. A part that cannot be written is dropped with its exchange."""
         while not self._gave_up:
             try:
                 self._write(orders)
@@ -448,7 +448,7 @@ class WriterThread:
         self._recorded_here += recorded
 
     def _lose(self, order: ExchangePart | _Drop) -> None:
-        """All of the tape goes, also what was written of it and what is still to come."""
+        """Drop the whole exchange: what is written of it, and what is still to come."""
         if isinstance(order, ExchangePart):
             self._dropped["cannot be written"] += 1
             self._lost.add(order.number)
@@ -504,7 +504,7 @@ class WriterThread:
 
 
 def _is_of_the_disk(error: Exception) -> bool:
-    """Whether it may get well by itself; else it is the piece."""
+    """Whether it may get well by itself; else the part is at fault."""
     return isinstance(error, OSError | sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
 
 

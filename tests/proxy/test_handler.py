@@ -428,7 +428,7 @@ def test_a_damaged_recording_is_an_error_and_not_another_answer() -> None:
 
 
 @pytest.mark.parametrize("on_miss", OnMiss)
-@pytest.mark.parametrize("method", ["count", "count_broken", "near", "asked"])
+@pytest.mark.parametrize("method", ["count", "count_broken", "near", "count_of_endpoint"])
 def test_a_damaged_cassette_is_no_miss(method: str, on_miss: OnMiss) -> None:
     """Wherever it is noticed: nothing is forwarded, invented or recorded for it."""
 
