@@ -393,7 +393,7 @@ class WriterThread:
         return batch
 
     def _write_until_done(self, orders: list[ExchangePart | _Drop]) -> None:
-        """Write a batch, waiting out trouble of the disk. A part that cannot be written is dropped with its exchange."""
+        """Write a batch and wait out trouble of the disk. A part that cannot be written goes with its exchange."""
         while not self._gave_up:
             try:
                 self._write(orders)

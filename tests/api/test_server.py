@@ -228,7 +228,7 @@ def test_a_child_process_finds_it_by_its_environment(chat: Path) -> None:
         ({"on_miss": "refus"}, SettingsError, "choose from"),
         ({"at_end": "stop"}, SettingsError, "choose from cycle"),
         ({"match": "loose"}, SettingsError, "choose from default, exact"),
-        ({"upstream": "http://127.0.0.1:9"}, SettingsError, "leave --upstream away"),
+        ({"upstream": "http://127.0.0.1:9"}, SettingsError, "leave upstream away"),
         ({"on_miss": "forward"}, SettingsError, "needs a live server"),
         ({"redact": ["@/no/such/file"]}, SettingsError, "cannot be read"),
     ],
