@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from replayproxy.errors import CassetteError
+
 if TYPE_CHECKING:
     from replayproxy.api.server import ProxyCall, ProxyServer
     from replayproxy.views.miss import Miss
@@ -109,11 +111,15 @@ class Playback:
         return client_environment(self.url, os.environ)
 
     def assert_all_played(self) -> None:
-        """Every recording on the cassette was played for this test; else an `AssertionError` that names the others."""
+        """Every recording on the cassette was played for this test; else an `AssertionError` that names the others,
+        or says why they cannot be listed."""
         if self._server is None:
             return
         played = {call.played for call in self._calls()}
-        recordings = self._server.recordings()
+        try:
+            recordings = self._server.recordings()
+        except CassetteError as error:
+            raise AssertionError(str(error)) from None
         left = [recording for recording in recordings if recording.place not in played]
         if left:
             from replayproxy.core.visible import visible
