@@ -9,7 +9,6 @@ PACKAGE = TESTS.parent / "replayproxy"
 
 WITHOUT_TEST_FILE = {
     "": {"ports"},
-    "admin/": {"asgi"},
     "cassette/": {
         "columns",
         "exchange_rows",
