@@ -54,6 +54,9 @@ class ReplayProxyError(Exception):
     def __str__(self) -> str:
         return _SETTING.sub(lambda found: self.spelling(found[1], found[2]), super().__str__())
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
 
 class ClientError(ReplayProxyError):
     """The client asked for something we cannot take."""

@@ -41,6 +41,7 @@ def test_text_that_looks_like_a_flag_stays() -> None:
     error = ReplayProxyError(f"--sample is the file of {setting('report', '--sample')}")
     error.spelling = as_keyword
     assert str(error) == "--sample is the file of report='--sample'"
+    assert repr(error) == """ReplayProxyError("--sample is the file of report='--sample'")"""
 
 
 PYTHON = [
