@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from functools import cache
 from re import _parser  # type: ignore[attr-defined]  # only the parse says what a pattern is made of
 from typing import Any
 
@@ -62,7 +63,7 @@ class Engine:
         if operation == "ANY":
             return lambda code: code != 10 or bool(self._flags & re.DOTALL)
         if operation == "IN":
-            return lambda code: self._is_in(argument, code)
+            return cache(lambda code: self._is_in(argument, code))
         return None
 
     def _is_in(self, items: Any, code: int) -> bool:

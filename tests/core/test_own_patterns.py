@@ -22,7 +22,7 @@ def compiles_what_it_is_given(tree: ast.AST) -> list[str]:
     """Calls of `re` whose pattern is not written there."""
     found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re.") and node.args:
+        if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).startswith("re."):
             names = {part.id for part in ast.walk(node.args[0]) if isinstance(part, ast.Name)}
             if any(not name.lstrip("_").isupper() for name in names) and ast.unparse(node.func) != "re.escape":
                 found.append(f"line {node.lineno}: {ast.unparse(node)[:80]}")
@@ -37,12 +37,12 @@ GIVEN = {
 }
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_no_foreign_pattern_meets_a_backtracking_engine(path: Path) -> None:
+def test_no_foreign_pattern_meets_a_backtracking_engine() -> None:
     """What is compiled by `re` is written in the package; the exceptions say what they compile."""
-    place = path.relative_to(PACKAGE).as_posix()
-    found = compiles_what_it_is_given(ast.parse(path.read_text()))
-    assert not found or place in GIVEN
+    texts = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in PACKAGE.rglob("*.py")}
+    assert len(texts) > 200
+    found = {place: compiles_what_it_is_given(ast.parse(text)) for place, text in texts.items() if "re." in text}
+    assert {place: lines for place, lines in found.items() if lines and place not in GIVEN} == {}
 
 
 MODULES = (
