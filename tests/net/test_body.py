@@ -130,10 +130,11 @@ MALFORMED = [
 @pytest.mark.parametrize("data", MALFORMED, ids=range(len(MALFORMED)))
 @pytest.mark.parametrize("size", [1, 2, 7, 1 << 20])
 def test_a_malformed_chunk_is_refused_at_every_cut(data: bytes, size: int) -> None:
-    """Never a body that is done."""
+    """Never a body that is done. Of a line of 64 KiB, which is too long by a few bytes, the last 4 096 are cut."""
     reader = ChunkedReader()
+    at_once = len(data) - 4096 if len(data) > MAX_TRAILERS and data.count(b"\r\n") < 5 else 0
     with pytest.raises(ClientError):
-        fed(reader, cut(data, size))
+        fed(reader, [data[:at_once], *cut(data[at_once:], size)])
     for more in (b"0\r\n\r\n", b"\r\n0\r\n\r\n"):
         with pytest.raises(ClientError):
             reader.feed(more)
