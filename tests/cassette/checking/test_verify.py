@@ -157,6 +157,20 @@ def test_every_kind_of_damage_is_found(tmp_path: Path, sql: str, words: str) -> 
     assert any(words in what for what in said_of_it), said_of_it
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 5, 1000])
+def test_exchanges_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """None is left out, and none is read twice, wherever a part ends."""
+    monkeypatch.setattr("replayproxy.cassette.checking.verify.AT_ONCE", at_once)
+    path = record(tmp_path / "a.cassette", samples())
+    changed(path, "UPDATE exchange SET chunks = 999")
+    with CassetteReader(path) as cassette:
+        (finished,) = cassette.one("SELECT count(*) FROM exchange WHERE state = 1")
+    count, problems = verify(path)
+    assert count == finished > 5
+    named = [problem.where for problem in problems if "says chunks 999" in problem.what]
+    assert len(named) == len(set(named)) == finished
+
+
 def test_a_key_that_the_request_does_not_give(tmp_path: Path) -> None:
     """Other rules than those of its keys: each recording whose key they change is named, with both."""
     path = record(tmp_path / "a", [exchange(asked("x", seed=1), said([b"x"])), exchange(asked("x"), said([b"x"]))])
