@@ -22,7 +22,8 @@ from tests.doubles.pair_model import CHAT
 from tests.pair_questions import ask
 
 CONCURRENT = ("transfer-id", "bootstrap-room")
-SECONDS = 0.25
+SECONDS = 10.0
+"""At once, on a busy machine: a lease ends after 30."""
 
 Prepare = Callable[[Pair], None]
 Moment = Callable[[Pair, wire.Connection], Any]
