@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from replayproxy.model import Ending, Request
+from replayproxy.net import lingering
 from tests import wire
 from tests.apps import Running, endings, exchanges, recording, replaying, run, running
 from tests.doubles.upstreams import DONE, Close, Hang, Reset, Scripted, Send, Step, Wait, chunk, event, scripted
@@ -162,6 +163,12 @@ SHORT: list[tuple[str, tuple[Step, ...]]] = [
 ]
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that ends in 100 ms ends soon, however busy the machine."""
+    monkeypatch.setattr(lingering, "SOON", 30.0)
+
+
 async def leave_at_the_head(proxy: Running, server: Scripted, request: Request, how: str) -> float:
     """Hang up when the head is there. Gives the ms until the server sees that its client has left."""
     async with wire.connect(proxy.url) as connection:
@@ -178,7 +185,7 @@ async def leave_at_the_head(proxy: Running, server: Scripted, request: Request, 
 @pytest.mark.parametrize("how", ["closes", "resets"])
 @pytest.mark.parametrize("script", [row[1] for row in SHORT], ids=[row[0] for row in SHORT])
 def test_a_short_answer_whose_client_leaves_at_its_head_is_read_to_its_end(
-    tmp_path: Path, script: tuple[Step, ...], how: str
+    tmp_path: Path, patient: None, script: tuple[Step, ...], how: str
 ) -> None:
     """vllm-router hangs up at each 403. The answer is whole; that its client had left is a fact of its own."""
     cassette = tmp_path / "left.cassette"
@@ -198,7 +205,7 @@ def test_a_short_answer_whose_client_leaves_at_its_head_is_read_to_its_end(
     assert len(exchange.response.body) >= min(len(body), len(REFUSED))
 
 
-def test_the_connection_of_such_an_answer_is_used_again(tmp_path: Path) -> None:
+def test_the_connection_of_such_an_answer_is_used_again(tmp_path: Path, patient: None) -> None:
     """It was read to its end, so nothing is left on it."""
     script = (Send(LENGTH % len(REFUSED)), Wait(0.05), Send(REFUSED))
 
@@ -218,7 +225,7 @@ EVENT_STREAM = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/event-stream\r\nTr
 LONG: list[tuple[str, tuple[Step, ...]]] = [
     ("a stream", (Send(EVENT_STREAM + chunk(event(1))), Hang())),
     ("what does not end", (Send(CHUNKED + chunk(REFUSED)), Hang())),
-    ("what ends too late", (Send(CHUNKED), Wait(0.6), Send(chunk(REFUSED) + b"0\r\n\r\n"))),
+    ("what ends too late", (Send(CHUNKED), Wait(10), Send(chunk(REFUSED) + b"0\r\n\r\n"))),
     ("what says that it is long", (Send(LENGTH % 2_000_000), Hang())),
     ("what turns out to be long", (Send(CHUNKED), *[Send(chunk(b"x" * 60_000))] * 40, Hang())),
 ]
@@ -227,14 +234,14 @@ LONG: list[tuple[str, tuple[Step, ...]]] = [
 @pytest.mark.parametrize("how", ["closes", "resets"])
 @pytest.mark.parametrize("script", [row[1] for row in LONG], ids=[row[0] for row in LONG])
 def test_anything_else_frees_the_server_at_once(tmp_path: Path, script: tuple[Step, ...], how: str) -> None:
-    """A stream, and whatever has not ended within 250 ms of its head, or 1 MB."""
+    """A stream, and whatever has not ended within 250 ms of its head, or 1 MB; a busy machine needs longer."""
     cassette = tmp_path / "left.cassette"
 
     async def dialogue() -> None:
         async with scripted(*script) as server, running(recording(cassette, server.url)) as proxy:
             took = await leave_at_the_head(proxy, server, asked(CHAT), how)
             await asyncio.wait_for(server.visits[0].left, 5)
-            assert took < 350
+            assert took < 5000
 
     run(dialogue())
     assert endings(cassette) == [Ending.CLIENT_LEFT]

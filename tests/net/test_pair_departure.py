@@ -12,6 +12,7 @@ import pytest
 
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.model import Ending
+from replayproxy.net import lingering
 from replayproxy.net.pair import PairUpstream
 from replayproxy.net.upstream import HttpUpstream
 from tests import wire
@@ -230,9 +231,10 @@ def test_a_prefill_that_outlasts_its_decode_keeps_nobody_waiting(
 @pytest.mark.parametrize("how", ["closes", "resets"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_short_answer_of_decode_is_read_to_its_end_though_the_client_leaves_at_its_head(
-    tmp_path: Path, protocol: str, how: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, how: str
 ) -> None:
     """A router that hangs up at each 403: what decode said is whole, and so is its leg."""
+    monkeypatch.setattr(lingering, "SOON", 30.0)  # it ends in 0.1 s, later on a busy machine
     cassette = tmp_path / "left.cassette"
     fault = SayLater(0.1)
 

@@ -130,11 +130,11 @@ def test_a_client_that_pauses_its_upload_is_not_a_silent_server(tmp_path: Path) 
     async def dialogue() -> None:
         async with (
             scripted(Read(b"the end"), Send(answer("200 OK", b"ok"))) as server,
-            running(recording(tmp_path / "a.cassette", server.url, upstream_timeout=0.2)) as proxy,
+            running(recording(tmp_path / "a.cassette", server.url, upstream_timeout=1.0)) as proxy,
             wire.connect(proxy.url) as connection,
         ):
             connection.write(as_length(b"the beginning, the end")[:-8])
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(1.5)
             connection.write(b" the end")
             got = await connection.answer()
             assert (got.status, got.body) == (200, b"ok")
