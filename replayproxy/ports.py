@@ -66,13 +66,13 @@ class Source(Protocol):
     """Plays answers: a live server, a prefill/decode pair, a cassette, a simulator."""
 
     async def play(
-        self, request: Request, listener: Listener, upload: Upload | None = None, came: int | None = None
+        self, request: Request, listener: Listener, upload: Upload | None = None, received_at: int | None = None
     ) -> None:
         """Play the whole answer to `request`.
 
-        Times count from `came`, when the client's request was complete, or from now where that is not known. With
-        `upload`, `request.body` is empty, the body comes from there, and times count from its end. Raises
-        `UpstreamError` if there was no head to play; after the head, a failure is an `End` that is not COMPLETE.
+        Times count from `received_at`, when the client's request was complete; from now if it is None. With `upload`,
+        `request.body` is empty, the body comes from there, and times count from its end. Raises `UpstreamError` if
+        there was no head to play; after the head, a failure is an `End` that is not COMPLETE.
         """
         ...
 

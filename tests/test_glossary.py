@@ -17,15 +17,7 @@ REPLACED = frozenset(
     | {"veil", "finder", "keeper", "shelf", "tally", "tape", "ear", "knobs", "party"}
 )
 
-NOT_YET = (
-    *("cassette/", "cli/", "net/", "proxy/"),
-    *("core/identity/normalise.py", "core/sequence.py", "core/server_facts.py"),
-    *("model.py", "ports.py"),
-)
-"""Packages and files that still have such names. This list may only become shorter."""
-
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
-CONVERTED = [name for name in FILES if not name.startswith(NOT_YET)]
 
 
 def replaced_names(source: str) -> set[str]:
@@ -45,9 +37,9 @@ def words(name: str) -> list[str]:
     return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
 
 
-@pytest.mark.parametrize("name", CONVERTED)
+@pytest.mark.parametrize("name", FILES)
 def test_names_are_those_of_the_glossary(name: str) -> None:
-    """In every module that is not on the list."""
+    """In every module of the package."""
     assert replaced_names((PACKAGE / name).read_text()) == set()
 
 

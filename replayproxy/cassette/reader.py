@@ -255,8 +255,8 @@ class CassetteReader:
 
     def count(self, key: Key) -> int:
         """How many playable answers there are."""
-        if (known := self._counts.get(key)) is not None:
-            return known
+        if (cached := self._counts.get(key)) is not None:
+            return cached
         row = self._must(f"SELECT max(occurrence) FROM {self._places} WHERE key = ?", key_bytes(key))
         (last,) = typed(row, int | None)
         count = 0 if last is None else last + 1
@@ -273,18 +273,18 @@ class CassetteReader:
         has been given place 0 would then be given the same recording again at place 1: so a place keeps its meaning
         for as long as the cassette is open, and what comes stands behind. `count`: how many there are, where known.
         """
-        known = self._order.get(key, [])
-        if len(known) != count:
+        cached = self._order.get(key, [])
+        if len(cached) != count:
             sql = f"SELECT id FROM {self._places} WHERE key = ? AND occurrence IS NOT NULL ORDER BY occurrence"
             there = [typed(row, int)[0] for row in self.all(sql, key_bytes(key))]
             # What is gone stays where it was, for the others to stay where they are.
-            known = [*known, *(number for number in there if number not in known)]
-        if known:
-            self._order[key] = known
+            cached = [*cached, *(number for number in there if number not in cached)]
+        if cached:
+            self._order[key] = cached
             self._order.move_to_end(key)
             if len(self._order) > MANY:
                 self._order.popitem(last=False)
-        return known
+        return cached
 
     def _number_at(self, place: RecordingRef) -> int | None:
         """The number of the recording at a place of a cassette that somebody may be recording on."""
@@ -339,12 +339,12 @@ class CassetteReader:
 
     async def read(self, place: RecordingRef, aside: Executor | None = None) -> Response:
         """The answer at this place, whole and checked. A long one is unpacked in a thread of `aside`."""
-        known = self._remembered.get(place)
-        if known is not None:
+        cached = self._remembered.get(place)
+        if cached is not None:
             self._remembered.move_to_end(place)
-            return known
-        if (known := self._played.get(place)) is not None:
-            return known
+            return cached
+        if (cached := self._played.get(place)) is not None:
+            return cached
         found = (
             "SELECT id, key, occurrence, response_size, EXISTS (SELECT 1 FROM leg WHERE leg.exchange = exchange.id)"
             " FROM exchange WHERE id ="
@@ -418,12 +418,12 @@ class CassetteReader:
 
     def _sketches(self, method: str, path: str) -> tuple[array[int], bytes]:
         """Read once, and again when something has been recorded: 30 ms for 100 000."""
-        known = self._endpoints.get((method, path))
+        cached = self._endpoints.get((method, path))
         # The number that SQLite gives means something to the connection that asked for it alone.
         mine, (latest,) = self._readers.mine(), typed(self._must("PRAGMA data_version"), int)
-        if known is not None and (self._sealed or known.versions.get(id(mine)) == latest):
+        if cached is not None and (self._sealed or cached.versions.get(id(mine)) == latest):
             self._endpoints.move_to_end((method, path))
-            return known.numbers, known.sketches
+            return cached.numbers, cached.sketches
         # As two texts: 100 000 rows of Python's would take three times as long.
         row = self._must(
             "SELECT coalesce(group_concat(id), ''), coalesce(group_concat(hex(sketch), ''), '') FROM exchange"
@@ -436,8 +436,8 @@ class CassetteReader:
         if len(texts[1]) != 2 * SIZE * (texts[0].count(",") + bool(texts[0])):
             raise Damaged(f"{self._name} holds a sketch of another size: restore it from a copy")
         numbers, sketches = array("q", map(int, filter(None, texts[0].split(",")))), bytes.fromhex(texts[1])
-        if known is not None and (known.numbers, known.sketches) == (numbers, sketches):
-            known.versions[id(mine)] = latest
+        if cached is not None and (cached.numbers, cached.sketches) == (numbers, sketches):
+            cached.versions[id(mine)] = latest
         elif numbers:  # paths that nothing was recorded at are without number: none of them is kept
             self._forget_sketches((method, path))
             self._endpoints[method, path] = _Endpoint(numbers, sketches, {id(mine): latest})
@@ -447,9 +447,9 @@ class CassetteReader:
         return numbers, sketches
 
     def _forget_sketches(self, endpoint: tuple[str, str]) -> None:
-        known = self._endpoints.pop(endpoint, None)
-        if known is not None:
-            self._endpoints_bytes -= 20 * len(known.numbers)
+        cached = self._endpoints.pop(endpoint, None)
+        if cached is not None:
+            self._endpoints_bytes -= 20 * len(cached.numbers)
 
     def _neighbour(self, number: int) -> Neighbour:
         from replayproxy.ports import Neighbour
@@ -671,7 +671,7 @@ class CassetteReader:
     ) -> Iterator[dict[str, Any]]:
         """Rows of `v_exchange`. `where`, `columns` and `order` are SQL of whoever sits at the keyboard; the file is
         read-only. Raises `SettingsError` for SQL that cannot be run."""
-        with self._asked():
+        with self._user_sql():
             reader = self._readers.mine()
             cursor = reader.execute(
                 f"SELECT {columns} FROM v_exchange WHERE {where} ORDER BY {order} LIMIT {limit:d}", parameters or {}
@@ -694,7 +694,7 @@ class CassetteReader:
     ) -> Iterator[tuple[int, Timeline]]:
         """The numbers of finished exchanges, chosen as in `rows`, with their times. Unpacks no bodies: 0.2 ms for 150
         chunks. Nothing is checked by digest."""
-        with self._asked():
+        with self._user_sql():
             reader = self._readers.mine()
             packed = reader.execute(
                 "SELECT number, (SELECT times FROM payload WHERE payload.exchange = v_exchange.number) FROM v_exchange"
@@ -715,8 +715,8 @@ class CassetteReader:
                     yield number, timeline_of(ticks)
 
     @contextmanager
-    def _asked(self) -> Iterator[None]:
-        """What is wrong with SQL from the keyboard is said of the SQL, not of the file."""
+    def _user_sql(self) -> Iterator[None]:
+        """Run SQL that a user wrote: its errors are reported as errors of the SQL, not of the file."""
         try:
             with database.translated(self._name):
                 try:
@@ -743,7 +743,7 @@ class CassetteReader:
     def check_condition(self, where: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Raise `SettingsError` unless `where` is a condition on `v_exchange` by itself: what SQLite says of it then
         is said of its own words, and not of those among which `rows` puts it."""
-        with self._asked():
+        with self._user_sql():
             self._readers.mine().execute(f"EXPLAIN SELECT 1 FROM v_exchange WHERE {where}", parameters or {})
 
     def one(self, sql: str, *parameters: object) -> Sequence[Any]:

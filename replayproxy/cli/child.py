@@ -35,24 +35,24 @@ class Signals:
     def __init__(self, unclaimed: Callable[[int], None]) -> None:
         """`unclaimed` is called, in another thread, with a signal that comes while no command runs."""
         # What was ignored when we were started (nohup, a shell's &) is ignored by the command too.
-        self._heard = {number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN}
-        self.mask_before = signal.pthread_sigmask(signal.SIG_BLOCK, self._heard)
+        self._passed_on = {number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN}
+        self.mask_before = signal.pthread_sigmask(signal.SIG_BLOCK, self._passed_on)
         self._unclaimed = unclaimed
         self._meaningless = ONLY_THE_COMMANDS - ({signal.SIGHUP} if has_terminal() else set())
         self._closed = False
-        self._came: int | None = None
+        self._first_signal: int | None = None
         self._pid: int | None = None
         self._lock = threading.Lock()
         self.claimed = False
         """Whether a command was started."""
         self._thread = threading.Thread(target=self._hear, name="replayproxy-signals", daemon=True)
-        if self._heard:
+        if self._passed_on:
             self._thread.start()
 
     def start(self, spawn: Callable[[], int]) -> int | None:
         """Start a process to which signals go from now on; None: a signal came first, so it was not started."""
         with self._lock:
-            if self._came is not None:
+            if self._first_signal is not None:
                 return None
             self._pid = spawn()
             self.claimed = True
@@ -70,22 +70,22 @@ class Signals:
         with self._lock:
             self._closed = True
         if self._thread.is_alive():
-            signal.pthread_kill(cast("int", self._thread.ident), min(self._heard))  # it waits for one
+            signal.pthread_kill(cast("int", self._thread.ident), min(self._passed_on))  # it waits for one
             self._thread.join()
         signal.pthread_sigmask(signal.SIG_SETMASK, self.mask_before)
 
     def _hear(self) -> None:
         while True:
-            number, known_to_all = _next(self._heard)
+            number, has_group = _next(self._passed_on)
             with self._lock:
                 if self._closed:
                     return
                 if self._pid is None and number in self._meaningless:
                     continue
                 if self._pid is None:
-                    self._came = number
+                    self._first_signal = number
                     self._unclaimed(number)
-                elif not known_to_all:
+                elif not has_group:
                     with suppress(ProcessLookupError, PermissionError):
                         os.kill(self._pid, number)
 

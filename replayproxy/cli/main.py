@@ -194,7 +194,7 @@ def _form(words: Sequence[str]) -> str:
     name = next((word for word in words if word in VERBS), None)
     if name is None or all(parameter.name != "log_format" for parameter in verb_named(name).params):
         return "text"
-    return messages.form_asked_for(words, os.environ.get(LOG_FORMAT))
+    return messages.requested_form(words, os.environ.get(LOG_FORMAT))
 
 
 def _run(arguments: list[str] | None) -> int:

@@ -30,8 +30,8 @@ class Bootstrap:
     def __init__(self, url: str, clock: Clock) -> None:
         self.source = HttpUpstream(url, clock, first_byte=PATIENCE, stall=PATIENCE)
         self._clock = clock
-        self._said: list[tuple[str, str]] = []
-        self._said_at = 0
+        self._engines: list[tuple[str, str]] = []
+        self._read_at = 0
         self._turn = 0
         self._asking: asyncio.Task[list[tuple[str, str]]] | None = None
 
@@ -41,18 +41,18 @@ class Bootstrap:
         Raises `UpstreamUnreachable`, or `PrefillFailed` for an answer that names none. Who asks while an answer is
         awaited waits for the same one.
         """
-        said = self._said
-        if not said or self._clock.now() - self._said_at > BELIEVED:
+        engines = self._engines
+        if not engines or self._clock.now() - self._read_at > BELIEVED:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._ask())
                 self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())  # maybe nobody waits
-            said = await asyncio.shield(self._asking)
+            engines = await asyncio.shield(self._asking)
         self._turn += 1
-        return said[self._turn % len(said)]
+        return engines[self._turn % len(engines)]
 
     def forget(self) -> None:
         """The server behind it has failed: it may be another one when it comes back."""
-        self._said = []
+        self._engines = []
 
     def close(self) -> None:
         """Close what is idle."""
@@ -61,21 +61,21 @@ class Bootstrap:
         self.source.close()
 
     async def _ask(self) -> list[tuple[str, str]]:
-        ear = ResponseCollector()
+        collector = ResponseCollector()
         try:
             await self.source.prepare()
         except UpstreamError as error:
             raise UpstreamUnreachable(f"{error}; --bootstrap-port says where bootstrap servers are") from error
         try:
-            await self.source.play(Request("GET", "/query"), ear)
-            ranks = orjson.loads(ear.heard.body)
-            said = [(str(int(rank)), str(entry["engine_id"])) for rank, entry in ranks.items()]
+            await self.source.play(Request("GET", "/query"), collector)
+            ranks = orjson.loads(collector.response.body)
+            engines = [(str(int(rank)), str(entry["engine_id"])) for rank, entry in ranks.items()]
         except (UpstreamError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._silent(error) from error
-        if not said:
+        if not engines:
             raise self._silent("it knows none")
-        self._said, self._said_at = said, self._clock.now()
-        return said
+        self._engines, self._read_at = engines, self._clock.now()
+        return engines
 
     def _silent(self, why: object) -> PrefillFailed:
         return PrefillFailed(

@@ -164,8 +164,8 @@ def _why_no_field(line: str) -> str:
 def _interpreted(method: str, target: str, fields: Headers, minor: int) -> RequestHead:
     decisive = [(lower, value) for name, value in fields if (lower := name.lower()) in _DECISIVE]
 
-    def values(wanted: str) -> list[str]:
-        return [value for name, value in decisive if name == wanted]
+    def values(field_name: str) -> list[str]:
+        return [value for name, value in decisive if name == field_name]
 
     framing, length = _body_framing(values("content-length"), values("transfer-encoding"), minor)
     hosts = values("host")

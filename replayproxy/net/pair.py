@@ -70,7 +70,7 @@ class _Turn:
     """One try to answer a call: with these two servers, which count it among their requests until they are released."""
 
     call: _Call
-    asked: SplitRequest
+    split: SplitRequest
     prefill: PooledServer
     decode: PooledServer
     prefilling: ExitStack
@@ -119,18 +119,18 @@ class PairUpstream:
         self._decode_alone = decode_alone
         self._alone = 0
         self._unsplit = 0
-        asked = prefill.servers if protocol.needs_bootstrap else ()
-        self._bootstraps = {server: Bootstrap(server.party.bootstrap, clock) for server in asked}
+        split = prefill.servers if protocol.needs_bootstrap else ()
+        self._bootstraps = {server: Bootstrap(server.pair_server.bootstrap, clock) for server in split}
         self._probing: asyncio.Task[None] | None = None
         self._errands: set[asyncio.Task[None]] = set()
 
     async def play(
-        self, request: Request, listener: Listener, upload: Upload | None = None, came: int | None = None
+        self, request: Request, listener: Listener, upload: Upload | None = None, received_at: int | None = None
     ) -> None:
         """Play decode's answer, or the failure of whichever leg failed."""
         if upload is not None:
             request = replace(request, body=b"".join([piece async for piece in upload]))
-        started = came if came is not None and upload is None else self._clock.now()
+        started = received_at if received_at is not None and upload is None else self._clock.now()
         admit(request)
         self._probe_now_and_then()
         outline, place = await self._maker.outline(request)
@@ -266,7 +266,7 @@ class PairUpstream:
         except UpstreamError as error:
             raise _NoPrefill(error) from error
         await self._reach(self._prefill, prefill)
-        party = prefill.party
+        pair_server = prefill.pair_server
         if prefill in self._bootstraps:
             try:
                 rank, engine = await self._bootstraps[prefill].engine()
@@ -274,20 +274,20 @@ class PairUpstream:
                 raise _NoPrefill(error) from error
             except UpstreamError as error:
                 raise _Refused(self._prefill, prefill, error) from error
-            party = replace(party, engine=engine, rank=rank)
-        asked = SplitRequest(call.request, call.body, call.request_id, self._mint(), party, decode.party)
-        return _Turn(call, asked, prefill, decode, prefilling, decoding)
+            pair_server = replace(pair_server, engine=engine, rank=rank)
+        split = SplitRequest(call.request, call.body, call.request_id, self._mint(), pair_server, decode.pair_server)
+        return _Turn(call, split, prefill, decode, prefilling, decoding)
 
     async def _one_after_the_other(self, turn: _Turn) -> None:
         """Prefill, and then decode with its ticket."""
         ticket = await self._ask_prefill(turn)
         hearing = Relay(turn.call.listener)
         try:
-            request = await self._maker.decode(turn.call.place, turn.asked, ticket)
+            request = await self._maker.decode(turn.call.place, turn.split, ticket)
             async with self._finishing(turn.call, hearing):
                 await self._ask_decode(turn, request, hearing)
         except asyncio.CancelledError:
-            if not hearing.asked and (ticket is not None or self._protocol.binds_decode):
+            if not hearing.is_open and (ticket is not None or self._protocol.binds_decode):
                 self._give_back(turn, ticket)
             raise
         await self._finish(turn.call, hearing)
@@ -295,7 +295,7 @@ class PairUpstream:
     async def _both_at_once(self, turn: _Turn) -> None:
         """Decode's answer begins when the prefill has not failed, or when decode has something to say."""
         hearing = Relay(turn.call.listener, held=True)
-        request = await self._maker.decode(turn.call.place, turn.asked, None)
+        request = await self._maker.decode(turn.call.place, turn.split, None)
         prefilling = asyncio.create_task(self._ask_prefill(turn))
         decoding = asyncio.create_task(self._ask_decode(turn, request, hearing))
         try:
@@ -306,7 +306,7 @@ class PairUpstream:
                 await hearing.let_go()
             await decoding
             await self._finish(turn.call, hearing)
-            if hearing.ear.status < 400:
+            if hearing.collector.status < 400:
                 await asyncio.wait((prefilling,), timeout=AFTERWARDS)
         except asyncio.CancelledError:
             prefilling.cancel()
@@ -316,16 +316,16 @@ class PairUpstream:
         finally:
             await _ended(decoding)
             await _ended(prefilling)
-            if not (_went_well(prefilling) and 0 < hearing.ear.status < 500):
+            if not (_went_well(prefilling) and 0 < hearing.collector.status < 500):
                 self._forget_engine(turn.prefill)
 
     async def _ask_prefill(self, turn: _Turn) -> Ticket | None:
         """What the prefill hands over. Raises `_Refused`, `_NoPrefill`."""
-        ear = ResponseCollector()
+        collector = ResponseCollector()
         try:
-            request = await self._maker.prefill(turn.call.place, turn.asked)
-            await self._leg(self._prefill, turn.prefill, turn.call, request, ear)
-            answer = ear.heard
+            request = await self._maker.prefill(turn.call.place, turn.split)
+            await self._leg(self._prefill, turn.prefill, turn.call, request, collector)
+            answer = collector.response
             if answer.ending is Ending.TIMEOUT:
                 raise UpstreamTimeout(f"the prefill server {turn.prefill.source.url} fell silent: look at its log")
             if answer.ending is not Ending.COMPLETE:
@@ -390,16 +390,21 @@ class PairUpstream:
             raise _Refused(servers, server, error) from error
 
     async def _leg(
-        self, servers: ServerPool, server: PooledServer, call: _Call, request: Request, heard: ResponseCollector | Relay
+        self,
+        servers: ServerPool,
+        server: PooledServer,
+        call: _Call,
+        request: Request,
+        listener: ResponseCollector | Relay,
     ) -> None:
         """Ask one server, and keep what it said as a leg, however it ends. Raises `_Refused`, `UpstreamError`."""
         await self._reach(servers, server)
         began = self._clock.now()
         started = began - call.started
-        ear = heard.begin(started)
+        collector = listener.begin(started)
         ending = Ending.COMPLETE
         try:
-            await server.source.play(request, heard)
+            await server.source.play(request, listener)
         except UpstreamUnreachable as error:
             # The connection that `_reach` made had ended when the request was to be sent: a server that is killed
             # leaves connections that were never accepted. It has not been asked.
@@ -412,8 +417,8 @@ class PairUpstream:
             ending = Ending.CLIENT_LEFT
             raise
         finally:
-            said = ear.broken(End(self._clock.now() - began, ending))
-            call.legs.append(Leg(servers.role, server.source.url, request, said, started))
+            leg_response = collector.broken(End(self._clock.now() - began, ending))
+            call.legs.append(Leg(servers.role, server.source.url, request, leg_response, started))
 
     # What is left over
 
@@ -440,7 +445,7 @@ class PairUpstream:
     async def _present(self, turn: _Turn, ticket: Ticket | None) -> None:
         with suppress(UpstreamError, TimeoutError), self._decode.working(turn.decode):
             async with asyncio.timeout(GIVING_BACK):
-                request = await self._maker.releasing(turn.call.place, turn.asked, ticket)
+                request = await self._maker.releasing(turn.call.place, turn.split, ticket)
                 await turn.decode.source.play(request, ResponseCollector())
 
 

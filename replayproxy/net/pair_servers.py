@@ -25,7 +25,7 @@ class PooledServer:
     """One server and what we know of it."""
 
     source: HttpUpstream
-    party: PairServer
+    pair_server: PairServer
     busy: int = 0
     turn: int = 0
     """When it was asked last, in requests of its kind."""

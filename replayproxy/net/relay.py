@@ -25,18 +25,18 @@ class Relay:
         self._passing = False
         self._door = asyncio.Lock()
         self._end: End | None = None
-        self._told = False
-        self.ear = ResponseCollector()
-        self.asked = False
+        self._end_reported = False
+        self.collector = ResponseCollector()
+        self.is_open = False
         """Whether a request has been sent, whose answer this hears."""
         self.spoke: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the first chunk is there."""
 
     def begin(self, started: int) -> ResponseCollector:
         """A request is sent now, so many ns after the client's was complete."""
-        self.asked = True
+        self.is_open = True
         self._offset = started
-        return self.ear
+        return self.collector
 
     async def let_go(self) -> None:
         """Pass on what was held back, and from now on everything."""
@@ -47,7 +47,7 @@ class Relay:
         """Tell the end."""
         await self.let_go()
         if self._end is not None:
-            self._told = True
+            self._end_reported = True
             await self._listener.end(self._end._replace(at=self._end.at + self._offset))
 
     @property
@@ -73,7 +73,7 @@ class Relay:
     @property
     def is_over(self) -> bool:
         """Whether the answer has come to an end that has not been told."""
-        return self._end is not None and not self._told
+        return self._end is not None and not self._end_reported
 
     @property
     def wants_whole(self) -> bool:
@@ -91,13 +91,13 @@ class Relay:
 
     async def head(self, head: Head) -> None:
         """Keep it, and pass it on."""
-        await self.ear.head(head)
+        await self.collector.head(head)
         self._head = head._replace(at=head.at + self._offset)
         await self._pass_head()
 
     def chunk(self, chunk: Chunk) -> None:
         """Keep it, and pass it on."""
-        self.ear.chunk(chunk)
+        self.collector.chunk(chunk)
         shifted = chunk._replace(at=chunk.at + self._offset)
         if self._passing:
             self._listener.chunk(shifted)
@@ -116,5 +116,5 @@ class Relay:
 
     async def end(self, end: End) -> None:
         """Keep it."""
-        await self.ear.end(end)
+        await self.collector.end(end)
         self._end = end

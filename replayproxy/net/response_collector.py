@@ -48,7 +48,7 @@ class ResponseCollector:
         return self._head.status if self._head is not None else 0
 
     @property
-    def heard(self) -> Response:
+    def response(self) -> Response:
         """Everything, once it is over."""
         assert self._end is not None
         return Response.of(self._head, self._chunks, self._end)

@@ -111,10 +111,10 @@ class HttpUpstream:
         return Counter(idle=self.idle, repeated=self.repeated, urls_in_bodies=self.urls_in_bodies)
 
     async def play(
-        self, request: Request, listener: Listener, upload: Upload | None = None, came: int | None = None
+        self, request: Request, listener: Listener, upload: Upload | None = None, received_at: int | None = None
     ) -> None:
         """Play the server's answer as it comes."""
-        started = self._clock.now() if came is None else came  # the client waits for our connection too
+        started = self._clock.now() if received_at is None else received_at  # the client waits for our connection too
         if (idle := self._pool.take()) is not None:
             try:
                 await self._play_over(idle, request, listener, upload, started)

@@ -71,7 +71,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
         self._writable.set()
-        self._asked = False
+        self._has_request = False
         self._answered_bytes = 0
         self._left_by_server = False
         self._between_chunks = False
@@ -93,7 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
         assert self.state in (State.IDLE, State.CLOSED), self
         if self.state is State.IDLE:
             self.state = State.SENDING
-        self._asked = True
+        self._has_request = True
         self._method, self._path = request.method, request.path
         self._started = started
         self._parser = httptools.HttpResponseParser(self)
@@ -122,7 +122,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._end = None
         self._at = 0
         self._paused = False
-        self._heard = self._now()
+        self._last_received_at = self._now()
         self._head = self._loop.create_future()
         self._go_ahead = self._loop.create_future()
         self._turn = self._loop.create_future()
@@ -132,7 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes of the request; nothing where the connection has ended."""
         if self._transport is not None and not self._transport.is_closing():
-            self._heard = self._now()  # while we still speak, the server need not
+            self._last_received_at = self._now()  # while we still speak, the server need not
             self._transport.write(data)
 
     def sent(self) -> None:
@@ -223,7 +223,7 @@ class UpstreamConnection(asyncio.Protocol):
         It is ours while we do not read, and the client's while its upload pauses and the server has taken what came.
         """
         waits_for_client = self.state is State.SENDING and not self._unsent_bytes
-        return self._now() if self._paused or waits_for_client else self._heard
+        return self._now() if self._paused or waits_for_client else self._last_received_at
 
     @property
     def _unsent_bytes(self) -> int:
@@ -276,8 +276,8 @@ class UpstreamConnection(asyncio.Protocol):
             if size <= 0 or digits != b"%x" % size or data[stop : stop + 2] != b"\r\n":
                 break
             if not start:
-                self._heard = self._now()
-                self._at = max(0, self._heard - self._started)
+                self._last_received_at = self._now()
+                self._at = max(0, self._last_received_at - self._started)
             body = data[mark + 2 : stop]
             self._unsearched.append(body)
             self._hand_on(_CHUNK(Chunk, (self._at, body, False)))
@@ -304,8 +304,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self.state in (State.IDLE, State.CLOSED):
             self.close()  # bytes that nobody asked for: never reuse this connection
             return
-        self._heard = self._now()
-        self._at = max(0, self._heard - self._started)
+        self._last_received_at = self._now()
+        self._at = max(0, self._last_received_at - self._started)
         self._answered_bytes += len(data)
         self._overhead += len(data)
         if len(self._beginning) < 8:
@@ -337,7 +337,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         self._left_by_server = self._end is None
-        if self._asked:
+        if self._has_request:
             self._over(cut=False)
         self.close()
 
@@ -351,7 +351,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport = None
         self.state = State.CLOSED
         self._writable.set()
-        if self._asked:
+        if self._has_request:
             self._over(cut=exc is not None or closed_by_us)
 
     # httptools callbacks
@@ -525,6 +525,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _resume(self) -> None:
         self._paused = False
-        self._heard = self._now()
+        self._last_received_at = self._now()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()

@@ -234,8 +234,11 @@ class ExchangeRecorder:
 
     def _mask_legs(self) -> None:
         for leg, leg_request, leg_response in self._unmasked_legs:
-            known = self._redactor.credentials(self._request, leg.request, answered=leg.response.headers)
-            request, response = self._redactor.request(leg_request, known), self._redactor.response(leg_response, known)
+            credentials = self._redactor.credentials(self._request, leg.request, answered=leg.response.headers)
+            request, response = (
+                self._redactor.request(leg_request, credentials),
+                self._redactor.response(leg_response, credentials),
+            )
             self._legs = (*self._legs, replace(leg, request=request, response=response))
         self._unmasked_legs.clear()
         self._legs = tuple(sorted(self._legs, key=lambda one: one.started))

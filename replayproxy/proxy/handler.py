@@ -103,7 +103,7 @@ class ReplayProxy:
     async def answer(
         self, request: Request, client: Listener, upload: Upload | None = None, received_at: int | None = None
     ) -> None:
-        """Answer one request, which was complete at `came`, or now. Raises `UpstreamError` if there is no answer."""
+        """Answer one request, complete at `received_at` or now. Raises `UpstreamError` if there is no answer."""
         started = self.clock.now() if received_at is None else received_at
         scoped, decision = await self.decide(request)
         client = ClientOrigin(client, request, scoped.request.target, tls=self._tls)

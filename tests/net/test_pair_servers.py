@@ -42,16 +42,16 @@ class House:
 
     def next(self, but: str = "", *, patient: bool = True) -> str:
         """The name of the next one, which then has a request more."""
-        refused = [server for server in self.servers.servers if server.party.host in but]
+        refused = [server for server in self.servers.servers if server.pair_server.host in but]
         server = asyncio.run(self.servers.next(refused, patient=patient))
         self.held.append(ExitStack())
         self.held[-1].enter_context(self.servers.working(server))
-        return server.party.host
+        return server.pair_server.host
 
     def leave_out(self, *names: str) -> None:
         """These refuse connections."""
         for server, source in zip(self.servers.servers, self.there, strict=True):
-            if server.party.host in names:
+            if server.pair_server.host in names:
                 source.up = False
                 self.servers.leave_out(server, UpstreamUnreachable("refused"))
 

@@ -41,7 +41,7 @@ def test_everything_is_passed_on_at_once_but_the_end() -> None:
     """That is for `finish`: by then everything about the legs is known."""
     log, relay = told(_whole, held=False)
     assert log == ["hears 200", "…", "hears a", "hears b", "over", "hears the end: COMPLETE"]
-    assert relay.ear.heard.body == b"ab"
+    assert relay.collector.response.body == b"ab"
 
 
 def test_times_are_the_clients() -> None:
@@ -57,7 +57,7 @@ def test_times_are_the_clients() -> None:
             Chunk(108, b"b"),
             End(109, Ending.COMPLETE),
         ]
-        assert relay.ear.heard.timeline.chunks == (7, 8)
+        assert relay.collector.response.timeline.chunks == (7, 8)
 
     asyncio.run(tell())
 

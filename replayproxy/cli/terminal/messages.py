@@ -102,7 +102,7 @@ def is_json() -> bool:
     return any(isinstance(handler, _Stderr) and handler.is_json for handler in logging.getLogger().handlers)
 
 
-def form_asked_for(words: Sequence[str], environment: str | None) -> str:
+def requested_form(words: Sequence[str], environment: str | None) -> str:
     """The form that a command line asks for, though it may be wrong elsewhere; the environment's where it does not."""
     ours = words[: words.index("--")] if "--" in words else words
     form = environment
@@ -176,10 +176,10 @@ class _Text(logging.Formatter):
         usage = _fields(record).get("usage")
         if usage is not None:
             return visible_lines(str(usage))
-        said = record.getMessage()
+        text = record.getMessage()
         if record.exc_text:
-            said += "\n" + record.exc_text
-        first, *more = visible_lines(said).split("\n")
+            text += "\n" + record.exc_text
+        first, *more = visible_lines(text).split("\n")
         return "\n".join([f"{NAME}: {first}", *(line if line.startswith(" ") else f"  {line}" for line in more)])
 
 

@@ -72,7 +72,7 @@ class Output:
     def rows(self, names: Sequence[str], rows: Iterable[Mapping[str, Any]], *inputs: Path) -> None:
         """Write rows as data. `names` are the fields, in order; they are what an empty result still has."""
         with self.opened(*inputs) as stream:
-            for piece in self._spelled(names, rows):
+            for piece in self._encoded(names, rows):
                 _write(stream, piece)
 
     def value(self, value: Mapping[str, Any], *inputs: Path) -> None:
@@ -87,7 +87,7 @@ class Output:
             for piece in pieces:
                 stream.buffer.write(piece)
 
-    def _spelled(self, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    def _encoded(self, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         match self.form:
             case Form.JSON:
                 before = "["
@@ -129,16 +129,16 @@ class _CsvLine:
     def __init__(self) -> None:
         import csv  # not for tables
 
-        self._said = ""
+        self._text = ""
         self._writer = csv.writer(self, lineterminator="\n")
 
     def write(self, text: str) -> int:
-        self._said = text
+        self._text = text
         return len(text)
 
     def __call__(self, cells: Sequence[str]) -> str:
         self._writer.writerow(cells)
-        return self._said
+        return self._text
 
 
 def _cell(value: object) -> str:

@@ -64,13 +64,13 @@ class Screen:
 
     def line(self, *spans: Span | str) -> None:
         """Print one line, whatever its length."""
-        told = list(_told(spans))
+        visible = list(_visible(spans))
         if self._console is None:
-            self.stream.write("".join(span.text for span in told).rstrip() + "\n")
+            self.stream.write("".join(span.text for span in visible).rstrip() + "\n")
             return
         from rich.text import Text
 
-        self._console.print(Text.assemble(*told), soft_wrap=True)
+        self._console.print(Text.assemble(*visible), soft_wrap=True)
 
     def entry(self, head: str, *spans: Span | str, style: str = "dim") -> None:
         """Print what belongs to a head; on a terminal it is broken between words and stays right of the head."""
@@ -92,14 +92,14 @@ class Screen:
 
         indent = len(head.text)
         before = Text.assemble(head)
-        for row in Text.assemble(*_told(spans)).wrap(self._console, max(20, self.width - indent)):
+        for row in Text.assemble(*_visible(spans)).wrap(self._console, max(20, self.width - indent)):
             self._console.print(before + row, soft_wrap=True)
             before = Text(" " * indent)
 
     def text(self, text: str) -> None:
         """Print text with its own line feeds, and nothing else of its own."""
-        told = visible_lines(text)
-        self.stream.write(told if told.endswith("\n") else told + "\n")
+        visible = visible_lines(text)
+        self.stream.write(visible if visible.endswith("\n") else visible + "\n")
 
     def lines(self, lines: Iterable[Line]) -> None:
         """Print several."""
@@ -107,7 +107,7 @@ class Screen:
             self.line(*line)
 
 
-def _told(spans: tuple[Span | str, ...]) -> Iterator[Span]:
+def _visible(spans: tuple[Span | str, ...]) -> Iterator[Span]:
     for span in spans:
         yield Span(visible(span)) if isinstance(span, str) else Span(visible(span.text), span.style)
 

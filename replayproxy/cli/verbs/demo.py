@@ -180,7 +180,7 @@ async def _round(url: str) -> Round:
 async def _answer(source: HttpUpstream, request: Request) -> Response:
     collector = ResponseCollector()
     await source.play(request, collector)
-    return collector.heard
+    return collector.response
 
 
 # What is compared

@@ -153,7 +153,7 @@ def test_the_form_is_known_before_the_words_are_understood(
     words: list[str], environment: str | None, form: str
 ) -> None:
     """So that what is wrong with them is said in it too."""
-    assert messages.form_asked_for(words, environment) == form
+    assert messages.requested_form(words, environment) == form
 
 
 MISTAKES: list[tuple[list[str], dict[str, str], int, str]] = [
