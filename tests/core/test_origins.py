@@ -97,8 +97,12 @@ def test_fields_without_a_location_are_the_same_object() -> None:
         (b"//10.0.0.7:800 //10.0.0.7", False),
     ],
 )
-def test_urls_in_bodies_are_found_wherever_a_read_ends(body: bytes, found: bool, size: int) -> None:
-    """In pieces of any size."""
+@pytest.mark.parametrize("at_once", [0, 10, 8192])
+def test_urls_in_bodies_are_found_wherever_a_read_ends(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, found: bool, size: int, at_once: int
+) -> None:
+    """In pieces of any size, of which any number is searched together."""
+    monkeypatch.setattr("replayproxy.core.origins._SEARCHED_AT_ONCE", at_once)
     search = UrlSearch("10.0.0.7:8000")
     for at in range(0, len(body), size):
         search.feed(body[at : at + size])
