@@ -134,9 +134,18 @@ def test_an_endless_body_that_must_be_whole_is_413(tmp_path: Path, mode: str) ->
     run(dialogue())
 
 
-@pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
-def test_an_endless_recorded_body_ends_with_the_patience_for_its_server(tmp_path: Path, reads: bool) -> None:
-    """504; the recording holds the beginning, and says so. Where the server does not read, we do not read either."""
+@pytest.mark.parametrize(
+    ("reads", "status", "ending"),
+    [(True, 408, Ending.CLIENT_LEFT), (False, 504, Ending.TIMEOUT)],
+    ids=["reads", "does not read"],
+)
+def test_a_long_recorded_body_that_stops_ends_with_the_patience_for_whoever_stopped(
+    tmp_path: Path, reads: bool, status: int, ending: Ending
+) -> None:
+    """408 for a client that sends no more, 504 for a server that does not read; then we do not read either.
+
+    The recording holds the beginning, and says so.
+    """
     waiting: list[int] = []
     done = asyncio.Event()
 
@@ -163,13 +172,12 @@ def test_an_endless_recorded_body_ends_with_the_patience_for_its_server(tmp_path
         async with scripted(Hang()) as server:
             blocked = await asyncio.start_server(stuck, "127.0.0.1", 0)
             url = server.url if reads else f"http://127.0.0.1:{blocked.sockets[0].getsockname()[1]}"
-            settings = recording(
-                tmp_path / "a.cassette", url, upstream_timeout=1.0, listen=Listen(limits=Limits(body=100_000))
-            )
+            limits = Limits(body=100_000, body_timeout=1.0)
+            settings = recording(tmp_path / "a.cassette", url, upstream_timeout=1.0, listen=Listen(limits=limits))
             async with running(settings) as proxy, wire.connect(proxy.url) as connection:
                 connection.write(CHUNKED)
                 sending = asyncio.create_task(send(proxy, connection))
-                assert (await connection.answer()).status == 504
+                assert (await connection.answer()).status == status
                 sending.cancel()
             done.set()
             blocked.close()
@@ -179,7 +187,7 @@ def test_an_endless_recorded_body_ends_with_the_patience_for_its_server(tmp_path
     [exchange] = exchanges(tmp_path / "a.cassette")
     assert exchange.request_cut
     assert len(exchange.request.body) <= 100_000
-    assert exchange.response.ending is Ending.TIMEOUT
+    assert exchange.response.ending is ending
     assert max(waiting) <= 2 * UPLOAD_BUFFER
 
 
