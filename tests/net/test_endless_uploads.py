@@ -174,14 +174,16 @@ def test_a_long_recorded_body_that_stops_ends_with_the_patience_for_whoever_stop
             url = server.url if reads else f"http://127.0.0.1:{blocked.sockets[0].getsockname()[1]}"
             limits = Limits(body=100_000, body_timeout=1.0)
             settings = recording(tmp_path / "a.cassette", url, upstream_timeout=1.0, listen=Listen(limits=limits))
-            async with running(settings) as proxy, wire.connect(proxy.url) as connection:
-                connection.write(CHUNKED)
-                sending = asyncio.create_task(send(proxy, connection))
-                assert (await connection.answer()).status == status
-                sending.cancel()
-            done.set()
-            blocked.close()
-            await asyncio.sleep(0.05)
+            try:
+                async with running(settings) as proxy, wire.connect(proxy.url) as connection:
+                    connection.write(CHUNKED)
+                    sending = asyncio.create_task(send(proxy, connection))
+                    assert (await connection.answer()).status == status
+                    sending.cancel()
+            finally:
+                done.set()
+                blocked.close()
+                await asyncio.sleep(0.05)
 
     run(dialogue())
     [exchange] = exchanges(tmp_path / "a.cassette")
