@@ -196,7 +196,7 @@ class App:
 
 
 def _remove_stale(ready_file: Path) -> None:
-    """Remove the file that a killed proxy has left: whoever waits for one would take it for ours."""
+    """Remove the file that a killed proxy has left: a process that waits for ours would take it."""
     with suppress(OSError, orjson.JSONDecodeError):
         if ready_file.is_file() and set(orjson.loads(ready_file.read_bytes())) == {"url", "admin_url", "pid"}:
             ready_file.unlink()

@@ -80,7 +80,7 @@ class UpstreamError(ReplayProxyError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """Nobody accepted the connection."""
+    """No server accepted the connection."""
 
     code = "upstream_unreachable"
 

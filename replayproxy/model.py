@@ -205,7 +205,7 @@ class Response:
             )
 
     def chunks(self) -> Chunks:
-        """The body again as it was heard."""
+        """Return the body in its chunks, as received."""
         return Chunks(self.body, self.cuts, self.timeline.chunks, self.continued)
 
     @cached_property
@@ -233,7 +233,7 @@ class Response:
 
     @classmethod
     def of(cls, head: Head | None, chunks: Iterable[Chunk], end: End) -> Response:
-        """Put together what a listener heard."""
+        """Return the answer that a listener received."""
         status, headers, at = (head.status, head.headers, head.at) if head else (0, (), end.at)
         received = Chunks.of(chunks)
         timeline = Timeline(at, tuple(received.times), end.at)
@@ -244,7 +244,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """What we asked one server of a prefill/decode pair, and what it said. `role` is `prefill` or `decode`.
+    """Our request to one server of a prefill/decode pair, and its answer. `role` is `prefill` or `decode`.
 
     `started` is when we asked, in ns since the client's request was complete; the response's own times count from it.
     """

@@ -90,7 +90,7 @@ class Neighbour:
 
 
 class Worker(Protocol):
-    """Does heavy work where it holds nobody up."""
+    """Does heavy work outside the event loop."""
 
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
         """Call a function of a module with values as arguments, all of which can be pickled. Raises what it raises."""

@@ -14,7 +14,7 @@ import asyncio
 import gc
 import logging
 import os
-import pickle  # noqa: TID251  between two processes of ours, over a pipe that nobody else has
+import pickle  # noqa: TID251  between two processes of ours, over a pipe that only they have
 import signal
 import struct
 import subprocess
@@ -52,7 +52,7 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = asyncio.Lock()
         self._talking = threading.Lock()
-        """Whoever asked may have been cancelled, and its thread still talks."""
+        """The caller may have been cancelled while its thread still uses the pipe."""
         self._closed = False
         self._warned = False
 
@@ -168,7 +168,7 @@ def _exactly(pipe: IO[bytes], size: int) -> bytes:
 def main() -> None:
     """Do what is asked until the pipe is closed."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # whoever started us ends us
+        signal.signal(number, signal.SIG_IGN)  # the process that started us ends us
     os.nice(NICE)
     gc.disable()  # a parsed body has no cycles, and to look for them in ten million lists takes longer than to parse
     jobs, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")

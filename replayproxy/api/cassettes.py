@@ -165,7 +165,7 @@ class Cassette:
     @overload
     def get(self, id: str, default: T) -> RecordedExchange | T: ...
     def get(self, id: str, default: Any = None) -> Any:
-        """The exchange whose id begins so, or `default` where there is none, or several."""
+        """Return the exchange whose id begins so, or `default` if there is not exactly one."""
         try:
             return self[id]
         except NoSuchExchange:

@@ -1,4 +1,4 @@
-"""How much a file may unpack to: a small one that unpacks to gigabytes was made to exhaust whoever reads it.
+"""How much a file may unpack to: a small one that unpacks to gigabytes was made to exhaust its reader.
 
 What a recorder packs is seldom a hundredth of what it was; streams of one word again and again may be a thousandth.
 What is in proportion costs nothing here. What is not is counted once per row, however often that is read.

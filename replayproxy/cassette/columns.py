@@ -13,7 +13,7 @@ def model_of(facts: Facts) -> str | None:
 
 
 def is_opaque(request: Request, response: Response) -> bool:
-    """Whether a body is in a coding that nobody can look into; a fact of format 2."""
+    """Return whether a body is in a coding that cannot be decoded; a fact of format 2."""
     return coding.is_opaque(request.headers, request.body) or coding.is_opaque(response.headers, response.body)
 
 

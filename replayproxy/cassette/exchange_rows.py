@@ -62,7 +62,7 @@ class ExchangeRows:
         self._matcher = matcher
         self._path = path
         self.endpoints: dict[tuple[str, str, str | None], int] = {}
-        """Numbers of (method, path, model). Whoever rolls back puts it back too."""
+        """Numbers of (method, path, model). A rollback must put it back too."""
 
     def count(self, sql: str, *parameters: object) -> int:
         """Return the one number that a query gives. Raises `Damaged`."""

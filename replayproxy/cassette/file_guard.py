@@ -88,7 +88,7 @@ class FileGuard:
         return noted is not None and noted.is_same(_look(self._path))
 
     def is_free(self) -> bool:
-        """Whether nobody else has put anything where the cassette was."""
+        """Return whether no other file is where the cassette was."""
         return all(
             noted is None or (found := _look(name)) is None or noted.is_same(found) for name, noted in self._files()
         )
@@ -136,7 +136,7 @@ def save(source: sqlite3.Connection, path: Path, guard: FileGuard) -> Path:
 
 
 def save_closed(file: int, path: Path, guard: FileGuard) -> Path:
-    """The same, from the descriptor of a file that is whole and that nobody writes to."""
+    """The same, from the descriptor of a complete file to which nothing writes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _part_beside(path)
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -151,7 +151,7 @@ def save_closed(file: int, path: Path, guard: FileGuard) -> Path:
 
 
 def _part_beside(path: Path) -> Path:
-    """A name that nobody has: what is removed at the end is ours."""
+    """Return an unused name: what is removed at the end is ours."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
 
 

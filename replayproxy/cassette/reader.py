@@ -375,7 +375,7 @@ class CassetteReader:
         return response
 
     async def _unpacked(self, place: RecordingRef, number: int, aside: Executor | None) -> tuple[Request, Response]:
-        """Unpack a long answer in a thread; whoever wants the same one meanwhile waits for it."""
+        """Unpack a long answer in a thread; further requests for the same one wait for it."""
         import asyncio
 
         unpacking = self._unpacking.get(place)
@@ -386,7 +386,7 @@ class CassetteReader:
             def done(unpacked: asyncio.Future[tuple[Request, Response]]) -> None:
                 del self._unpacking[place]
                 if not unpacked.cancelled():
-                    unpacked.exception()  # whoever wanted it may have left
+                    unpacked.exception()  # its requests may have been cancelled
 
             unpacking.add_done_callback(done)
         return await asyncio.shield(unpacking)  # one that leaves does not end it for the others
@@ -394,7 +394,7 @@ class CassetteReader:
     def warm_up(self) -> None:
         """Unpack a few answers, so that the first one that is asked for does not wait for tables to be made: 3 ms."""
         few = "SELECT id FROM exchange WHERE occurrence IS NOT NULL AND response_size <= ? ORDER BY id LIMIT ?"
-        with suppress(CassetteError):  # who asks for it will be told
+        with suppress(CassetteError):  # the request for it will report it
             for row in self.all(few, LONG, WARMING):
                 self.response(*typed(row, int))
 

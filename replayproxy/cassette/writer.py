@@ -57,7 +57,7 @@ class _InFlight:
 
 
 class CassetteWriter:
-    """Writes to one cassette, which nobody else can do until `seal` or `close`."""
+    """Writes to one cassette; holds its lock until `seal` or `close`."""
 
     def __init__(self, path: Path, matcher: Matcher, *, full_durability: bool = False, begin: bool = True) -> None:
         """Without `begin` the file is locked and looked at, and stays as it is until `begin_recording`."""
@@ -412,7 +412,7 @@ class CassetteWriter:
                     os.truncate(self.path, 0)
                 for tail in ("-wal", "-shm", "-journal", *([""] if self._made else [])):
                     with suppress(OSError):
-                        Path(f"{self.path}{tail}").unlink()  # the lock is ours still: nobody else records there
+                        Path(f"{self.path}{tail}").unlink()  # the lock is still ours: no other recorder is there
             else:
                 self._connection.execute("PRAGMA journal_mode = DELETE")  # as it was before
         except sqlite3.Error:

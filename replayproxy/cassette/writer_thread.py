@@ -359,7 +359,7 @@ class WriterThread:
             _resolve(waiter)
 
     def _let_pass(self) -> None:
-        """Back in the loop: nobody writes any more, so nobody is to wait for it."""
+        """Back in the loop: nothing is written any more, so end all waiting for it."""
         self._make_room()
         self._settle_nothing()
 

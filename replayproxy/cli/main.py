@@ -182,7 +182,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _let_go(stream: TextIO) -> None:
-    """Where nobody reads any more, the interpreter would make 120 of every exit code (`signal`, note on SIGPIPE)."""
+    """Without a reader of stdout, the interpreter would make 120 of every exit code (`signal`, note on SIGPIPE)."""
     try:
         stream.flush()
     except OSError:

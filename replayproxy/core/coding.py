@@ -401,7 +401,7 @@ def body_of(request: Request) -> bytes:
 
 
 def is_opaque(fields: Headers, body: bytes) -> bool:
-    """Whether a body holds bytes that nobody can look into: its coding is not known, breaks, or ends before they do.
+    """Return whether a body has bytes that cannot be decoded: its coding is unknown, breaks, or ends before they do.
 
     Text under the wrong name of a coding can be read.
     """

@@ -108,7 +108,7 @@ class AllowedOrigins:
 
 
 NO_ORIGINS = AllowedOrigins()
-"""As nobody said otherwise."""
+"""The default."""
 
 
 def _varied(lines: Headers, allowed: str) -> Headers:

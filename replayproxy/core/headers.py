@@ -178,4 +178,4 @@ class StoredFields:
 
 
 STORED = StoredFields()
-"""As nobody said otherwise."""
+"""The default."""

@@ -106,7 +106,7 @@ def _neutral(value: str, own: Collection[Origin]) -> str:
     try:
         parts = urlsplit(value)
         port = parts.port
-    except ValueError:  # not a URL; whoever follows it will find out
+    except ValueError:  # not a URL; passed on as it is
         return value
     scheme = parts.scheme or first.scheme
     if scheme not in _PORTS or parts.hostname is None or parts.username is not None:

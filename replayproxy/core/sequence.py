@@ -26,7 +26,7 @@ MAX_FORGOTTEN = 100_000
 """Scopes that are known to be forgotten, 60 bytes each. When these are so many, no new scope is followed."""
 
 MAX_MISSED = 20_000
-"""Lists without recordings whose requests are counted, 4 MB: that number is only said."""
+"""Lists without recordings whose requests are counted, 4 MB: that number is only reported."""
 
 _SCOPE_BYTES, _POSITION_BYTES = 500, 250
 

@@ -1,4 +1,4 @@
-"""What a cassette knows of the server that it was recorded from. Pure: asks nobody, reads no file.
+"""What a cassette knows of the server that it was recorded from. Pure: sends no request, reads no file.
 
     record   GET /v1/models, GET /version, HEAD /health, once at the start ──▶ entries of the cassette's meta table
     replay   the same requests, where no recording answers them            ◀── the same entries
@@ -27,7 +27,7 @@ LONGEST = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What the recorded server answered; None where nobody asked it, or it gave no such thing."""
+    """What the recorded server answered; None if it was not asked, or did not say."""
 
     version: Mapping[str, Any] | None = None
     """The JSON of `GET /version`."""

@@ -1,4 +1,4 @@
-"""Invent a Response: what a vLLM could have said, as bytes on the wire and moments in time.
+"""Invent a Response: what a vLLM could have answered, as bytes on the wire and moments in time.
 
 The seed of a simulator: chat and completions, streaming and not, the model list. The text is words, not sense; the
 frames, their order and their fields are those of vLLM 0.32. Everything follows from the request and the seed, so the

@@ -47,7 +47,7 @@ class Acceptor:
         self._open()
 
     def close(self) -> None:
-        """Nobody more. May be said again."""
+        """Accept no more connections. May be called again."""
         if self._shut is not None:
             self._shut.cancel()
         if self._listening.fileno() >= 0:
@@ -82,7 +82,7 @@ class Acceptor:
             await self._loop.connect_accepted_socket(
                 self._protocol, connection, ssl=self._tls, ssl_handshake_timeout=self._patience
             )
-        except OSError:  # no TLS, or left at once: there is nobody to tell
+        except OSError:  # no TLS, or left at once: there is no client to answer
             connection.close()
             if self._tls is not None:
                 self._failed()

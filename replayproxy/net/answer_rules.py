@@ -27,7 +27,7 @@ def begins_as_http(beginning: bytes) -> bool:
 
 
 def framing_of(method: str, status: int, version: str, fields: list[tuple[str, str]]) -> tuple[str, Headers]:
-    """How the length of a body is told (RFC 9112 section 6.3), and the fields to be passed on.
+    """Return how the length of a body is given (RFC 9112 section 6.3), and the fields to be passed on.
 
     Gives `none`, `chunked`, `length` or `eof`. Raises ValueError, with a phrase, for a head that must not be passed on.
     """

@@ -17,7 +17,7 @@ MAX_CHUNK_LINE = 4096
 """Bytes of a chunk's size with its extensions; no client in use sends any."""
 
 MAX_EXTENSIONS = 64 * 1024
-"""Bytes of all chunk extensions of one body: a byte of body in kilobytes of extension costs us, and nobody else."""
+"""Bytes of all chunk extensions of one body: a byte of body in kilobytes of extension would cost only us."""
 
 MAX_TRAILERS = 64 * 1024
 

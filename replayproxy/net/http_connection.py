@@ -297,7 +297,7 @@ class HttpConnection(asyncio.Protocol):
             self._read_head()
 
     def _fail(self, error: ClientError) -> None:
-        """The body cannot be read to its end: whoever answers is stopped, and the upstream gets no whole request."""
+        """The body cannot be read to its end: stop its handler, so that the upstream gets no complete request."""
         if self._task is None:
             self.refuse(error)
         elif self._failure is None:

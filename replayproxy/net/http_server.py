@@ -1,4 +1,4 @@
-"""The data port: listens, keeps its clients' connections within their limits, hands each request to whoever answers.
+"""The data port: listens, keeps its clients' connections within their limits, hands each request to its handler.
 
 Knows neither recordings nor servers. What is refused is counted by its error code, and warned about once.
 """
@@ -231,7 +231,7 @@ class DataServer:
     # One request
 
     async def handle(self, connection: HttpConnection, incoming: Incoming, client: ResponseWriter) -> None:
-        """Answer one request; what goes wrong is told to the client."""
+        """Answer one request; report failures to the client."""
         self._answering += 1
         self._idle.clear()
         try:
@@ -277,7 +277,7 @@ class DataServer:
         await self._answer(request, client, upload, connection.read_at)
 
     async def _with_whole_body(self, request: Request, incoming: Incoming) -> Request:
-        """The request when its last byte is here. An expectation has been met by then, and is nobody's any more."""
+        """The request when its last byte is here. Its expectation has been met by then, and is dropped."""
         most = self.limits.body
         pieces: list[bytes | bytearray] = []
         size = 0

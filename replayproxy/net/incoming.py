@@ -9,7 +9,7 @@ from replayproxy.net.body import BodyReader, ChunkedReader, LengthReader
 from replayproxy.net.framing import Framing, RequestHead
 
 UPLOAD_BUFFER = 256 * 1024
-"""Bytes of a body that wait for whoever pulls it; then the socket is not read."""
+"""Bytes of a body that wait for the handler; beyond it the socket is not read."""
 
 
 class Incoming:
@@ -61,7 +61,7 @@ class Incoming:
         return body
 
     def discard(self) -> None:
-        """Nobody wants the body any more."""
+        """Drop the rest of the body."""
         self.unwanted = True
         self.waiting.clear()
 

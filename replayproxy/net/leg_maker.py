@@ -1,4 +1,4 @@
-"""Makes the requests of a pair's legs where that holds nobody up. Knows no server and no socket.
+"""Makes the requests of a pair's legs without holding up the event loop. Knows no server and no socket.
 
     a short body ──▶ event loop      a long one ──▶ thread      a heavy one ──▶ another process
 
@@ -66,7 +66,7 @@ class LegMaker:
         return await self._run(place, decode_leg, self._protocol, split, ticket)
 
     async def releasing(self, place: Place, split: SplitRequest, ticket: Ticket | None) -> Request:
-        """Return a request for one token, with which a decode server takes over a cache that nobody waits for."""
+        """Return a request for one token, with which a decode server takes over a cache that no client waits for."""
         return await self._run(place, releasing_leg, self._protocol, split, ticket)
 
     async def ticket(self, answer: Response) -> Ticket | None:

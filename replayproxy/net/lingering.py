@@ -62,7 +62,7 @@ class _Rest:
         """A server has no legs."""
 
     async def end(self, end: End) -> None:
-        """Told by whoever plays."""
+        """The source calls this."""
 
 
 async def rest_of(wire: UpstreamConnection, head: Head, listener: Listener, patience: float) -> End | None:

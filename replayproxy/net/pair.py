@@ -34,7 +34,7 @@ AFTERWARDS = 1.0
 """Seconds in which a prefill that was asked at the same time may still say its last words after decode has ended."""
 
 GIVING_BACK = 10.0
-"""Seconds for a hand-over that nobody waits for any more. A lease is 30."""
+"""Seconds for a hand-over that no client waits for any more. A lease is 30."""
 
 MOST_LEGS = 14
 """A cassette holds 15 of one exchange, and one may come late. More than three are there only where servers refuse
@@ -180,7 +180,7 @@ class PairUpstream:
         await self._decode.probe()
 
     def _note_unsplit(self) -> None:
-        """Nobody chose a pair to have its decode server prefill: say so, once."""
+        """Warn, once: a pair is not there to let its decode server prefill."""
         self._unsplit += 1
         if self._unsplit == 1:
             log.warning(
@@ -353,7 +353,7 @@ class PairUpstream:
 
     @asynccontextmanager
     async def _finishing(self, call: _Call, hearing: Relay) -> AsyncIterator[None]:
-        """Where the client leaves, and a short answer was read to its end all the same, that end is told too."""
+        """Where the client leaves, and a short answer was read to its end all the same, record that end."""
         try:
             yield
         except asyncio.CancelledError:
@@ -397,7 +397,7 @@ class PairUpstream:
         request: Request,
         listener: ResponseCollector | Relay,
     ) -> None:
-        """Ask one server, and keep what it said as a leg, however it ends. Raises `_Refused`, `UpstreamError`."""
+        """Ask one server, and keep its answer as a leg, however it ends. Raises `_Refused`, `UpstreamError`."""
         await self._reach(servers, server)
         began = self._clock.now()
         started = began - call.started
@@ -428,7 +428,7 @@ class PairUpstream:
             self._bootstraps[prefill].forget()
 
     async def _play_failure(self, call: _Call, answer: Response) -> None:
-        """The client hears what the prefill server said: its status, its fields, its body."""
+        """The client gets the answer of the prefill server: its status, its fields, its body."""
         at = self._clock.now() - call.started
         call.tell_legs()
         await call.listener.head(Head(at, answer.status, headers.end_to_end(answer.headers)))
@@ -454,7 +454,7 @@ def _went_well(task: asyncio.Task[Any]) -> bool:
 
 
 async def _ended(task: asyncio.Task[Any]) -> None:
-    """Nobody waits for it any more."""
+    """No client waits for it any more."""
     task.cancel()
     with suppress(asyncio.CancelledError, UpstreamError, _Refused, _NoPrefill):
         await task

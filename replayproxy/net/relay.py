@@ -52,7 +52,7 @@ class Relay:
 
     @property
     def broken_off(self) -> Ending | None:
-        """How the answer ended, if that was badly and nobody has heard of it yet."""
+        """How the answer ended, if it broke off and the client has not seen that yet."""
         if not self._held or self.spoke.done() or self._end is None or self._end.ending is Ending.COMPLETE:
             return None
         return self._end.ending
@@ -72,7 +72,7 @@ class Relay:
 
     @property
     def is_over(self) -> bool:
-        """Whether the answer has come to an end that has not been told."""
+        """Whether the answer has ended and the client has not seen that yet."""
         return self._end is not None and not self._end_reported
 
     @property

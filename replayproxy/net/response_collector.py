@@ -36,7 +36,7 @@ class ResponseCollector:
         self._chunks += response.chunks()
 
     def leg(self, leg: Leg) -> None:
-        """What it heard is whole without."""
+        """What it has received is complete without the rest."""
 
     async def end(self, end: End) -> None:
         """Keep it."""
@@ -44,7 +44,7 @@ class ResponseCollector:
 
     @property
     def status(self) -> int:
-        """Of the head, or 0 while there is none."""
+        """The status of the head; 0 before the head."""
         return self._head.status if self._head is not None else 0
 
     @property
@@ -54,5 +54,5 @@ class ResponseCollector:
         return Response.of(self._head, self._chunks, self._end)
 
     def broken(self, end: End) -> Response:
-        """What came before somebody stopped listening."""
+        """Return what was received until the collector was stopped."""
         return Response.of(self._head, self._chunks, self._end or end)

@@ -65,7 +65,7 @@ class ResponseWriter:
         self.timed_out = False
         self._keep = keep
         self.keeps = True
-        """Whether the connection may carry another request after this answer; told by the head."""
+        """Whether the connection may carry another request after this answer; the head says so."""
 
     # Back pressure
 

@@ -175,7 +175,7 @@ class UpstreamConnection(asyncio.Protocol):
         return cast("Head", await self._head)
 
     async def play(self, listener: Listener) -> End:
-        """Play the body to the listener as it comes; gives the end, which the listener has not heard yet."""
+        """Play the body to the listener as it arrives. Returns the end, which the listener has not got yet."""
         self._listener = listener
         for chunk in self._early:
             listener.chunk(chunk)
@@ -302,7 +302,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _parse(self, data: bytes) -> None:
         if self.state in (State.IDLE, State.CLOSED):
-            self.close()  # bytes that nobody asked for: never reuse this connection
+            self.close()  # bytes without a request: never reuse this connection
             return
         self._last_received_at = self._now()
         self._at = max(0, self._last_received_at - self._started)
@@ -358,7 +358,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._end is not None:
-            self.close()  # the beginning of a message that nobody asked for
+            self.close()  # the beginning of a message without a request
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._status is not None:

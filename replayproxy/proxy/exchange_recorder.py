@@ -149,7 +149,7 @@ class ExchangeRecorder:
         if isinstance(error, UpstreamError):
             return Ending.UPSTREAM_CUT
         if error is not None and not isinstance(error, asyncio.CancelledError | ClientError):
-            return Ending.PROXY_CRASHED  # nobody's fault but ours
+            return Ending.PROXY_CRASHED  # our own fault
         # Some clients hang up at the last event and do not wait for the last-chunk: the answer was complete.
         if self._stream_end is not None:
             self._stream_end.feed(bytes(self._body))

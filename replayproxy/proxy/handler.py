@@ -194,7 +194,7 @@ class ReplayProxy:
                 and self.mode is Mode.REPLAY
                 and self.store.count_of_endpoint(request.method, request.path)[1] == 1
             )
-        except CassetteError:  # it will be told with the answer
+        except CassetteError:  # the answer will report it
             return False
 
     def _by_table(self, request: Request, place: RecordingRef | None, stands_in: bool = False) -> Decision:

@@ -41,7 +41,7 @@ class Misses:
         return None if found is None else found[1]
 
     def note(self, miss: Miss) -> str:
-        """Count a miss. Gives the number of its cause, which the client is told."""
+        """Count a miss. Returns the number of its cause, which the client gets too."""
         cause = (miss.code, miss.key)
         before = self.causes.get(cause)
         name, times = (f"m-{next(self._numbers):04}", 0) if before is None else (before[0], before[2])

@@ -31,7 +31,7 @@ class StandIn:
         self._has_looked = store is None
 
     async def can_answer(self, key: Key, request: Request) -> bool:
-        """Whether it is known what the server would answer, though nobody recorded it. Raises `CassetteError`."""
+        """Return whether the answer of the server follows from the recordings. Raises `CassetteError`."""
         store = self._store
         preflight = is_preflight(request)
         if store is None or not (preflight or describes_models(request)):

@@ -23,7 +23,7 @@ def explanation_of(miss: Miss) -> str:
 
 
 def miss_text(item: pytest.Item, cassette: str, misses: Sequence[Miss]) -> str:
-    """What a test is told that missed: each different miss once, and the command that records what is missing."""
+    """The text for a test that missed: each different miss once, and the command that records what is missing."""
     root = item.config.rootpath
     different = list(dict.fromkeys(_from_root(explanation_of(miss), root) for miss in misses))
     number = "a request" if len(misses) == 1 else f"{len(misses)} requests"

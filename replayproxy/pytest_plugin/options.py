@@ -140,7 +140,7 @@ def allowed_hosts(config: pytest.Config) -> tuple[str, ...]:
 
 
 def may_record(config: pytest.Config) -> bool:
-    """Whether this run may record. In CI it may not, unless it is told to: what it tests was written by others."""
+    """Whether this run may record. In CI only if an option allows it: what it tests was written by others."""
     in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
     return not in_ci or bool(of_run(config, "allow_record"))
 

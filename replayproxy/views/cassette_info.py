@@ -11,7 +11,7 @@ from replayproxy.views.units import moment
 
 
 def as_data(summary: CassetteSummary) -> dict[str, Any]:
-    """Everything as one JSON object. The salt of the redaction is nobody's business."""
+    """Everything as one JSON object. The salt of the redaction is left out."""
     rules, meta = summary.rules, dict(summary.meta)
     return {
         "cassette": str(summary.path),

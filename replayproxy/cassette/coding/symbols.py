@@ -32,7 +32,7 @@ FEWEST_WORDS = 65  # fewer do not pay
 _ONE_BYTE = 192  # codes below are one byte long
 
 _REMEMBERED = 4096
-"""Middles of several words whose codes are kept: the same are said again."""
+"""Middles of several words whose codes are cached: the same ones occur again."""
 
 _JOIN = b"\0"
 """Stands for the symbol between two words, where words have names: none holds a NUL."""
@@ -204,13 +204,13 @@ _LITERAL = 5.0
 
 
 def with_bytes(word_counts: WordCounts) -> bytes | None:
-    """Words that are said more than once, the most frequent first; None where they are too few."""
+    """Return words that occur more than once, the most frequent first; None if they are too few."""
     words = _words(word_counts)
     return None if words is None else bytes(msgpack.packb([[], 0, b"\0".join(words)]))
 
 
 def with_bits(word_counts: WordCounts) -> bytes | None:
-    """Words that are said more than once and pay for themselves, with a Huffman code.
+    """Return words that occur more than once and pay for themselves, with a Huffman code.
 
     Those of one length are sorted: they are squeezed better so.
     """
@@ -234,7 +234,7 @@ _SYMBOLS = (_ESCAPE, _JOIN)
 
 
 def _counted(word_counts: WordCounts, words: Sequence[bytes]) -> dict[bytes, int]:
-    """How often each word and each other symbol is said, when what has no word is made of several."""
+    """Return how often each word and each other symbol occurs, if texts without a word are made of several."""
     often = {word: word_counts[word] for word in words}
     often |= dict(_parts(word_counts, often).most_common(MAX_WORDS - len(words)))
     total = sum(word_counts.values())
@@ -293,7 +293,7 @@ _JOINS_FIRST = 4.0
 """Bits that a join and an escape are taken to need, before they have been counted."""
 
 _RARE = 12
-"""A word that is said more often than this is kept."""
+"""A word that occurs more often than this is kept."""
 
 _STORED = 4.0
 """Bits that a letter of a word takes in a stored vocabulary."""

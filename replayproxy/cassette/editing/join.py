@@ -142,7 +142,7 @@ class _Legs:
 
     @property
     def left(self) -> int:
-        """How many of those that a router had split nobody has taken."""
+        """Return how many requests that a router had split were not matched."""
         return sum(prefill is not None for _, prefill in self._pairs.values())
 
     def take(self, front: Exchange) -> tuple[Exchange | None, Exchange | None]:

@@ -63,7 +63,7 @@ def fold(path: Path) -> None:
 
 
 def _part_beside(target: Path) -> Path:
-    """A name beside it that nobody has: `a.cassette.part` may be a file of somebody's own."""
+    """Return an unused name beside it: `a.cassette.part` may be a file of the user's."""
     return target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
 
 

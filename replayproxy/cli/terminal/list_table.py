@@ -17,7 +17,7 @@ from replayproxy.views.port import ExchangeRow, RowOrder
 from replayproxy.views.units import count, duration, plural
 
 NEWEST = 50
-"""Rows on a terminal unless told; a pipe gets all."""
+"""Rows on a terminal by default; a pipe gets all."""
 
 FEW = 1000
 """Rows for which CHUNK p50 is worth 0.2 ms each; a longer list has no such column."""

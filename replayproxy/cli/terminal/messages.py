@@ -147,7 +147,7 @@ def without_quotations(record: logging.LogRecord) -> logging.LogRecord:
 
 
 class _Stderr(logging.Handler):
-    """Writes lines to whatever stderr is now; where nobody reads it any more, nothing is said."""
+    """Writes lines to the current stderr, and nothing if its reader has gone."""
 
     is_json = False
 

@@ -118,5 +118,5 @@ def on_stdout() -> Screen:
 
 
 def on_stderr() -> Screen:
-    """For what is said about the data, and is not data."""
+    """For messages about the data."""
     return Screen.on(sys.stderr)

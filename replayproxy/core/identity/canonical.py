@@ -125,7 +125,7 @@ def _huge(value: object) -> orjson.Fragment:
 
 
 def _marked(value: object) -> dict[str, str]:
-    """For the library that cannot write a number as it is told."""
+    """For numbers that the library cannot write in the given form."""
     if isinstance(value, Huge):
         return {"\0number": value.encoded}
     raise TypeError

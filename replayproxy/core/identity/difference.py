@@ -29,7 +29,7 @@ FLOOR = 0.6
 """Below this similarity no recording is shown: advice from a stranger is worse than none (keploy#4536)."""
 
 SHOWN = 8
-"""Differences kept of one pair; more of them help nobody."""
+"""Differences kept of one pair; more would not help."""
 
 COUNTED = 1000
 """Differences counted beyond those: two objects of a million fields each may differ in all of them."""
@@ -105,7 +105,7 @@ def most_compared(request: Request) -> int:
 
 
 def similarity(recorded: Compared, received: Compared) -> float:
-    """From 0 to 1: how much of what is said is the same, and half as heavily, how much of the settings."""
+    """Return from 0 to 1 how much of the conversation is equal, and at half the weight, of the settings."""
     if recorded.kind != received.kind:
         return 0.0
     one, other = recorded.body, received.body
@@ -123,7 +123,7 @@ def similarity(recorded: Compared, received: Compared) -> float:
 
 
 def _conversation_likeness(one: dict[str, Any], other: dict[str, Any]) -> float:
-    """From 0 to 1. What was said last counts twice: a common system prompt is no kinship, ten common turns are."""
+    """From 0 to 1. The last turn counts twice: a common system prompt is no kinship, ten common turns are."""
     left_turns, right_turns = (
         [turn for name in CONVERSATION for turn in _turns(body.get(name))] for body in (one, other)
     )
@@ -137,7 +137,7 @@ def _conversation_likeness(one: dict[str, Any], other: dict[str, Any]) -> float:
 
 
 def _turns(value: Any) -> list[str]:
-    """What was said, turn by turn."""
+    """Return the conversation, turn by turn."""
     if isinstance(value, list) and not all(isinstance(item, int) for item in value):
         return [" ".join(texts(item)) for item in value]
     return [" ".join(texts(value))] if value else []

@@ -34,7 +34,7 @@ _SAMPLED = 4096
 
 _WORD = re.compile(r"\w+")
 CONVERSATION = ("messages", "input", "prompt", "system", "instructions", "text", "query", "documents")
-"""The fields of vLLM's endpoints that hold what is said; all others say how to answer."""
+"""The fields of vLLM's endpoints that hold the conversation; all others say how to answer."""
 
 
 _CONVERSATION = frozenset((*CONVERSATION, "model"))

@@ -60,7 +60,7 @@ def decode_leg(protocol: Protocol, split: SplitRequest, ticket: Ticket | None) -
 
 
 def releasing_leg(protocol: Protocol, split: SplitRequest, ticket: Ticket | None) -> Request:
-    """Return a request for one token, with which a decode server takes over a cache that nobody waits for."""
+    """Return a request for one token, with which a decode server takes over a cache that no client waits for."""
     return protocol.decode_request(one_token_of(_with_values(split)), ticket)
 
 
