@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from replayproxy.cassette import database
 from replayproxy.cassette.budget import Budget
@@ -31,6 +32,10 @@ _PLACES = count(1)
 Fetch = Callable[["Reader", int], tuple[Kind, bytes] | None]
 
 
+class _Cursor(sqlite3.Cursor):
+    """A cursor to which there can be weak references."""
+
+
 class Reader:
     """One thread's connection and codec. Another thread may only `close` it."""
 
@@ -39,6 +44,7 @@ class Reader:
         self._connection = opened
         self._lock = threading.Lock()
         self._closed = False
+        self._cursors: WeakSet[_Cursor] = WeakSet()
         self.codec = Codec(lambda number: fetch(self, number), budget)
         self.bundles = Bundles(lambda sql, *parameters: self.first(sql, parameters), self.codec)
         self.attached: str | None = None
@@ -47,7 +53,9 @@ class Reader:
         """Run a statement. Raises SQLite's errors, and `CassetteError` where the cassette has been closed."""
         with self._lock:
             self._refuse_closed()
-            return self._connection.execute(sql, parameters)
+            cursor = self._connection.cursor(_Cursor)
+            self._cursors.add(cursor)
+            return cursor.execute(sql, parameters)
 
     def first(self, sql: str, parameters: Any = ()) -> tuple[Any, ...] | None:
         """The first row of a query, or None."""
@@ -76,7 +84,12 @@ class Reader:
         if not self._closed:
             self._connection.interrupt()
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
+            # From Python 3.13 on the file stays open until its last cursor is gone, and an error's traceback keeps one.
+            for cursor in list(self._cursors):
+                cursor.close()
             self._connection.close()
 
     def _refuse_closed(self) -> None:
