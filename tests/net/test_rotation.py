@@ -30,7 +30,7 @@ async def rotated(proxy: Running) -> tuple[int, dict[str, Any]]:
 
 def test_a_stream_in_flight_goes_on_onto_the_new_cassette(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole, as it came; what had ended stays on the old one, which is sealed while the proxy runs."""
-    monkeypatch.setattr(recorder, "PIECE_NANOSECONDS", 20_000_000)
+    monkeypatch.setattr(recorder, "FLUSH_NANOSECONDS", 20_000_000)
     first = tmp_path / "chat.cassette"
 
     async def dialogue() -> tuple[wire.Answer, list[bytes], list[Path]]:

@@ -295,6 +295,37 @@ def test_streams_in_flight_let_go_in_turns() -> None:
         assert 0 < second - first <= SECOND
 
 
+CROWDS = {1: SECOND, 100: SECOND, 250: 2.5 * SECOND, 1000: 5 * SECOND}
+"""Streams in flight, and how long each waits for its flush."""
+
+
+@pytest.mark.parametrize(("streams", "wait"), CROWDS.items())
+def test_many_streams_in_flight_are_flushed_less_often(streams: int, wait: float) -> None:
+    """At most a hundred per second, so that they cost no more; none waits longer than five seconds."""
+    archive, flushed_at = InMemoryArchive(), dict[int, list[int]]()
+
+    def begin() -> None:
+        recorders.extend(recorder.record(Request("POST", CHAT)).__enter__() for _ in range(streams))
+
+    def receive() -> None:
+        for part in archive.pieces:
+            flushed_at.setdefault(part.number, []).append(clock.now())
+        archive.pieces.clear()
+        for exchange in recorders:
+            exchange.chunk(Chunk(clock.now(), b"a\n"))
+
+    recorders: list[ExchangeRecorder] = []
+    clock = ScriptedClock(begin, *[receive] * (240 if streams > 1 else 4))
+    recorder = Recorder(archive, clock, Counters(), Redactor(SALT))
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(recorder.run())
+    last = [second - first for times in flushed_at.values() for first, second in pairwise(times)]
+    assert last
+    assert max(last) <= wait
+    # A turn is a twentieth of a second; the first streams of a crowd do not know yet how many there will be.
+    assert max(last) >= wait - SECOND // 10
+
+
 # An archive that is full
 
 
