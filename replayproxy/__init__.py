@@ -12,7 +12,7 @@ Layers; imports go down, never up, never sideways between the packages of one la
     public API     api/
     admin port     admin/                                   given to an app by the entry point that wants one
     application    lifetime  app  control  assembly         the only place where the packages below meet
-    packages       proxy/  cassette/  net/                  unknown to one another
+    packages       proxy/  cassette/  net/  simulator/      unknown to one another
     views          views/                                   plain values
     core           core/                                    pure: no I/O, no clock, no event loop
     values         model  errors  ports                     standard library only

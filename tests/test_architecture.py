@@ -29,7 +29,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "ssl": ("net/",),
     "uvloop": ("net/", "lifetime.py"),
     "time": ("net/clock.py",),
-    "msgpack": ("cassette/",),
+    "msgpack": ("cassette/", "simulator/kv_events.py"),
     "sqlite3": ("cassette/",),
     "sqlite_utils": ("cassette/",),
     "brotli": ("core/coding.py",),
