@@ -8,7 +8,7 @@ client is a listener, the recorder is a listener. Everything else decides which 
 
 Layers; imports go down, never up, never sideways between the packages of one layer:
 
-    entry points   cli/  pytest_plugin/
+    entry points   cli/  pytest_plugin/  vllm_plugin/
     public API     api/
     admin port     admin/                                   given to an app by the entry point that wants one
     application    lifetime  app  control  assembly         the only place where the packages below meet

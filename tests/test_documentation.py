@@ -29,6 +29,15 @@ EXAMPLES = sorted(set(re.findall(r"^(?:# )?replayproxy (.+?)(?:\s{2,}#.*)?$", SH
 VERDICTS = {code for *_, word, code in TABLE if word in ("misses", "unused", "damaged", "vacuous")}
 
 
+OF_VLLM = {
+    "--distributed-executor-backend",
+    "--kv-transfer-config",
+    "--kv-cache-memory-bytes",
+    "--tensor-parallel-size",
+}
+"""Flags of `vllm serve`, which runs our executor (docs/vllm-plugin.md)."""
+
+
 def flags(command: click.Command) -> set[str]:
     """The long flags of a verb."""
     return {flag for parameter in command.params for flag in _spellings(parameter) if flag.startswith("--")}
@@ -68,7 +77,7 @@ def plugin() -> Declared:
 def test_every_flag_in_the_documentation_exists() -> None:
     """A flag that is written about can be typed."""
     known = set().union(*map(flags, VERBS.values())) | {"--config", "--help", "--version"} | plugin().flags
-    foreign = {"--strict"}  # mypy's
+    foreign = {"--strict"} | OF_VLLM  # the first is mypy's
     written = {(name, flag) for name, text in PAGES.items() for flag in re.findall(r"--[a-z][a-z-]+", text)}
     assert {(name, flag) for name, flag in written if flag not in known | foreign} == set()
 

@@ -81,6 +81,21 @@ class SystemClock:
             self._timer = None
 
 
+class ThreadClock:
+    """A clock for a thread of its own, which may block: the engine of vLLM has no event loop of ours."""
+
+    now = staticmethod(time.monotonic_ns)
+    """Nanoseconds on CLOCK_MONOTONIC."""
+
+    today = staticmethod(time.time_ns)
+    """Nanoseconds since the Unix epoch."""
+
+    def wait_until(self, at: int) -> None:
+        """Block until `now() >= at`. Sleeps to an absolute time of the kernel's (clock_nanosleep(2))."""
+        while (left := at - time.monotonic_ns()) > 0:
+            time.sleep(left / _NANOSECONDS)
+
+
 class _Timespec(ctypes.Structure):
     _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
 

@@ -1,0 +1,69 @@
+"""Recordings from files: cassettes, and the lines of `replayproxy export --to token-ids`.
+
+A cassette is read whole when the engine starts, 0.3 ms an answer, because every prompt must be known before the first
+request. Knows no vLLM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from replayproxy.cassette.reader import CassetteReader
+from replayproxy.errors import CassetteError, NotACassette
+from replayproxy.vllm_plugin.token_recordings import TokenRecording, recording_of_line, recordings_of
+
+LONGEST_LINE = 64 * 1024 * 1024
+"""Bytes. A prompt of a million tokens takes 8 MB."""
+
+
+SQLITE_MAGIC = b"SQLite format 3\0"
+
+
+def load_recordings(paths: Sequence[Path], served: frozenset[str] = frozenset()) -> list[TokenRecording]:
+    """Return what answers can be given, in the order in which they were recorded. Raises `CassetteError`.
+
+    `served`: the names of the base model; a request of a recording that names another model used a LoRA adapter.
+    """
+    recordings: list[TokenRecording] = []
+    for path in paths:
+        recordings += _of_cassette(path, served) if _is_sqlite(path) else _of_lines(path)
+    if not recordings:
+        raise CassetteError(
+            f'{", ".join(map(str, paths))} has no answer with token ids: record with "return_token_ids": true, capture'
+            " in the engine, or run `replayproxy export --to token-ids` and name the file that it writes"
+        )
+    return recordings
+
+
+def _is_sqlite(path: Path) -> bool:
+    """Whether it begins as every SQLite file does. One that is not there is left to the reader, who names it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(SQLITE_MAGIC)) in (SQLITE_MAGIC, b"")
+    except OSError:
+        return True
+
+
+def _of_cassette(path: Path, served: frozenset[str]) -> Iterator[TokenRecording]:
+    condition = "state = 'done' AND ending = 'complete' AND status = 200"
+    with CassetteReader(path) as cassette:
+        for row in cassette.rows(condition, order="recorded_at, number"):
+            yield from recordings_of(cassette.exchange(row["number"]), row["id"], served)
+
+
+def _of_lines(path: Path) -> Iterator[TokenRecording]:
+    try:
+        with path.open("rb") as lines:
+            number = 0
+            while line := lines.readline(LONGEST_LINE):
+                number += 1
+                try:
+                    yield recording_of_line(line)
+                except ValueError as error:
+                    raise NotACassette(
+                        f"{path} is neither a cassette nor written by `replayproxy export --to token-ids`: line"
+                        f" {number} cannot be used ({error})"
+                    ) from None
+    except OSError as error:
+        raise NotACassette(f"{path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,49 @@
+"""Captured exchanges get onto a cassette."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from replayproxy.errors import CassetteError
+from replayproxy.vllm_plugin.capture_thread import CaptureThread
+from replayproxy.vllm_plugin.loading import load_recordings
+from tests.recordings import record
+from tests.vllm_plugin.test_capture import captured
+
+
+def test_a_cassette_is_made_and_added_to(tmp_path: Path) -> None:
+    """A second capture goes on where the first one ended."""
+    path = tmp_path / "new.cassette"
+    for last in (25, 7):
+        thread = CaptureThread(path)
+        thread.add(captured(5, last))
+        thread.close()
+        assert (thread.written, thread.dropped) == (1, 0)
+    thread = CaptureThread(path)
+    thread.add(captured(5, 6, 7, 8, 9))
+    thread.close()
+    assert [found.tokens for found in load_recordings([path])] == [(5, 25), (5, 6, 7, 8, 9)]
+
+
+def test_what_cannot_be_written_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """And the engine goes on."""
+    path = record(tmp_path / "locked.cassette", [captured(5, 25)])
+    first, second = CaptureThread(path), CaptureThread(path)
+    first.add(captured(5, 25))
+    while not first.written:
+        pass
+    second.add(captured(5, 25))
+    second.close()
+    first.close()
+    assert (first.written, second.written, second.dropped) == (1, 0, 1)
+    assert "an answer could not be captured" in caplog.text
+
+
+def test_a_file_of_another_kind_stops_the_start(tmp_path: Path) -> None:
+    """Before the model is loaded for nothing."""
+    path = tmp_path / "text"
+    path.write_text("text")
+    with pytest.raises(CassetteError, match="text"):
+        CaptureThread(path)

@@ -1,0 +1,64 @@
+"""Recordings from cassettes and from lines of token ids."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from replayproxy.errors import CassetteError, Damaged, NotACassette
+from replayproxy.model import Ending
+from replayproxy.vllm_plugin.loading import load_recordings
+from tests.recordings import JSON, asked, exchange, record, said
+
+
+def answer(number: int, *, with_ids: bool = True, **more: Any) -> Any:
+    """One of a series; the later ones were recorded later."""
+    ids = {"prompt_token_ids": [number]} if with_ids else {}
+    choice = {"index": 0, "token_ids": [number + 10] if with_ids else None, "finish_reason": "stop"}
+    return exchange(asked(f"{number}"), said([orjson.dumps({"choices": [choice]} | ids)], headers=JSON, **more), number)
+
+
+def test_a_cassette_gives_what_carries_ids_in_the_order_of_recording(tmp_path: Path) -> None:
+    """Answers that broke, failed or carry none are left out. Names are the ids that `ls` shows."""
+    broken = replace(answer(4), response=replace(answer(4).response, ending=Ending.UPSTREAM_CUT))
+    exchanges = [answer(2), answer(1), answer(3, with_ids=False), broken, answer(5, status=500)]
+    found = load_recordings([record(tmp_path / "a.cassette", exchanges)])
+    assert [(one.prompt, one.tokens) for one in found] == [((1,), (11,)), ((2,), (12,))]
+    assert all(len(one.name) == 8 for one in found)
+
+
+def test_lines_and_cassettes_follow_each_other(tmp_path: Path) -> None:
+    """In the order of the files."""
+    lines = tmp_path / "ids.jsonl"
+    lines.write_bytes(b'{"prompt_token_ids":[7],"token_ids":[8]}\n{"prompt_token_ids":[9],"token_ids":[8]}\n')
+    cassette = record(tmp_path / "a.cassette", [answer(1)])
+    assert [one.prompt for one in load_recordings([lines, cassette, lines])] == [(7,), (9,), (1,), (7,), (9,)]
+
+
+def test_a_cassette_without_ids_says_what_to_do(tmp_path: Path) -> None:
+    """Three ways."""
+    cassette = record(tmp_path / "a.cassette", [answer(3, with_ids=False)])
+    with pytest.raises(CassetteError, match=r"return_token_ids.*capture in the engine.*export --to token-ids"):
+        load_recordings([cassette])
+
+
+def test_what_is_neither_is_refused_with_the_line(tmp_path: Path) -> None:
+    """As is a file that is not there."""
+    text = tmp_path / "notes.txt"
+    text.write_text('{"prompt_token_ids":[7],"token_ids":[8]}\nhello\n')
+    with pytest.raises(NotACassette, match=r"notes\.txt.*line 2 cannot be used"):
+        load_recordings([text])
+    with pytest.raises(NotACassette, match=r"missing\.cassette"):
+        load_recordings([tmp_path / "missing.cassette"])
+
+
+def test_a_damaged_cassette_is_named(tmp_path: Path) -> None:
+    """By the error of whoever reads it."""
+    cassette = record(tmp_path / "a.cassette", [answer(1)])
+    cassette.write_bytes(cassette.read_bytes()[:5000])
+    with pytest.raises((Damaged, NotACassette), match=r"a\.cassette"):
+        load_recordings([cassette])

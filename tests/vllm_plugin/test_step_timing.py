@@ -1,0 +1,29 @@
+"""When a step ends, and when a KV cache has arrived."""
+
+from __future__ import annotations
+
+import pytest
+
+from replayproxy.vllm_plugin.step_timing import StepTiming
+
+
+@pytest.mark.parametrize(
+    ("forward", "recorded", "has_tokens", "ends"),
+    [(0, 0, True, 100), (25, 0, True, 125), (25, 150, True, 150), (25, 110, True, 125), (25, 0, False, 100)],
+)
+def test_a_step_lasts_for_its_forward_time_at_least(forward: int, recorded: int, has_tokens: bool, ends: int) -> None:
+    """And until the recorded time of its slowest request; one without tokens computes nothing."""
+    assert max(100, StepTiming(forward).end_of_step(100, recorded, has_tokens)) == ends
+
+
+def test_a_cache_arrives_once_after_its_time() -> None:
+    """The constant one, and one per byte."""
+    timing = StepTiming(transfer_time=10, transfer_bandwidth=1_000_000_000)
+    assert (timing.next_arrival, timing.arrived(0)) == (None, set())
+    timing.begin_transfer("a", 100, 1000)
+    timing.begin_transfer("b", 0, 1050)
+    assert timing.next_arrival == 1060
+    assert [timing.arrived(now) for now in (1059, 1060, 1110, 2000)] == [set(), {"b"}, {"a"}, set()]
+    without_bandwidth = StepTiming()
+    without_bandwidth.begin_transfer("a", 10**12, 5)
+    assert without_bandwidth.arrived(5) == {"a"}
