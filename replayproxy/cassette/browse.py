@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from replayproxy.cassette.condition import fault_in
 from replayproxy.cassette.reader import CassetteReader, typed
 from replayproxy.errors import CassetteError, SettingsError
-from replayproxy.model import Exchange, Key, Response, Timeline
+from replayproxy.model import Exchange, Key, Request, Response, Timeline
 from replayproxy.views.port import (
     EVERYTHING,
     CassetteSummary,
@@ -171,6 +171,10 @@ class CassetteBrowser:
     def exchange(self, number: int) -> Exchange:
         """One exchange, unpacked and checked by its digest."""
         return self.cassette.exchange(number)
+
+    def request(self, number: int) -> Request:
+        """The request of one exchange, unpacked; its answer is not."""
+        return self.cassette.request(number)
 
     def response(self, number: int) -> Response:
         """The answer of one exchange, unpacked and checked by its digest."""

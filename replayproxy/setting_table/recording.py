@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from replayproxy.setting_kinds import Choice, Flag, Number, Size, Text
-from replayproxy.setting_table.row import COMPARING, LIVE, InPytest, Setting
+from replayproxy.setting_table.row import COMPARING, LIVE, MATCHING, InPytest, Setting
 
 ROWS = (
     # What records
@@ -110,7 +110,7 @@ ROWS = (
         "match",
         Choice(("default", "exact")),
         "Which requests count as equal: default, or exact. Without it: the rules of the cassette.",
-        verbs=COMPARING,
+        verbs=MATCHING,
         group="match",
         pytest=InPytest(by_test=True),
     ),
@@ -118,7 +118,7 @@ ROWS = (
         "match_ignore",
         Text(),
         "Ignore this part of JSON bodies. May be repeated.",
-        verbs=COMPARING,
+        verbs=MATCHING,
         group="match",
         is_repeatable=True,
         metavar="JSONPATH",
@@ -129,7 +129,7 @@ ROWS = (
         Text(),
         "Replace by a placeholder before comparing: tool-call-id, uuid, tmp-path, timestamp, date, or a pattern (RE2)."
         " May be repeated.",
-        verbs=COMPARING,
+        verbs=MATCHING,
         group="match",
         is_repeatable=True,
         metavar="NAME|NAME=REGEX",
@@ -139,7 +139,7 @@ ROWS = (
         "match_header",
         Text(),
         "Compare this header field too. May be repeated.",
-        verbs=COMPARING,
+        verbs=MATCHING,
         group="match",
         is_repeatable=True,
         metavar="NAME",
@@ -149,7 +149,7 @@ ROWS = (
         "match_defaults",
         Flag(),
         "Treat a field with its documented default as absent: routers add such fields to every request.",
-        verbs=COMPARING,
+        verbs=MATCHING,
         group="match",
         default=False,
         pytest=InPytest(by_test=True),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
-from replayproxy.model import Exchange, Key, Response, Timeline
+from replayproxy.model import Exchange, Key, Request, Response, Timeline
 
 if TYPE_CHECKING:  # `ls` reads rows without them
     from replayproxy.core.identity.rules import MatchRules
@@ -255,6 +255,10 @@ class Browser(Protocol):
 
     def exchange(self, number: int) -> Exchange:
         """One exchange, unpacked and checked by its digest."""
+        ...
+
+    def request(self, number: int) -> Request:
+        """The request of one exchange, unpacked; its answer is not."""
         ...
 
     def response(self, number: int) -> Response:
