@@ -106,7 +106,7 @@ def diff(
     \b
     Examples:
       replayproxy diff monday.cassette tuesday.cassette
-      replayproxy diff old.cassette new.cassette --gate 'p95(ttft) <= 1.10' --level none
+      replayproxy diff old.cassette new.cassette --gate 'p95(ttft) <= 1.10'
       replayproxy diff old.cassette new.cassette 3e91a0b2
     """
     if _is_explained(output, options):
@@ -152,9 +152,9 @@ def compare(
 
     \b
     Examples:
-      replayproxy compare prod.cassette candidate.cassette --gate 'p95(ttft) <= 1.10'
-      replayproxy compare a1.cassette b1.cassette a2.cassette b2.cassette a3.cassette b3.cassette \\
-        --gate 'ttft <= 1.05' --gate 'regressions == 0' --min-runs 3 --noise auto
+      replayproxy compare prod.cassette new.cassette --gate 'ttft <= 1.10'
+      replayproxy compare a1.cassette b1.cassette a2.cassette b2.cassette \\
+        --gate 'p95(ttft) <= 1.10' --gate 'regressions == 0' --noise auto
     """
     if _is_explained(output, options):
         return 0
