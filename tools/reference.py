@@ -1,6 +1,7 @@
-"""Writes the command-line reference, docs/cli.md, from the click commands, and the keywords of Python (`keywords`).
+"""Writes the command-line reference, docs/cli.md, from the click commands, the keywords of Python (`keywords`) and
+the table of formats (`format_table`).
 
-    python -m tools.reference            writes both files
+    python -m tools.reference            writes them
     python -m tools.reference --check    exits with 1 if one of them is not what would be written
 
 Every word of a verb, an option and an example comes from `--help`. Knows click and Markdown; nothing of what an option
@@ -17,7 +18,7 @@ from pathlib import Path
 import click
 
 from replayproxy.cli.main import commands, replayproxy
-from tools import keywords
+from tools import format_table, keywords
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "cli.md"
@@ -87,12 +88,17 @@ def main(arguments: list[str]) -> int:
     """Write the page, or compare it."""
     page = reference()
     if "--check" in arguments:
-        if (PAGE.read_text("utf-8"), keywords.FILE.read_text("utf-8")) == (page, keywords.keywords()):
+        written = (PAGE.read_text("utf-8"), keywords.FILE.read_text("utf-8"), format_table.FILE.read_text("utf-8"))
+        if written == (page, keywords.keywords(), format_table.page()):
             return 0
-        print("docs/cli.md or api/keywords.py is not what the program says: run `make reference`", file=sys.stderr)
+        print(
+            "docs/cli.md, docs/formats.md or api/keywords.py is not what the program says: run `make reference`",
+            file=sys.stderr,
+        )
         return 1
     PAGE.write_text(page, "utf-8")
     keywords.FILE.write_text(keywords.keywords(), "utf-8")
+    format_table.FILE.write_text(format_table.page(), "utf-8")
     return 0
 
 

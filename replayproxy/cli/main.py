@@ -54,6 +54,8 @@ VERBS = {
     "merge": Verb("keeping", "merge", "Merge several cassettes into one."),
     "migrate": Verb("keeping", "migrate", "Rewrite a cassette in the newest format."),
     "prune": Verb("pruning", "prune", "Delete recordings."),
+    "export": Verb("exchanging", "export", "Write recordings for other programs."),
+    "import": Verb("exchanging", "import_", "Make a cassette of other programs' recordings."),
     "redact": Verb("redacting", "redact", "Remove secrets from a cassette."),
     "demo": Verb("demonstrating", "demo", "Record, replay and compare on this machine."),
 }

@@ -100,7 +100,7 @@ ROWS = (
         "redact",
         Text(),
         "What else is secret: header:NAME, $.json.path or re:REGEX (RE2); @FILE: one rule per line. May be repeated.",
-        verbs=(*COMPARING, "redact"),
+        verbs=(*COMPARING, "redact", "export", "import"),
         group="redact",
         is_repeatable=True,
         metavar="RULE",
