@@ -20,12 +20,14 @@ from replayproxy.errors import CassetteError, SettingsError
 from replayproxy.model import Exchange, Key, Request, Response, Timeline
 from replayproxy.views.port import (
     EVERYTHING,
+    AnswerColumns,
     CassetteSummary,
     DictionarySize,
     ExchangeFilter,
     ExchangeId,
     ExchangeRow,
     FileSizes,
+    LegRow,
     MeasuredRow,
     RowOrder,
     StoredSizes,
@@ -155,6 +157,19 @@ class CassetteBrowser:
         """What statistics need of each exchange that meets a filter, in no stated order."""
         found = self.cassette.rows(condition_of(chosen), parameters_of(chosen), columns=_MEASURED_COLUMNS, order="1")
         return cast(Iterator[MeasuredRow], found)
+
+    def answer_columns(self, chosen: ExchangeFilter = EVERYTHING) -> Iterator[AnswerColumns]:
+        """What statistics need of all exchanges that meet a filter, as columns of some thousand of them."""
+        from replayproxy.cassette.answer_columns import read_columns
+
+        condition = None if chosen.is_everything else condition_of(chosen)
+        return read_columns(self.cassette, condition, parameters_of(chosen))
+
+    def leg_rows(self, chosen: ExchangeFilter = EVERYTHING) -> Iterator[LegRow]:
+        """The legs of the exchanges that meet a filter, in the order of their numbers."""
+        from replayproxy.cassette.answer_columns import read_legs
+
+        return read_legs(self.cassette, condition_of(chosen), parameters_of(chosen))
 
     def timelines(self, numbers: Sequence[int]) -> Iterator[tuple[int, Timeline]]:
         """The times of finished exchanges, 0.2 ms for 150 chunks. Unpacks no bodies."""

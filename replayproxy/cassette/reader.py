@@ -746,6 +746,14 @@ class CassetteReader:
         with self._user_sql():
             self._readers.mine().execute(f"EXPLAIN SELECT 1 FROM v_exchange WHERE {where}", parameters or {})
 
+    def select(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query that has a condition of the user's in it. Raises `SettingsError` for SQL that cannot run."""
+        with self._user_sql():
+            reader = self._readers.mine()
+            cursor = reader.execute(sql, parameters)
+            while some := reader.some(cursor):
+                yield from some
+
     def one(self, sql: str, *parameters: object) -> Sequence[Any]:
         """One row of a query that always gives one."""
         return self._must(sql, *parameters)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
 
 from replayproxy.model import Exchange, Key, Request, Response, Timeline
 
@@ -83,6 +83,66 @@ class MeasuredRow(TypedDict):
     """Of a pair: TTFT, counted from the request to decode."""
     measured: int
     """1 where the answer ended complete with a status from 200 to 399."""
+
+
+class AnswerKind(NamedTuple):
+    """What many exchanges share: what statistics count and group them by."""
+
+    method: str
+    path: str
+    model: str | None
+    stream: bool
+    status: int
+    is_done: bool
+    ending: str | None
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the answer ended complete with a status from 200 to 399."""
+        return self.is_done and self.ending == "complete" and 200 <= self.status <= 399
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerColumns:
+    """Some thousand exchanges as columns of equal length. Times are in us, but TPOT, which is in ns.
+
+    A million rows as dictionaries take 15 s; as columns they take less than one. `kinds` has the kinds of all codes.
+    """
+
+    kinds: Mapping[int, AnswerKind]
+    codes: list[int]
+    """By exchange, which kind it is of."""
+    at_us: list[int]
+    """When the request was complete, since the Unix epoch."""
+    is_measured: bool = False
+    """Whether these are answers that ended well; only then the following columns are there."""
+    numbers: Sequence[int] = ()
+    ttft_us: Sequence[int | None] = ()
+    total_us: Sequence[int] = ()
+    tpot_ns: Sequence[int | None] = ()
+    output_tokens: Sequence[int | None] = ()
+    starved: Sequence[tuple[int, int, int]] = ()
+    """Of answers whose gaps a late recorder has spoilt: code, time as `at_us`, and the delay in us."""
+
+
+class LegRow(TypedDict):
+    """One leg of a prefill/decode pair. Times are in seconds since the client's request was complete."""
+
+    exchange: int
+    leg: int
+    role: str
+    upstream: str
+    method: str
+    path: str
+    status: int
+    ending: str | None
+    started_s: float
+    head_s: float
+    """From the start of the leg to the head of its answer."""
+    total_s: float
+    """From the start of the leg to the end of its answer."""
+    at: int
+    """When the client's request was complete, in ns since the Unix epoch."""
 
 
 # Which exchanges, and in which order
@@ -279,6 +339,14 @@ class Browser(Protocol):
 
     def measured_rows(self, chosen: ExchangeFilter = EVERYTHING) -> Iterator[MeasuredRow]:
         """What statistics need of each exchange that meets a filter, in no stated order."""
+        ...
+
+    def answer_columns(self, chosen: ExchangeFilter = EVERYTHING) -> Iterator[AnswerColumns]:
+        """What statistics need of all exchanges that meet a filter, as columns of some thousand of them."""
+        ...
+
+    def leg_rows(self, chosen: ExchangeFilter = EVERYTHING) -> Iterator[LegRow]:
+        """The legs of the exchanges that meet a filter, in the order of their numbers."""
         ...
 
     def newest(self) -> int | None:

@@ -1,29 +1,34 @@
-"""Distributions over many exchanges, grouped by model or endpoint: what `stats` prints.
+"""Distributions over many exchanges, grouped by model, endpoint, status, hour or leg: what `stats` prints.
 
-Reads rows only, except for the gaps between chunks, which need the stored times. Gaps are counted by their length (in
-ticks of 10 us), so that a hundred million of them fit in memory and percentiles stay exact. If there are more streams
-than `ENOUGH`, every n-th is read.
+    Browser.answer_columns ──▶ counted per group (distributions) ──▶ Group.summaries
+                           └─▶ Flights (load), Streams (gap_sample)
+
+A million exchanges are read in one pass, as columns. Reads no stored answers, and of stored times only those that the
+gaps between chunks need.
 """
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import accumulate
+from datetime import UTC, datetime
+from itertools import compress
 from typing import Any
 
-from replayproxy.core.stats import DEFINITIONS, Summary, percentile, summarise
-from replayproxy.views import starvation
-from replayproxy.views.port import Browser, ExchangeFilter, MeasuredRow
+from replayproxy.core.stats import DEFINITIONS, Summary
+from replayproxy.views import gap_sample
+from replayproxy.views.distributions import Rounding, summarise_counted
+from replayproxy.views.gap_sample import Gaps, Streams
+from replayproxy.views.load import Flights, Load
+from replayproxy.views.port import AnswerColumns, AnswerKind, Browser, ExchangeFilter
 
-ENOUGH = 20_000
-"""Streams whose gaps are read, which takes 4 s. More of them would not visibly change a percentile."""
+EXACT = 200_000
+"""Exchanges up to which times are counted as they are; more are rounded to the thousandth part of their median."""
 
 EXPLAINED = {
     **DEFINITIONS,
+    "Head": "of a leg: from its request to the head of its answer",
     "Prefill": "of a pair: how long the prefill server took for its whole answer",
     "Hand-over": "of a pair: from the end of the prefill to the request to decode; below 0 if both are asked at once",
     "Decode TTFT": "of a pair: TTFT, counted from the request to decode",
@@ -32,20 +37,49 @@ EXPLAINED = {
     "Output": "tokens of all measured answers, and answers, over the time in which at least one was in flight",
     "starved": "the recorder was scheduled so late, while answers ran, that gaps below that mean nothing",
     "in flight": "how many answers ran at once, while any did; weighted by time",
-    "*": f"where more than {ENOUGH:,} answers streamed, gaps are read of every n-th, evenly; --exact reads all",
+    "*": f"where more than {gap_sample.MOST:,} answers streamed, gaps are those of {gap_sample.ENOUGH:,} streams drawn"
+    " at random, with 95 % intervals of p50 and p99; --exact reads all",
+    "rounding": f"of more than {EXACT:,} exchanges, times are rounded to the thousandth part of their median; --exact"
+    " does not round",
 }
 """What each number means."""
 
-MEASURES = ("ttft_s", "prefill_s", "handover_s", "decode_ttft_s", "chunk_gap_s", "tpot_s", "total_s", "output_tokens")
-"""The distributions, by the names they have as data."""
+PER: Mapping[str, float] = {
+    "ttft_s": 1e6,
+    "head_s": 1e6,
+    "prefill_s": 1e6,
+    "handover_s": 1e6,
+    "decode_ttft_s": 1e6,
+    "chunk_gap_s": 1e9,
+    "tpot_s": 1e9,
+    "total_s": 1e6,
+    "output_tokens": 1.0,
+}
+"""The distributions, by the names they have as data; and how many of their counted units make a second."""
 
-GROUPINGS: Mapping[str, Callable[[MeasuredRow, str], str]] = {
-    "model": lambda row, _: row["model"] or "(no model)",
-    "endpoint": lambda row, _: f"{row['method']} {row['path']}",
-    "cassette": lambda _, cassette: cassette,
+MEASURES = tuple(PER)
+
+HOUR_US = 3_600_000_000
+
+
+def _hour(at_us: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(at_us // 10**6, UTC):%Y-%m-%d %H}:00"
+    except (ValueError, OverflowError, OSError):  # no calendar has it
+        return f"hour {at_us // HOUR_US}"
+
+
+GROUPINGS: Mapping[str, Callable[[AnswerKind, str, int], str]] = {
+    "model": lambda kind, *_: kind.model or "(no model)",
+    "endpoint": lambda kind, *_: f"{kind.method} {kind.path}",
+    "status": lambda kind, *_: str(kind.status) if kind.status else "(no answer)",
+    "hour": lambda _kind, _cassette, at_us: _hour(at_us),
+    "leg": lambda *_: "",
+    "cassette": lambda _, cassette, __: cassette,
     "none": lambda *_: "all",
 }
-"""The name of a row's group, given the row and its cassette."""
+"""The name of an exchange's group, given its kind, its cassette and its time in us. A leg has its role and its server.
+"""
 
 
 @dataclass(slots=True)
@@ -53,6 +87,7 @@ class Group:
     """The values of one group, before they are summarised."""
 
     name: str
+    number: int = 0
     exchanges: int = 0
     measured: int = 0
     streamed: int = 0
@@ -63,72 +98,30 @@ class Group:
     """The largest delay among them, in seconds."""
     endings: Counter[str] = field(default_factory=Counter)
     span: tuple[int, int] | None = None
-    """When the first and the last exchange began, in ns since the Unix epoch."""
-    values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURES})
-    gaps: Counter[int] = field(default_factory=Counter)
-    """How often each gap occurred, by its length in ns."""
-    sampled: int = 1
-    """The gaps of every n-th stream were read."""
-    flights: list[tuple[int, int]] = field(default_factory=list)
-    """When each measured answer began and ended, in ns since the Unix epoch."""
-
-    def add(self, row: MeasuredRow) -> None:
-        """Count one exchange."""
-        self.exchanges += 1
-        first, last = self.span or (row["at"], row["at"])
-        self.span = min(first, row["at"]), max(last, row["at"])
-        self.endings["in flight" if row["state"] == "open" else row["ending"] or ""] += 1
-        self.errors += row["status"] >= 400
-        if not row["measured"]:
-            return
-        self.measured += 1
-        self.streamed += row["stream"]
-        if delay := starvation.delay(row):
-            self.starved += 1
-            self.starved_s = max(self.starved_s, delay)
-        numbers: Mapping[str, Any] = row
-        for name, values in self.values.items():
-            if name != "chunk_gap_s" and numbers[name] is not None:
-                values.append(numbers[name])
-        self.flights.append((row["at"], row["at"] + round(row["total_s"] * 1e9)))
+    """When the first and the last exchange of all groups began, in ns since the Unix epoch."""
+    values: dict[str, Counter[int]] = field(default_factory=lambda: {name: Counter() for name in MEASURES})
+    """How often each value of a measure occurs, in its unit (`PER`)."""
+    gaps: Gaps = field(default_factory=Gaps)
+    is_rounded: bool = False
+    """Whether times were rounded to the thousandth part of their median."""
+    flights: Flights = field(default_factory=Flights)
+    """Those of all groups."""
 
     def summaries(self) -> Iterator[tuple[str, Summary]]:
         """The distributions that have values, in the order of `MEASURES`."""
-        for name in MEASURES:
-            gaps = name == "chunk_gap_s"
-            summary = summarise_counted(self.gaps, 1e-9) if gaps else summarise(self.values[name])
+        for name, per in PER.items():
+            summary = summarise_counted(self.values[name], per)
             if summary is not None:
                 yield name, summary
 
-
-def summarise_counted(counted: Mapping[int, int], unit: float = 1.0) -> Summary | None:
-    """Summarise values that are given with how often each occurs; the results are multiplied by `unit`."""
-    if not counted:
-        return None
-    values = sorted(counted)
-    ordered = _Repeated(values, [counted[value] for value in values])
-    mean = math.fsum(value * counted[value] for value in values) / len(ordered)
-    variance = math.fsum(counted[value] * (value - mean) ** 2 for value in values) / len(ordered)
-    figures = (
-        *(mean, values[0]),
-        *(percentile(ordered, percent) for percent in (50, 90, 95, 99)),
-        *(values[-1], math.sqrt(variance)),
-    )
-    return Summary(len(ordered), *(figure * unit for figure in figures))
-
-
-class _Repeated(Sequence[float]):
-    """Behaves as the sorted sequence in which each value stands as often as it occurs, without making it."""
-
-    def __init__(self, values: Sequence[float], times: Iterable[int]) -> None:
-        self._values = values
-        self._stops = list(accumulate(times))
-
-    def __len__(self) -> int:
-        return self._stops[-1]
-
-    def __getitem__(self, place: Any) -> Any:
-        return self._values[bisect_right(self._stops, place)]
+    def count(self, kind: AnswerKind, times: int) -> None:
+        """Count so many exchanges of a kind."""
+        self.exchanges += times
+        self.endings["in flight" if not kind.is_done else kind.ending or ""] += times
+        self.errors += times * (kind.status >= 400)
+        if kind.is_measured:
+            self.measured += times
+            self.streamed += times * kind.stream
 
 
 # Gathering
@@ -140,67 +133,160 @@ def gather(
     by: str,
     *,
     exact: bool = False,
-    watch: Callable[[int], None] = lambda _: None,
+    watch: Callable[[str, int, int], None] = lambda *_: None,
 ) -> list[Group]:
-    """Every group, the largest first. `watch` is called with the number of streams that will be read."""
-    groups: dict[str, Group] = {}
-    streams: list[tuple[Browser, dict[int, Group]]] = []
+    """Every group, the largest first; hours by time. `watch` is called with what was done, how many, of how many."""
+    gathering = _Gathering(by, sum(browser.count() for browser in browsers), exact=exact, watch=watch)
     for browser in browsers:
-        of_stream: dict[int, Group] = {}
-        for row in browser.measured_rows(chosen):
-            name = GROUPINGS[by](row, str(browser.path))
-            group = groups.setdefault(name, Group(name))
-            group.add(row)
-            if row["measured"] and row["stream"]:
-                of_stream[row["number"]] = group
-        streams.append((browser, of_stream))
-    total = sum(len(of_stream) for _, of_stream in streams)
-    step = 1 if exact else -(-total // ENOUGH) or 1
-    watch(total // step)
-    for browser, of_stream in streams:
-        for number, timeline in browser.timelines(list(of_stream)[::step]):
-            of_stream[number].gaps.update(timeline.gaps())
-    for group in groups.values():
-        group.sampled = step
-    return sorted(groups.values(), key=lambda group: (-group.exchanges, group.name))
+        if by == "leg":
+            gathering.read_legs(browser, chosen)
+        else:
+            gathering.read(browser, chosen)
+    groups = gathering.finish()
+    return sorted(groups, key=lambda group: group.name if by == "hour" else (-group.exchanges, group.name))
 
 
-# Concurrency
+class _Gathering:
+    """One pass over the cassettes under way."""
 
+    def __init__(self, by: str, total: int, *, exact: bool, watch: Callable[[str, int, int], None]) -> None:
+        self._by = by
+        self._name_of = GROUPINGS[by]
+        self._exact = exact
+        self._total = total
+        self._rounds = total > EXACT and not exact
+        self._roundings: dict[str, Rounding] = {}
+        self._watch = watch
+        self._done = 0
+        self._groups: dict[str, Group] = {}
+        self._counted: dict[str, Counter[int]] = {name: Counter() for name in MEASURES}
+        """By measure, how often each value occurs: the value times 2 ** 24, and the number of its group."""
+        self._flights = Flights()
+        self._streams: list[Streams] = []
+        self._spans: list[int] = []
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """The load while at least one answer was in flight. Concurrency is weighted by time."""
+    def read(self, browser: Browser, chosen: ExchangeFilter) -> None:
+        """All of one cassette."""
+        numbers: dict[Any, int] = {}
+        streams = Streams(browser)
+        self._streams.append(streams)
+        for part in browser.answer_columns(chosen):
+            keys: list[Any] = part.codes
+            if self._by == "hour":
+                keys = [(code, at // HOUR_US) for code, at in zip(part.codes, part.at_us, strict=True)]
+            times = Counter(keys)
+            for key in times.keys() - numbers.keys():
+                code, hour = key if isinstance(key, tuple) else (key, 0)
+                numbers[key] = self._group(self._name_of(part.kinds[code], str(browser.path), hour * HOUR_US)).number
+            by_number = list(self._groups.values())
+            for key, many in times.items():
+                code = key[0] if isinstance(key, tuple) else key
+                by_number[numbers[key]].count(part.kinds[code], many)
+            groups = list(map(numbers.__getitem__, keys))
+            self._spans += [min(part.at_us), max(part.at_us)]
+            if part.is_measured:
+                self._measure(part, groups, streams)
+                for code, at, delay in part.starved:
+                    group = by_number[numbers[(code, at // HOUR_US) if self._by == "hour" else code]]
+                    group.starved += 1
+                    group.starved_s = max(group.starved_s, delay / 1e6)
+            self._done += len(part.codes)
+            self._watch("exchanges read", self._done, self._total)
+        self._read_pairs(browser, chosen)
 
-    busy_s: float
-    requests_per_s: float
-    tokens_per_s: float | None
-    concurrency: Summary
+    def _group(self, name: str) -> Group:
+        if name not in self._groups:
+            self._groups[name] = Group(name, len(self._groups), is_rounded=self._rounds, flights=self._flights)
+        return self._groups[name]
+
+    def _measure(self, part: AnswerColumns, groups: list[int], streams: Streams) -> None:
+        for name, values in (
+            ("ttft_s", part.ttft_us),
+            ("total_s", part.total_us),
+            ("tpot_s", part.tpot_ns),
+            ("output_tokens", part.output_tokens),
+        ):
+            there: Sequence[int | None] = values
+            of: Sequence[int] = groups
+            if None in there:
+                is_there = [value is not None for value in values]
+                there, of = list(compress(values, is_there)), list(compress(groups, is_there))
+            self._count(name, there, of)  # type: ignore[arg-type]  # None was left out
+        self._flights.add(groups, part.at_us, part.total_us)
+        is_stream = {code: part.kinds[code].stream for code in set(part.codes)}
+        streamed = list(map(is_stream.__getitem__, part.codes))
+        streams.numbers.extend(compress(part.numbers, streamed))
+        streams.groups.extend(compress(groups, streamed))
+
+    def _count(self, name: str, values: Sequence[int], groups: Sequence[int]) -> None:
+        if self._rounds and values:
+            if name not in self._roundings:
+                self._roundings[name] = Rounding.of(values)
+            values = self._roundings[name](values)
+        self._counted[name].update([value << 24 | group for value, group in zip(values, groups, strict=True)])
+
+    def _read_pairs(self, browser: Browser, chosen: ExchangeFilter) -> None:
+        """Prefill, hand-over and decode of pairs, row by row."""
+        if next(browser.leg_rows(chosen), None) is None:
+            return
+        where = "legs > 0" if chosen.where is None else f"({chosen.where}\n) AND legs > 0"
+        for row in browser.measured_rows(replace(chosen, where=where)):
+            if not row["measured"]:
+                continue
+            kind = AnswerKind(
+                row["method"], row["path"], row["model"], bool(row["stream"]), row["status"], True, row["ending"]
+            )
+            group = self._group(self._name_of(kind, str(browser.path), row["at"] // 1000)).number
+            for name, seconds in (
+                ("prefill_s", row["prefill_s"]),
+                ("handover_s", row["handover_s"]),
+                ("decode_ttft_s", row["decode_ttft_s"]),
+            ):
+                if seconds is not None:
+                    self._counted[name][round(seconds * 1e6) << 24 | group] += 1
+
+    def read_legs(self, browser: Browser, chosen: ExchangeFilter) -> None:
+        """The legs of all pairs of one cassette, each as an answer of its own."""
+        for leg in browser.leg_rows(chosen):
+            group = self._group(f"{leg['role']} {leg['upstream']}")
+            kind = AnswerKind(leg["method"], leg["path"], None, False, leg["status"], True, leg["ending"])
+            group.count(kind, 1)
+            at_us = leg["at"] // 1000
+            self._spans += [min([at_us, *self._spans[:1]]), max([at_us, *self._spans[1:]])]
+            del self._spans[:-2]
+            if kind.is_measured:
+                head, total = (round(leg[name] * 1e6) for name in ("head_s", "total_s"))
+                self._counted["head_s"][head << 24 | group.number] += 1
+                self._counted["total_s"][total << 24 | group.number] += 1
+                self._flights.add([group.number], [at_us + round(leg["started_s"] * 1e6)], [total])
+
+    def finish(self) -> list[Group]:
+        """All groups, with the gaps of their streams."""
+        groups = list(self._groups.values())
+        for name, counted in self._counted.items():
+            for key, times in counted.items():
+                groups[key & 0xFFFFFF].values[name][key >> 24] += times
+            counted.clear()
+        found = gap_sample.read_gaps(
+            self._streams, exact=self._exact, watch=lambda done, of: self._watch("streams read", done, of)
+        )
+        span = (min(self._spans) * 1000, max(self._spans) * 1000) if self._spans else None
+        for group in groups:
+            group.span = span
+            group.gaps = found.get(group.number, group.gaps)
+            group.values["chunk_gap_s"] = group.gaps.counted
+        return groups
 
 
 def load_of(groups: Iterable[Group]) -> Load | None:
     """Compute the load of these groups together; None if no answer took time."""
     chosen = list(groups)
-    steps: list[tuple[int, int]] = sorted(
-        step for group in chosen for start, stop in group.flights for step in ((start, 1), (stop, -1))
-    )
-    at_level: Counter[int] = Counter()
-    level, before = 0, 0
-    for at, change in steps:
-        if level and at > before:
-            at_level[level] += at - before
-        level += change
-        before = at
-    busy = sum(at_level.values())
-    if not busy:
+    if not chosen:
         return None
-    weighted = summarise_counted(at_level)
-    assert weighted is not None
-    tokens = [token for group in chosen for token in group.values["output_tokens"]]
-    answers = sum(group.measured for group in chosen)
-    seconds = busy / 1e9
-    tokens_per_s = math.fsum(tokens) / seconds if tokens else None
-    return Load(seconds, answers / seconds, tokens_per_s, replace(weighted, n=answers))
+    with_tokens = [group.values["output_tokens"] for group in chosen if group.values["output_tokens"]]
+    tokens = sum(value * times for counted in with_tokens for value, times in counted.items())
+    flights = chosen[0].flights.of([group.number for group in chosen])
+    return flights.load(tokens if with_tokens else None)
 
 
 # As data
@@ -208,18 +294,24 @@ def load_of(groups: Iterable[Group]) -> Load | None:
 FIELDS = ("group", "measure", "n", "avg", "min", "p50", "p90", "p95", "p99", "max", "std")
 
 
+def distribution_rows(group: Group) -> Iterator[dict[str, Any]]:
+    """One row per distribution. Times are in seconds."""
+    for name, summary in group.summaries():
+        yield _row(group, name, **_figures(summary))
+
+
 def data_rows(groups: Iterable[Group]) -> Iterator[dict[str, Any]]:
     """One row per distribution, then counts and rates, which have fewer fields. Times are in seconds."""
     for group in groups:
-        for name, summary in group.summaries():
-            yield _row(group, name, **_figures(summary))
+        yield from distribution_rows(group)
+        yield from _intervals(group)
         load = load_of([group])
         if load is not None:
             yield _row(group, "concurrency", **_figures(load.concurrency))
             yield _row(group, "busy_s", n=group.measured, avg=load.busy_s)
             yield _row(group, "requests_per_s", n=group.measured, avg=load.requests_per_s)
             if load.tokens_per_s is not None:
-                yield _row(group, "output_tokens_per_s", n=len(group.values["output_tokens"]), avg=load.tokens_per_s)
+                yield _row(group, "output_tokens_per_s", n=group.values["output_tokens"].total(), avg=load.tokens_per_s)
         yield _row(group, "exchanges", n=group.exchanges)
         yield _row(group, "streamed", n=group.streamed)
         yield _row(group, "errors", n=group.errors)
@@ -227,6 +319,14 @@ def data_rows(groups: Iterable[Group]) -> Iterator[dict[str, Any]]:
             yield _row(group, "starved_s", n=group.starved, max=group.starved_s)
         for ending, times in sorted(group.endings.items()):
             yield _row(group, f"ended {ending}", n=times)
+
+
+def _intervals(group: Group) -> Iterator[dict[str, Any]]:
+    """Of gaps that are a sample: in which interval a percentile of all streams lies, with n the streams read."""
+    for percent in (50, 99):
+        if (interval := group.gaps.interval(percent)) is not None:
+            low, high = interval
+            yield _row(group, f"chunk_gap_s p{percent} 95 %", n=group.gaps.streams, min=low / 1e9, max=high / 1e9)
 
 
 def _row(group: Group, measure: str, **figures: float) -> dict[str, Any]:

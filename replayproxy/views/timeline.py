@@ -99,12 +99,7 @@ def _round_step(end: int, steps: int) -> int:
         power *= 10
 
 
-def spark(values: Sequence[float], width: int, low: float, high: float) -> str:
-    """How values are spread from `low` to `high`, given as logarithms or whatever else is even on the line."""
-    if not values or width < 1:
-        return ""
-    counted = [0] * width
-    for value in values:
-        counted[min(width - 1, int((value - low) / (high - low or 1) * width))] += 1
-    most = max(counted)
+def bars(counted: Sequence[int]) -> str:
+    """A block per number, as high as the number is beside the largest one; a blank for zero."""
+    most = max(counted, default=0)
     return "".join(BLOCKS[(many * len(BLOCKS) - 1) // most] if many else " " for many in counted)

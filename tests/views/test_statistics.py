@@ -6,21 +6,13 @@ import json
 import random
 import re
 import statistics
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from replayproxy.cassette.browse import CassetteBrowser
 from replayproxy.cassette.database import Lock
-from replayproxy.core.stats import summarise
-from replayproxy.views import statistics as views_statistics
-from replayproxy.views.port import EVERYTHING
-from replayproxy.views.statistics import gather, summarise_counted
 from tests.cli.tapes import Read, Watch, answer, asked, chat, in_flight, writing
 
 
@@ -39,18 +31,6 @@ def two(tmp_path: Path) -> Iterator[Path]:
     recorder = Lock(path)
     yield path
     recorder.release()
-
-
-@given(st.lists(st.integers(0, 50), max_size=200))
-def test_counted_values_are_summed_up_like_listed_ones(values: list[int]) -> None:
-    """Exactly: the same percentiles, whatever the order."""
-    listed, counted = summarise(values), summarise_counted(Counter(values))
-    if listed is None or counted is None:
-        assert listed is counted
-        return
-    assert (counted.n, counted.min, counted.max) == (listed.n, listed.min, listed.max)
-    for name in ("mean", "p50", "p90", "p95", "p99", "std"):
-        assert getattr(counted, name) == pytest.approx(getattr(listed, name))
 
 
 def rows(read: Read, *arguments: str | Path) -> dict[tuple[str, str], dict[str, Any]]:
@@ -104,6 +84,8 @@ GROUPS = [
     ("model", ["tiny", "(no model)", "other"]),
     ("endpoint", ["POST /v1/chat/completions"]),
     ("none", ["all"]),
+    ("status", ["200", "500"]),
+    ("hour", ["2026-11-18 11:00"]),
 ]
 
 
@@ -111,6 +93,31 @@ GROUPS = [
 def test_groups(read: Read, two: Path, by: str, groups: list[str]) -> None:
     """The largest first."""
     assert list(dict.fromkeys(group for group, _ in rows(read, two, "--by", by))) == groups
+
+
+def test_legs_are_measured_by_their_servers(read: Read, mixed: Path) -> None:
+    """Each as an answer of its own: when its head came, and its end."""
+    found = rows(read, mixed, "--by", "leg")
+    groups = list(dict.fromkeys(group for group, _ in found))
+    assert [group.partition(" ")[0] for group in groups] == ["decode", "prefill"]
+    for group in groups:
+        assert found[group, "exchanges"]["n"] == 1
+        assert 0 < found[group, "head_s"]["p50"] <= found[group, "total_s"]["p50"]
+    pairs = rows(read, mixed)["tiny", "prefill_s"]
+    assert pairs["p50"] == pytest.approx(found[groups[1], "total_s"]["p50"])
+
+
+def test_hours_are_in_the_order_of_time(read: Read, tmp_path: Path) -> None:
+    """Whatever their sizes."""
+    path, hour = tmp_path / "hours.cassette", 3_600_000
+    with writing(path) as keep:
+        keep(*(chat(str(n), started=started) for n, started in enumerate([0, hour, hour + 1, 3 * hour])))
+    found = rows(read, path, "--by", "hour")
+    assert [(group, row["n"]) for (group, measure), row in found.items() if measure == "exchanges"] == [
+        ("2026-11-18 11:00", 1),
+        ("2026-11-18 12:00", 2),
+        ("2026-11-18 14:00", 1),
+    ]
 
 
 def test_several_cassettes(read: Read, two: Path, mixed: Path) -> None:
@@ -128,17 +135,6 @@ def test_a_choice_narrows(read: Read, two: Path) -> None:
     """The same flags as for ls."""
     assert rows(read, two, "--where", "ttft_s > 0.15", "--until", "2030-01-01")["tiny", "exchanges"]["n"] == 1
     assert rows(read, two, "--since", "1m") == {}
-
-
-def test_many_streams_are_sampled_evenly(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every n-th, and it says so; unless all are asked for."""
-    monkeypatch.setattr(views_statistics, "ENOUGH", 1)
-    with CassetteBrowser.open(two) as browser:
-        sampled = gather([browser], EVERYTHING, "none")[0]
-        exact = gather([browser], EVERYTHING, "none", exact=True)[0]
-    assert (sampled.sampled, sum(sampled.gaps.values())) == (3, 11)
-    assert (exact.sampled, sum(exact.gaps.values())) == (1, 20)
-    assert sampled.values == exact.values
 
 
 def test_a_table_for_people(read: Read, two: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replayproxy.views.timeline import Lateness, axis, draw, spark
+from replayproxy.views.timeline import Lateness, axis, bars, draw
 
 MS = 1_000_000
 
@@ -80,8 +80,8 @@ def test_a_drawing_is_as_wide_as_it_was_told(chunks: list[int], rest: int, width
     assert len(axis(max(1, end), width)) <= width
 
 
-def test_a_spark_shows_the_spread() -> None:
-    """From low to high."""
-    assert spark([0, 0, 0, 0, 1, 3], 4, 0, 3) == "█▂ ▂"
-    assert spark([1, 1], 3, 1, 1) == "█  "
-    assert spark([], 3, 0, 1) == ""
+def test_bars_are_as_high_as_the_numbers() -> None:
+    """Beside the largest; nothing is a blank."""
+    assert bars([4, 1, 0, 1]) == "█▂ ▂"
+    assert bars([2]) == "█"
+    assert bars([]) == ""

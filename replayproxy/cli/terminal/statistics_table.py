@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +9,14 @@ from typing import Any
 from replayproxy.cli.terminal.screen import Line, Screen, Span
 from replayproxy.cli.terminal.table import Column, layout
 from replayproxy.views import starvation, statistics, timeline
-from replayproxy.views.statistics import Group, Load
+from replayproxy.views.distributions import histogram
+from replayproxy.views.load import Load
+from replayproxy.views.statistics import Group
 from replayproxy.views.units import count, duration, moment, plural
 
 NAMES = {
     "ttft_s": "TTFT",
+    "head_s": "Head",
     "prefill_s": "Prefill",
     "handover_s": "Hand-over",
     "decode_ttft_s": "Decode TTFT",
@@ -49,8 +51,8 @@ def page(groups: Sequence[Group], names: str, screen: Screen, *, width: int | No
     table: list[tuple[Group, list[dict[str, Any]]]] = []
     for group in groups:
         rows = [
-            dict(row, sampled=row["measure"] == "chunk_gap_s" and group.sampled > 1)
-            for row in statistics.data_rows([group])
+            dict(row, sampled=row["measure"] == "chunk_gap_s" and group.gaps.is_sampled)
+            for row in statistics.distribution_rows(group)
             if row["measure"] in NAMES
         ]
         table.append((group, rows))
@@ -64,12 +66,14 @@ def page(groups: Sequence[Group], names: str, screen: Screen, *, width: int | No
         screen.line(*_group_heading(group))
         screen.lines([measured.row(row) for row in rows])
         screen.lines(_spread(group))
+        for line in _sampled(group):
+            screen.prose(*line)
         if group.starved:
             of = f" ({count(group.starved)} of {count(group.streamed)} streams)"
             screen.line(Span(f"  {starvation.sentence(group.starved_s)}{of}", "yellow"))
     load = statistics.load_of(groups)
     if load is not None:
-        screen.entry("Output", *_load(load, sum(len(group.values["output_tokens"]) for group in groups)))
+        screen.entry("Output", *_load(load, sum(group.values["output_tokens"].total() for group in groups)))
 
 
 def _group_heading(group: Group) -> Line:
@@ -104,13 +108,28 @@ def _until(first: int, last: int) -> str:
 
 def _spread(group: Group) -> list[Line]:
     """TTFT on a line, where there is enough of it to have a shape."""
-    values = [value for value in group.values["ttft_s"] if value > 0]
-    if len(values) < 20 or min(values) == max(values):
+    values = group.values["ttft_s"]
+    bars = histogram(values, _SPARK, statistics.PER["ttft_s"])
+    if values.total() < 20 or len(bars) < 2:
         return []
-    low, high = math.log(min(values)), math.log(max(values))
-    drawn = timeline.spark([math.log(value) for value in values], _SPARK, low, high)
-    ends = duration(min(values)), duration(max(values))
+    drawn = timeline.bars([bar.n for bar in bars])
+    ends = duration(bars[0].low), duration(bars[-1].high)
     return [[Span(f"  TTFT  {ends[0]} |", "dim"), Span(drawn, "green"), Span(f"| {ends[1]} (log)", "dim")]]
+
+
+def _sampled(group: Group) -> list[Line]:
+    """Of how many streams the gaps are, and how far off that may be."""
+    gaps = group.gaps
+    if not gaps.is_sampled:
+        return []
+    text = f"  * gaps of {count(gaps.streams)} of {count(gaps.of)} streams, drawn at random"
+    intervals = [
+        f"p{percent} {duration(interval[0] / 1e9)} to {duration(interval[1] / 1e9)}"
+        for percent in (50, 99)
+        if (interval := gaps.interval(percent)) is not None
+    ]
+    text += f": 95 % intervals {', '.join(intervals)}" if intervals else ""
+    return [[Span(f"{text}; --exact reads all", "dim")]]
 
 
 def _load(load: Load, with_usage: int) -> list[Span | str]:
