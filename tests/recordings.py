@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Iterable, Iterator, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +17,21 @@ from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import Redactor
-from replayproxy.model import Chunks, End, Ending, Exchange, Head, Headers, Leg, Request, Response, Timeline
-from replayproxy.ports import ExchangePart
+from replayproxy.model import (
+    Chunks,
+    End,
+    Ending,
+    Exchange,
+    Head,
+    Headers,
+    Key,
+    Leg,
+    RecordingRef,
+    Request,
+    Response,
+    Timeline,
+)
+from replayproxy.ports import ExchangePart, RecordingStore
 
 MATCHER = Matcher(MatchRules(), Redactor(b"sixteen bytes of"))
 EPOCH = 1_760_000_000_000_000_000
@@ -208,3 +223,36 @@ def read(path: Path) -> list[Exchange]:
     """All ended exchanges on a cassette."""
     with CassetteReader(path) as cassette:
         return [item for _, item in stored(cassette)]
+
+
+def bodies(shelf: RecordingStore, request: Request | Key) -> list[bytes]:
+    """All recordings of a request, in their order."""
+    key = request if isinstance(request, str) else MATCHER.key(request)
+
+    async def read_all() -> list[bytes]:
+        return [(await shelf.read(RecordingRef(key, number))).body for number in range(shelf.count(key))]
+
+    return asyncio.run(read_all())
+
+
+def record_answers(path: Path, *answers: tuple[Request, bytes] | tuple[Request, bytes, Ending]) -> Path:
+    """A cassette with these."""
+    return record(
+        path,
+        [
+            exchange(request, said([body], ending=ending[0] if ending else Ending.COMPLETE), number)
+            for number, (request, body, *ending) in enumerate(answers)
+        ],
+    )
+
+
+def execute(sql: str, *values: object) -> Callable[[Path], None]:
+    """Somebody with SQLite at hand."""
+
+    def change(path: Path) -> None:
+        connection = sqlite3.connect(path, isolation_level=None)
+        for statement in sql.split(";"):
+            connection.execute(statement, values if "?" in statement else ())
+        connection.close()
+
+    return change

@@ -20,7 +20,6 @@ WITHOUT_TEST_FILE = {
         "recorded_rules",
         "recovering",
         "schema",
-        "store",
     },
     "cassette/checking/": {"secrets"},
     "cassette/editing/": {"join", "to_format_2"},
@@ -54,7 +53,6 @@ LONGEST = 400
 
 LONGER = {
     "cassette/coding/test_codec.py": 650,
-    "cassette/test_reader.py": 750,
     "cassette/test_writer.py": 800,
     "cassette/test_writer_thread.py": 850,
     "cli/test_exec.py": 500,
@@ -95,7 +93,7 @@ def test_each_source_file_has_a_test_file_by_its_name() -> None:
     excepted = {f"{folder}{stem}.py" for folder, stems in WITHOUT_TEST_FILE.items() for stem in stems}
     assert len(sources) > 200
     assert without_test_file(sources, files_in(TESTS)) - excepted == set()
-    assert len(excepted) <= 64
+    assert len(excepted) <= 63
 
 
 def test_no_test_file_is_longer_than_a_reader_is_patient() -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from replayproxy.cassette.condition import fault_in
-from replayproxy.cassette.reader import CassetteReader, typed
+from replayproxy.cassette.queries import typed
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.errors import CassetteError, SettingsError
 from replayproxy.model import Exchange, Key, Request, Response, Timeline
 from replayproxy.views.port import (

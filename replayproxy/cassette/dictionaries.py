@@ -20,7 +20,7 @@ from replayproxy.cassette.coding import codec
 from replayproxy.cassette.coding.codec import Answer, Codec, Kind
 from replayproxy.cassette.coding.delta import runs_of
 from replayproxy.cassette.coding.symbols import with_bits, with_bytes
-from replayproxy.cassette.reader import typed
+from replayproxy.cassette.queries import typed
 
 TRIED = 256
 """Answers that are packed with either kind of vocabulary, to see which makes them smaller: 30 ms for each kind."""

@@ -19,8 +19,9 @@ from replayproxy.cassette.coding.times import as_read, ticks_of
 from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.dictionaries import Dictionaries
 from replayproxy.cassette.numbering import make_room
-from replayproxy.cassette.reader import key_bytes, typed
+from replayproxy.cassette.queries import typed
 from replayproxy.cassette.schema import provisional_digest
+from replayproxy.cassette.stored_keys import key_bytes
 from replayproxy.core.dialects.facts import facts_of
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.identity.sketch import Sketch

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 import replayproxy
-from replayproxy.cassette.reader import typed
+from replayproxy.cassette.queries import typed
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.errors import Damaged, SettingsError
 

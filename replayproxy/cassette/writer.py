@@ -20,7 +20,7 @@ from replayproxy.cassette import database, packing, recorded_rules
 from replayproxy.cassette.dictionaries import Dictionaries
 from replayproxy.cassette.exchange_rows import Begun, ExchangeRows
 from replayproxy.cassette.file_guard import FileGuard, FileLost, abandon, beside, is_sound, save, save_closed
-from replayproxy.cassette.reader import typed
+from replayproxy.cassette.queries import typed
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.errors import Damaged
 from replayproxy.model import Chunks, End, Ending

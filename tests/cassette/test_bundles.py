@@ -235,7 +235,7 @@ def test_damaged_bundles_are_found(path: Path, sql: str, what: str) -> None:
 def test_the_budget_counts_what_an_exchange_has_of_a_bundle(path: Path) -> None:
     """Thousands of equal answers are nothing in a bundle, and take as long to read as if each stood alone."""
     with CassetteReader(path) as cassette:
-        packed = [cassette._bundled(number) for number in range(1, CHATS + 1)]
+        packed = [cassette._exchanges._bundled(number) for number in range(1, CHATS + 1)]
         sizes = [cassette.stored_sizes(number) for number in range(1, CHATS + 1)]
     requests = [part.request for part in packed if isinstance(part.request, Share)]
     answers = [part.answer for part in packed if isinstance(part.answer, Share)]

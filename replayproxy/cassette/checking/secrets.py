@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from replayproxy.cassette.reader import CassetteReader, typed
+from replayproxy.cassette.queries import typed
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.recovering import cut_at_last, joined
 from replayproxy.core import coding
 from replayproxy.core.headers import hands_out_credentials

@@ -10,7 +10,9 @@ from urllib.parse import parse_qsl, urlencode
 
 from replayproxy.cassette import schema
 from replayproxy.cassette.columns import derived_columns, model_of
-from replayproxy.cassette.reader import CassetteReader, key_bytes, typed
+from replayproxy.cassette.queries import typed
+from replayproxy.cassette.reader import CassetteReader
+from replayproxy.cassette.stored_keys import key_bytes
 from replayproxy.core import coding
 from replayproxy.core.answers import fault_in_answer
 from replayproxy.core.dialects.facts import facts_of

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from replayproxy.cassette.editing.replace import replacing
 from replayproxy.cassette.editing.rewrite import without_secrets
-from replayproxy.cassette.reader import CassetteReader, typed
+from replayproxy.cassette.queries import typed
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter, left_out
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.redaction import Redactor

@@ -23,7 +23,8 @@ from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.editing import to_format_2
 from replayproxy.cassette.editing.replace import fold, replacing
 from replayproxy.cassette.numbering import number_anew
-from replayproxy.cassette.reader import CassetteReader, key_bytes
+from replayproxy.cassette.reader import CassetteReader
+from replayproxy.cassette.stored_keys import key_bytes
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.dialects.facts import facts_of
 from replayproxy.core.identity.rules import Matcher

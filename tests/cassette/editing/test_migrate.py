@@ -17,7 +17,8 @@ from replayproxy.cassette.database import Lock
 from replayproxy.cassette.editing.migrate import migrate
 from replayproxy.cassette.editing.prune import prune
 from replayproxy.cassette.editing.rewrite import redact
-from replayproxy.cassette.reader import CassetteReader, key_bytes
+from replayproxy.cassette.reader import CassetteReader
+from replayproxy.cassette.stored_keys import key_bytes
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.errors import CassetteError, Damaged, Locked, OlderFormat
