@@ -15,7 +15,8 @@ from typing import Any, cast
 
 import orjson
 
-from replayproxy.cassette.reader import CassetteReader, typed
+from replayproxy.cassette.queries import typed
+from replayproxy.cassette.reader import CassetteReader
 from replayproxy.errors import Damaged
 from replayproxy.model import Ending
 from replayproxy.views.port import AnswerColumns, AnswerKind, LegRow

@@ -333,12 +333,8 @@ class CassetteReader:
         self._queries.check_condition(where, parameters)
 
     def select(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-        """Rows of a query that has a condition of the user's in it. Raises `SettingsError` for SQL that cannot run."""
-        with self._user_sql():
-            reader = self._readers.mine()
-            cursor = reader.execute(sql, parameters)
-            while some := reader.some(cursor):
-                yield from some
+        """Yield the rows of a query with a condition of a user in it. Raises `SettingsError` if it cannot be run."""
+        return self._queries.select(sql, parameters)
 
     def one(self, sql: str, *parameters: object) -> Sequence[Any]:
         """Return the row of a query that gives one for each recording. Raises `CassetteError` where it gives none."""

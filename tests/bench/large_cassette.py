@@ -28,7 +28,7 @@ from replayproxy.cassette.coding.codec import Codec
 from replayproxy.cassette.coding.times import timeline_of
 from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.dictionaries import Dictionaries
-from replayproxy.cassette.reader import key_bytes
+from replayproxy.cassette.stored_keys import key_bytes
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.dialects.facts import facts_of
 from replayproxy.core.preparing import sketch_of
