@@ -146,6 +146,8 @@ class App:
         await parts.server.drain(self.settings.listen.drain if drain is None else drain)
         if recording is not None:
             recording.recorder.stopping = True
+        if parts.faults is not None:
+            parts.faults.stopping = True
         await parts.server.cut()
         if parts.upstream is not None:
             parts.upstream.close()

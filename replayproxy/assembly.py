@@ -16,6 +16,8 @@ from replayproxy.agreement import agree, apply_rules
 from replayproxy.cassette.store import CassetteStore
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.cassette.writer_thread import WriterThread
+from replayproxy.core.faults.choice import FaultChooser
+from replayproxy.core.faults.rate_limits import RateLimits
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.pd import PairServer, ProtocolOptions, protocol
 from replayproxy.core.policy import Mode
@@ -32,6 +34,7 @@ from replayproxy.net.tunnel import Detach, tunnel
 from replayproxy.net.upstream import Address, HttpUpstream
 from replayproxy.ports import Clock
 from replayproxy.proxy.counters import Counters
+from replayproxy.proxy.fault_injector import FaultInjector, FaultSettings
 from replayproxy.proxy.handler import ReplayProxy
 from replayproxy.proxy.misses import Misses
 from replayproxy.proxy.player import Player
@@ -69,6 +72,8 @@ class Parts:
     leg_worker: WorkerProcess
     proxy: ReplayProxy
     server: DataServer
+    faults: FaultInjector | None = None
+    """Between the server and the proxy, where faults or limits are set."""
 
     def close(self) -> None:
         """Close the files. A cassette that was begun must have been sealed before, else it is discarded."""
@@ -122,6 +127,7 @@ def assemble(settings: Settings, request_log: RequestLog | None = None) -> Parts
             stand_in=StandIn(store if settings.plays else None, settings.replaying.origins),
             worker=worker,
         )
+        faults = _faults(settings, proxy, worker, request_log) if settings.faulting.is_on else None
         upgrades: Upgrades[Detach] = Upgrades(
             settings.mode,
             settings.replaying.on_miss,
@@ -133,7 +139,7 @@ def assemble(settings: Settings, request_log: RequestLog | None = None) -> Parts
             tunnel=partial(tunnel, upstream) if isinstance(upstream, HttpUpstream) else None,
         )
         server = DataServer(
-            proxy.answer,
+            proxy.answer if faults is None else faults.answer,
             upgrades.answer,
             now=clock.now,
             needs_body=settings.wants_whole_requests,
@@ -145,7 +151,8 @@ def assemble(settings: Settings, request_log: RequestLog | None = None) -> Parts
         )
         undo.pop_all()
     return Parts(
-        settings, clock, counters, misses, request_log, store, recording, upstream, worker, leg_worker, proxy, server
+        settings, clock, counters, misses, request_log, store, recording, upstream, worker, leg_worker, proxy, server,
+        faults,
     )  # fmt: skip
 
 
@@ -184,6 +191,30 @@ def _recording(
         worker=worker,
     )
     return Recording(recorder, writer_thread, cassette_writer)
+
+
+def _faults(
+    settings: Settings, proxy: ReplayProxy, worker: WorkerProcess, request_log: RequestLog | None
+) -> FaultInjector:
+    faulting, simulation = settings.faulting, settings.simulation
+    return FaultInjector(
+        FaultSettings(
+            FaultChooser(faulting.faults, faulting.injection, seed=simulation.seed),
+            by_header=faulting.by_header,
+            limits=RateLimits(faulting.rpm, faulting.tpm),
+            model=simulation.model if settings.mode is Mode.SIMULATE else None,
+            seed=simulation.seed,
+            has_scopes=settings.plays,
+        ),
+        proxy.answer,
+        clock=proxy.clock,
+        matcher=proxy.matcher,
+        worker=worker,
+        counters=proxy.counters,
+        request_log=request_log,
+        give_back=proxy.playhead.undo,
+        readable=proxy.stand_in.readable,
+    )
 
 
 def _pace(settings: Settings) -> Pace:

@@ -7,7 +7,7 @@ nothing. Its methods are called on the loop of the proxy; those that read a whol
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from replayproxy.assembly import Parts
 from replayproxy.cassette.file_digest import file_digests
 from replayproxy.errors import CassetteError
 from replayproxy.model import RecordingRef, Response
+from replayproxy.proxy.fault_result import ClientFault
 from replayproxy.proxy.request_log import Call
 from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
 from replayproxy.settings import Settings
@@ -131,7 +132,14 @@ class Control:
             lateness_max=counters.lateness_max,
             forgotten=dict(self._parts.misses.forgotten),
             damage=playable.damage,
+            faults=() if self._parts.faults is None else self._parts.faults.log.results(),
         )
+
+    def client_faults(self, scopes: Container[str] | None = None) -> list[ClientFault]:
+        """The faults so far and what their clients did, of these scopes or of all; empty where none are injected."""
+        if self._parts.faults is None:
+            return []
+        return self._parts.faults.log.client_faults(scopes)
 
     # Misses and calls
 
@@ -188,6 +196,8 @@ class Control:
         `counts`: also forget what was counted, and the misses. No recording is touched.
         """
         self._parts.proxy.playhead.reset(scope)
+        if self._parts.faults is not None:
+            self._parts.faults.reset(scope, counts=counts)
         if counts:
             self._parts.counters.reset()
             self._parts.misses.clear()

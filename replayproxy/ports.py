@@ -58,6 +58,19 @@ class Listener(Protocol):
         ...
 
 
+class ClientListener(Listener, Protocol):
+    """The listener that is a client's connection: what can happen to a connection besides an answer."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether an answer was sent to its end."""
+        ...
+
+    async def reset(self) -> None:
+        """Send what was given so far, then end the connection by a TCP reset (RST)."""
+        ...
+
+
 Upload = AsyncIterator[bytes]
 """The body of a request that is still arriving, piece by piece. Pulling the first piece asks the client for it."""
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from replayproxy.core.cors import NO_ORIGINS, AllowedOrigins
+from replayproxy.core.faults.choice import FailureInjection
+from replayproxy.core.faults.grammar import Fault
 from replayproxy.core.headers import STORED, StoredFields
 from replayproxy.core.identity.rules import MatchRules
 from replayproxy.core.latency import Latency
@@ -97,6 +99,22 @@ class Simulation:
 
 
 @dataclass(frozen=True, slots=True)
+class Faulting:
+    """Which requests get a fault. `rpm` and `tpm`: requests and tokens per minute; 0: no limit."""
+
+    faults: tuple[Fault, ...] = ()
+    by_header: bool = default("fail_header")
+    injection: FailureInjection = FailureInjection()  # noqa: RUF009  a frozen value
+    rpm: int = default("rpm")
+    tpm: int = default("tpm")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a request may get a fault."""
+        return bool(self.faults or self.by_header or self.injection.percent or self.rpm or self.tpm)
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """A prefill/decode pair: the URLs of its servers, and how they find each other.
 
@@ -154,6 +172,7 @@ class Settings:
     """Rules of redaction. None: those of the cassette; a new one masks credentials and keys of known formats only."""
     replaying: Replaying = Replaying()
     simulation: Simulation = Simulation()
+    faulting: Faulting = Faulting()
 
     def __post_init__(self) -> None:
         needs_upstream = self.mode in (Mode.RECORD, Mode.AUTO) or (
@@ -179,6 +198,12 @@ class Settings:
             )
         if self.records and len(self.cassettes) != 1 and self.recording.onto is None:
             raise SettingsError("recording goes onto one cassette: name exactly one")
+        # The client would leave where its answer breaks, and the recording would end there.
+        if self.records and self.faulting.is_on:
+            raise SettingsError(
+                f"a run that records injects no faults: record first, then replay with {setting('fail')}, without"
+                f" {setting('on_miss', 'record')}"
+            )
         if not 0 < self.recording.sample <= 1:
             raise SettingsError(f"{setting('sample')} is a share between 0 and 1, not {self.recording.sample:g}")
         if self.listen.limits.shortest <= 0:

@@ -26,7 +26,7 @@ from tools import reference
 
 SHELL = "\n".join(block for name in PAGES for language in ("sh", "yaml") for block in blocks(name, language))
 EXAMPLES = sorted(set(re.findall(r"^(?:# )?replayproxy (.+?)(?:\s{2,}#.*)?$", SHELL.replace("\\\n", ""), re.MULTILINE)))
-VERDICTS = {code for *_, word, code in TABLE if word in ("misses", "unused", "damaged", "vacuous")}
+VERDICTS = {code for *_, word, code in TABLE if word in ("misses", "unused", "damaged", "vacuous", "mishandled")}
 
 
 OF_VLLM = {

@@ -23,7 +23,7 @@ from replayproxy.core.timing import STALL
 from replayproxy.net.limits import Limits
 from replayproxy.setting_kinds import Choice, Flag
 from replayproxy.setting_table import TABLE, default, flag, of_python, of_verb
-from replayproxy.settings import Listen, Pair, RecordingSettings, Replaying, Settings, Simulation
+from replayproxy.settings import Faulting, Listen, Pair, RecordingSettings, Replaying, Settings, Simulation
 
 VERBS = sorted({verb for row in TABLE.values() for verb in row.verbs})
 
@@ -78,6 +78,7 @@ SECTIONS: dict[str, type] = {
     "pair": Pair,
     "recording": RecordingSettings,
     "replaying": Replaying,
+    "faulting": Faulting,
     "simulation": Simulation,
     "simulation.latency": Latency,
 }

@@ -77,6 +77,11 @@ class ReplayOptions(TypedDict, total=False):
     allow_incomplete: bool
     stall: float | str
     cors: Sequence[str]
+    seed: int
+    fail: Sequence[str]
+    fail_header: bool
+    rpm: int
+    tpm: int
     redact: Sequence[str]
     match: Literal["default", "exact"]
     match_ignore: Sequence[str]
@@ -165,6 +170,12 @@ class SimulateOptions(TypedDict, total=False):
     itl: float | str
     jitter: float
     seed: int
+    fail: Sequence[str]
+    fail_header: bool
+    rpm: int
+    tpm: int
+    failure_injection_rate: int
+    failure_types: Sequence[str]
     host: str
     port: int
     uds: AnyPath

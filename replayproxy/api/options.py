@@ -13,6 +13,9 @@ from typing import Any
 
 from replayproxy.api.keywords import AutoOptions, RecordOptions, ReplayOptions, SimulateOptions
 from replayproxy.core.cors import AllowedOrigins
+from replayproxy.core.faults.choice import FailureInjection
+from replayproxy.core.faults.failure_answers import FAILURE_TYPES
+from replayproxy.core.faults.grammar import BadFault, Fault, parse_fault
 from replayproxy.core.headers import StoredFields
 from replayproxy.core.identity.rules import MatchRules
 from replayproxy.core.latency import Latency
@@ -22,7 +25,7 @@ from replayproxy.errors import SettingsError, setting
 from replayproxy.net.limits import Limits
 from replayproxy.setting_kinds import BadValue, Port
 from replayproxy.setting_table import PYTHON, TABLE, Setting, of_python
-from replayproxy.settings import Listen, Pair, RecordingSettings, Replaying, Settings, Simulation
+from replayproxy.settings import Faulting, Listen, Pair, RecordingSettings, Replaying, Settings, Simulation
 
 OPTIONS: Mapping[Mode, type] = {
     Mode.REPLAY: ReplayOptions,
@@ -75,6 +78,7 @@ def settings_of(mode: Mode, cassettes: tuple[Path, ...], options: Mapping[str, A
         listen=Listen(**fields["listen"], limits=Limits(**fields["listen.limits"])),
         recording=RecordingSettings(**fields["recording"], fields=stored_fields(options)),
         replaying=Replaying(**fields["replaying"]),
+        faulting=Faulting(faults=faults_of(options), injection=_injection(options), **fields["faulting"]),
         simulation=Simulation(**fields["simulation"], latency=Latency(**fields["simulation.latency"])),
         **fields[""],
     )
@@ -87,6 +91,24 @@ def _pair(fields: Mapping[str, Any]) -> Pair | None:
         if fields.get(name):
             raise SettingsError(f"{setting(name)} is for a pair: give {setting('prefill')} and {setting('decode')} too")
     return None
+
+
+def faults_of(options: Mapping[str, Any]) -> tuple[Fault, ...]:
+    """The faults of `fail`. Raises `SettingsError`."""
+    try:
+        return tuple(map(parse_fault, value_of("fail", options)))
+    except BadFault as error:
+        raise SettingsError(f"{setting('fail')} {error}") from None
+
+
+def _injection(options: Mapping[str, Any]) -> FailureInjection:
+    words = [word.strip() for value in value_of("failure_types", options) for word in value.split(",")]
+    for word in words:
+        if word not in FAILURE_TYPES:
+            raise SettingsError(
+                f"{setting('failure_types', word)} is not a type of failure: choose from {', '.join(FAILURE_TYPES)}"
+            )
+    return FailureInjection(value_of("failure_injection_rate", options), tuple(words))
 
 
 def _itself(value: Any) -> Any:

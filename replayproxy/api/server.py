@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from replayproxy.api.keywords import AutoOptions, RecordOptions, ReplayOptions, SimulateOptions
     from replayproxy.api.proxy_thread import ProxyThread
+    from replayproxy.proxy.fault_result import ClientFault
     from replayproxy.proxy.request_log import Call
     from replayproxy.proxy.result import RecordingInfo, RunResult
     from replayproxy.settings import Settings
@@ -42,7 +43,7 @@ AnyPath = str | PathLike[str]
 
 @dataclass(frozen=True, slots=True)
 class ProxyCall:
-    """One request. `outcome` is `replay`, `record`, `refuse` (a miss), `forward`, `probe` or `simulate`.
+    """One request. `outcome` is `replay`, `record`, `refuse` (a miss), `forward`, `probe`, `simulate` or `fault`.
 
     `headers` are those that a cassette may hold, in lower case: no key shows up in a test's log.
     """
@@ -258,6 +259,15 @@ class ProxyServer:
     def misses(self) -> list[Miss]:
         """Why requests had no recording, in their order. Each has a `code` and a `sentence`."""
         return [call.miss for call in self.calls if call.miss is not None]
+
+    @property
+    def client_faults(self) -> list[ClientFault]:
+        """The injected faults, and what the clients did: `outcome`, `sentence`, `is_mishandled`; the newest 1 000."""
+        return self._on_loop(self._running.app.control.client_faults)
+
+    def client_faults_in(self, *scopes: str) -> list[ClientFault]:
+        """Those of these scopes. The scope of a request without a scope is `""`."""
+        return self._on_loop(lambda: self._running.app.control.client_faults(scopes))
 
     def report(self) -> RunResult:
         """What was served, missed, recorded and not used so far; after the block, in all."""

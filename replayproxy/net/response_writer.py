@@ -215,12 +215,29 @@ class ResponseWriter:
         """Close the connection now, in such a way that what is missing of the answer is seen to be missing."""
         self._flush()
         if self._framing is Framing.CLOSE and self.begun and not self.whole:
-            # Without framing only a reset tells that something is missing.
-            if (raw := self._transport.get_extra_info("socket")) is not None:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._transport.abort()
+            self._reset_now()  # without framing only a reset tells that something is missing
         else:
             self._transport.close()
+
+    async def reset(self) -> None:
+        """Send what was given so far, then end the connection by a TCP reset (RST)."""
+        self._flush()
+        self.keeps = False
+        while self.congested and not self._transport.is_closing():
+            await self.ready()
+        # A reset discards what the kernel has not been given yet: all of it goes first. `resume` tells when it is gone.
+        self._transport.set_write_buffer_limits(high=0)
+        while self._transport.get_write_buffer_size() and not self._transport.is_closing():
+            self._room = asyncio.get_running_loop().create_future()
+            await asyncio.wait((self._room,), timeout=self._send_timeout)
+            if not self._room.done():
+                break
+        self._reset_now()
+
+    def _reset_now(self) -> None:
+        if (raw := self._transport.get_extra_info("socket")) is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
 
     async def refuse(self, error: ReplayProxyError, more: Headers = ()) -> None:
         """An error of our own making, with `more` fields, if nothing was sent yet; else an unclean end."""

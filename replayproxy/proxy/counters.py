@@ -16,9 +16,11 @@ class Counters:
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
-        """By outcome: replay, record, forward, simulate, probe, refuse, upgrade, damaged."""
+        """By outcome: replay, record, forward, simulate, probe, refuse, upgrade, damaged, fault."""
         self.endings: Counter[str] = Counter()
         """Of recorded answers, by how they ended."""
+        self.faults: Counter[str] = Counter()
+        """Injected faults, by kind."""
         self.misses: Counter[str] = Counter()
         """By code."""
         self.played: Counter[RecordingRef] = Counter()
@@ -33,7 +35,7 @@ class Counters:
 
     def reset(self) -> None:
         """Set all counters to 0, but for the requests in flight."""
-        for counter in (self.requests, self.endings, self.misses, self.played):
+        for counter in (self.requests, self.endings, self.faults, self.misses, self.played):
             counter.clear()
         self.stalled = self.uploads_cut = 0
         self.lateness_counts = [0] * (len(LATENESS_BOUNDS) + 1)

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from replayproxy.model import RecordingRef
+from replayproxy.proxy.fault_result import FaultResult, merged_faults
 from replayproxy.views.miss import UNPLAYABLE, Miss
 
 PART = 1000
@@ -130,6 +131,18 @@ class RunResult:
     """Why the recordings could not all be listed; empty where they could. Those that were read are in the report."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the cassettes as they were played, by path; without one `prune` does not delete what is unused."""
+    faults: tuple[FaultResult, ...] = ()
+    """Injected faults, and what the clients did."""
+
+    @property
+    def injected(self) -> int:
+        """How many faults happened."""
+        return sum(fault.injected for fault in self.faults)
+
+    @property
+    def mishandled(self) -> int:
+        """How many of them a client mishandled."""
+        return sum(fault.mishandled for fault in self.faults)
 
     @property
     def misses(self) -> int:
@@ -153,7 +166,7 @@ class RunResult:
     @property
     def vacuous(self) -> bool:
         """Whether nothing was served: such a run is no pass."""
-        return not (self.served or self.recorded or self.forwarded or self.simulated)
+        return not (self.served or self.recorded or self.forwarded or self.simulated or self.injected)
 
     @classmethod
     def empty(cls, mode: str, cassettes: tuple[str, ...] = ()) -> RunResult:
@@ -198,6 +211,7 @@ class RunResult:
             forgotten=dict(sum((Counter(part.forgotten) for part in parts), Counter())),
             damage="; ".join(dict.fromkeys(part.damage for part in parts if part.damage)),
             digests=_agreed(part.digests for part in parts),
+            faults=merged_faults(fault for part in parts for fault in part.faults),
         )
 
     @classmethod
@@ -231,6 +245,7 @@ class RunResult:
             forgotten={"": not_listed} if not_listed else {},
             damage=str(document.get("damage", "")),
             digests=digests,
+            faults=tuple(map(FaultResult.from_document, document.get("faults", ()))),
             **counts,
         )
 
@@ -249,8 +264,8 @@ class RunResult:
             yield b"]"
         yield b"}"
 
-    def _lists(self) -> dict[str, tuple[Cause, ...] | tuple[RecordingInfo, ...]]:
-        return {"misses": self.causes, "unused": self.unused}
+    def _lists(self) -> dict[str, tuple[Cause, ...] | tuple[RecordingInfo, ...] | tuple[FaultResult, ...]]:
+        return {"misses": self.causes, "unused": self.unused, **({"faults": self.faults} if self.faults else {})}
 
     def _figures(self) -> dict[str, Any]:
         return {

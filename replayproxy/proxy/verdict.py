@@ -40,11 +40,13 @@ class RunPolicy:
 
     fail_unused: bool = False
     must_serve: bool = False
+    assert_resilient: bool = False
+    """Whether a client must handle each injected fault well, and at least one must have been injected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`word` is one of passed, child, damaged, degraded, misses, vacuous, unused."""
+    """`word` is one of passed, child, damaged, degraded, misses, vacuous, mishandled, unused."""
 
     word: str
     code: int
@@ -92,6 +94,8 @@ def judge(
             "nothing was served, so nothing was tested: let the client use OPENAI_BASE_URL or REPLAYPROXY_URL, or add"
             " --allow-empty if no request is expected",
         )
+    if demands.assert_resilient and (report.mishandled or not report.injected):
+        return _about_faults(report)
     if demands.fail_unused and report.unused:
         return Verdict(
             "unused",
@@ -99,7 +103,24 @@ def judge(
             f"{unused}: delete them with `replayproxy prune CASSETTE --unused REPORT`, where REPORT was written by"
             " --report; or leave out --fail-unused",
         )
-    return Verdict("passed", 0, f"{answers_in_words(report)}, no misses")
+    faults = f", {plural(report.injected, 'fault')} injected" if report.faults else ""
+    return Verdict("passed", 0, f"{answers_in_words(report)}, no misses{faults}")
+
+
+def _about_faults(report: RunResult) -> Verdict:
+    """The verdict of `--assert-resilient` on a run that has not passed it."""
+    if not report.injected:
+        return Verdict(
+            "vacuous",
+            7,
+            "no fault was injected, so nothing was tested: give --fail, with a position that the answers reach, and"
+            " a path, model or rate that the requests fit",
+        )
+    client = next((one for fault in report.faults for one in fault.clients if one.is_mishandled), None)
+    first = f"; the first: after {client.fault} it {client.sentence}" if client is not None else ""
+    return Verdict(
+        "mishandled", 8, f"the client mishandled {report.mishandled} of {plural(report.injected, 'fault')}{first}"
+    )
 
 
 def answers_in_words(report: RunResult) -> str:

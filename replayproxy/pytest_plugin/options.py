@@ -61,6 +61,8 @@ class TestChoice:
     drop_header: tuple[str, ...] = ()
     at_end: str = _default("at_end")
     on_miss: str = _default("on_miss")
+    fail: tuple[str, ...] = ()
+    fail_header: bool = False
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -16,6 +16,7 @@ from replayproxy.errors import CassetteError
 
 if TYPE_CHECKING:
     from replayproxy.api.server import ProxyCall, ProxyServer
+    from replayproxy.proxy.fault_result import ClientFault
     from replayproxy.views.miss import Miss
 
 
@@ -50,7 +51,7 @@ class PlayedResponse:
 
 @dataclass(frozen=True, slots=True)
 class PlaybackCall:
-    """One request of a test. `outcome` is `replay`, `record`, `refuse` (a miss), `forward` or `probe`."""
+    """One request of a test. `outcome` is `replay`, `record`, `refuse` (a miss), `forward`, `probe` or `fault`."""
 
     request: ReceivedRequest
     outcome: str
@@ -102,6 +103,11 @@ class Playback:
     def misses(self) -> list[Miss]:
         """The requests of this test that no recording answered. Each has a `code` and a `sentence`."""
         return [call.miss for call in self._calls() if call.miss is not None]
+
+    @property
+    def client_faults(self) -> list[ClientFault]:
+        """The faults that this test's requests got, and what its client did, by what was seen so far."""
+        return [] if self._server is None else self._server.client_faults_in(self.scope, "")
 
     @property
     def env(self) -> dict[str, str]:

@@ -9,14 +9,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-from replayproxy.api.options import redaction_rules
+from replayproxy.api.options import faults_of, redaction_rules
 from replayproxy.api.server import ProxyServer
 from replayproxy.core.headers import StoredFields
 from replayproxy.core.identity.rules import MatchRules
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
 from replayproxy.pytest_plugin.options import TestChoice
-from replayproxy.settings import Listen, RecordingSettings, Replaying, Settings
+from replayproxy.settings import Faulting, Listen, RecordingSettings, Replaying, Settings
 
 OPEN = 16
 """Proxies that stay open at once: each has a thread, a port and a few files; a run may have a thousand cassettes."""
@@ -37,6 +37,7 @@ def replaying(cassette: Path, choice: TestChoice) -> Settings:
         match=_match_rules(choice),
         listen=Listen(port=0, admin_port=None, drain=0.0),
         replaying=Replaying(choice.speed, AtEnd(choice.at_end), OnMiss(choice.on_miss), stall=choice.stall),
+        faulting=_faulting(choice),
     )
 
 
@@ -60,7 +61,12 @@ def recording(onto: Path, played: tuple[Path, ...], choice: TestChoice, salt: by
             fields=StoredFields.of(choice.keep_header, choice.drop_header),
         ),
         replaying=Replaying(choice.speed, stall=choice.stall),
+        faulting=_faulting(choice),
     )
+
+
+def _faulting(choice: TestChoice) -> Faulting:
+    return Faulting(faults_of({"fail": choice.fail}), choice.fail_header)
 
 
 def _match_rules(choice: TestChoice) -> MatchRules | None:

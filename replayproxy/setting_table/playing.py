@@ -127,9 +127,10 @@ ROWS = (
         "seed",
         Whole(least=0),
         "Seed of answers and latencies: the same request and seed give the same answer.",
-        verbs=("simulate",),
+        verbs=("simulate", "replay", "exec"),
         group="simulate",
         default=0,
+        meanings=dict.fromkeys(("replay", "exec"), "Seed of faults: equal runs with one seed have the same faults."),
         goes_to="simulation.seed",
     ),
 )

@@ -28,7 +28,7 @@ ROWS = (
         "report",
         File(),
         "Write the result of the run to this file, as JSON.",
-        verbs=("replay", "exec"),
+        verbs=("replay", "exec", "simulate"),
         group="judge",
         in_python=False,
         pytest=InPytest(
@@ -39,7 +39,7 @@ ROWS = (
         "junit",
         File(),
         "Write the result of the run to this file, as JUnit XML.",
-        verbs=("replay", "exec"),
+        verbs=("replay", "exec", "simulate"),
         group="judge",
         in_python=False,
     ),

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from replayproxy.core.faults.conduct import Outcome
 from replayproxy.model import RecordingRef, Request
+from replayproxy.proxy.fault_result import ClientFault, FaultResult
 from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
 from replayproxy.proxy.verdict import CommandResult, RunPolicy, judge
 from replayproxy.views.miss import Miss
@@ -42,6 +44,13 @@ STRICT = RunPolicy(fail_unused=True, must_serve=True)
 
 DAMAGED = replace(MISSED[0], miss=replace(MISSED[0].miss, code="damaged"), times=2)
 
+RESILIENT = RunPolicy(must_serve=True, assert_resilient=True)
+WELL = FaultResult("status=429", {Outcome.RECOVERED: 2, Outcome.NOT_REACHED: 1})
+BADLY = FaultResult.of(
+    "cut@3", [ClientFault("f-0001", "cut@3", "POST", "/v1/x", "", Outcome.GAVE_UP, "did not ask again")], {}
+)
+NEVER = FaultResult("cut@99", {Outcome.NOT_REACHED: 1})
+
 TABLE: list[tuple[str, RunResult, RunPolicy, CommandResult | None, str | None, str, int]] = [
     ("all is well", reported(), STRICT, GOOD, None, "passed", 0),
     ("unused, and nobody cares", reported(unused=UNUSED), TEST, GOOD, None, "passed", 0),
@@ -59,6 +68,14 @@ TABLE: list[tuple[str, RunResult, RunPolicy, CommandResult | None, str | None, s
     ("only recorded", reported(served=0, recorded=2), TEST, GOOD, None, "passed", 0),
     ("only forwarded", reported(served=0, forwarded=2), TEST, GOOD, None, "passed", 0),
     ("the disk was full", reported(recorded=2), TEST, GOOD, "no room", "degraded", 1),
+    ("faults, all handled well", reported(faults=(WELL,)), RESILIENT, GOOD, None, "passed", 0),
+    ("a fault handled badly", reported(faults=(WELL, BADLY)), RESILIENT, GOOD, None, "mishandled", 8),
+    ("the same, and nobody cares", reported(faults=(WELL, BADLY)), TEST, GOOD, None, "passed", 0),
+    ("no fault happened", reported(faults=(NEVER,)), RESILIENT, GOOD, None, "vacuous", 7),
+    ("no fault was given", reported(), RESILIENT, GOOD, None, "vacuous", 7),
+    ("missed before a fault", reported(causes=MISSED, faults=(BADLY,)), RESILIENT, GOOD, None, "misses", 3),
+    ("only faults were served", reported(served=0, faults=(WELL,)), TEST, GOOD, None, "passed", 0),
+    ("the child noticed a fault", reported(faults=(BADLY,)), RESILIENT, BAD, None, "child", 9),
     ("the child failed", reported(), TEST, BAD, None, "child", 9),
     ("the child failed, and all else", reported(served=0, causes=MISSED), STRICT, BAD, "no room", "child", 9),
 ]
@@ -86,10 +103,17 @@ def test_the_table(
         (reported(causes=(DAMAGED,)), BAD, "`npm test` ended with exit code 9, and 2 requests had a recording that is"),
         (reported(unused=UNUSED), GOOD, "1 of 3 recordings were not used: delete them with `replayproxy"),
         (reported(served=0), GOOD, "nothing was served, so nothing was tested: let the client use OPENAI_BASE_URL"),
+        (reported(faults=(NEVER,)), GOOD, "no fault was injected, so nothing was tested: give --fail, with a position"),
+        (
+            reported(faults=(WELL, BADLY)),
+            GOOD,
+            "the client mishandled 1 of 3 faults; the first: after cut@3 it did not ask again",
+        ),
         (reported(recorded=2), GOOD, "2 answers from recordings, 2 recorded, no misses"),
         (reported(), CommandResult(("npm", "test"), 137, "SIGKILL"), "`npm test` was killed by SIGKILL"),
     ],
 )
 def test_a_verdict_says_what_happened_and_what_to_do(report: RunResult, ended: CommandResult, said: str) -> None:
     """One sentence, whole without the lines above it."""
-    assert judge(report, STRICT, ended=ended).sentence.startswith(said)
+    demands = RESILIENT if report.faults else STRICT
+    assert judge(report, demands, ended=ended).sentence.startswith(said)

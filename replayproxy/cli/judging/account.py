@@ -10,12 +10,17 @@ from itertools import groupby
 
 from replayproxy.cli.terminal import messages
 from replayproxy.cli.terminal.screen import Screen, Span
+from replayproxy.core.faults.conduct import NOT_INJECTED
+from replayproxy.proxy.fault_result import FaultResult
 from replayproxy.proxy.result import Cause, RecordingInfo, ReportedMiss, RunResult
 from replayproxy.proxy.verdict import Verdict, answers_in_words
 from replayproxy.views.miss import UNPLAYABLE, Miss
 from replayproxy.views.units import duration, plural
 
 UNUSED_SHOWN = 10
+
+CLIENTS_SHOWN = 10
+"""Faults of one text that are printed one by one."""
 
 CAUSES_SHOWN = 50
 """Causes that are printed; the report file has all of them."""
@@ -37,6 +42,8 @@ def account(report: RunResult, verdict: Verdict, screen: Screen) -> None:
         screen.line(f"… and {len(report.causes) - CAUSES_SHOWN} more causes; --report FILE has them all")
     if report.unexplained:
         screen.line(f"… and {plural(report.unexplained, 'miss', 'misses')} more, too many to explain each of them")
+    for fault in report.faults:
+        _fault(fault, screen)
     if report.unused and not report.vacuous:
         _unused(report, screen)
     style = "bold green" if verdict.passed else "bold red"
@@ -58,6 +65,14 @@ def account_as_records(report: RunResult, verdict: Verdict) -> None:
         messages.warning(
             f"{len(report.unused)} of {plural(report.recordings, 'recording')} were not used",
             unused=[recording.id for recording in report.unused[:UNUSED_SHOWN]],
+        )
+    for fault in report.faults:
+        messages.warning(
+            f"FAULT {fault.fault} x{fault.injected} {outcomes_in_words(fault)}",
+            fault=fault.fault,
+            injected=fault.injected,
+            mishandled=fault.mishandled,
+            outcomes={outcome.value: count for outcome, count in fault.outcomes.items()},
         )
     log = messages.info if verdict.passed else messages.error
     log(
@@ -89,6 +104,24 @@ def _miss(cause: Cause, screen: Screen) -> None:
     screen.line(Span(f"{what} {cause.id}", "bold red"), f"  x{cause.times}   {miss.code}   {headline(miss)}")
     for line in explanation(miss).splitlines():
         screen.under(line)
+
+
+def _fault(fault: FaultResult, screen: Screen) -> None:
+    screen.line(Span("FAULT", "bold yellow"), f"  {fault.fault}  x{fault.injected}   {outcomes_in_words(fault)}")
+    for client in fault.clients[:CLIENTS_SHOWN]:
+        mark = Span("MISHANDLED", "bold red") if client.is_mishandled else Span("ok", "green")
+        if client.outcome in NOT_INJECTED:
+            mark = Span("not judged", "dim")
+        scope = f"   scope {client.scope}" if client.scope else ""
+        screen.line(f"  {client.id}  ", mark, f"  {client.method} {client.path}{scope}")
+        screen.under(f"  {client.outcome}: {client.sentence}")
+    if (more := sum(fault.outcomes.values()) - CLIENTS_SHOWN) > 0:
+        screen.line(f"  … and {more} more of this fault; --report FILE lists the first of them")
+
+
+def outcomes_in_words(fault: FaultResult) -> str:
+    """Say how often each outcome."""
+    return ", ".join(f"{outcome} {count}" for outcome, count in fault.outcomes.items())
 
 
 def _unused(report: RunResult, screen: Screen) -> None:

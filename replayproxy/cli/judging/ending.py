@@ -70,6 +70,8 @@ def conclude(
 ) -> int:
     """Judge and report a run that is over. Returns the exit code. `trouble`: why recording was degraded at its end."""
     report = replace(report, digests=before.digests)
+    if ended is not None and not ended.code:
+        report = replace(report, faults=tuple(fault.after_command() for fault in report.faults))
     verdict = judge(report, report_options.demands, ended=ended, trouble=trouble)
     now = _now()
     unwritten: list[ReplayProxyError] = []

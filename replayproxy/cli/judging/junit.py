@@ -20,7 +20,7 @@ _NOT_XML = re.compile("[\ufffe\uffff]")
 def junit(
     report: RunResult, verdict: Verdict, demands: RunPolicy, *, seconds: float, ended: CommandResult | None = None
 ) -> bytes:
-    """Return one suite: causes of misses, the conditions of `demands`, the command, and the answers served."""
+    """Return one suite: misses by cause, injected faults, the conditions of `demands`, the command, the answers."""
     suite = ElementTree.Element("testsuite", name="replayproxy")
     cases = [
         _case(
@@ -31,6 +31,20 @@ def junit(
         )
         for cause in report.causes
     ]
+    cases += [
+        _case(
+            suite,
+            f"{client.id} {client.fault}: {client.method} {client.path}",
+            "replayproxy.faults",
+            failure=(client.outcome, client.sentence) if demands.assert_resilient and client.is_mishandled else None,
+            output=f"{client.outcome}: {client.sentence}",
+        )
+        for fault in report.faults
+        for client in fault.clients
+    ]
+    if demands.assert_resilient:
+        missing = ("vacuous", verdict.sentence) if not report.injected and not report.vacuous else None
+        cases.append(_case(suite, "a fault was injected", "replayproxy", failure=missing))
     if demands.fail_unused:
         named = "\n".join(
             f"{recording.cassette} {recording.id} {recording.method} {recording.path}" for recording in report.unused
@@ -62,13 +76,15 @@ def junit(
 
 
 def _case(
-    suite: ElementTree.Element, name: str, group: str, *, failure: tuple[str, str] | None = None
+    suite: ElementTree.Element, name: str, group: str, *, failure: tuple[str, str] | None = None, output: str = ""
 ) -> ElementTree.Element:
     case = ElementTree.SubElement(suite, "testcase", name=_xml_text(name), classname=group)
     if failure is not None:
         code, text = failure
         element = ElementTree.SubElement(case, "failure", type=code, message=_xml_text(text.partition("\n")[0]))
         element.text = _xml_text(text)
+    if output:
+        ElementTree.SubElement(case, "system-out").text = _xml_text(output)
     return case
 
 

@@ -39,19 +39,35 @@ class Wrapping(click.Command):
 @click.command("exec", cls=Wrapping)
 @click.argument("cassette", type=click.Path(path_type=Path), nargs=-1, required=True)
 @setting_options(
-    "exec", "miss", "server", "judge", "end", "pace", "redact", "record", "match", "listen", "timeouts", "log"
+    "exec",
+    "miss",
+    "server",
+    "judge",
+    "end",
+    "pace",
+    "fail",
+    "simulate",
+    "redact",
+    "record",
+    "match",
+    "listen",
+    "timeouts",
+    "log",
 )
 def exec_(cassette: tuple[Path, ...], command: tuple[str, ...], auto: bool, **options: Any) -> int:
     """Run COMMAND with its LLM clients directed to the recordings on CASSETTE; then report what was requested.
 
     COMMAND gets OPENAI_BASE_URL, OPENAI_API_BASE, ANTHROPIC_BASE_URL and REPLAYPROXY_URL. No connection to a server is
     opened unless --on-miss asks for it. Exit code: that of the command if it is not 0; else 3 if a request had no
-    recording, 4 if a recording was not used (--fail-unused), 7 if there was no request.
+    recording, 4 if a recording was not used (--fail-unused), 7 if there was no request, 8 if the command mishandled an
+    injected fault (--assert-resilient).
 
     \b
     Examples:
       replayproxy exec tests/chat.cassette -- npm test
       replayproxy exec tests/chat.cassette --report run.json -- pytest -q
+      replayproxy exec tests/chat.cassette --fail cut@12 --assert-resilient \\
+        -- npm test
       replayproxy exec tests/chat.cassette --on-miss record \\
         --upstream http://127.0.0.1:8000 -- npm test
     """
@@ -68,7 +84,9 @@ def exec_(cassette: tuple[Path, ...], command: tuple[str, ...], auto: bool, **op
     messages.use(options["log_format"])
     options |= {"host": LOCAL[0], "admin_host": LOCAL[0], "drain": DRAIN}
     settings = settings_of(Mode.REPLAY, cassette, options)
-    demands = RunPolicy(options["fail_unused"], must_serve=not options["allow_empty"])
+    demands = RunPolicy(
+        options["fail_unused"], must_serve=not options["allow_empty"], assert_resilient=options["assert_resilient"]
+    )
     report_options = ending.ReportOptions(demands, options["report"], options["junit"])
     before = ending.begin(settings, report_options)
     with CommandRun(settings, command, options["wait_upstream"]) as run:

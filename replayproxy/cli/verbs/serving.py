@@ -40,7 +40,21 @@ def record(cassette: Path, **options: Any) -> int:
 
 @click.command
 @click.argument("cassette", type=FILE, nargs=-1, required=True)
-@setting_options("replay", "server", "miss", "end", "pace", "redact", "match", "judge", "listen", "log", "timeouts")
+@setting_options(
+    "replay",
+    "server",
+    "miss",
+    "end",
+    "pace",
+    "fail",
+    "simulate",
+    "redact",
+    "match",
+    "judge",
+    "listen",
+    "log",
+    "timeouts",
+)
 def replay(cassette: tuple[Path, ...], **options: Any) -> int:
     """Answer from the recordings on CASSETTE, byte for byte, chunk for chunk, and with --speed at the recorded times.
 
@@ -67,7 +81,7 @@ def auto(cassette: Path, **options: Any) -> int:
 
 
 @click.command
-@setting_options("simulate", "simulate", "listen", "log")
+@setting_options("simulate", "simulate", "fail", "judge", "listen", "log")
 def simulate(**options: Any) -> int:
     """Answer chats and completions as vLLM does, with meaningless text at the given latencies.
 
@@ -109,11 +123,12 @@ def _serve(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any]) -> 
             pid=os.getpid(),
         )
 
-    demands = RunPolicy(fail_unused=options.get("fail_unused", False))
+    demands = RunPolicy(options.get("fail_unused", False), assert_resilient=options.get("assert_resilient", False))
     report_options = ending.ReportOptions(demands, options.get("report"), options.get("junit"))
     before = ending.begin(settings, report_options)
     app = lifetime.serve(settings, ready, wait_upstream=options.get("wait_upstream", 0.0), admin=serve_admin)
-    if settings.plays and app.last_report is not None:
+    reports = settings.plays or settings.faulting.is_on or report_options.report is not None
+    if reports and app.last_report is not None:
         return ending.conclude(app.last_report, settings, report_options, before, trouble=app.control.trouble)
     _log_result(app)
     return 1 if app.control.trouble is not None else 0
