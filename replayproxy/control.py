@@ -112,6 +112,15 @@ class Control:
 
         return await self._parts.store.aside(encoded)
 
+    async def result(self) -> RunResult:
+        """The result so far, made in a thread: it lists all recordings."""
+        causes = self._causes()
+        return await self._parts.store.aside(lambda: self._report(self.playable(), causes))
+
+    async def result_of_misses(self) -> RunResult:
+        """The result so far without recordings, which costs little."""
+        return self._report(Playable(), self._causes())
+
     def _report(self, playable: Playable, causes: tuple[Cause, ...]) -> RunResult:
         counters = self._parts.counters
         return RunResult(

@@ -37,6 +37,7 @@ class Listen:
     admin_host: str = default("admin_host")
     admin_port: int | None = default("admin_port")
     admin_allowed_hosts: tuple[str, ...] = ()
+    admin_token_file: Path | None = None
     api_key_file: Path | None = None
     ssl_keyfile: Path | None = None
     ssl_certfile: Path | None = None

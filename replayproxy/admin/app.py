@@ -12,17 +12,16 @@ kubelet, Prometheus or a load balancer uses its own.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
+from replayproxy.admin.hosts import is_foreign, is_welcome
 from replayproxy.errors import ReplayProxyError, where_raised
 
 log = logging.getLogger("replayproxy.admin")
@@ -72,14 +71,12 @@ def application(shown: Shown, hosts: frozenset[str]) -> Quart:
     async def refuse_foreign_hosts() -> Answer | None:
         if request.method in ("GET", "HEAD") and request.path in PROBES:
             return None
-        name = host_name(request.host or "")
-        if not (is_address(name) or name in hosts):
+        if not is_welcome(request.host or "", hosts):
             return {
                 "error": "the admin port may not be called by the name in the Host field: use its address, or start the"
                 " proxy with --admin-allowed-host NAME"
             }, 403
-        origin = request.headers.get("Origin")
-        if request.method == "POST" and origin is not None and urlsplit(origin).netloc != request.host:
+        if request.method == "POST" and is_foreign(request.headers.get("Origin"), request.host or ""):
             return {"error": "a page of another origin may change nothing here: ask without an Origin"}, 403
         return None
 
@@ -109,27 +106,15 @@ def application(shown: Shown, hosts: frozenset[str]) -> Quart:
     async def metrics() -> Response:
         return Response(generate_latest(shown.registry), content_type=CONTENT_TYPE_LATEST)
 
+    @app.get("/")
+    async def start() -> Response:
+        return Response("", 303, headers={"Location": "/inspector/"})
+
     if shown.replay is not None:
         _show_replay(app, shown.replay)
     if shown.rotate is not None:
         _offer_rotation(app, shown.rotate)
     return app
-
-
-def host_name(host: str) -> str:
-    """Return the name in a `Host` field: without the port, in lower case, without the final dot of a full name."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower().removesuffix(".")
-
-
-def is_address(name: str) -> bool:
-    """Whether it is an IP address as a browser writes it."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _offer_rotation(app: Quart, turn: Rotate) -> None:

@@ -6,16 +6,27 @@ Quart and Prometheus are loaded when a proxy with an admin port starts, because 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from replayproxy.admin.hosts import is_loopback
 from replayproxy.control import Control
 from replayproxy.core.policy import Mode
 from replayproxy.net.http_server import free_socket
+
+if TYPE_CHECKING:
+    from replayproxy.admin.inspector.application import Inspector
+
+
+PREFIX = "/inspector"
+"""Where the inspector is on the admin port."""
 
 
 def serve_admin(control: Control, stopped: asyncio.Event) -> tuple[str, asyncio.Task[None]]:
     """Listen, and serve until `stopped`. Returns the URL, and the task that serves. Raises `SettingsError`."""
     from replayproxy.admin import asgi
     from replayproxy.admin.app import Replayed, Shown, application
+    from replayproxy.admin.inspector.application import mount
     from replayproxy.admin.metrics import ProxyCollector, registry
 
     settings, listen = control.settings, control.settings.listen
@@ -42,8 +53,10 @@ def serve_admin(control: Control, stopped: asyncio.Event) -> tuple[str, asyncio.
         rotate=control.rotate if settings.mode is Mode.RECORD else None,
     )
     names = frozenset(name.lower() for name in ("localhost", listen.admin_host, *listen.admin_allowed_hosts))
+    app = application(shown, names)
+    mount(app, _inspector(control, names), PREFIX)
     serving = asgi.serve(
-        application(shown, names),
+        app,
         lambda server: server.serve_on(listening),
         stopped,
         now=control.now,
@@ -51,3 +64,27 @@ def serve_admin(control: Control, stopped: asyncio.Event) -> tuple[str, asyncio.
     )
     host, port = listening.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}", asyncio.create_task(serving)
+
+
+def _inspector(control: Control, hosts: frozenset[str]) -> Inspector:
+    """The inspector of this proxy: the cassettes that it plays and records, and its run. Raises `SettingsError`."""
+    from replayproxy.admin.inspector.access import Access
+    from replayproxy.admin.inspector.application import Inspector
+    from replayproxy.admin.inspector.library import CassetteLibrary
+    from replayproxy.admin.inspector.page import InspectedRun
+    from replayproxy.admin.inspector.service import read_token
+
+    settings, listen = control.settings, control.settings.listen
+    token = None if listen.admin_token_file is None else read_token(listen.admin_token_file, "admin_token_file")
+    closed = ""
+    if token is None and not is_loopback(listen.admin_host):
+        closed = (
+            "the inspector shows whole conversations, and this address can be reached from elsewhere: start the proxy"
+            " with --admin-token-file FILE"
+        )
+
+    def cassettes() -> list[Path]:
+        return [path for path in (*settings.cassettes, *control.recorded_files) if path.exists()]
+
+    run = InspectedRun(control.result_of_misses, control.result, is_live=True) if settings.plays else None
+    return Inspector(CassetteLibrary(cassettes), Access(hosts, token, closed), run)

@@ -51,6 +51,7 @@ class RecordOptions(TypedDict, total=False):
     admin_host: str
     admin_port: int | Literal["off"] | None
     admin_allowed_host: Sequence[str]
+    admin_token_file: AnyPath
     api_key_file: AnyPath
     ssl_keyfile: AnyPath
     ssl_certfile: AnyPath
@@ -95,6 +96,7 @@ class ReplayOptions(TypedDict, total=False):
     admin_host: str
     admin_port: int | Literal["off"] | None
     admin_allowed_host: Sequence[str]
+    admin_token_file: AnyPath
     api_key_file: AnyPath
     ssl_keyfile: AnyPath
     ssl_certfile: AnyPath
@@ -150,6 +152,7 @@ class AutoOptions(TypedDict, total=False):
     admin_host: str
     admin_port: int | Literal["off"] | None
     admin_allowed_host: Sequence[str]
+    admin_token_file: AnyPath
     api_key_file: AnyPath
     ssl_keyfile: AnyPath
     ssl_certfile: AnyPath
@@ -182,6 +185,7 @@ class SimulateOptions(TypedDict, total=False):
     admin_host: str
     admin_port: int | Literal["off"] | None
     admin_allowed_host: Sequence[str]
+    admin_token_file: AnyPath
     api_key_file: AnyPath
     ssl_keyfile: AnyPath
     ssl_certfile: AnyPath

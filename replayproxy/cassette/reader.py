@@ -81,6 +81,10 @@ class CassetteReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def interrupt(self, thread: int) -> None:
+        """End the statement that another thread runs here: it raises `CassetteError`."""
+        self._readers.interrupt(thread)
+
     def close(self) -> None:
         """Let go of the file."""
         self._readers.close()

@@ -79,6 +79,11 @@ class Reader:
             self._connection.execute("ATTACH ? AS places", (uri,))
             self.attached = uri
 
+    def interrupt(self) -> None:
+        """End the statement that runs, with an error. May be called from any thread."""
+        if not self._closed:
+            self._connection.interrupt()
+
     def close(self) -> None:
         """Let go of the file. May be called from any thread: a statement that runs is interrupted first."""
         if not self._closed:
@@ -131,6 +136,12 @@ class Readers:
             with database.translated(self._name):
                 reader.attach(places[0])
         return reader
+
+    def interrupt(self, thread: int) -> None:
+        """End the statement that the thread of this number runs, if it runs one."""
+        found = self._of.get(thread)
+        if found is not None:
+            found[1].interrupt()
 
     def share(self, script: str, insert: str, rows: Sequence[Sequence[object]]) -> None:
         """Make a table that all readers see, in memory, as `places.…`; it replaces the one before."""

@@ -30,7 +30,7 @@ NOT_RUN = {
     "replayproxy join pair.cassette": "needs recordings of a pair: tests/cassette has those",
     'eval "$(_REPLAYPROXY_COMPLETE': "changes the shell of a person; its words are looked at below",
 }
-SERVING = re.compile(r"replayproxy (?:record|replay|auto|simulate)\b[^&\n]*\n")
+SERVING = re.compile(r"replayproxy (?:record|replay|auto|simulate|web)\b[^&\n]*\n")
 ASK = {"model": "tiny", "max_tokens": 4, "messages": [{"role": "user", "content": "Hello"}]}
 NPM = """\
 #!/bin/sh

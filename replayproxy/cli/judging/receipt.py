@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from replayproxy import __version__
+from replayproxy.errors import ReplayProxyError
 from replayproxy.proxy.result import RunResult
 from replayproxy.proxy.verdict import CommandResult, RunPolicy, Verdict, judge
 from replayproxy.views.units import moment
@@ -54,6 +56,21 @@ class ReportFile:
     result: RunResult
     not_judged: Mapping[str, str]
     """The cassettes whose unused recordings are not known, with the reason."""
+
+    @classmethod
+    def read(cls, path: Path) -> ReportFile:
+        """Read a file. Raises `ReplayProxyError`."""
+        try:
+            return cls.from_document(orjson.loads(path.read_bytes()))
+        except OSError as error:
+            raise ReplayProxyError(f"{path} cannot be read: {error.strerror}") from error
+        except orjson.JSONDecodeError as error:
+            raise ReplayProxyError(f"{path} is not JSON ({error}): give a file written by --report") from error
+        except ValueError as error:
+            raise ReplayProxyError(
+                f"{path} is not a report of a run ({error}): give a file written by --report of exec or replay, by"
+                " --replayproxy-report of pytest, or the answer to /report of an admin port"
+            ) from error
 
     @classmethod
     def from_document(cls, document: object) -> ReportFile:

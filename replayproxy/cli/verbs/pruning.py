@@ -119,8 +119,9 @@ def _named(path: Path, cassette: Path, rows: Sequence[ExchangeRow]) -> Iterator[
     Raises `ReplayProxyError` if the report does not prove that they are.
     """
     from replayproxy.cassette.file_digest import file_digest
+    from replayproxy.cli.judging import receipt
 
-    report = _read(path)
+    report = receipt.ReportFile.read(path)
     _refuse_unproven(path, report)
     digest = file_digest(cassette)
     names = {played for played, of_run in report.result.digests.items() if of_run == digest}
@@ -150,26 +151,6 @@ def _named(path: Path, cassette: Path, rows: Sequence[ExchangeRow]) -> Iterator[
         # Between equal recordings the place decides, which several cassettes in one run may have moved.
         found.sort(key=lambda row: (row["occurrence"] not in places, -row["number"]))
         yield from (row["number"] for row in found[: len(places)])
-
-
-def _read(path: Path) -> ReportFile:
-    import orjson
-
-    from replayproxy.cli.judging.receipt import ReportFile
-
-    try:
-        document = orjson.loads(path.read_bytes())
-    except OSError as error:
-        raise ReplayProxyError(f"{path} cannot be read: {error.strerror}") from error
-    except orjson.JSONDecodeError as error:
-        raise ReplayProxyError(f"{path} is not JSON ({error}): give a file written by --report") from error
-    try:
-        return ReportFile.from_document(document)
-    except ValueError as error:
-        raise ReplayProxyError(
-            f"{path} is not a report of a run ({error}): give a file written by --report of exec or replay, by"
-            " --replayproxy-report of pytest, or the answer to /report of an admin port"
-        ) from error
 
 
 def _refuse_unproven(path: Path, report: ReportFile) -> None:

@@ -19,7 +19,7 @@ def framed(
     y: Scale | None,
     height: int = 180,
     is_image: bool = True,
-    x_ticks: int = 6,
+    x_ticks: int = 5,
     y_ticks: int = 5,
 ) -> Fragment:
     """A chart of so many pixels' height. `is_image`: nothing in it can be followed; else it is a group of links."""
@@ -31,7 +31,11 @@ def framed(
         grid.append(tag("line", x1="0", x2="100%", y1=top, y2=top, class_="grid"))
         labels.append(tag("text", tick.label, x="100%", y=top + 4, dx=-8, text_anchor="end"))
     grid.append(tag("line", x1="0", x2="100%", y1=bottom, y2=bottom, class_="axis"))
+    drawn = -1.0
     for number, tick in enumerate(x.ticks(x_ticks)):
+        if tick.share > 0.96 and tick.share - drawn < 2 / x_ticks:  # its label would reach into the one before it
+            continue
+        drawn = tick.share
         at = percent(tick.share)
         anchor = "start" if tick.share < 0.04 else "end" if tick.share > 0.96 else "middle"
         grid.append(tag("line", x1=at, x2=at, y1=bottom, y2=bottom + 4, class_="axis"))
