@@ -49,7 +49,7 @@ class Moment(click.ParamType[int]):
         return (since_epoch.days * 86400 + since_epoch.seconds) * 1_000_000_000 + since_epoch.microseconds * 1000
 
 
-def _typed(value: str) -> str | int | float:
+def typed_value(value: str) -> str | int | float:
     """A value that looks like a number is one: to SQLite any number is less than any text."""
     if not _NUMBER.fullmatch(value):
         return value
@@ -78,7 +78,7 @@ def choosing(function: F) -> F:
         for text in (where or "", *(part for pair in values for part in pair)):
             if not text.isprintable() and any(0xD800 <= ord(character) < 0xE000 for character in text):
                 raise click.UsageError(f"{text!r} is not UTF-8")
-        typed = tuple((name.lstrip(":@$"), _typed(value)) for name, value in values)
+        typed = tuple((name.lstrip(":@$"), typed_value(value)) for name, value in values)
         return function(*arguments, chosen=ExchangeFilter(where, typed, since, until), **others)
 
     options: tuple[Callable[[Any], Any], ...] = (

@@ -49,6 +49,7 @@ VERBS = {
     "diff": Verb("comparing", "diff", "Compare two recordings: coverage, answers, times."),
     "compare": Verb("comparing", "compare", "Judge a second server by recordings of the same work."),
     "web": Verb("inspecting", "web", "Show cassettes in a browser."),
+    "sql": Verb("querying", "sql", "Run SQL with views of messages, chunks and legs."),
     "info": Verb("reading", "info", "Describe a cassette: format, rules, contents, sizes."),
     "verify": Verb("checking", "verify", "Check that a cassette is undamaged, and free of secrets."),
     "join": Verb("keeping", "join", "Join the cassettes of a prefill and a decode server."),

@@ -117,8 +117,8 @@ def layout(columns: Sequence[Column], rows: Sequence[Row], width: int | None = N
     return Layout(tuple(shown), tuple(widths[column.heading] for column in shown), hidden)
 
 
-def measured(columns: Sequence[Column], rows: Iterable[Row]) -> tuple[Layout, Iterator[Row]]:
+def measured(columns: Sequence[Column], rows: Iterable[Row], width: int | None = None) -> tuple[Layout, Iterator[Row]]:
     """Find a place for rows that may be millions, without holding them: by the first thousand. Gives the rows again."""
     coming = iter(rows)
     first = list(islice(coming, SAMPLE))
-    return layout(columns, first), chain(first, coming)
+    return layout(columns, first, width), chain(first, coming)
