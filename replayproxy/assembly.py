@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import random
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import zip_longest
 
@@ -20,10 +20,9 @@ from replayproxy.core.faults.choice import FaultChooser
 from replayproxy.core.faults.rate_limits import RateLimits
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.pd import PairServer, ProtocolOptions, protocol
-from replayproxy.core.policy import Mode
+from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead
-from replayproxy.core.simulator import Simulator
 from replayproxy.core.timing import Pace
 from replayproxy.errors import SettingsError, setting
 from replayproxy.net.clock import SystemClock
@@ -32,7 +31,7 @@ from replayproxy.net.pair import PairUpstream
 from replayproxy.net.pair_servers import PooledServer, ServerPool
 from replayproxy.net.tunnel import Detach, tunnel
 from replayproxy.net.upstream import Address, HttpUpstream
-from replayproxy.ports import Clock
+from replayproxy.ports import Clock, Source
 from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.fault_injector import FaultInjector, FaultSettings
 from replayproxy.proxy.handler import ReplayProxy
@@ -44,6 +43,9 @@ from replayproxy.proxy.stand_in import StandIn
 from replayproxy.proxy.upgrades import Upgrades
 from replayproxy.settings import Pair, Settings
 from replayproxy.worker_process import WorkerProcess
+
+ROOMY = 1_000_000
+"""Sequences that run at once, and tokens of a context, in a simulator that stands in for a server without limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,6 @@ def assemble(settings: Settings, request_log: RequestLog | None = None) -> Parts
         if settings.plays and recording is None:
             open_recordings(store, settings, matcher)
         upstream = _upstream(settings, clock, leg_worker)
-        simulation = settings.simulation
         proxy = ReplayProxy(
             settings.mode,
             settings.replaying.on_miss,
@@ -116,7 +117,7 @@ def assemble(settings: Settings, request_log: RequestLog | None = None) -> Parts
             store=store if settings.plays else None,
             upstream=upstream,
             recorder=recording.recorder if recording is not None else None,
-            invent=Simulator(simulation.model, simulation.latency, simulation.seed).invent,
+            simulator=_simulator(settings, clock, counters),
             is_recorded=Selection(
                 include=settings.recording.include,
                 exclude=settings.recording.exclude,
@@ -218,8 +219,22 @@ def _faults(
 
 
 def _pace(settings: Settings) -> Pace:
-    # What the simulator invents is played at its own pace.
-    return Pace(1.0 if settings.mode is Mode.SIMULATE else settings.replaying.speed)
+    return Pace(settings.replaying.speed)
+
+
+def _simulator(settings: Settings, clock: Clock, counters: Counters) -> Source | None:
+    """What invents answers, in the modes that do; they alone load it."""
+    if settings.mode is Mode.SIMULATE:
+        from replayproxy.simulator.simulator import Simulator
+
+        return Simulator(settings.simulation, clock, late=counters.late)
+    if settings.mode is Mode.REPLAY and settings.replaying.on_miss is OnMiss.SIMULATE:
+        from replayproxy.simulator.simulator import Simulator
+
+        # In the place of a server of which any model may be wanted, and which has room for everybody.
+        options = replace(settings.simulation, any_model=True, max_num_seqs=ROOMY, max_model_len=ROOMY)
+        return Simulator(options, clock, late=counters.late)
+    return None
 
 
 def _api_key(settings: Settings) -> str | None:

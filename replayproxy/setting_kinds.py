@@ -122,6 +122,22 @@ class Duration:
         raise BadValue(f"{value!r} is not a duration: write 200ms, 25s or 10m")
 
 
+class Latency(Duration):
+    """`100ms`, `1.5s`, `1m30s`, or a number of milliseconds, which is what llm-d-inference-sim takes."""
+
+    def read(self, value: Any) -> float:
+        """Seconds, 0 or more."""
+        text = str(value).strip().replace("µs", "us")
+        try:
+            return super().read(float(text)) / 1000
+        except ValueError:  # it has a unit, or is no duration at all
+            pass
+        if isinstance(value, str) and re.fullmatch(r"(\d+(\.\d+)?(ns|us|ms|s|m|h))+", text):
+            parts = re.findall(r"([\d.]+)(ns|us|ms|s|m|h)", text)
+            return sum(float(number) * _UNITS[unit] for number, unit in parts)
+        raise BadValue(f"{value!r} is not a latency: write 100ms, 1.5s, or a number of milliseconds")
+
+
 class Size:
     """`256MiB`, `10GB`, or a number of bytes."""
 

@@ -13,12 +13,12 @@ from replayproxy.core.faults.choice import FailureInjection
 from replayproxy.core.faults.grammar import Fault
 from replayproxy.core.headers import STORED, StoredFields
 from replayproxy.core.identity.rules import MatchRules
-from replayproxy.core.latency import Latency
 from replayproxy.core.policy import Mode, OnMiss, looks_for_recordings
 from replayproxy.core.sequence import AtEnd
 from replayproxy.errors import SettingsError, setting
 from replayproxy.net.limits import Limits
 from replayproxy.setting_table import default
+from replayproxy.simulator.options import Simulation
 
 _AT_END = AtEnd(default("at_end"))
 _ON_MISS = OnMiss(default("on_miss"))
@@ -88,15 +88,6 @@ class Replaying:
     origins: AllowedOrigins = NO_ORIGINS
     """Web pages that may read answers, besides those that the recorded server allowed."""
     stall: float = default("stall")
-
-
-@dataclass(frozen=True, slots=True)
-class Simulation:
-    """What the simulator answers."""
-
-    model: str = default("model")
-    latency: Latency = field(default_factory=Latency)
-    seed: int = default("seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +163,7 @@ class Settings:
     redact: tuple[str, ...] | None = None
     """Rules of redaction. None: those of the cassette; a new one masks credentials and keys of known formats only."""
     replaying: Replaying = Replaying()
-    simulation: Simulation = Simulation()
+    simulation: Simulation = field(default_factory=Simulation)
     faulting: Faulting = Faulting()
 
     def __post_init__(self) -> None:

@@ -72,13 +72,12 @@ class ReplayOptions(TypedDict, total=False):
     upstream_timeout: float | str
     stall_timeout: float | str
     wait_upstream: float | str
-    on_miss: Literal["refuse", "forward", "record"]
+    on_miss: Literal["refuse", "forward", "record", "simulate"]
     at_end: Literal["cycle", "last", "refuse"]
     speed: float | Literal["max"] | None
     allow_incomplete: bool
     stall: float | str
     cors: Sequence[str]
-    seed: int
     fail: Sequence[str]
     fail_header: bool
     rpm: int
@@ -108,6 +107,7 @@ class ReplayOptions(TypedDict, total=False):
     max_connections: int
     max_body: int | str
     ready_file: AnyPath
+    seed: int
 
 
 class AutoOptions(TypedDict, total=False):
@@ -169,10 +169,6 @@ class AutoOptions(TypedDict, total=False):
 class SimulateOptions(TypedDict, total=False):
     """The keywords of `simulate`."""
 
-    ttft: float | str
-    itl: float | str
-    jitter: float
-    seed: int
     fail: Sequence[str]
     fail_header: bool
     rpm: int
@@ -197,3 +193,41 @@ class SimulateOptions(TypedDict, total=False):
     max_connections: int
     max_body: int | str
     ready_file: AnyPath
+    served_model_name: Sequence[str]
+    max_model_len: int
+    max_num_seqs: int
+    max_waiting_queue_length: int
+    api_key: Sequence[str]
+    enable_prompt_tokens_details: bool
+    default_embedding_dimensions: int
+    created: Literal["fixed", "now"]
+    seed: int
+    answer_mode: Literal["random", "echo"]
+    random_text: Literal["sentences", "words"]
+    answer_length: Literal["histogram", "max"]
+    reasoning_tokens: int
+    min_tool_call_integer_param: int
+    max_tool_call_integer_param: int
+    min_tool_call_number_param: float
+    max_tool_call_number_param: float
+    min_tool_call_array_param_length: int
+    max_tool_call_array_param_length: int
+    tool_call_not_required_param_probability: int
+    object_tool_call_not_required_field_probability: int
+    tool_call_extra_call_probability: int
+    ttft: float | str
+    itl: float | str
+    jitter: float
+    time_to_first_token: float | str
+    time_to_first_token_std_dev: float | str
+    inter_token_latency: float | str
+    inter_token_latency_std_dev: float | str
+    kv_cache_transfer_latency: float | str
+    kv_cache_transfer_latency_std_dev: float | str
+    prefill_overhead: float | str
+    prefill_time_per_token: float | str
+    prefill_time_std_dev: float | str
+    kv_cache_transfer_time_per_token: float | str
+    kv_cache_transfer_time_std_dev: float | str
+    forward_time: float | str
+    time_factor_under_load: float

@@ -18,14 +18,16 @@ from replayproxy.core.faults.failure_answers import FAILURE_TYPES
 from replayproxy.core.faults.grammar import BadFault, Fault, parse_fault
 from replayproxy.core.headers import StoredFields
 from replayproxy.core.identity.rules import MatchRules
-from replayproxy.core.latency import Latency
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.sequence import AtEnd
 from replayproxy.errors import SettingsError, setting
 from replayproxy.net.limits import Limits
-from replayproxy.setting_kinds import BadValue, Port
+from replayproxy.setting_kinds import BadValue, Duration, Port
 from replayproxy.setting_table import PYTHON, TABLE, Setting, of_python
-from replayproxy.settings import Faulting, Listen, Pair, RecordingSettings, Replaying, Settings, Simulation
+from replayproxy.settings import Faulting, Listen, Pair, RecordingSettings, Replaying, Settings
+from replayproxy.simulator.generation import TextSettings, ToolRanges
+from replayproxy.simulator.latency import Latency
+from replayproxy.simulator.options import Simulation
 
 OPTIONS: Mapping[Mode, type] = {
     Mode.REPLAY: ReplayOptions,
@@ -49,13 +51,17 @@ def checked(mode: Mode, options: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: value for name, value in defaults.items() if value is not None}, **options}
 
 
+_LATENCIES = [
+    row.goes_to for row in TABLE.values() if row.group == "latency" and isinstance(row.kind, Duration) and row.goes_to
+]
+
 CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
     "recording.full_durability": lambda word: word == "full",
     "replaying.at_end": AtEnd,
     "replaying.on_miss": OnMiss,
     "replaying.origins": AllowedOrigins.of,
-    "simulation.latency.itl": lambda seconds: round(seconds * 1e9),
-    "simulation.latency.ttft": lambda seconds: round(seconds * 1e9),
+    "simulation.text.words": lambda word: word == "words",
+    **dict.fromkeys(_LATENCIES, lambda seconds: round(seconds * 1e9)),
 }
 """What a field of `Settings` holds of a value, where that is something else."""
 
@@ -67,6 +73,9 @@ def settings_of(mode: Mode, cassettes: tuple[Path, ...], options: Mapping[str, A
         row = TABLE.get(name)
         if row is not None and row.goes_to is not None and is_given(row, options):
             section, _, field = row.goes_to.rpartition(".")
+            if field in fields[section]:
+                twin = next(other for other in options if other != name and _goes_to(other) == row.goes_to)
+                raise SettingsError(f"{setting(twin)} and {setting(name)} are the same: give one of them")
             fields[section][field] = CONVERSIONS.get(row.goes_to, _itself)(value_of(name, options))
     redact = value_of("redact", options)
     return Settings(
@@ -79,7 +88,7 @@ def settings_of(mode: Mode, cassettes: tuple[Path, ...], options: Mapping[str, A
         recording=RecordingSettings(**fields["recording"], fields=stored_fields(options)),
         replaying=Replaying(**fields["replaying"]),
         faulting=Faulting(faults=faults_of(options), injection=_injection(options), **fields["faulting"]),
-        simulation=Simulation(**fields["simulation"], latency=Latency(**fields["simulation.latency"])),
+        simulation=_simulation(fields),
         **fields[""],
     )
 
@@ -109,6 +118,16 @@ def _injection(options: Mapping[str, Any]) -> FailureInjection:
                 f"{setting('failure_types', word)} is not a type of failure: choose from {', '.join(FAILURE_TYPES)}"
             )
     return FailureInjection(value_of("failure_injection_rate", options), tuple(words))
+
+
+def _goes_to(name: str) -> str | None:
+    row = TABLE.get(name)
+    return None if row is None else row.goes_to
+
+
+def _simulation(fields: Mapping[str, Mapping[str, Any]]) -> Simulation:
+    text = TextSettings(**fields["simulation.text"], ranges=ToolRanges(**fields["simulation.text.ranges"]))
+    return Simulation(**fields["simulation"], latency=Latency(**fields["simulation.latency"]), text=text)
 
 
 def _itself(value: Any) -> Any:

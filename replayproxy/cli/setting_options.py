@@ -52,6 +52,8 @@ def _setting_option(row: Setting, verb: str) -> Callable[[F], F]:
             attributes["type"] = click_type(kind)
     if row.short is not None:
         declarations.insert(0, row.short)
+    if row.also is not None:
+        declarations.append(row.also)
     if row.is_repeatable:
         attributes["multiple"] = True
     elif (default := row.default_for(verb)) is not None and attributes.get("is_flag") is None:

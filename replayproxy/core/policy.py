@@ -108,7 +108,7 @@ def decide(
                 return Probe()
             return _FALLBACKS[on_miss]
         case Mode.SIMULATE:
-            return Probe() if probe else Simulate()
+            return Simulate()  # its health, metrics and version are its own
 
 
 def decide_upgrade(mode: Mode, on_miss: OnMiss, *, has_tunnel: bool) -> Tunnel | Refuse:

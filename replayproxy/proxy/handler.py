@@ -28,7 +28,7 @@ from replayproxy.core.preparing import carry_prepared, closest, is_heavy, sketch
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.sequence import Playhead, split_scope
 from replayproxy.errors import CassetteError
-from replayproxy.model import Key, RecordingRef, Request, Response
+from replayproxy.model import Key, RecordingRef, Request
 from replayproxy.ports import Clock, Listener, Neighbour, RecordingStore, Source, Upload, Worker
 from replayproxy.proxy import aside
 from replayproxy.proxy.aside import InThread
@@ -74,7 +74,7 @@ class ReplayProxy:
         store: RecordingStore | None = None,
         upstream: Source | None = None,
         recorder: Recorder | None = None,
-        invent: Callable[[Request], Response] | None = None,
+        simulator: Source | None = None,
         is_recorded: Callable[[Request], bool] = lambda _: True,
         journal: RequestLog | None = None,
         tls: bool = False,
@@ -93,7 +93,7 @@ class ReplayProxy:
         self._store = store
         self._upstream = upstream
         self._recorder = recorder
-        self._invent = invent
+        self._simulator = simulator
         self._is_recorded = is_recorded
         self._journal = journal
         self._tls = tls
@@ -125,8 +125,11 @@ class ReplayProxy:
                     self._count(scoped, "forward")
                     await self.upstream.play(scoped.request, client, upload, started)
                 case Simulate():
-                    self._count(scoped, "simulate")
-                    await self.player.play(self.invent(scoped.request), client, started)
+                    if scoped.request.path in PROBES:
+                        self.counters.requests["probe"] += 1
+                    else:
+                        self._count(scoped, "simulate")
+                    await self.simulator.play(scoped.request, client, upload, started)
                 case Probe():
                     self.counters.requests["probe"] += 1
                     await self.player.play(await self.stand_in.answer(scoped.request), client, started)
@@ -313,7 +316,8 @@ class ReplayProxy:
         assert self._recorder is not None, "no mode that decides Record is without a recorder"
         return self._recorder
 
-    def invent(self, request: Request) -> Response:
-        """An answer out of thin air."""
-        assert self._invent is not None, "no mode that decides Simulate is without a simulator"
-        return self._invent(request)
+    @property
+    def simulator(self) -> Source:
+        """What invents answers."""
+        assert self._simulator is not None, "no mode that decides Simulate is without a simulator"
+        return self._simulator

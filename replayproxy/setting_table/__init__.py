@@ -15,12 +15,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from replayproxy.setting_table import faulting, listening, playing, recording, runs, servers
+from replayproxy.setting_table import faulting, listening, playing, recording, runs, servers, simulating
 from replayproxy.setting_table.row import PYTHON, InPytest, Setting
 
 __all__ = ["PYTHON", "TABLE", "InPytest", "Setting", "default", "flag", "of_python", "of_verb"]
 
-_ROWS = (*servers.ROWS, *playing.ROWS, *faulting.ROWS, *recording.ROWS, *listening.ROWS, *runs.ROWS)
+_ROWS = (
+    *servers.ROWS,
+    *playing.ROWS,
+    *faulting.ROWS,
+    *recording.ROWS,
+    *listening.ROWS,
+    *runs.ROWS,
+    *simulating.ROWS,
+)
 
 TABLE: Mapping[str, Setting] = {setting.name: setting for setting in _ROWS}
 """All settings by name, those of a group in the order in which `--help` has them."""

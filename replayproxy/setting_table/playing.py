@@ -1,16 +1,16 @@
-"""Rows of the table of settings. How recordings are played, and what the simulator answers."""
+"""Rows of the table of settings. How recordings are played."""
 
 from __future__ import annotations
 
-from replayproxy.setting_kinds import Choice, Duration, Flag, Number, Speed, Text, Whole
+from replayproxy.setting_kinds import Choice, Duration, Flag, Speed, Text
 from replayproxy.setting_table.row import PLAYING, InPytest, Setting
 
 ROWS = (
     # What replays
     Setting(
         "on_miss",
-        Choice(("refuse", "forward", "record")),
-        "What to do with a request that has no recording. refuse never opens a connection.",
+        Choice(("refuse", "forward", "record", "simulate")),
+        "What to do with a request that has no recording. refuse never opens a connection; simulate invents an answer.",
         verbs=("replay", "exec"),
         group="miss",
         default="refuse",
@@ -84,53 +84,5 @@ ROWS = (
         is_repeatable=True,
         metavar="ORIGIN|*",
         goes_to="replaying.origins",
-    ),
-    # The simulator
-    Setting(
-        "model",
-        Text(),
-        "Name of the model.",
-        verbs=("simulate",),
-        group="simulate",
-        default="simulated",
-        in_python=False,  # an argument of `simulate`
-        goes_to="simulation.model",
-    ),
-    Setting(
-        "ttft",
-        Duration(),
-        "Time to first token.",
-        verbs=("simulate",),
-        group="simulate",
-        default="0ms",
-        goes_to="simulation.latency.ttft",
-    ),
-    Setting(
-        "itl",
-        Duration(),
-        "Inter-token latency.",
-        verbs=("simulate",),
-        group="simulate",
-        default="0ms",
-        goes_to="simulation.latency.itl",
-    ),
-    Setting(
-        "jitter",
-        Number(),
-        "Standard deviation of latencies, as a share of each.",
-        verbs=("simulate",),
-        group="simulate",
-        default=0.0,
-        goes_to="simulation.latency.jitter",
-    ),
-    Setting(
-        "seed",
-        Whole(least=0),
-        "Seed of answers and latencies: the same request and seed give the same answer.",
-        verbs=("simulate", "replay", "exec"),
-        group="simulate",
-        default=0,
-        meanings=dict.fromkeys(("replay", "exec"), "Seed of faults: equal runs with one seed have the same faults."),
-        goes_to="simulation.seed",
     ),
 )

@@ -60,6 +60,8 @@ class Setting:
     metavar: str | None = None
     short: str | None = None
     """A flag of one letter, with its hyphen."""
+    also: str | None = None
+    """Another long flag, the one that another program has for it."""
     in_python: bool = True
     """Whether it is a keyword of `record`, `replay`, `auto` and `simulate`, where their verbs have it."""
     goes_to: str | None = None

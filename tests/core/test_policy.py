@@ -42,7 +42,7 @@ TABLE: list[tuple[Mode, bool, bool, bool, OnMiss, Decision]] = [
     *((Mode.REPLAY, False, wanted, False, OnMiss.FORWARD, Forward()) for wanted in ANY),
     *((Mode.REPLAY, False, wanted, False, OnMiss.RECORD, Record()) for wanted in ANY),
     *((Mode.REPLAY, False, wanted, False, OnMiss.SIMULATE, Simulate()) for wanted in ANY),
-    *((Mode.SIMULATE, True, wanted, found, miss, Probe()) for wanted, found, miss in product(ANY, ANY, OnMiss)),
+    *((Mode.SIMULATE, True, wanted, found, miss, Simulate()) for wanted, found, miss in product(ANY, ANY, OnMiss)),
     *((Mode.SIMULATE, False, wanted, found, miss, Simulate()) for wanted, found, miss in product(ANY, ANY, OnMiss)),
 ]
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from replayproxy.core.policy import Mode
-from replayproxy.settings import Settings, Simulation
+from replayproxy.settings import Settings
+from replayproxy.simulator.options import Simulation
 from tests.apps import exchanges, pairing, recording, replaying, run, running
 from tests.doubles.pair_double import pair
 from tests.doubles.pair_model import MODEL

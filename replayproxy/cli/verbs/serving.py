@@ -81,7 +81,7 @@ def auto(cassette: Path, **options: Any) -> int:
 
 
 @click.command
-@setting_options("simulate", "simulate", "fail", "judge", "listen", "log")
+@setting_options("simulate", "simulate", "answers", "latency", "fail", "judge", "listen", "log")
 def simulate(**options: Any) -> int:
     """Answer chats and completions as vLLM does, with meaningless text at the given latencies.
 
