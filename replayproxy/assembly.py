@@ -127,6 +127,7 @@ def assemble(settings: Settings, request_log: RequestLog | None = None) -> Parts
             tls=settings.listen.ssl_certfile is not None,
             stand_in=StandIn(store if settings.plays else None, settings.replaying.origins),
             worker=worker,
+            rechunk=None if settings.replaying.rechunk is None else settings.replaying.rechunk.apply,
         )
         faults = _faults(settings, proxy, worker, request_log) if settings.faulting.is_on else None
         upgrades: Upgrades[Detach] = Upgrades(

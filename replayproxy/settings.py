@@ -14,6 +14,7 @@ from replayproxy.core.faults.grammar import Fault
 from replayproxy.core.headers import STORED, StoredFields
 from replayproxy.core.identity.rules import MatchRules
 from replayproxy.core.policy import Mode, OnMiss, looks_for_recordings
+from replayproxy.core.rechunking import Rechunking
 from replayproxy.core.sequence import AtEnd
 from replayproxy.errors import SettingsError, setting
 from replayproxy.net.limits import Limits
@@ -88,6 +89,8 @@ class Replaying:
     origins: AllowedOrigins = NO_ORIGINS
     """Web pages that may read answers, besides those that the recorded server allowed."""
     stall: float = default("stall")
+    rechunk: Rechunking | None = None
+    """Other chunks than the recorded ones."""
 
 
 @dataclass(frozen=True, slots=True)

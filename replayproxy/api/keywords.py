@@ -77,6 +77,7 @@ class ReplayOptions(TypedDict, total=False):
     speed: float | Literal["max"] | None
     allow_incomplete: bool
     stall: float | str
+    rechunk: str
     cors: Sequence[str]
     fail: Sequence[str]
     fail_header: bool

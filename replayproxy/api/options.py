@@ -19,6 +19,7 @@ from replayproxy.core.faults.grammar import BadFault, Fault, parse_fault
 from replayproxy.core.headers import StoredFields
 from replayproxy.core.identity.rules import MatchRules
 from replayproxy.core.policy import Mode, OnMiss
+from replayproxy.core.rechunking import Rechunking
 from replayproxy.core.sequence import AtEnd
 from replayproxy.errors import SettingsError, setting
 from replayproxy.net.limits import Limits
@@ -55,11 +56,21 @@ _LATENCIES = [
     row.goes_to for row in TABLE.values() if row.group == "latency" and isinstance(row.kind, Duration) and row.goes_to
 ]
 
+
+def rechunking(text: str) -> Rechunking:
+    """The value of `rechunk`. Raises `SettingsError`."""
+    try:
+        return Rechunking.parse(text)
+    except ValueError as error:
+        raise SettingsError(f"{setting('rechunk')} {error}") from None
+
+
 CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
     "recording.full_durability": lambda word: word == "full",
     "replaying.at_end": AtEnd,
     "replaying.on_miss": OnMiss,
     "replaying.origins": AllowedOrigins.of,
+    "replaying.rechunk": rechunking,
     "simulation.text.words": lambda word: word == "words",
     **dict.fromkeys(_LATENCIES, lambda seconds: round(seconds * 1e9)),
 }

@@ -28,7 +28,7 @@ from replayproxy.core.preparing import carry_prepared, closest, is_heavy, sketch
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.sequence import Playhead, split_scope
 from replayproxy.errors import CassetteError
-from replayproxy.model import Key, RecordingRef, Request
+from replayproxy.model import Key, RecordingRef, Request, Response
 from replayproxy.ports import Clock, Listener, Neighbour, RecordingStore, Source, Upload, Worker
 from replayproxy.proxy import aside
 from replayproxy.proxy.aside import InThread
@@ -80,8 +80,10 @@ class ReplayProxy:
         tls: bool = False,
         stand_in: StandIn | None = None,
         worker: Worker | None = None,
+        rechunk: Callable[[Response, RecordingRef], Response] | None = None,
     ) -> None:
-        """`tls`: clients reach the proxy by https."""
+        """`tls`: clients reach the proxy by https. `rechunk` cuts recorded answers into other chunks."""
+        self._rechunk = rechunk
         self.mode = mode
         self.on_miss = on_miss
         self.clock = clock
@@ -145,6 +147,8 @@ class ReplayProxy:
         except CassetteError as error:
             await self._refuse(scoped, self._damaged(scoped, error), client, started)
             return
+        if self._rechunk is not None:
+            response = self._rechunk(response, place)
         self.counters.played[place] += 1
         self._count(scoped, "replay", place=place)
         await self.player.play(self.stand_in.let_read(response, scoped.request), client, started)

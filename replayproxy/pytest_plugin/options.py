@@ -63,6 +63,7 @@ class TestChoice:
     on_miss: str = _default("on_miss")
     fail: tuple[str, ...] = ()
     fail_header: bool = False
+    rechunk: str | None = None
 
 
 def add_options(parser: pytest.Parser) -> None:

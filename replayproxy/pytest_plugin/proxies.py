@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-from replayproxy.api.options import faults_of, redaction_rules
+from replayproxy.api.options import faults_of, rechunking, redaction_rules
 from replayproxy.api.server import ProxyServer
 from replayproxy.core.headers import StoredFields
 from replayproxy.core.identity.rules import MatchRules
@@ -36,7 +36,13 @@ def replaying(cassette: Path, choice: TestChoice) -> Settings:
         choice.upstream if choice.on_miss != "refuse" else None,
         match=_match_rules(choice),
         listen=Listen(port=0, admin_port=None, drain=0.0),
-        replaying=Replaying(choice.speed, AtEnd(choice.at_end), OnMiss(choice.on_miss), stall=choice.stall),
+        replaying=Replaying(
+            choice.speed,
+            AtEnd(choice.at_end),
+            OnMiss(choice.on_miss),
+            stall=choice.stall,
+            rechunk=None if choice.rechunk is None else rechunking(choice.rechunk),
+        ),
         faulting=_faulting(choice),
     )
 

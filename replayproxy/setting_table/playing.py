@@ -76,6 +76,16 @@ ROWS = (
         ),
     ),
     Setting(
+        "rechunk",
+        Text(),
+        "Send the recorded bytes in other chunks: one-byte, one-event, joined, split-utf8 or random:SEED.",
+        verbs=("replay", "exec"),
+        group="pace",
+        metavar="FORM",
+        goes_to="replaying.rechunk",
+        pytest=InPytest(by_test=True),
+    ),
+    Setting(
         "cors",
         Text(),
         "Web pages of this origin may read answers, even if the server did not allow it. May be repeated.",
