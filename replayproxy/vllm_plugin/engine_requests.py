@@ -9,7 +9,7 @@ How many tokens were produced is vLLM's word, never our own memory. Knows no vLL
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,6 +17,13 @@ from replayproxy.vllm_plugin.allowed_tokens import AllowedTokens
 from replayproxy.vllm_plugin.recording_index import EngineMiss, EngineRequest
 from replayproxy.vllm_plugin.token_recordings import TokenLogprob
 from replayproxy.vllm_plugin.token_sources import TokenSource
+
+LEAST_GAP = 0.5
+"""Of a recorded gap: how short it becomes when the engine is late. With none, a late stream comes in one burst, which
+vLLM's front end sends as one event."""
+
+CONTEXT = 4
+"""Tokens that vLLM looks back to decode a part of a character."""
 
 ChooseSource = Callable[[EngineRequest], TokenSource | EngineMiss]
 
@@ -46,6 +53,9 @@ class TokenRow(NamedTuple):
     logprobs: tuple[TokenLogprob, ...] | None = None
     width: int = 0
     """How many alternatives it asks for."""
+    before: Sequence[int] = ()
+    """The last tokens before it: what an alternative would read like depends on them, where it is part of a character.
+    """
 
 
 @dataclass(slots=True)
@@ -57,6 +67,8 @@ class StepAnswer:
     """Why a request cannot be answered, by its id."""
     ends_at: int = 0
     """When the slowest of its requests had its token in the recording."""
+    lasts: int = 0
+    """How long it takes at least, also where it is late: a part of the longest gap in the recording, in ns."""
 
 
 class EngineRequests:
@@ -75,7 +87,7 @@ class EngineRequests:
         """Choose what answers a request. One that is known was preempted, and goes on with what it has."""
         if id in self._running or id in self._failed:
             return
-        source = self._choose(request)
+        source = self._choose(request) if request.unsupported is None else EngineMiss(request.unsupported)
         if isinstance(source, EngineMiss):
             self._failed[id] = source.message
         else:
@@ -114,7 +126,12 @@ class EngineRequests:
             # Deadlines since the request's first step, not gaps since its last token: gaps of a batch jitter against
             # each other, and the longest of each step adds up to more than any request took.
             answer.ends_at = max(answer.ends_at, running.started_at + round(source.due(position) / self._speed))
+            gap = source.due(position) - source.due(position - 1) if position else 0
+            answer.lasts = max(answer.lasts, round(gap * LEAST_GAP / self._speed))
         width = running.request.logprobs
         if width is None:
             return TokenRow(part.id, [token])
-        return TokenRow(part.id, [token], source.logprobs(position), width)
+        before = (source.token(earlier) for earlier in range(max(0, position - CONTEXT), position))
+        return TokenRow(
+            part.id, [token], source.logprobs(position), width, [one for one in before if isinstance(one, int)]
+        )

@@ -10,6 +10,7 @@ from typing import Any
 from replayproxy.vllm_plugin.allowed_tokens import AllowedTokens
 from replayproxy.vllm_plugin.engine_requests import ScheduledRequest
 from replayproxy.vllm_plugin.recording_index import EngineRequest
+from replayproxy.vllm_plugin.token_recordings import SAMPLING
 
 
 def engine_request(new: Any) -> EngineRequest:
@@ -23,7 +24,18 @@ def engine_request(new: Any) -> EngineRequest:
         params.eos_token_id,
         None if lora is None else lora.lora_name,
         tuple(str(feature.mm_hash or feature.identifier) for feature in new.mm_features),
+        tuple((name, value) for name in SAMPLING if (value := getattr(params, name, None)) is not None),
+        _unsupported(new),
     )
+
+
+def _unsupported(new: Any) -> str | None:
+    """Why a request cannot be answered; vLLM's front end would fail later, with words of its own."""
+    if new.prompt_token_ids is None:
+        return "its prompt is embeddings, and recordings are found by the token ids of a prompt: send text or ids"
+    if getattr(new.sampling_params, "prompt_logprobs", None) is not None:
+        return "it asks for the logprobs of its prompt (prompt_logprobs, or echo with logprobs), which are not replayed"
+    return None
 
 
 def scheduled_requests(scheduler_output: Any) -> list[ScheduledRequest]:
@@ -54,11 +66,8 @@ def allowed_tokens(grammar_output: Any) -> dict[str, AllowedTokens]:
     return {id: AllowedTokens(row) for id, row in zip(ids, grammar_output.grammar_bitmask, strict=False)}
 
 
-KEPT_PARAMS = (
-    *("temperature", "top_p", "top_k", "min_p", "seed", "stop", "stop_token_ids", "ignore_eos", "max_tokens"),
-    *("min_tokens", "logprobs", "presence_penalty", "frequency_penalty", "repetition_penalty"),
-)
-"""The parameters of a request that change its words, by their names in vLLM."""
+KEPT_PARAMS = (*SAMPLING, "stop", "stop_token_ids", "ignore_eos", "max_tokens", "min_tokens", "logprobs")
+"""What a capture keeps of a request, by its names in vLLM."""
 
 
 def sampling_params(new: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import os
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -202,7 +203,7 @@ class CassetteExecutor(Executor):  # type: ignore[misc]  # vLLM is not there whe
         """End the step: its tokens, when the slowest of its requests has one."""
         step = self._steps.popleft()
         answer = self._requests.step(step.scheduled, allowed_tokens(grammar_output))
-        self._clock.wait_until(self._timing.end_of_step(step.started_at, answer.ends_at, has_tokens=True))
+        self._clock.wait_until(self._timing.end_of_step(step.started_at, answer.ends_at, answer.lasts))
         ids = [row.id for row in answer.rows]
         output = StepOutput(
             req_ids=ids,
@@ -226,9 +227,10 @@ class CassetteExecutor(Executor):  # type: ignore[misc]  # vLLM is not there whe
         for row in answer.rows:
             for token in row.tokens:
                 vocabulary = self._vocabulary
+                find = partial(vocabulary.find, before=row.before)
                 # The row of a request that asks for none is never looked at.
                 rows.append(
-                    logprob_row(token, row.logprobs, width, vocabulary.find, vocabulary.size)
+                    logprob_row(token, row.logprobs, width, find, vocabulary.size)
                     if row.logprobs is not None
                     else LogprobRow([token] * (width + 1), [0.0] * (width + 1), 1)
                 )

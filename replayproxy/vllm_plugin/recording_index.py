@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from replayproxy.vllm_plugin.token_recordings import TokenRecording
+from replayproxy.vllm_plugin.token_recordings import Sampling, TokenRecording
 
 Ids = tuple[int, ...]
 PromptKey = tuple[str | None, tuple[str, ...], Ids]
@@ -36,6 +36,10 @@ class EngineRequest:
     """The token that ends an answer; None where the request ignores it."""
     lora: str | None = None
     media: tuple[str, ...] = ()
+    sampling: Sampling = ()
+    """All parameters that change an answer's words."""
+    unsupported: str | None = None
+    """Why no recording can answer it, whatever its prompt."""
 
     @property
     def key(self) -> PromptKey:
@@ -90,6 +94,11 @@ class RecordingIndex:
         fitting = [number for number, recording in enumerate(recordings) if not self._unfit(recording, request)]
         if not fitting:
             return EngineMiss(self._none_fits(recordings, request))
+        # Parameters choose among the recordings of a prompt and make no miss: who changes the temperature of a test
+        # wants a recorded answer still, and a greedy request must not take what was recorded with a seed.
+        other = {number: _other_parameters(recordings[number], request) for number in fitting}
+        least = min(other.values())
+        fitting = [number for number in fitting if other[number] == least]
         number = min(fitting, key=lambda number: (taken[number], number))
         if taken[number] and self._at_end == "refuse":
             return EngineMiss(
@@ -166,6 +175,12 @@ class RecordingIndex:
         candidates = [*_neighbours(self._forwards, prompt)]
         candidates += [ids[::-1] for ids in _neighbours(self._backwards, prompt[::-1])]
         return max(candidates, key=lambda ids: _alike(prompt, ids), default=None)
+
+
+def _other_parameters(recording: TokenRecording, request: EngineRequest) -> int:
+    """How many of the parameters that were stated have another value now."""
+    now = dict(request.sampling)
+    return sum(now.get(name) != value for name, value in recording.sampling)
 
 
 def _neighbours(ordered: Sequence[Ids], ids: Ids) -> list[Ids]:

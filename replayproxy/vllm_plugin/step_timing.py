@@ -17,9 +17,9 @@ class StepTiming:
         self._transfer_bandwidth = transfer_bandwidth
         self._transfers: dict[str, int] = {}
 
-    def end_of_step(self, started_at: int, recorded_end: int, has_tokens: bool) -> int:
-        """Return when a step ends that began at `started_at`. A step without tokens computes nothing."""
-        return max(recorded_end, started_at + self._forward_time) if has_tokens else started_at
+    def end_of_step(self, started_at: int, recorded_end: int, lasts: int = 0) -> int:
+        """Return when a step ends that began at `started_at`, and lasts so long at least."""
+        return max(recorded_end, started_at + max(lasts, self._forward_time))
 
     # The KV cache of a prefill, on its way to the decode server
 

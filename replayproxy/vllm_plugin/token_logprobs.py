@@ -7,12 +7,12 @@ ones have a seed and fall from one alternative to the next. Knows no vLLM and no
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from replayproxy.vllm_plugin.token_recordings import TokenLogprob
 
-FindTokens = Callable[[str], Sequence[int]]
+FindTokens = Callable[[str], Iterable[int]]
 """Returns the ids that decode to a text."""
 
 UNLIKELY = -9999.0
@@ -48,7 +48,7 @@ def _recorded(
     for text, logprob in recorded[1 : width + 2]:
         if text == own.token and logprob == own.logprob:
             continue  # itself, among the most likely
-        found = [text] if isinstance(text, int) else find(text)
+        found: Iterable[int] = [text] if isinstance(text, int) else find(text)
         id = next((id for id in found if id not in used and id < size), None)
         if id is not None:
             used.add(id)

@@ -20,6 +20,15 @@ from replayproxy.core.dialects.facts import events_at, parsed
 from replayproxy.core.headers import is_event_stream
 from replayproxy.model import Exchange, Response
 
+Sampling = tuple[tuple[str, float], ...]
+"""Names and values of sampling parameters, sorted."""
+
+SAMPLING = (
+    *("frequency_penalty", "min_p", "presence_penalty", "repetition_penalty"),
+    *("seed", "temperature", "top_k", "top_p"),
+)
+"""The parameters that change an answer's words, by the names that requests and vLLM have for them."""
+
 
 class TokenLogprob(NamedTuple):
     """The probability of one token at one position. `token` is its id, or its text where only that was recorded."""
@@ -49,6 +58,8 @@ class TokenRecording:
     """The ids come from tokenizing the text again: the server may have used others."""
     name: str = ""
     """How people find it: the id of its exchange, and the choice where there are several."""
+    sampling: Sampling = ()
+    """The parameters of its request that change an answer's words, as far as the request stated them."""
 
     @property
     def ended_by_itself(self) -> bool:
@@ -111,9 +122,24 @@ def recordings_of(exchange: Exchange, name: str = "", served: frozenset[str] = f
                 lora,
                 media,
                 name=name if len(choices) == 1 else f"{name} choice {index}",
+                sampling=_sampling(request, index),
             )
         )
     return found
+
+
+def _sampling(request: dict[str, Any], index: int) -> Sampling:
+    """Return what a request states; vLLM gives the n-th choice of a request the n-th seed from its own on."""
+    stated = request.get("sampling_params")
+    params = stated if isinstance(stated, dict) else request
+    choices = params.get("n")
+    nth = index % choices if isinstance(choices, int) and choices > 1 else 0
+    values = ((name, params.get(name)) for name in SAMPLING)
+    return tuple(
+        (name, value + nth if name == "seed" else value)
+        for name, value in values
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    )
 
 
 def _values(response: Response) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -15,8 +15,10 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from tests import wire
@@ -70,8 +72,12 @@ class RealVllm:
         return cls(url.rstrip("/"), None, None)
 
     @classmethod
-    def start(cls, serve: Path, log: Path, more: tuple[str, ...] = ()) -> Self:
+    def start(
+        cls, serve: Path, log: Path, more: tuple[str, ...] = (), variables: Mapping[str, str] = MappingProxyType({})
+    ) -> Self:
         """Start one on a free port, with `more` arguments behind it, and wait until it is healthy.
+
+        `variables` are added to its environment.
 
         Raises `AssertionError` with its last words.
         """
@@ -84,6 +90,7 @@ class RealVllm:
                 stdin=subprocess.DEVNULL,
                 stdout=words,
                 stderr=subprocess.STDOUT,
+                env={**os.environ, **variables},
                 start_new_session=True,  # so that its children can be ended with it
             )
         server = cls(f"http://127.0.0.1:{port}", process, log)
@@ -114,9 +121,14 @@ class RealVllm:
         raise AssertionError(f"vLLM was not healthy within {START_PATIENCE:g} s:\n{self.last_words}")
 
     @property
+    def words(self) -> str:
+        """Its log."""
+        return self._log.read_text(errors="replace") if self._log is not None else ""
+
+    @property
     def last_words(self) -> str:
         """The end of its log."""
-        return self._log.read_text(errors="replace")[-LAST_WORDS:] if self._log is not None else ""
+        return self.words[-LAST_WORDS:]
 
     def stop(self) -> None:
         """SIGINT, 15 s, then SIGKILL to its whole group; and see that nobody listens any more."""

@@ -71,6 +71,13 @@ def test_a_miss_fails_its_own_request_at_its_first_step() -> None:
     assert requests.step([ScheduledRequest("b", 0, 1, 0)]).failed == {}
 
 
+def test_what_cannot_be_answered_at_all_fails_likewise() -> None:
+    """No recording is taken for it."""
+    requests = EngineRequests(choose)
+    requests.begin("a", EngineRequest(PROMPT, unsupported="no such thing"), 0)
+    assert requests.step([ScheduledRequest("a", 0, 40, 0)]).failed == {"a": "no such thing"}
+
+
 def test_a_grammar_that_refuses_a_recorded_token_fails_the_request() -> None:
     """With the words of the source."""
     answer = running().step([ScheduledRequest("a", 0, 40, 0)], {"a": AllowedTokens([1])})
@@ -81,7 +88,8 @@ def test_a_grammar_that_refuses_a_recorded_token_fails_the_request() -> None:
 
 def test_logprobs_come_for_those_who_ask() -> None:
     """With how many alternatives."""
-    assert running(logprobs=2).step([ScheduledRequest("a", 0, 40, 0)]).rows == [TokenRow("a", [5], LOGPROBS, 2)]
+    assert running(logprobs=2).step([ScheduledRequest("a", 0, 40, 0)]).rows == [TokenRow("a", [5], LOGPROBS, 2, [])]
+    assert running(logprobs=2).step([ScheduledRequest("a", 41, 1, 2)]).rows == [TokenRow("a", [7], LOGPROBS, 2, [5, 6])]
     assert running(logprobs=2).step([ScheduledRequest("a", 0, 4, 0)]).rows == [TokenRow("a", [])]
 
 
@@ -95,3 +103,13 @@ def test_a_step_ends_with_the_slowest_of_its_requests() -> None:
     assert requests.step([ScheduledRequest("a", 0, 16, 0)]).ends_at == 0
     assert running().step(both[:1]).ends_at == 0
     assert running(speed=2.0).step(both[:1]).ends_at == 1000 + 20
+
+
+def test_a_late_step_still_takes_half_of_its_gap() -> None:
+    """The longest of the batch; the first token of a request has no gap before it."""
+    requests = running(speed=1.0)
+    requests.begin("b", EngineRequest(PROMPT), 1015)
+    both = [ScheduledRequest("a", 40, 1, 1), ScheduledRequest("b", 0, 40, 0)]
+    assert requests.step(both).lasts == 5
+    assert running(speed=0.5).step(both[:1]).lasts == 10
+    assert running().step(both[:1]).lasts == 0

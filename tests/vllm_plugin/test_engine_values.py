@@ -12,10 +12,23 @@ from tests.doubles.vllm_double import new_request, step
 
 def test_a_request_says_what_it_asks_for() -> None:
     """Its stops are strings and tokens; its adapter and its media count."""
-    new = new_request("a", [1, 2], stop=["x"], all_stop_token_ids={25, 7}, num_logprobs=3, max_tokens=None)
+    new = new_request(
+        "a", [1, 2], stop=["x"], all_stop_token_ids={25, 7}, num_logprobs=3, max_tokens=None, seed=None, top_p=0.5
+    )
     new.lora_request = SimpleNamespace(lora_name="poet")
     new.mm_features = [SimpleNamespace(mm_hash="h", identifier="i"), SimpleNamespace(mm_hash=None, identifier="j")]
-    assert engine_request(new) == EngineRequest((1, 2), None, frozenset({"x", 7, 25}), 3, 25, "poet", ("h", "j"))
+    assert engine_request(new) == EngineRequest(
+        (1, 2), None, frozenset({"x", 7, 25}), 3, 25, "poet", ("h", "j"), (("top_p", 0.5),)
+    )
+
+
+def test_what_no_recording_can_answer_says_why() -> None:
+    """Embeddings have no ids; logprobs of a prompt are on no recording."""
+    embedded, scored = new_request("a", [1]), new_request("b", [1], prompt_logprobs=0)
+    embedded.prompt_token_ids = None
+    assert "its prompt is embeddings" in (engine_request(embedded).unsupported or "")
+    assert "the logprobs of its prompt" in (engine_request(scored).unsupported or "")
+    assert engine_request(new_request("c", [1], prompt_logprobs=None)).unsupported is None
 
 
 def test_the_requests_of_a_step_come_with_their_counts() -> None:

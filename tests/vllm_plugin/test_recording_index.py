@@ -64,6 +64,21 @@ def test_a_recording_that_can_serve_the_request_is_preferred() -> None:
     assert taken(index, request(1, max_tokens=4)) == ["long"]
 
 
+def test_equal_parameters_are_preferred_and_others_are_no_miss() -> None:
+    """A greedy request does not take what was recorded with a seed, however often it comes."""
+    index = RecordingIndex(
+        [
+            recording((1,), name="seeded", sampling=(("seed", 3), ("temperature", 1.0))),
+            recording((1,), name="greedy", sampling=(("temperature", 0.0),)),
+        ]
+    )
+    greedy = request(1, sampling=(("temperature", 0.0), ("top_p", 1.0)))
+    seeded = request(1, sampling=(("seed", 3), ("temperature", 1.0)))
+    assert taken(index, greedy, greedy, seeded, request(1, sampling=(("temperature", 0.5),))) == [
+        *("greedy", "greedy", "seeded", "greedy")
+    ]
+
+
 @pytest.mark.parametrize(
     ("of", "asked", "why"),
     [

@@ -148,6 +148,20 @@ def test_logprobs_that_do_not_cover_the_tokens_are_left_out() -> None:
     assert recordings_of(answer)[0].logprobs == ()
 
 
+def test_the_parameters_that_were_stated_are_kept() -> None:
+    """Numbers only. The n-th choice has the n-th seed, as vLLM gives it; a capture has them one level deeper."""
+    answer = {"prompt_token_ids": [1], "choices": [choice(0, token_ids=[7]), choice(1, token_ids=[8])]}
+    found = recordings_of(whole(answer, temperature=0.5, seed=3, n=2, top_p="high", stream=False))
+    assert [one.sampling for one in found] == [
+        (("seed", 3), ("temperature", 0.5)),
+        (("seed", 4), ("temperature", 0.5)),
+    ]
+    (captured,) = recordings_of(
+        whole({"choices": [choice(token_ids=[7])]}, token_ids=[1], sampling_params={"top_k": 5})
+    )
+    assert captured.sampling == (("top_k", 5),)
+
+
 def test_another_model_is_an_adapter() -> None:
     """Where the base model's names are given."""
     answer = whole({"prompt_token_ids": [1], "choices": [choice(token_ids=[7])]})
