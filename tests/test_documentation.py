@@ -34,6 +34,7 @@ OF_VLLM = {
     "--kv-transfer-config",
     "--kv-cache-memory-bytes",
     "--tensor-parallel-size",
+    "--shutdown-timeout",
 }
 """Flags of `vllm serve`, which runs our executor (docs/vllm-plugin.md)."""
 

@@ -99,6 +99,9 @@ class EngineCapture:
         last = chunks[-1].at if chunks else now - captured.started_at
         ending = Ending.COMPLETE if finish is not None else Ending.CLIENT_LEFT
         if finish is not None:
+            prompt, completion = len(captured.request.prompt), len(captured.tokens)
+            counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+            chunks.append(Chunk(last, encode(orjson.dumps({"choices": [], "usage": counts}))))
             chunks.append(Chunk(last, encode(b"[DONE]")))
         head = Head(chunks[0].at if chunks else last, 200, (("content-type", "text/event-stream; charset=utf-8"),))
         request = Request("POST", ENDPOINT, (("content-type", "application/json"),), captured.body)

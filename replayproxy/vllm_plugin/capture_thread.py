@@ -1,6 +1,7 @@
 """Writes captured exchanges to a cassette, in a thread of its own: the engine's next step does not wait for the disk.
 
-Each exchange is a transaction, so that what ended before a crash stays on the cassette. Knows no vLLM.
+Each exchange is a transaction, so that what ended before a crash stays on the cassette; when no answer has come for a
+moment, the cassette is sealed to one file. Knows no vLLM.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ log = logging.getLogger("vllm.replayproxy")
 
 MOST_WAITING = 10_000
 """Exchanges in the queue: more are dropped, counted and reported. 1000 streams of 500 tokens take about 100 MB."""
+
+
+IDLE = 0.5
+"""Seconds without an answer, after which the cassette is sealed."""
 
 
 class CaptureThread:
@@ -52,11 +57,29 @@ class CaptureThread:
             log.warning("replayproxy: %d answers could not be written to %s", self.dropped, self.path)
 
     def _write(self) -> None:
-        with Cassette.open(self.path) as cassette:
-            while (exchange := self._waiting.get()) is not None:
-                try:
-                    cassette.add(exchange)
-                    self.written += 1
-                except (CassetteError, OSError) as error:
-                    self.dropped += 1
-                    log.error("replayproxy: an answer could not be captured: %s", error)
+        cassette: Cassette | None = None
+        while True:
+            try:
+                exchange = self._waiting.get(timeout=None if cassette is None else IDLE)
+            except queue.Empty:  # vLLM may kill its engine at the end: what is there is sealed by then
+                self._seal(cassette)
+                cassette = None
+                continue
+            if exchange is None:
+                self._seal(cassette)
+                return
+            try:
+                cassette = Cassette.open(self.path) if cassette is None else cassette
+                cassette.add(exchange)
+                self.written += 1
+            except (CassetteError, OSError) as error:
+                self.dropped += 1
+                log.error("replayproxy: an answer could not be captured: %s", error)
+
+    def _seal(self, cassette: Cassette | None) -> None:
+        """Make one file of it, and let others write to it."""
+        try:
+            if cassette is not None:
+                cassette.close()
+        except (CassetteError, OSError) as error:
+            log.error("replayproxy: %s could not be sealed: %s", self.path, error)

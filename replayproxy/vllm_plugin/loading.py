@@ -1,6 +1,6 @@
 """Recordings from files: cassettes, and the lines of `replayproxy export --to token-ids`.
 
-A cassette is read whole when the engine starts, 0.3 ms an answer, because every prompt must be known before the first
+A cassette is read whole when the engine starts, 1 ms per answer, because every prompt must be known before the first
 request. Knows no vLLM.
 """
 

@@ -76,8 +76,14 @@ async def ask_each(url: str, questions: dict[str, Request], at_once: int = 1) ->
 
 
 def content(answer: Answer) -> object:
-    """An answer without what differs between two runs of one server: ids and the time of day."""
-    return [_without_ids(value) for value in documents(answer)]
+    """An answer without what differs between two runs of one server: ids, the time of day, and which of several choices
+    comes first."""
+    return sorted((_without_ids(value) for value in documents(answer)), key=_choice)
+
+
+def _choice(document: dict[str, Any]) -> int:
+    """The choice that an event belongs to; the others come last."""
+    return next((int(choice["index"]) for choice in document["choices"]), 99)
 
 
 def documents(answer: Answer) -> list[Any]:

@@ -31,6 +31,7 @@ def test_fifty_answers_are_the_same_without_weights(tmp_path: Path, figures: Fig
     with mock_engine(tmp_path / "capture", {"REPLAYPROXY_CASSETTE": str(cassette), "CAPTURE_MODE": "1"}) as engine:
         first = asyncio.run(ask_each(engine.url, QUESTIONS, at_once=8))
     assert "50 answers were captured" in engine.words
+    assert not Path(f"{cassette}-wal").exists()
     with mock_engine(tmp_path / "replay", {"REPLAYPROXY_CASSETTE": str(cassette), "REPLAY_MODE": "1"}) as engine:
         again = asyncio.run(ask_each(engine.url, QUESTIONS, at_once=8))
     said = {name: texts_and_counts(answer) for name, answer in first.items()}

@@ -52,6 +52,8 @@ def test_it_has_the_form_of_vllms_own_endpoint_for_token_ids() -> None:
     }
     events = [part.removeprefix(b"data: ") for part in exchange.response.body.split(b"\n\n") if part]
     assert events.pop() == b"[DONE]"
+    counts = {"prompt_tokens": 2, "completion_tokens": 2, "total_tokens": 4}
+    assert orjson.loads(events.pop()) == {"choices": [], "usage": counts}
     choice = {"index": 0, "token_ids": [25], "finish_reason": "stop", "stop_reason": None}
     assert orjson.loads(events[-1]) == {"request_id": "x", "choices": [choice], "step": {"ms": 1.0, "batch": 2}}
     assert (exchange.recorded_at, exchange.response.ending, exchange.client_left) == (EPOCH, Ending.COMPLETE, False)

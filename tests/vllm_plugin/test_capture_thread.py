@@ -27,6 +27,18 @@ def test_a_cassette_is_made_and_added_to(tmp_path: Path) -> None:
     assert [found.tokens for found in load_recordings([path])] == [(5, 25), (5, 6, 7, 8, 9)]
 
 
+def test_a_pause_seals_the_cassette(tmp_path: Path) -> None:
+    """vLLM kills its engine when it is told to end: then the file is whole, and others may write to it."""
+    path = tmp_path / "new.cassette"
+    thread = CaptureThread(path)
+    for number in (1, 2):
+        thread.add(captured(5, 25))
+        while thread.written < number or Path(f"{path}-wal").exists():
+            pass
+    assert [found.tokens for found in load_recordings([path])] == [(5, 25), (5, 25)]
+    thread.close()
+
+
 def test_what_cannot_be_written_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """And the engine goes on."""
     path = record(tmp_path / "locked.cassette", [captured(5, 25)])
