@@ -32,6 +32,11 @@ def main() -> None:
     # Before vLLM starts its engine, which inherits them.
     os.environ["REPLAYPROXY_ENGINE_MODE"] = options.mode
     os.environ["REPLAYPROXY_CASSETTE"] = options.cassette
+    # Several workers of the real model share the cores of one machine: vLLM wants to be told which is whose.
+    cores = sorted(os.sched_getaffinity(0))
+    shares = [str(cores[worker % len(cores)]) for worker in range(options.tensor_parallel_size)]
+    if len(shares) > 1:
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "|".join(shares))
     from vllm import LLM, SamplingParams
 
     llm = LLM(

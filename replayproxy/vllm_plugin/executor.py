@@ -26,7 +26,7 @@ from replayproxy.net.clock import ThreadClock
 from replayproxy.vllm_plugin import kv_cache
 from replayproxy.vllm_plugin.engine_requests import EngineRequests, ScheduledRequest, StepAnswer
 from replayproxy.vllm_plugin.engine_values import allowed_tokens, engine_request, scheduled_requests
-from replayproxy.vllm_plugin.loading import load_recordings
+from replayproxy.vllm_plugin.loading import check_recordings, load_recordings
 from replayproxy.vllm_plugin.recording_index import EngineMiss, EngineRequest, RecordingIndex
 from replayproxy.vllm_plugin.request_failures import explain_failures, failing_scheduler, log
 from replayproxy.vllm_plugin.step_timing import StepTiming
@@ -64,7 +64,9 @@ class CassetteExecutor(Executor):  # type: ignore[misc]  # vLLM is not there whe
     def supports_async_scheduling(cls) -> bool:
         """Return False; vLLM's front end asks this before it starts the engine, the first moment to refuse settings."""
         explain_failures()
-        read_variables(os.environ)
+        variables = read_variables(os.environ)
+        if variables.mode is EngineMode.REPLAY:
+            check_recordings(variables.cassettes)
         return False
 
     # Start and stop

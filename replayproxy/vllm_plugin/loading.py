@@ -36,6 +36,19 @@ def load_recordings(paths: Sequence[Path], served: frozenset[str] = frozenset())
     return recordings
 
 
+def check_recordings(paths: Sequence[Path]) -> None:
+    """Look whether files are there and of a kind that can be read, without reading all of them.
+
+    vLLM's front end asks before it starts the engine, whose errors are followed by pages of its own. Raises
+    `CassetteError`.
+    """
+    for path in paths:
+        if _is_sqlite(path):
+            CassetteReader(path).close()
+        else:
+            next(_of_lines(path), None)
+
+
 def _is_sqlite(path: Path) -> bool:
     """Whether it begins as every SQLite file does. One that is not there is left to the reader, who names it."""
     try:

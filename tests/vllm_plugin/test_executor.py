@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from replayproxy.errors import SettingsError
+from replayproxy.errors import NotACassette, SettingsError
 from tests.doubles import vllm_double
 from tests.doubles.vllm_double import configuration, new_request, step
 
@@ -188,7 +188,7 @@ def test_a_capture_is_another_executor(engine: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"REPLAYPROXY_CASSETTE": "x", "KV_CACHE_MODE": "1"}, "give it --kv-transfer-config"),
+        ({"RANDOM_MODE": "1", "KV_CACHE_MODE": "1"}, "give it --kv-transfer-config"),
         ({"RANDOM_MODE": "maybe"}, "neither true nor false"),
     ],
 )
@@ -197,6 +197,12 @@ def test_settings_that_make_no_sense_stop_the_start(engine: Any, variables: dict
     with pytest.raises(SettingsError) as refused:
         engine(variables)
     assert said in str(refused.value)
+
+
+def test_a_cassette_that_is_not_there_stops_the_front_end(engine: Any) -> None:
+    """Before the engine is started."""
+    with pytest.raises(NotACassette, match="missing"):
+        engine({"REPLAYPROXY_CASSETTE": "missing.cassette"})
 
 
 def test_the_rest_of_the_package_needs_no_vllm() -> None:

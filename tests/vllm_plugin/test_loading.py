@@ -11,7 +11,7 @@ import pytest
 
 from replayproxy.errors import CassetteError, Damaged, NotACassette
 from replayproxy.model import Ending
-from replayproxy.vllm_plugin.loading import load_recordings
+from replayproxy.vllm_plugin.loading import check_recordings, load_recordings
 from tests.recordings import JSON, asked, exchange, record, said
 
 
@@ -54,6 +54,17 @@ def test_what_is_neither_is_refused_with_the_line(tmp_path: Path) -> None:
         load_recordings([text])
     with pytest.raises(NotACassette, match=r"missing\.cassette"):
         load_recordings([tmp_path / "missing.cassette"])
+
+
+def test_files_can_be_checked_before_they_are_read(tmp_path: Path) -> None:
+    """The same errors, at once; what is behind the first line is not looked at."""
+    cassette, lines = record(tmp_path / "a.cassette", [answer(1)]), tmp_path / "ids.jsonl"
+    lines.write_bytes(b'{"prompt_token_ids":[7],"token_ids":[8]}\n???\n')
+    check_recordings([cassette, lines])
+    lines.write_bytes(b"???")
+    for path in (lines, tmp_path / "missing"):
+        with pytest.raises(NotACassette):
+            check_recordings([path])
 
 
 def test_a_damaged_cassette_is_named(tmp_path: Path) -> None:
