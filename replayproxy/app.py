@@ -62,6 +62,8 @@ class App:
         self._socket_file: tuple[int, int] | None = None
         """Device and inode of these files when this app made them."""
         self._stopped = asyncio.Event()
+        self._port = 0
+        """Of the data port; 0: it is a socket file."""
         self._tasks: list[asyncio.Task[None]] = []
         self._flush_task: asyncio.Task[None] | None = None
         """The one of them that never ends by itself."""
@@ -77,6 +79,8 @@ class App:
         listen = self.settings.listen
         server_entries = await self._probe_server() if self.settings.recording.probe else {}
         url = await self._listen()
+        if self.parts.simulated is not None:
+            self.parts.simulated.listening(listen.host, self._port, os.environ)
         admin_url = self._start_admin() if listen.admin_port is not None else None
         if listen.ready_file is not None:
             document = {"url": url, "admin_url": admin_url, "pid": os.getpid()}
@@ -107,6 +111,7 @@ class App:
             return f"unix:{listen.uds}"
         tls = tls_context(listen.ssl_certfile, listen.ssl_keyfile)
         host, port = self.parts.server.listen(listen.host, listen.port, tls=tls)
+        self._port = port
         self._refuse_loop(port)
         return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -162,6 +167,8 @@ class App:
         self.last_report = self.control.report(playable)
         await self._end_tasks()
         parts.store.close()
+        if parts.simulated is not None:
+            parts.simulated.close()
         parts.clock.close()
         self._remove_own_files()
 

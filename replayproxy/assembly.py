@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from replayproxy.agreement import agree, apply_rules
 from replayproxy.cassette.store import CassetteStore
@@ -44,6 +45,10 @@ from replayproxy.proxy.upgrades import Upgrades
 from replayproxy.settings import Pair, Settings
 from replayproxy.worker_process import WorkerProcess
 
+if TYPE_CHECKING:
+    from replayproxy.simulated_server import SimulatedServer
+
+
 ROOMY = 1_000_000
 """Sequences that run at once, and tokens of a context, in a simulator that stands in for a server without limits."""
 
@@ -76,12 +81,15 @@ class Parts:
     server: DataServer
     faults: FaultInjector | None = None
     """Between the server and the proxy, where faults or limits are set."""
+    simulated: SimulatedServer | None = None
 
     def close(self) -> None:
         """Close the files. A cassette that was begun must have been sealed before, else it is discarded."""
         self.store.close()
         if self.recording is not None:
             self.recording.cassette_writer.discard()
+        if self.simulated is not None:
+            self.simulated.close()
         self.clock.close()
 
 
@@ -102,6 +110,7 @@ def assemble(settings: Settings, request_log: RequestLog | None = None) -> Parts
         if settings.plays and recording is None:
             open_recordings(store, settings, matcher)
         upstream = _upstream(settings, clock, leg_worker)
+        simulated = _simulated(settings, clock, counters)
         proxy = ReplayProxy(
             settings.mode,
             settings.replaying.on_miss,
@@ -117,7 +126,7 @@ def assemble(settings: Settings, request_log: RequestLog | None = None) -> Parts
             store=store if settings.plays else None,
             upstream=upstream,
             recorder=recording.recorder if recording is not None else None,
-            simulator=_simulator(settings, clock, counters),
+            simulator=simulated.simulator if simulated is not None else _stand_in(settings, clock, counters),
             is_recorded=Selection(
                 include=settings.recording.include,
                 exclude=settings.recording.exclude,
@@ -155,6 +164,7 @@ def assemble(settings: Settings, request_log: RequestLog | None = None) -> Parts
     return Parts(
         settings, clock, counters, misses, request_log, store, recording, upstream, worker, leg_worker, proxy, server,
         faults,
+        simulated,
     )  # fmt: skip
 
 
@@ -223,19 +233,24 @@ def _pace(settings: Settings) -> Pace:
     return Pace(settings.replaying.speed)
 
 
-def _simulator(settings: Settings, clock: Clock, counters: Counters) -> Source | None:
-    """What invents answers, in the modes that do; they alone load it."""
-    if settings.mode is Mode.SIMULATE:
-        from replayproxy.simulator.simulator import Simulator
+def _simulated(settings: Settings, clock: Clock, counters: Counters) -> SimulatedServer | None:
+    """The server of `simulate`, which alone loads it."""
+    if settings.mode is not Mode.SIMULATE:
+        return None
+    from replayproxy.simulated_server import SimulatedServer
 
-        return Simulator(settings.simulation, clock, late=counters.late)
-    if settings.mode is Mode.REPLAY and settings.replaying.on_miss is OnMiss.SIMULATE:
-        from replayproxy.simulator.simulator import Simulator
+    return SimulatedServer(settings.simulation, clock, late=counters.late)
 
-        # In the place of a server of which any model may be wanted, and which has room for everybody.
-        options = replace(settings.simulation, any_model=True, max_num_seqs=ROOMY, max_model_len=ROOMY)
-        return Simulator(options, clock, late=counters.late)
-    return None
+
+def _stand_in(settings: Settings, clock: Clock, counters: Counters) -> Source | None:
+    """What invents the answers that are missing, with `--on-miss simulate`."""
+    if settings.mode is not Mode.REPLAY or settings.replaying.on_miss is not OnMiss.SIMULATE:
+        return None
+    from replayproxy.simulator.simulator import Simulator
+
+    # In the place of a server of which any model may be wanted, and which has room for everybody.
+    options = replace(settings.simulation, any_model=True, max_num_seqs=ROOMY, max_model_len=ROOMY)
+    return Simulator(options, clock, late=counters.late)
 
 
 def _api_key(settings: Settings) -> str | None:

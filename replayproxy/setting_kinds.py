@@ -8,6 +8,7 @@ Kinds without a field are plain classes, because a dataclass takes half a millis
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from os import PathLike
@@ -136,6 +137,19 @@ class Latency(Duration):
             parts = re.findall(r"([\d.]+)(ns|us|ms|s|m|h)", text)
             return sum(float(number) * _UNITS[unit] for number, unit in parts)
         raise BadValue(f"{value!r} is not a latency: write 100ms, 1.5s, or a number of milliseconds")
+
+
+class Json:
+    """A JSON value, as text or parsed."""
+
+    def read(self, value: Any) -> Any:
+        """The parsed value."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise BadValue(f"{value!r} is not JSON: quote it, and write names in double quotes") from None
 
 
 class Size:

@@ -31,12 +31,13 @@ VERDICTS = {code for *_, word, code in TABLE if word in ("misses", "unused", "da
 
 OF_VLLM = {
     "--distributed-executor-backend",
+    "--kv-events-config",
     "--kv-transfer-config",
     "--kv-cache-memory-bytes",
     "--tensor-parallel-size",
     "--shutdown-timeout",
 }
-"""Flags of `vllm serve`, which runs our executor (docs/vllm-plugin.md)."""
+"""Flags of `vllm serve`, which runs our executor (docs/vllm-plugin.md) and publishes events (docs/simulator.md)."""
 
 
 def flags(command: click.Command) -> set[str]:

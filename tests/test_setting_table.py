@@ -26,6 +26,7 @@ from replayproxy.settings import Faulting, Listen, Pair, RecordingSettings, Repl
 from replayproxy.simulator.generation import TextSettings, ToolRanges
 from replayproxy.simulator.latency import Latency
 from replayproxy.simulator.options import Simulation
+from replayproxy.simulator.state_options import StateOptions
 
 VERBS = sorted({verb for row in TABLE.values() for verb in row.verbs})
 
@@ -83,6 +84,7 @@ SECTIONS: dict[str, type] = {
     "faulting": Faulting,
     "simulation": Simulation,
     "simulation.latency": Latency,
+    "simulation.state": StateOptions,
     "simulation.text": TextSettings,
     "simulation.text.ranges": ToolRanges,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from replayproxy.core.policy import Mode
-from replayproxy.setting_kinds import Choice, Duration, File, Flag, Kind, Number, Port, Size, Speed, Text, Whole
+from replayproxy.setting_kinds import Choice, Duration, File, Flag, Json, Kind, Number, Port, Size, Speed, Text, Whole
 from replayproxy.setting_table import Setting, of_python
 
 FILE = Path(__file__).parents[1] / "replayproxy" / "api" / "keywords.py"
@@ -22,9 +22,9 @@ command line, with `_` for `-`. Durations are seconds, or text such as `25s`; si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 AnyPath = str | PathLike[str]
 '''
@@ -66,6 +66,8 @@ def _type_of(kind: Kind) -> str:
             return 'float | Literal["max"] | None'
         case Port():
             return 'int | Literal["off"] | None'
+        case Json():
+            return "Mapping[str, Any] | str"
         case Text():
             return "str"
     raise TypeError(f"no type of Python is known for {kind!r}")

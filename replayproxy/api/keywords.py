@@ -6,9 +6,9 @@ command line, with `_` for `-`. Durations are seconds, or text such as `25s`; si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 AnyPath = str | PathLike[str]
 
@@ -232,3 +232,23 @@ class SimulateOptions(TypedDict, total=False):
     kv_cache_transfer_time_std_dev: float | str
     forward_time: float | str
     time_factor_under_load: float
+    lora_modules: Sequence[Mapping[str, Any] | str]
+    max_loras: int
+    max_cpu_loras: int
+    enable_kvcache: bool
+    kv_cache_size: int
+    block_size: int
+    prefix_caching_hash_algo: Literal["sha256_cbor", "fnv64a_cbor"]
+    hash_seed: str
+    zmq_endpoint: str
+    event_batch_size: int
+    kv_events_format: Literal["map", "array"]
+    kv_events_topic: str
+    kv_events_replay_endpoint: str
+    kv_events_replay_queue_size: int
+    data_parallel_rank: int
+    metrics_of: Literal["0.32", "0.9"]
+    fake_metrics: Mapping[str, Any] | str
+    fake_metrics_refresh_interval: float | str
+    replicas: int
+    metrics_overrides: Mapping[str, Any] | str

@@ -29,6 +29,7 @@ from replayproxy.settings import Faulting, Listen, Pair, RecordingSettings, Repl
 from replayproxy.simulator.generation import TextSettings, ToolRanges
 from replayproxy.simulator.latency import Latency
 from replayproxy.simulator.options import Simulation
+from replayproxy.simulator.state_options import StateOptions
 
 OPTIONS: Mapping[Mode, type] = {
     Mode.REPLAY: ReplayOptions,
@@ -138,7 +139,8 @@ def _goes_to(name: str) -> str | None:
 
 def _simulation(fields: Mapping[str, Mapping[str, Any]]) -> Simulation:
     text = TextSettings(**fields["simulation.text"], ranges=ToolRanges(**fields["simulation.text.ranges"]))
-    return Simulation(**fields["simulation"], latency=Latency(**fields["simulation.latency"]), text=text)
+    latency, state = Latency(**fields["simulation.latency"]), StateOptions(**fields["simulation.state"])
+    return Simulation(**fields["simulation"], latency=latency, text=text, state=state)
 
 
 def _itself(value: Any) -> Any:

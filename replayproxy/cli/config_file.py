@@ -30,16 +30,21 @@ class _OnceEach(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_config(group: click.Group, path: Path) -> Mapping[str, Any]:
-    """A `default_map` from YAML: one section per verb, keys are the long flags. Raises `click.UsageError`."""
+def read_yaml(path: Path) -> Any:
+    """The document of a file. Raises `click.UsageError`."""
     try:
-        document = yaml.load(path.read_text(), _OnceEach)  # noqa: S506  it is a SafeLoader
+        return yaml.load(path.read_text(), _OnceEach)  # noqa: S506  it is a SafeLoader
     except OSError as error:
         raise click.UsageError(f"--config {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise click.UsageError(f"--config {path} is not YAML: it is not UTF-8") from error
     except yaml.YAMLError as error:
         raise click.UsageError(f"--config {path} is not YAML: {error}") from error
+
+
+def load_config(group: click.Group, path: Path) -> Mapping[str, Any]:
+    """A `default_map` from YAML: one section per verb, keys are the long flags. Raises `click.UsageError`."""
+    document = read_yaml(path)
     if document is None:
         return {}
     if not isinstance(document, dict):

@@ -18,7 +18,9 @@ from replayproxy.setting_kinds import (
     Duration,
     File,
     Flag,
+    Json,
     Kind,
+    Latency,
     Number,
     Port,
     Size,
@@ -85,6 +87,14 @@ class MaxOrFactor(Read):
         return super().convert(value, param, ctx) or "max"
 
 
+class LatencyText(Read):
+    """A latency. Keeps the text: read again, a number of seconds would be one of milliseconds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        super().convert(value, param, ctx)
+        return str(value)
+
+
 class PortNumber(click.IntRange):
     """A port. An `IntRange`, so that `--help` says which numbers it takes."""
 
@@ -116,8 +126,12 @@ def click_type(kind: Kind) -> click.ParamType[Any] | type:
             return click.IntRange(least, most)
         case Number():
             return float
+        case Latency():
+            return LatencyText(kind, "latency")
         case Duration() | Size():
             return Read(kind, type(kind).__name__.lower())
+        case Json():
+            return Read(kind, "json")
         case Speed():
             return MaxOrFactor(kind, "speed")
         case Port(or_off=True):

@@ -77,6 +77,8 @@ class ZmqPublisher:
         self._router: zmq.asyncio.Socket | None = None
         self._async_context: zmq.asyncio.Context | None = None
         self._serving: asyncio.Task[None] | None = None
+        self.replay_endpoint: str | None = None
+        """Where the socket for replays was bound."""
         try:
             self.endpoint = self._open(self._pub, endpoint, is_bound(endpoint))
             if replay_endpoint is not None:

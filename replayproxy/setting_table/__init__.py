@@ -15,7 +15,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from replayproxy.setting_table import faulting, listening, playing, recording, runs, servers, simulating
+from replayproxy.setting_table import (
+    faulting,
+    listening,
+    playing,
+    recording,
+    runs,
+    servers,
+    simulated_state,
+    simulating,
+)
 from replayproxy.setting_table.row import PYTHON, InPytest, Setting
 
 __all__ = ["PYTHON", "TABLE", "InPytest", "Setting", "default", "flag", "of_python", "of_verb"]
@@ -28,6 +37,7 @@ _ROWS = (
     *listening.ROWS,
     *runs.ROWS,
     *simulating.ROWS,
+    *simulated_state.ROWS,
 )
 
 TABLE: Mapping[str, Setting] = {setting.name: setting for setting in _ROWS}

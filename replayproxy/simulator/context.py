@@ -36,7 +36,7 @@ class Context:
         self.composer = Composer(self.tokenizer, options.text)
         self.models = ServedModels(options.names, options.model, any_model=options.any_model)
         self.sleep_state = SleepState()
-        self.counts_cached = options.counts_cached
+        self.counts_cached = options.counts_cached or options.state.enable_kvcache
         """Whether `usage` has the cached tokens of the prompt."""
         self._clock = clock
 
@@ -105,6 +105,7 @@ class Context:
                         prompt=request.prompt,
                         steps=len(answer.steps),
                         draw=call.draws.generator("latency", index),
+                        output=[token.id if token is not None else 0 for _, token in answer.steps],
                         choices=choices,
                         max_tokens=request.max_tokens,
                         has_remote_prefill=remote.decodes,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from replayproxy.simulator.metric_table import BY_NAME, COUNTER, HISTOGRAM, REASONS, TABLE, TOKENS, token_bounds
@@ -66,21 +66,19 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """What a scrape reads of the engine: numbers of requests, and the adapters of those that run and wait."""
+    """What a scrape reads of the engine."""
 
     running: int = 0
     waiting: int = 0
     deferred: int = 0
     """Of those that wait, how many wait for an adapter slot."""
     cache_usage: float = 0.0
-    running_adapters: tuple[str, ...] = ()
-    waiting_adapters: tuple[str, ...] = ()
     sleep_level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedRequest:
-    """A request that has ended. Times in seconds, each from one moment to another as the metrics have them."""
+    """A choice of a request that is complete. Times in seconds, from one moment to another as the metrics have them."""
 
     reason: str
     prompt_tokens: int
@@ -91,7 +89,6 @@ class FinishedRequest:
     decode: float
     cached_tokens: int = 0
     max_tokens: int | None = None
-    choices: int = 1
 
 
 class Metrics:
@@ -163,7 +160,7 @@ class Metrics:
         self._iterate(at, 1)
 
     def finished(self, request: FinishedRequest) -> None:
-        """A request has ended."""
+        """A choice is complete. vLLM counts each as a request of its own."""
         reason = request.reason if request.reason in REASONS else "stop"  # a tool call ends with a stop token
         self._add("request_success", 1, (("finished_reason", reason),))
         observations = {
@@ -174,8 +171,6 @@ class Metrics:
             "request_inference_time_seconds": request.prefill + request.decode,
             "request_prompt_tokens": request.prompt_tokens,
             "request_generation_tokens": request.generated,
-            "request_max_num_generation_tokens": request.generated,
-            "request_params_n": request.choices,
             "request_num_preemptions": 0,
             "request_prefill_kv_computed_tokens": request.prompt_tokens - request.cached_tokens,
             # vLLM observes 0 for a single token.
@@ -186,6 +181,11 @@ class Metrics:
         if request.max_tokens is not None:
             self._histograms["request_params_max_tokens"].observe(request.max_tokens)
 
+    def ended(self, choices: int, most_generated: int) -> None:
+        """All choices of a request have ended; the longest has so many tokens."""
+        self._histograms["request_params_n"].observe(choices)
+        self._histograms["request_max_num_generation_tokens"].observe(most_generated)
+
     def aborted(self) -> None:
         """The client of a request has left."""
         self._add("request_success", 1, (("finished_reason", "abort"),))
@@ -194,11 +194,11 @@ class Metrics:
         """The waiting queue was full."""
         self._add("admission_rejections", 1, (("reason", "max_num_queued_reqs"),))
 
-    def adapters(self, state: EngineState, today: float) -> None:
+    def adapters(self, running: Iterable[str], waiting: Iterable[str], today: float) -> None:
         """The adapters of running and waiting requests have changed. `today` in seconds since the Unix epoch."""
         if self._max_loras is None:
             return
-        names = (",".join(state.running_adapters), ",".join(state.waiting_adapters))
+        names = (",".join(dict.fromkeys(running)), ",".join(dict.fromkeys(waiting)))
         self._adapter_sets.pop(names, None)
         self._adapter_sets[names] = today
         if len(self._adapter_sets) > MOST_ADAPTER_SETS:

@@ -38,7 +38,7 @@ class MetricsPage(Collector):
         """The metrics that have values, in the order of the table."""
         for row in (*TABLE, *EXTRA.values()):
             is_shown = self.generation in row.generations or row.name in self.series.shown
-            if is_shown and row.name in self.series.samples:
+            if is_shown and self.series.samples.get(row.name):
                 yield self._family(row)
 
     def describe(self) -> list[Metric]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from replayproxy.setting_table import default
 from replayproxy.simulator.generation import TextSettings
 from replayproxy.simulator.latency import Latency
+from replayproxy.simulator.state_options import StateOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Simulation:
     dimensions: int = default("default_embedding_dimensions")
     latency: Latency = field(default_factory=Latency)
     text: TextSettings = field(default_factory=TextSettings)
+    state: StateOptions = field(default_factory=StateOptions)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ class EngineSequence:
     steps: int
     draw: random.Random = field(repr=False)
     """For its latencies, and nothing else."""
+    output: Sequence[int] = ()
+    """The ids of the tokens that it will generate: its blocks in a KV cache."""
     adapter: str | None = None
     choices: int = 1
     max_tokens: int | None = None

@@ -7,6 +7,7 @@ play ──▶ Routes ──▶ Response                    played at once
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hmac import compare_digest
 from typing import Any
 
@@ -14,7 +15,7 @@ import orjson
 
 from replayproxy.core.coding import body_of
 from replayproxy.errors import ClientError
-from replayproxy.model import Chunk, End, Ending, Head, Request, Response, Timeline
+from replayproxy.model import Chunk, End, Ending, Head, Headers, Request, Response, Timeline
 from replayproxy.ports import Clock, Listener, Upload
 from replayproxy.simulator import chat, completions, models, server
 from replayproxy.simulator.context import Context
@@ -50,6 +51,8 @@ class Simulator:
         )
         self.routes = Routes()
         """More endpoints may be added."""
+        self.fields: Headers = ()
+        """Fields of all answers that are generated."""
         self._clock = clock
         self._keys = RequestKeys(options.seed)
         self._api_keys = tuple(key.encode() for key in options.api_keys)
@@ -69,6 +72,7 @@ class Simulator:
         try:
             answer = self._answer(request)
             if isinstance(answer, Generation):
+                answer = replace(answer, headers=(*self.fields, *answer.headers))
                 self.engine.accept(answer.sequences, started)
         except ApiError as error:
             answer = error.response()

@@ -9,7 +9,20 @@ import click
 import pytest
 
 from replayproxy.cli.setting_options import click_type, setting_options
-from replayproxy.setting_kinds import Choice, Duration, File, Kind, Number, Port, Size, Speed, Text, Whole
+from replayproxy.setting_kinds import (
+    Choice,
+    Duration,
+    File,
+    Json,
+    Kind,
+    Latency,
+    Number,
+    Port,
+    Size,
+    Speed,
+    Text,
+    Whole,
+)
 
 TYPES: list[tuple[Kind, str, str, Any]] = [
     # kind, its name in --help, a value, what the verb gets
@@ -19,6 +32,8 @@ TYPES: list[tuple[Kind, str, str, Any]] = [
     (Number(), "float", "0.5", 0.5),
     (Whole(0, 9), "integer range", "7", 7),
     (Duration(), "duration", "1m", 60.0),
+    (Latency(), "latency", "50", "50"),
+    (Json(), "json", "[1]", [1]),
     (Size(), "size", "1KiB", 1024),
     (Speed(), "speed", "2", 2.0),
     (Speed(), "speed", "max", "max"),

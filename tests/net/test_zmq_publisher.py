@@ -110,7 +110,7 @@ def test_a_gap_is_replayed_to_its_end(start: int, expected: list[Frames]) -> Non
         )
         publisher.start()
         with socket(zmq.DEALER) as client:
-            client.connect(publisher.replay_endpoint)
+            client.connect(str(publisher.replay_endpoint))
             try:
                 await client.send_multipart([b"", b"not a request", b"of this protocol"])
                 await client.send_multipart([b"", b"longer than a number"])

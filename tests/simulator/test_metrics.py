@@ -12,7 +12,7 @@ from replayproxy.simulator.metrics import (
     Series,
 )
 
-FINISHED = FinishedRequest("stop", 30, 5, 2.0, 0.25, 0.75, 1.0, cached_tokens=16, max_tokens=10, choices=2)
+FINISHED = FinishedRequest("stop", 30, 5, 2.0, 0.25, 0.75, 1.0, cached_tokens=16, max_tokens=10)
 
 
 def metrics(max_loras: int | None = None) -> Metrics:
@@ -73,6 +73,7 @@ def test_a_request_is_counted_where_vllm_counts_it() -> None:
     one.first_token(1.0, 10, 30, 16)
     one.next_token(0.25, 20)
     one.finished(FINISHED)
+    one.ended(2, 5)
     series = one.series(EngineState())
     counted = {
         ("prefix_cache_queries",): 30,
@@ -171,19 +172,19 @@ def test_the_newest_combination_of_adapters_is_that_of_now() -> None:
     """Its time is the largest, also when it had been there before; the oldest ones are forgotten."""
     one = metrics(max_loras=2)
     for at, running in enumerate((("a",), ("a", "b"), ("a",), ())):
-        one.adapters(EngineState(running_adapters=running, waiting_adapters=("c",)), float(at))
+        one.adapters(running, ("c", "c"), float(at))
     labels = [
         (("max_lora", "2"), ("running_lora_adapters", names), ("waiting_lora_adapters", "c"))
         for names in ("a,b", "a", "")
     ]
     assert sets(one.series(EngineState())) == list(zip(labels, (1.0, 2.0, 3.0), strict=True))
     for number in range(MOST_ADAPTER_SETS):
-        one.adapters(EngineState(running_adapters=(f"n{number}",)), 10.0 + number)
+        one.adapters((f"n{number}",), (), 10.0 + number)
     assert len(sets(one.series(EngineState()))) == MOST_ADAPTER_SETS
 
 
 def test_a_server_without_adapters_has_no_metric_of_them() -> None:
     """As vLLM without `--enable-lora`."""
     one = metrics()
-    one.adapters(EngineState(running_adapters=("a",)), 1.0)
+    one.adapters(("a",), (), 1.0)
     assert "lora_requests_info" not in one.series(EngineState()).samples

@@ -27,7 +27,7 @@ def measured() -> Series:
     metrics.started(10, 0)
     metrics.first_token(0.03, 1, 10, 0)
     metrics.finished(FinishedRequest("length", 10, 1, 0.03, 0.0, 0.03, 0.0))
-    metrics.adapters(EngineState(running_adapters=("a", "b")), 99.0)
+    metrics.adapters(("a", "b"), (), 99.0)
     return metrics.series(EngineState(running=2))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from replayproxy.cli.peer_flags import PeerCommand
 from replayproxy.cli.priority import run_at
 from replayproxy.cli.setting_options import setting_options
 from replayproxy.cli.terminal import messages
@@ -80,8 +81,8 @@ def auto(cassette: Path, **options: Any) -> int:
     return _serve(Mode.AUTO, (cassette,), options)
 
 
-@click.command
-@setting_options("simulate", "simulate", "answers", "latency", "fail", "judge", "listen", "log")
+@click.command(cls=PeerCommand)
+@setting_options("simulate", "simulate", "answers", "latency", "state", "fail", "judge", "listen", "log")
 def simulate(**options: Any) -> int:
     """Answer chats and completions as vLLM does, with meaningless text at the given latencies.
 
