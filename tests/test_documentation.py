@@ -36,6 +36,7 @@ OF_VLLM = {
     "--kv-cache-memory-bytes",
     "--tensor-parallel-size",
     "--shutdown-timeout",
+    "--data-parallel-size",
 }
 """Flags of `vllm serve`, which runs our executor (docs/vllm-plugin.md) and publishes events (docs/simulator.md)."""
 

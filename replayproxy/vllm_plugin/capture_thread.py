@@ -33,6 +33,8 @@ class CaptureThread:
         self.path = path
         self.written = 0
         self.dropped = 0
+        self.sealed = threading.Event()
+        """Set while everything that was taken is in one file that nobody writes to."""
         if not path.exists():
             Cassette.create(path).close()
         else:
@@ -43,6 +45,7 @@ class CaptureThread:
 
     def add(self, exchange: Exchange) -> None:
         """Take an exchange. Never waits, and raises nothing: what cannot be written is counted."""
+        self.sealed.clear()
         try:
             self._waiting.put_nowait(exchange)
         except queue.Full:
@@ -83,3 +86,5 @@ class CaptureThread:
                 cassette.close()
         except (CassetteError, OSError) as error:
             log.error("replayproxy: %s could not be sealed: %s", self.path, error)
+        if self._waiting.empty():
+            self.sealed.set()

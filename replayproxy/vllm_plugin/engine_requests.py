@@ -42,7 +42,7 @@ class _Running:
     request: EngineRequest
     source: TokenSource
     started_at: int
-    """When it was first scheduled."""
+    """When it arrived or was first scheduled: what its recorded times count from."""
 
 
 class TokenRow(NamedTuple):
@@ -83,15 +83,20 @@ class EngineRequests:
     def __len__(self) -> int:
         return len(self._running)
 
-    def begin(self, id: str, request: EngineRequest, now: int) -> None:
-        """Choose what answers a request. One that is known was preempted, and goes on with what it has."""
+    def begin(self, id: str, request: EngineRequest, now: int, arrived_at: int | None = None) -> None:
+        """Choose what answers a request that is scheduled now. One that is known was preempted, and goes on.
+
+        `arrived_at`: what a client waited for before the first token includes the queue of the recorded server, and
+        that of this one.
+        """
         if id in self._running or id in self._failed:
             return
         source = self._choose(request) if request.unsupported is None else EngineMiss(request.unsupported)
         if isinstance(source, EngineMiss):
             self._failed[id] = source.message
         else:
-            self._running[id] = _Running(request, source, now)
+            started_at = arrived_at if source.since_arrival and arrived_at is not None else now
+            self._running[id] = _Running(request, source, started_at)
 
     def finish(self, ids: Iterable[str]) -> None:
         """Forget requests that have ended or were aborted."""

@@ -82,8 +82,12 @@ class CassetteExecutor(Executor):  # type: ignore[misc]  # vLLM is not there whe
         self._block_bytes = kv_cache.block_bytes(config)
         self._steps: deque[_Step] = deque()
         self._loras: set[int] = set()
+        self._arrivals: dict[str, int] = {}
+        """Of requests that have had no step yet."""
         self._requests = EngineRequests(self._sources(variables), speed=variables.speed)
-        config.scheduler_config.scheduler_cls = failing_scheduler(config.scheduler_config.get_scheduler_cls())
+        config.scheduler_config.scheduler_cls = failing_scheduler(
+            config.scheduler_config.get_scheduler_cls(), self._note_arrival
+        )
         self._report(variables)
 
     def _read_vocabulary(self) -> Vocabulary:
@@ -189,8 +193,10 @@ class CassetteExecutor(Executor):  # type: ignore[misc]  # vLLM is not there whe
         """Begin a step. Its tokens are given by `sample_tokens`; a step that computes nothing is over at once."""
         now = self._clock.now()
         self._requests.finish(scheduler_output.finished_req_ids)
+        for id in scheduler_output.finished_req_ids:
+            self._arrivals.pop(id, None)
         for new in scheduler_output.scheduled_new_reqs:
-            self._requests.begin(new.req_id, engine_request(new), now)
+            self._requests.begin(new.req_id, engine_request(new), now, self._arrivals.pop(new.req_id, None))
         transfers = self._transfers(scheduler_output.kv_connector_metadata, now)
         if scheduler_output.total_num_scheduled_tokens:
             self._steps.append(_Step(scheduled_requests(scheduler_output), now, transfers))
@@ -200,6 +206,11 @@ class CassetteExecutor(Executor):  # type: ignore[misc]  # vLLM is not there whe
             self._clock.wait_until(min(arrival, now + LOOK_FOR_ARRIVALS))
         output = ModelRunnerOutput(req_ids=[], req_id_to_index={}, kv_connector_output=transfers)
         return _done(output) if non_block else output
+
+    def _note_arrival(self, id: str, seconds: float) -> None:
+        """A request has arrived at the front end, on another clock than ours, perhaps during the last step."""
+        age = max(0, self._clock.today() - round(seconds * 1e9))
+        self._arrivals[id] = self._clock.now() - age
 
     def sample_tokens(self, grammar_output: Any, non_block: bool = False) -> Any:
         """End the step: its tokens, when the slowest of its requests has one."""

@@ -11,6 +11,7 @@ sentence. Imports vLLM.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -21,13 +22,21 @@ log = logging.getLogger("vllm.replayproxy")
 """Below vLLM's own logger, whose handlers print it."""
 
 
-def failing_scheduler(base: Any) -> Any:
-    """Return a subclass of a scheduler of vLLM that ends the requests that a step's output names in `failed`."""
+def failing_scheduler(base: Any, arrived: Callable[[str, float], None]) -> Any:
+    """Return a subclass of a scheduler of vLLM that ends the requests that a step's output names in `failed`.
+
+    It calls `arrived` with the id of each request and when the front end got it, in seconds since the Unix epoch: the
+    executor sees a request only when its first step begins.
+    """
     from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs, FinishReason
     from vllm.v1.request import RequestStatus
 
     class FailingScheduler(base):  # type: ignore[misc]  # vLLM is not there when types are checked
         """Ends requests as vLLM does those whose grammar cannot be compiled."""
+
+        def add_request(self, request: Any) -> None:
+            arrived(request.request_id, request.arrival_time)
+            super().add_request(request)
 
         def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
             outputs = super().update_from_output(scheduler_output, model_runner_output)

@@ -49,6 +49,8 @@ class TokenRecording:
     """The stop string or the stop token that ended it; None where the end-of-sequence token did."""
     times: tuple[int, ...] = ()
     """When each token came, in ns since the request; empty where that is not known."""
+    since_arrival: bool = True
+    """Whether these times count from the arrival of the request, as a client saw it, or from its first step."""
     logprobs: tuple[tuple[TokenLogprob, ...], ...] = ()
     """Per token: its own, then the most likely ones. Empty where they were not recorded."""
     lora: str | None = None
@@ -91,7 +93,9 @@ def recordings_of(exchange: Exchange, name: str = "", served: frozenset[str] = f
     sent = _ids(request.get("token_ids"))
     choices: dict[int, _Choice] = {}
     prompts: set[tuple[int, ...]] = set() if sent is None else {sent}
+    since_arrival = True
     for at, value in _values(response):
+        since_arrival = since_arrival and "step" not in value
         prompt = _ids(value.get("prompt_token_ids"))
         if prompt is not None:
             prompts.add(prompt)
@@ -118,6 +122,7 @@ def recordings_of(exchange: Exchange, name: str = "", served: frozenset[str] = f
                 choice.finish,
                 choice.stop_reason,
                 tuple(choice.times),
+                since_arrival,
                 tuple(choice.logprobs) if len(choice.logprobs) == len(choice.tokens) else (),
                 lora,
                 media,
@@ -238,6 +243,7 @@ def recording_of_line(line: bytes) -> TokenRecording:
         finish if isinstance(finish, str) else None,
         stop_reason if isinstance(stop_reason, int | str) else None,
         tuple(round(at * 1e9) for at in seconds) if len(seconds) == len(tokens) else (),
+        True,
         (),
         lora if isinstance(lora, str) else None,
         tuple(map(str, hashes)) if isinstance(hashes, list) else (),

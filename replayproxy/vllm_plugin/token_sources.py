@@ -19,6 +19,11 @@ from replayproxy.vllm_plugin.token_recordings import TokenLogprob, TokenRecordin
 class TokenSource(Protocol):
     """The answer to one request."""
 
+    @property
+    def since_arrival(self) -> bool:
+        """Whether its times count from the arrival of the request, or from its first step."""
+        ...
+
     def token(self, position: int, allowed: AllowedTokens | None = None) -> int | EngineMiss:
         """Return the token at a position, counted from 0. `allowed`: what a grammar admits there."""
         ...
@@ -37,6 +42,7 @@ class RecordedTokens:
 
     def __init__(self, recording: TokenRecording, eos: int | None) -> None:
         self.recording = recording
+        self.since_arrival = recording.since_arrival
         self._eos = eos
 
     def token(self, position: int, allowed: AllowedTokens | None = None) -> int | EngineMiss:
@@ -79,6 +85,7 @@ class RandomTokens:
         prompt = b"".join(token.to_bytes(4, "big") for token in request.prompt)
         name = f"{seed} {occurrence} {request.lora} {request.media} ".encode() + prompt
         self._random = random.Random(int.from_bytes(blake2b(name, digest_size=16).digest(), "big"))
+        self.since_arrival = False
         self._vocabulary = vocabulary
         self._eos = request.eos
         self._tokens: list[int] = []

@@ -115,6 +115,10 @@ class Scheduler:
     def __init__(self, requests: dict[str, Any]) -> None:
         self.requests = requests
 
+    def add_request(self, request: Any) -> None:
+        """Keep it."""
+        self.requests[request.request_id] = request
+
     def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> dict[int, Any]:
         """The tokens of the step, by client."""
         return {0: SimpleNamespace(outputs=["tokens"])}

@@ -37,10 +37,11 @@ def test_the_scripts_of_the_example_work_together(tmp_path: Path) -> None:
 
 
 def test_sixteen_workers_are_arithmetic(tmp_path: Path) -> None:
-    """On any machine: the same tokens as of one."""
+    """On any machine, for a model with as many attention heads: the same tokens as of one."""
     said = []
+    heads = ("--hf-overrides", '{"num_attention_heads": 16}')
     for size in ("1", "16"):
-        with mock_engine(tmp_path / size, RANDOM, "--tensor-parallel-size", size) as engine:
+        with mock_engine(tmp_path / size, RANDOM, "--tensor-parallel-size", size, *heads) as engine:
             said.append(asyncio.run(ask_each(engine.url, QUESTIONS)))
     first, second = ({name: texts_and_counts(answer) for name, answer in answers.items()} for answers in said)
     assert first == second

@@ -35,7 +35,9 @@ def test_a_captured_answer_is_a_recording_with_the_time_of_each_token() -> None:
     """Since its first step."""
     times = (1_000_000, 2_000_000, 3_000_000)
     assert recordings_of(captured(5, 6, 25), "0a1b") == [
-        TokenRecording((1, 2), (5, 6, 25), "stop", times=times, name="0a1b", sampling=(("temperature", 0.0),))
+        TokenRecording(
+            (1, 2), (5, 6, 25), "stop", times=times, since_arrival=False, name="0a1b", sampling=(("temperature", 0.0),)
+        )
     ]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from replayproxy.vllm_plugin.allowed_tokens import AllowedTokens
-from replayproxy.vllm_plugin.engine_requests import EngineRequests, ScheduledRequest, TokenRow
+from replayproxy.vllm_plugin.engine_requests import ChooseSource, EngineRequests, ScheduledRequest, TokenRow
 from replayproxy.vllm_plugin.recording_index import EngineMiss, EngineRequest
 from replayproxy.vllm_plugin.token_recordings import TokenLogprob, TokenRecording
 from replayproxy.vllm_plugin.token_sources import RecordedTokens, TokenSource
@@ -18,6 +20,11 @@ RECORDING = TokenRecording(PROMPT, (5, 6, 7), "stop", times=(30, 40, 50), logpro
 def choose(request: EngineRequest) -> TokenSource | EngineMiss:
     """One prompt is known."""
     return RecordedTokens(RECORDING, 99) if request.prompt == PROMPT else EngineMiss("who?")
+
+
+def always(recording: TokenRecording) -> ChooseSource:
+    """The same recording for every request."""
+    return lambda _: RecordedTokens(recording, 99)
 
 
 def running(speed: float | None = None, **more: object) -> EngineRequests:
@@ -103,6 +110,16 @@ def test_a_step_ends_with_the_slowest_of_its_requests() -> None:
     assert requests.step([ScheduledRequest("a", 0, 16, 0)]).ends_at == 0
     assert running().step(both[:1]).ends_at == 0
     assert running(speed=2.0).step(both[:1]).ends_at == 1000 + 20
+
+
+def test_a_client_s_times_count_from_the_arrival() -> None:
+    """A request that waited in the queue owes less of its time to first token; a capture counts from the first step."""
+    first = [ScheduledRequest("a", 0, 40, 0)]
+    for arrived_at, since_arrival, ends_at in ((990, True, 1020), (990, False, 1030), (None, True, 1030)):
+        recording = replace(RECORDING, since_arrival=since_arrival)
+        requests = EngineRequests(always(recording), speed=1.0)
+        requests.begin("a", EngineRequest(PROMPT), 1000, arrived_at)
+        assert requests.step(first).ends_at == ends_at
 
 
 def test_a_late_step_still_takes_half_of_its_gap() -> None:

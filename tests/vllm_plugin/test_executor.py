@@ -71,6 +71,17 @@ def test_a_request_that_comes_back_as_new_goes_on(engine: Any) -> None:
     assert again.sampled_token_ids == [[6]]
 
 
+def test_arrivals_are_noted_by_the_scheduler_that_it_configures(engine: Any, recorded: Path) -> None:
+    """Until the first step, or until vLLM says that the request is gone."""
+    config = configuration()
+    executor = engine({"REPLAYPROXY_CASSETTE": str(recorded), "SIMULATE_ELAPSED_TIME": "1"}, config)
+    scheduler = config.scheduler_config.scheduler_cls({})
+    for id in ("a", "b"):
+        scheduler.add_request(SimpleNamespace(request_id=id, arrival_time=0.0))
+    assert run(executor, step({"a": 3}, (new_request("a", [1, 2, 3]),))).sampled_token_ids == [[5]]
+    assert run(executor, step({}, finished=("a", "b"))).req_ids == []
+
+
 def test_a_step_without_tokens_is_over_at_once(engine: Any) -> None:
     """vLLM makes one to say who has finished."""
     executor = engine()

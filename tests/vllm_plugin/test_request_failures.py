@@ -18,10 +18,23 @@ def request(id: str, client: int = 0) -> Any:
     return SimpleNamespace(request_id=id, client_index=client, take_events=list, trace_headers=None)
 
 
+def _nobody(id: str, seconds: float) -> None:
+    """Does not care when requests arrive."""
+
+
+def test_arrivals_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the front end stamped them; the request is scheduled as ever."""
+    vllm_double.install(monkeypatch)
+    arrivals: list[tuple[str, float]] = []
+    scheduler = failing_scheduler(Scheduler, lambda id, seconds: arrivals.append((id, seconds)))({})
+    scheduler.add_request(SimpleNamespace(request_id="a", arrival_time=5.5))
+    assert (arrivals, list(scheduler.requests)) == ([("a", 5.5)], ["a"])
+
+
 def test_a_failed_request_ends_with_an_error_and_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind what the scheduler itself has to say, also to a client that gets nothing else in this step."""
     vllm_double.install(monkeypatch)
-    scheduler = failing_scheduler(Scheduler)({"a": request("a"), "b": request("b", 1), "c": request("c")})
+    scheduler = failing_scheduler(Scheduler, _nobody)({"a": request("a"), "b": request("b", 1), "c": request("c")})
     outputs = scheduler.update_from_output(None, SimpleNamespace(failed={"a": "who?", "b": "what?", "gone": "x"}))
     assert outputs[0].outputs[0] == "tokens"
     ended = [outputs[0].outputs[1], *outputs[1].outputs]
@@ -35,7 +48,7 @@ def test_a_failed_request_ends_with_an_error_and_its_reason(monkeypatch: pytest.
 def test_a_step_without_failures_is_the_schedulers_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also the output of vLLM's own class, which has no such field."""
     vllm_double.install(monkeypatch)
-    scheduler = failing_scheduler(Scheduler)({"a": request("a")})
+    scheduler = failing_scheduler(Scheduler, _nobody)({"a": request("a")})
     for output in (SimpleNamespace(), SimpleNamespace(failed={})):
         assert scheduler.update_from_output(None, output)[0].outputs == ["tokens"]
 

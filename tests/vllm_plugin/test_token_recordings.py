@@ -216,7 +216,7 @@ def test_a_line_is_a_recording() -> None:
         "more": {},
     }
     assert recording_of_line(orjson.dumps(line)) == TokenRecording(
-        (1,), (2, 3), "stop", 3, (500_000_000, 750_000_000), (), "a", ("h",), True, "0a1b choice 1"
+        (1,), (2, 3), "stop", 3, (500_000_000, 750_000_000), True, (), "a", ("h",), True, "0a1b choice 1"
     )
     assert recording_of_line(b'{"prompt_token_ids":[],"token_ids":[]}') == TokenRecording((), ())
 
