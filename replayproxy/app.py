@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from replayproxy.net.upstream import Address
 from replayproxy.proxy.request_log import RequestLog
 from replayproxy.proxy.result import RunResult
 from replayproxy.settings import Settings
+from replayproxy.views.access import AccessEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,17 @@ class App:
     """One proxy. `lifetime` starts and stops it for a process of its own."""
 
     def __init__(
-        self, settings: Settings, *, request_log: RequestLog | None = None, admin: AdminPort | None = None
+        self,
+        settings: Settings,
+        *,
+        request_log: RequestLog | None = None,
+        admin: AdminPort | None = None,
+        access: Callable[[AccessEntry], None] | None = None,
     ) -> None:
         """Build the proxy. Raises `SettingsError`, `CassetteError`; then no file stays open.
 
-        `admin` must be given if the settings have an admin port.
+        `admin` must be given if the settings have an admin port. `access` is called with each answered request, from
+        the loop or the writing thread; it must not wait.
         """
         self.settings = settings
         self.last_report: RunResult | None = None
@@ -71,7 +79,7 @@ class App:
         if ready_file is not None:
             output_files.refuse(ready_file, setting("ready_file"), settings.played_cassettes)
             _remove_stale(ready_file)
-        self.parts = assemble(settings, request_log)
+        self.parts = assemble(settings, request_log, access)
         self.control = Control(self.parts)
 
     async def start(self) -> Addresses:

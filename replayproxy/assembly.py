@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -43,6 +44,7 @@ from replayproxy.proxy.request_log import RequestLog
 from replayproxy.proxy.stand_in import StandIn
 from replayproxy.proxy.upgrades import Upgrades
 from replayproxy.settings import Pair, Settings
+from replayproxy.views.access import AccessEntry
 from replayproxy.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
@@ -93,8 +95,15 @@ class Parts:
         self.clock.close()
 
 
-def assemble(settings: Settings, request_log: RequestLog | None = None) -> Parts:
-    """Build and connect the parts. Raises `SettingsError`, `CassetteError`; then no file stays open."""
+def assemble(
+    settings: Settings,
+    request_log: RequestLog | None = None,
+    access: Callable[[AccessEntry], None] | None = None,
+) -> Parts:
+    """Build and connect the parts. Raises `SettingsError`, `CassetteError`; then no file stays open.
+
+    `access` is called with each answered request, from the loop or the writing thread; it must not wait.
+    """
     with ExitStack() as undo:
         clock, counters, misses = SystemClock(), Counters(), Misses()
         # Two processes: the legs of a request must not wait for the masks of those before it.
@@ -103,7 +112,7 @@ def assemble(settings: Settings, request_log: RequestLog | None = None) -> Parts
         matcher = agree(settings)
         recording = None
         if settings.records:
-            recording = _recording(settings, matcher, clock, counters, worker)
+            recording = _recording(settings, matcher, clock, counters, worker, access=access)
             undo.callback(recording.cassette_writer.discard)
         store = CassetteStore((), in_turn=_pace(settings).speed is not None)
         undo.callback(store.close)
@@ -137,6 +146,7 @@ def assemble(settings: Settings, request_log: RequestLog | None = None) -> Parts
             stand_in=StandIn(store if settings.plays else None, settings.replaying.origins),
             worker=worker,
             rechunk=None if settings.replaying.rechunk is None else settings.replaying.rechunk.apply,
+            access=access,
         )
         faults = _faults(settings, proxy, worker, request_log) if settings.faulting.is_on else None
         upgrades: Upgrades[Detach] = Upgrades(
@@ -181,7 +191,13 @@ def open_recordings(store: CassetteStore, settings: Settings, matcher: Matcher) 
 
 
 def _recording(
-    settings: Settings, matcher: Matcher, clock: Clock, counters: Counters, worker: WorkerProcess
+    settings: Settings,
+    matcher: Matcher,
+    clock: Clock,
+    counters: Counters,
+    worker: WorkerProcess,
+    *,
+    access: Callable[[AccessEntry], None] | None,
 ) -> Recording:
     recording = settings.recording
     assert matcher.redactor is not None, "a cassette from before redaction is not recorded further"
@@ -189,7 +205,7 @@ def _recording(
         settings.recorded_file, matcher, full_durability=recording.full_durability, begin=False
     )
     block = recording.on_full == "block"
-    writer_thread = WriterThread(cassette_writer, clock, queue_bytes=recording.queue_bytes, block=block)
+    writer_thread = WriterThread(cassette_writer, clock, queue_bytes=recording.queue_bytes, block=block, access=access)
     recorder = Recorder(
         writer_thread,
         clock,

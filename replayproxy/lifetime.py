@@ -19,6 +19,7 @@ import uvloop
 from replayproxy.app import Addresses, AdminPort, App
 from replayproxy.errors import UpstreamError, UpstreamUnreachable, setting
 from replayproxy.settings import Settings
+from replayproxy.views.access import AccessEntry
 
 T = TypeVar("T")
 
@@ -110,13 +111,14 @@ async def run(
     *,
     wait_upstream: float = 0,
     admin: AdminPort | None = None,
+    access: Callable[[AccessEntry], None] | None = None,
 ) -> App:
     """Serve until a signal arrives; a second one ends the draining. Returns the stopped app, for its result."""
     stops = Stops()
     listen_for_signals(
         stops.receive
     )  # before a cassette is open: a signal that kills the process would leave it unsealed
-    app = App(settings, admin=admin)
+    app = App(settings, admin=admin, access=access)
     first = asyncio.create_task(stops.first.wait())
     stopping: asyncio.Task[None] | None = None
     try:
@@ -162,6 +164,7 @@ def serve(
     *,
     wait_upstream: float = 0,
     admin: AdminPort | None = None,
+    access: Callable[[AccessEntry], None] | None = None,
 ) -> App:
     """`run` on uvloop, in this thread."""
-    return on_loop(run(settings, ready, wait_upstream=wait_upstream, admin=admin))
+    return on_loop(run(settings, ready, wait_upstream=wait_upstream, admin=admin, access=access))

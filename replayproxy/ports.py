@@ -149,6 +149,10 @@ class RecordingStore(Protocol):
         """Call what reads for milliseconds, such as `near`, so that no stream waits for it."""
         ...
 
+    def short_id(self, place: RecordingRef) -> str:
+        """The id of a recording, as people give it to `show`. Raises `Damaged` when it is not there."""
+        ...
+
     async def read(self, place: RecordingRef) -> Response:
         """The answer at this place. Raises `Damaged` when it is not what was written."""
         ...

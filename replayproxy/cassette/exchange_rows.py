@@ -9,8 +9,9 @@ Works within the transaction of the caller. Knows no file, no thread and no exch
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from replayproxy.cassette import recovering
@@ -22,13 +23,17 @@ from replayproxy.cassette.numbering import make_room
 from replayproxy.cassette.queries import typed
 from replayproxy.cassette.schema import provisional_digest
 from replayproxy.cassette.stored_keys import key_bytes
-from replayproxy.core.dialects.facts import facts_of
+from replayproxy.core.coding import decoded_chunks
+from replayproxy.core.dialects.facts import Facts, facts_of
+from replayproxy.core.dialects.opening import first_words
+from replayproxy.core.headers import is_event_stream
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.identity.sketch import Sketch
 from replayproxy.core.preparing import sketch_of
 from replayproxy.errors import Damaged
 from replayproxy.model import KEY_TAG, Chunks, Head, Key, Leg, Request, Response, is_playable
 from replayproxy.ports import ExchangePart
+from replayproxy.views.access import AccessEntry, Outcome
 
 _FIRST_OF_KEY = "SELECT count(*) FROM exchange WHERE key = ? AND occurrence = 0"
 
@@ -134,10 +139,11 @@ class ExchangeRows:
 
     # Ended
 
-    def finish(self, row: int | None, begun: Begun | None, part: ExchangePart) -> None:
+    def finish(self, row: int | None, begun: Begun | None, part: ExchangePart) -> Callable[[], AccessEntry]:
         """Write a whole exchange, in the place of its stream in flight if there was one (`row`).
 
-        `begun` is what is known of that row without reading it; None after a rollback.
+        `begun` is what is known of that row without reading it; None after a rollback. Returns what makes its entry of
+        an access log, which takes time and which few want.
         """
         assert part.end is not None
         response = Response.of(part.head, part.chunks, part.end)
@@ -154,6 +160,7 @@ class ExchangeRows:
         if sketch is None and begun is not None:
             sketch = begun.sketch
         facts = facts_of(request, response)
+        written = codec.digest(key, request, response, ticks)
         columns = {
             "id": row,
             "key": key_bytes(key),
@@ -167,7 +174,7 @@ class ExchangeRows:
             "request_cut": part.request_cut or None,
             "client_left": part.client_left or None,
             "starved_us": part.starved // 1000 or None,
-            "digest": codec.digest(key, request, response, ticks),
+            "digest": written,
             **derived_columns(request, response, facts),
         }
         if row is not None:
@@ -181,6 +188,7 @@ class ExchangeRows:
         self._store(row, None if begun is not None else request, response, ticks)
         for position, leg in enumerate(part.legs, 1):
             self._store_leg(row, position, key, leg)
+        return partial(_entry, part.recorded_at, request, response, facts, written)
 
     def _store(self, row: int, request: Request | None, response: Response, ticks: Sequence[int]) -> None:
         """Write request, times and answer; without a request if it is written already."""
@@ -225,3 +233,21 @@ class ExchangeRows:
                 found = self._connection.execute(insert, endpoint).fetchone()
             self.endpoints[endpoint] = int(found[0])
         return self.endpoints[endpoint]
+
+
+def _entry(at: int, request: Request, response: Response, facts: Facts, digest: bytes) -> AccessEntry:
+    """Return the entry of an exchange that was written, as an access log shows it."""
+    return AccessEntry(
+        at=at,
+        method=request.method,
+        path=request.path,
+        outcome=Outcome.RECORDED,
+        status=response.status,
+        total_s=response.timeline.end / 1e9,
+        model=model_of(facts),
+        tokens=facts.completion_tokens,
+        ttft_s=None if facts.first_content is None else facts.first_content / 1e9,
+        first_words=first_words(decoded_chunks(response), streamed=is_event_stream(response.headers)),
+        id=digest[:4].hex(),
+        ending=response.ending.name.lower(),
+    )

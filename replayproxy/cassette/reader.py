@@ -239,6 +239,12 @@ class CassetteReader:
         self._answers.add(ref, response)
         return response
 
+    def short_id(self, ref: RecordingRef) -> str:
+        """Return the id of a recording, as people give it to `show`. Raises `Damaged` if it is not there."""
+        number, _, _ = self._occurrences.find(ref)
+        (digest,) = typed(self.one("SELECT digest FROM exchange WHERE id = ?", number), bytes)
+        return str(digest[:4].hex())
+
     async def aside(self, function: Callable[..., T], *arguments: object) -> T:
         """Call a function that reads for long in a thread, which gets a connection of its own."""
         import asyncio

@@ -148,6 +148,11 @@ class CassetteStore:
                 )
             before += here
 
+    def short_id(self, place: RecordingRef) -> str:
+        """Return the id of a recording, as people give it to `show`. Raises `Damaged` if it is not there."""
+        cassette, here = self._holding(place)
+        return cassette.short_id(here)
+
     async def read(self, place: RecordingRef) -> Response:
         """The answer at this place of the whole row."""
         if self._turn is None:
@@ -157,12 +162,17 @@ class CassetteStore:
         return await self._read(place)  # whose turn is next waits for the loop, not for a thread that unpacks
 
     async def _read(self, place: RecordingRef) -> Response:
+        cassette, here = self._holding(place)
+        return await cassette.read(here, self._unpacking)
+
+    def _holding(self, place: RecordingRef) -> tuple[CassetteReader, RecordingRef]:
+        """Return the cassette of a recording, and its place there. Raises `Damaged` if there is none."""
         if len(self._cassettes) == 1:
-            return await self._cassettes[0].read(place, self._unpacking)
+            return self._cassettes[0], place
         occurrence = place.occurrence
         for cassette in self._cassettes:
             here = cassette.count(place.key)
             if occurrence < here:
-                return await cassette.read(RecordingRef(place.key, occurrence), self._unpacking)
+                return cassette, RecordingRef(place.key, occurrence)
             occurrence -= here
         raise Damaged(f"there is no recording {place.occurrence} of {place.key} any more")

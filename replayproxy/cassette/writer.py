@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from replayproxy.core.identity.rules import Matcher
 from replayproxy.errors import Damaged
 from replayproxy.model import Chunks, End, Ending
 from replayproxy.ports import ExchangePart
+from replayproxy.views.access import AccessEntry
 
 TRAINED_AFTER = 256
 """Exchanges before the dictionaries are trained while recording."""
@@ -74,6 +76,9 @@ class CassetteWriter:
         self._before: tuple[dict[tuple[str, str, str | None], int], dict[int, int]] | None = None
         self._lock = database.Lock(path)
         self._begun = False
+        self.keeps_entries = False
+        """Whether `take_entries` will be called."""
+        self._entries: list[Callable[[], AccessEntry]] = []
         self.crashed = 0
         """Streams that a recorder that died has left open."""
         try:
@@ -177,6 +182,7 @@ class CassetteWriter:
             self._in_flight = {number: _InFlight(row) for number, row in rows.items()}
             self._received_bytes = 0
         self._left_out.clear()
+        self._entries.clear()
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
@@ -188,6 +194,11 @@ class CassetteWriter:
         with suppress(orjson.JSONDecodeError):  # it is damaged, and must not keep anybody from recording
             return left_out(orjson.loads(typed(stored, str)[0]))
         return Counter()
+
+    def take_entries(self) -> list[Callable[[], AccessEntry]]:
+        """Return what makes the entries, for an access log, of the exchanges that were written since the last call."""
+        entries, self._entries = self._entries, []
+        return entries
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file, as far as readers let it, and sync."""
@@ -272,9 +283,11 @@ class CassetteWriter:
                 part = replace(part, head=head or part.head, chunks=chunks)
             self._forget(stream)
             del self._in_flight[part.number]
-            self._rows.finish(stream.row, stream.begun, part)
+            entry = self._rows.finish(stream.row, stream.begun, part)
         else:
-            self._rows.finish(None, None, part)
+            entry = self._rows.finish(None, None, part)
+        if self.keeps_entries:
+            self._entries.append(entry)
         self._left_out.update(part.left_out)
 
     def _forget(self, stream: _InFlight) -> None:

@@ -26,6 +26,7 @@ from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.errors import CassetteError, Damaged, ReplayProxyError
 from replayproxy.model import Key
 from replayproxy.ports import Clock, ExchangePart
+from replayproxy.views.access import AccessEntry
 
 log = logging.getLogger("replayproxy.recording")
 
@@ -75,10 +76,21 @@ class WriterThread:
     """An `Archive` over a `CassetteWriter`. `start` it; `await stop()` writes everything that is waiting and seals."""
 
     def __init__(
-        self, writer: CassetteWriter, clock: Clock, *, queue_bytes: int = QUEUE_BYTES, block: bool = False
+        self,
+        writer: CassetteWriter,
+        clock: Clock,
+        *,
+        queue_bytes: int = QUEUE_BYTES,
+        block: bool = False,
+        access: Callable[[AccessEntry], None] | None = None,
     ) -> None:
-        """`block`: who records waits for room, so nothing is refused for want of it (see PATIENCE_NANOSECONDS)."""
+        """`block`: clients wait for room, so nothing is refused for want of it (see PATIENCE_NANOSECONDS).
+
+        `access` is called in the writing thread with each exchange that has been committed; it must not wait.
+        """
         self._writer = writer
+        self._access = access
+        writer.keeps_entries = access is not None
         self._clock = clock
         self._queue: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._queue_bytes = queue_bytes
@@ -238,6 +250,7 @@ class WriterThread:
         orders = [order for order in batch if isinstance(order, ExchangePart | _Drop)]
         if orders or dict(self._dropped) != self._dropped_noted:
             self._write_until_done(orders)
+            self._log_written()
             self._tend()
         ended = [order for order in orders if isinstance(order, ExchangePart) and order.end is not None]
         self._lost.difference_update(
@@ -249,6 +262,16 @@ class WriterThread:
                 self._rotate(order)
         settled = [order.waiter for order in batch if isinstance(order, _Settle)]
         self._call(self._after, [part.key for part in ended if part.key], settled)
+
+    def _log_written(self) -> None:
+        access = self._access
+        if access is None:
+            return
+        for entry in self._writer.take_entries():
+            try:
+                access(entry())
+            except Exception:  # recording goes on, whatever a recorded text does to the line about it
+                log.exception("a line of the access log could not be made: please report this")
 
     def _rotate(self, order: _Rotate) -> None:
         """The old file is only let go of when the new one is there."""
@@ -262,6 +285,7 @@ class WriterThread:
         except (sqlite3.Error, OSError, ReplayProxyError) as error:
             self._call(_fail, order.waiter, error)
             return
+        fresh.keeps_entries = self._access is not None
         old, self._writer = self._writer, fresh
         self._recorded_here = 0
         try:

@@ -48,6 +48,7 @@ def _setting_option(row: Setting, verb: str) -> Callable[[F], F]:
     match row.kind:
         case Flag(negatable=True):
             declarations = [f"{flag(row.name)}/--no-{flag(row.name).removeprefix('--')}"]
+            attributes["default"] = None  # click's own is False, and what is not given may be neither
         case Flag():
             attributes["is_flag"] = True
         case kind:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from replayproxy.core import headers
 from replayproxy.core.coding import body_of
+from replayproxy.core.dialects.facts import request_facts
 from replayproxy.core.identity.difference import Nearest, most_compared
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.policy import (
@@ -27,10 +28,11 @@ from replayproxy.core.policy import (
 from replayproxy.core.preparing import carry_prepared, closest, is_heavy, sketch_of, transfer_presented
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.sequence import Playhead, split_scope
-from replayproxy.errors import CassetteError
+from replayproxy.errors import CassetteError, UpstreamError
 from replayproxy.model import Key, RecordingRef, Request, Response
 from replayproxy.ports import Clock, Listener, Neighbour, RecordingStore, Source, Upload, Worker
 from replayproxy.proxy import aside
+from replayproxy.proxy.answer_watch import AnswerWatch
 from replayproxy.proxy.aside import InThread
 from replayproxy.proxy.client_origin import ClientOrigin
 from replayproxy.proxy.counters import Counters
@@ -40,6 +42,7 @@ from replayproxy.proxy.recorder import Recorder
 from replayproxy.proxy.request_log import Call, RequestLog
 from replayproxy.proxy.stand_in import StandIn
 from replayproxy.proxy.tee import Tee
+from replayproxy.views.access import AccessEntry, Outcome
 from replayproxy.views.miss import FORGOTTEN, UNPLAYABLE, Miss
 
 NEIGHBOURS = 16
@@ -55,6 +58,28 @@ class ScopedRequest:
     key: Key | None = None
     damage: CassetteError | None = None
     """Why the cassette could not be looked into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of a request, for the access log. `id` names the recording, or the miss."""
+
+    outcome: Outcome
+    id: str | None = None
+    status: int = 0
+    """Where the client got an error of the proxy's own instead of an answer."""
+    cause: str | None = None
+    differs: str | None = None
+
+
+_PLANNED: dict[type[Decision], Outcome] = {
+    Replay: Outcome.REPLAYED,
+    Record: Outcome.RECORDED,
+    Forward: Outcome.FORWARDED,
+    Simulate: Outcome.SIMULATED,
+    Probe: Outcome.ANSWERED,
+    Refuse: Outcome.MISS,
+}
 
 
 class ReplayProxy:
@@ -81,8 +106,13 @@ class ReplayProxy:
         stand_in: StandIn | None = None,
         worker: Worker | None = None,
         rechunk: Callable[[Response, RecordingRef], Response] | None = None,
+        access: Callable[[AccessEntry], None] | None = None,
     ) -> None:
-        """`tls`: clients reach the proxy by https. `rechunk` cuts recorded answers into other chunks."""
+        """`tls`: clients reach the proxy by https. `rechunk` cuts recorded answers into other chunks.
+
+        `access` is called with each request that is not recorded, when its answer has ended; of those that are recorded
+        the writer tells, for it knows their ids.
+        """
         self._rechunk = rechunk
         self.mode = mode
         self.on_miss = on_miss
@@ -100,6 +130,7 @@ class ReplayProxy:
         self._journal = journal
         self._tls = tls
         self._worker: Worker = worker or InThread()
+        self._access = access
         self.stand_in = stand_in or StandIn(store)
 
     async def answer(
@@ -108,57 +139,101 @@ class ReplayProxy:
         """Answer one request, complete at `received_at` or now. Raises `UpstreamError` if there is no answer."""
         started = self.clock.now() if received_at is None else received_at
         scoped, decision = await self.decide(request)
+        watch = None
+        if self._access is not None and not isinstance(decision, Record):
+            client = watch = AnswerWatch(client, self.clock, started)
         client = ClientOrigin(client, request, scoped.request.target, tls=self._tls)
+        answered = Answered(_PLANNED[type(decision)])  # where the client leaves
         self.counters.in_flight += 1
         try:
-            match decision:
-                case Replay(place):
-                    await self._replay(scoped, place, client, started)
-                case Record():
-                    self._count(scoped, "record")
-                    if await self.recorder.admit():
-                        started = self.clock.now()  # our waiting is not the server's time
-                    with self.recorder.record(scoped.request, scope=scoped.scope, key=scoped.key) as exchange:
-                        recorded_upload = exchange.recording_upload(upload) if upload is not None else None
-                        await self.upstream.play(
-                            scoped.request, Tee(client, exchange, self.counters), recorded_upload, started
-                        )
-                case Forward():
-                    self._count(scoped, "forward")
-                    await self.upstream.play(scoped.request, client, upload, started)
-                case Simulate():
-                    if scoped.request.path in PROBES:
-                        self.counters.requests["probe"] += 1
-                    else:
-                        self._count(scoped, "simulate")
-                    await self.simulator.play(scoped.request, client, upload, started)
-                case Probe():
-                    self.counters.requests["probe"] += 1
-                    await self.player.play(await self.stand_in.answer(scoped.request), client, started)
-                case Refuse():
-                    await self._refuse(scoped, await self._miss(scoped), client, started)
+            answered = await self._carry_out(decision, scoped, client, upload, started)
+        except UpstreamError as error:
+            answered = Answered(Outcome.FAILED, status=error.status, cause=type(error).__name__)
+            raise
         finally:
             self.counters.in_flight -= 1
+            if watch is not None and self._access is not None:
+                self._access(self._entry(scoped, watch, answered))
 
-    async def _replay(self, scoped: ScopedRequest, place: RecordingRef, client: Listener, started: int) -> None:
+    async def _carry_out(
+        self, decision: Decision, scoped: ScopedRequest, client: Listener, upload: Upload | None, started: int
+    ) -> Answered:
+        match decision:
+            case Replay(place):
+                return await self._replay(scoped, place, client, started)
+            case Record():
+                self._count(scoped, "record")
+                if await self.recorder.admit():
+                    started = self.clock.now()  # our waiting is not the server's time
+                with self.recorder.record(scoped.request, scope=scoped.scope, key=scoped.key) as exchange:
+                    recorded_upload = exchange.recording_upload(upload) if upload is not None else None
+                    await self.upstream.play(
+                        scoped.request, Tee(client, exchange, self.counters), recorded_upload, started
+                    )
+                return Answered(Outcome.RECORDED)
+            case Forward():
+                self._count(scoped, "forward")
+                await self.upstream.play(scoped.request, client, upload, started)
+                return Answered(Outcome.FORWARDED)
+            case Simulate() if scoped.request.path in PROBES:
+                self.counters.requests["probe"] += 1
+                await self.simulator.play(scoped.request, client, upload, started)
+                return Answered(Outcome.ANSWERED)
+            case Simulate():
+                self._count(scoped, "simulate")
+                await self.simulator.play(scoped.request, client, upload, started)
+                return Answered(Outcome.SIMULATED)
+            case Probe():
+                self.counters.requests["probe"] += 1
+                await self.player.play(await self.stand_in.answer(scoped.request), client, started)
+                return Answered(Outcome.ANSWERED)
+            case Refuse():
+                return await self._refuse(scoped, await self._miss(scoped), client, started)
+
+    def _entry(self, scoped: ScopedRequest, watch: AnswerWatch, answered: Answered) -> AccessEntry:
+        shown, _ = self._shown(scoped)
+        # What a server that is not recorded says may hold a secret, and nobody has looked for it.
+        is_known = answered.outcome in (Outcome.REPLAYED, Outcome.SIMULATED)
+        return AccessEntry(
+            at=self.clock.today() - watch.total,
+            method=shown.method,
+            path=shown.path,
+            outcome=answered.outcome,
+            status=watch.status or answered.status,
+            total_s=watch.total / 1e9,
+            model=request_facts(shown)[0],
+            tokens=watch.tokens if is_known else None,
+            ttft_s=None if watch.ttft is None or not is_known else watch.ttft / 1e9,
+            first_words=watch.words if is_known else "",
+            id=answered.id,
+            ending=watch.ending.name.lower(),
+            cause=answered.cause,
+            differs=answered.differs,
+        )
+
+    async def _replay(self, scoped: ScopedRequest, place: RecordingRef, client: Listener, started: int) -> Answered:
         """Play a recording. It counts as played when it is there and is what was written: else the run has failed."""
         try:
             response = await self.store.read(place)
+            short_id = self.store.short_id(place) if self._access is not None else None
         except CassetteError as error:
-            await self._refuse(scoped, self._damaged(scoped, error), client, started)
-            return
+            return await self._refuse(scoped, self._damaged(scoped, error), client, started)
         if self._rechunk is not None:
             response = self._rechunk(response, place)
         self.counters.played[place] += 1
         self._count(scoped, "replay", place=place)
         await self.player.play(self.stand_in.let_read(response, scoped.request), client, started)
+        return Answered(Outcome.REPLAYED, short_id)
 
-    async def _refuse(self, scoped: ScopedRequest, miss: Miss, client: Listener, started: int) -> None:
+    async def _refuse(self, scoped: ScopedRequest, miss: Miss, client: Listener, started: int) -> Answered:
         self.counters.misses[miss.code] += 1
         explained = self.misses.explain(miss)
         outcome = "damaged" if miss.code == UNPLAYABLE else "refuse"
-        self._count(scoped, outcome, miss=headers.get(explained.headers, "x-replayproxy-miss"))
+        number = headers.get(explained.headers, "x-replayproxy-miss")
+        self._count(scoped, outcome, miss=number)
         await self.player.play(await self.stand_in.readable(explained, scoped.request), client, started)
+        kind = Outcome.DAMAGED if miss.code == UNPLAYABLE else Outcome.MISS
+        return Answered(kind, number, cause=miss.code, differs=miss.param)
 
     async def decide(self, request: Request) -> tuple[ScopedRequest, Decision]:
         """What to do with a request, by the table. Raises `ClientError` for a scope that is too long."""

@@ -219,6 +219,10 @@ class InMemoryShelf:
         """What the test has put there."""
         return self.metas, self.models
 
+    def short_id(self, place: RecordingRef) -> str:
+        """Made of the key and the occurrence."""
+        return f"{place.key[-4:]}{place.occurrence:04d}"
+
     def with_transfer(self, key: Key, transfer: str) -> int | None:
         """Which was recorded with this hand-over."""
         return self.transfers.get((key, transfer))

@@ -97,6 +97,11 @@ def use(form: str) -> None:
             handler.is_json = form == "json"
 
 
+def use_level(level: str) -> None:
+    """Write no messages below this level: `info`, `warning` or `error`."""
+    _log.setLevel(level.upper())
+
+
 def is_json() -> bool:
     """Whether a program reads them."""
     return any(isinstance(handler, _Stderr) and handler.is_json for handler in logging.getLogger().handlers)

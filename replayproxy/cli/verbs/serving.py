@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,10 +100,12 @@ def _serve(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any]) -> 
     from replayproxy import lifetime
     from replayproxy.admin.service import serve_admin
     from replayproxy.api.options import settings_of
+    from replayproxy.cli.access_log import AccessLog
     from replayproxy.cli.judging import ending
     from replayproxy.proxy.verdict import RunPolicy
 
     messages.use(options["log_format"])
+    messages.use_level("warning" if options["quiet"] else options["log_level"])
     settings = settings_of(mode, cassettes, options)
     if options.get("rt_priority") is not None:
         run_at(options["rt_priority"])
@@ -127,12 +131,23 @@ def _serve(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any]) -> 
     demands = RunPolicy(options.get("fail_unused", False), assert_resilient=options.get("assert_resilient", False))
     report_options = ending.ReportOptions(demands, options.get("report"), options.get("junit"))
     before = ending.begin(settings, report_options)
-    app = lifetime.serve(settings, ready, wait_upstream=options.get("wait_upstream", 0.0), admin=serve_admin)
+    with ExitStack() as log:
+        access = log.enter_context(AccessLog()).add if _wants_access_log(options) else None
+        wait = options.get("wait_upstream", 0.0)
+        app = lifetime.serve(settings, ready, wait_upstream=wait, admin=serve_admin, access=access)
     reports = settings.plays or settings.faulting.is_on or report_options.report is not None
     if reports and app.last_report is not None:
         return ending.conclude(app.last_report, settings, report_options, before, trouble=app.control.trouble)
     _log_result(app)
     return 1 if app.control.trouble is not None else 0
+
+
+def _wants_access_log(options: dict[str, Any]) -> bool:
+    if options["quiet"]:
+        return False
+    if options["access_log"] is not None:
+        return bool(options["access_log"])
+    return sys.stderr.isatty()
 
 
 def _log_result(app: App) -> None:

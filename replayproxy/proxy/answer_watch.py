@@ -1,0 +1,106 @@
+"""Watch one answer on its way to the client, for the access log: status, times, first words, tokens.
+
+Only where there is an access log: a stream that is not watched pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from replayproxy.core.dialects.facts import parsed
+from replayproxy.core.dialects.opening import MOST_BYTES, Opening
+from replayproxy.core.dialects.sse import events_of
+from replayproxy.core.dialects.table import usage_in
+from replayproxy.core.headers import get, is_event_stream
+from replayproxy.model import Chunk, End, Ending, Head, Response
+from replayproxy.ports import Clock, Listener
+
+_TAIL_BYTES = 4 * 1024
+"""Of the end of a stream, where its usage is."""
+
+
+class AnswerWatch:
+    """A `Listener` that passes everything on and keeps what a line of the access log needs."""
+
+    def __init__(self, client: Listener, clock: Clock, started: int) -> None:
+        """`started`: when the request was complete, in ns of `clock`."""
+        self._client = client
+        self._clock = clock
+        self._started = started
+        self.leg = client.leg
+        self.ready = client.ready
+        self.status = 0
+        self.ending = Ending.CLIENT_LEFT
+        """Until the end has come."""
+        self.ttft: int | None = None
+        """Nanoseconds until the first content of a stream."""
+        self._is_stream = False
+        self._opening: Opening | None = None
+        self._body = bytearray()
+        self._is_cut = False
+
+    @property
+    def wants_whole(self) -> bool:
+        """As the client."""
+        return self._client.wants_whole
+
+    @property
+    def congested(self) -> bool:
+        """The client takes less than it is sent."""
+        return self._client.congested
+
+    @property
+    def total(self) -> int:
+        """Nanoseconds since the request was complete."""
+        return self._clock.now() - self._started
+
+    @property
+    def words(self) -> str:
+        """The first words of the answer."""
+        return "" if self._opening is None else self._opening.words
+
+    @property
+    def tokens(self) -> int | None:
+        """Tokens of the answer as its usage says; None if it does not, or is long and not streamed."""
+        if self._opening is None or (self._is_cut and not self._is_stream):
+            return None
+        if not self._is_stream:
+            return usage_in(parsed(bytes(self._body))).completion
+        counts = [usage_in(parsed(event.data.encode())).completion for event in events_of([bytes(self._body)])]
+        return next((count for count in reversed(counts) if count is not None), None)
+
+    async def head(self, head: Head) -> None:
+        """Pass it on."""
+        self.status = head.status
+        self._is_stream = is_event_stream(head.headers)
+        if get(head.headers, "content-encoding") is None:
+            self._opening = Opening(streamed=self._is_stream)
+        await self._client.head(head)
+
+    def chunk(self, chunk: Chunk) -> None:
+        """Pass it on, then look at it."""
+        self._client.chunk(chunk)
+        self._look(chunk.data)
+
+    def burst(self, response: Response) -> None:
+        """Pass it on, then look at it."""
+        self._client.burst(response)
+        self._look(response.body)
+
+    async def end(self, end: End) -> None:
+        """Pass it on."""
+        self.ending = end.ending
+        await self._client.end(end)
+
+    def _look(self, data: bytes) -> None:
+        opening = self._opening
+        if opening is None:
+            return
+        opening.feed(data)
+        if self.ttft is None and self._is_stream and opening.has_content:
+            self.ttft = self.total
+        kept = _TAIL_BYTES if self._is_stream else MOST_BYTES
+        self._body += data[-kept:]
+        self._is_cut = self._is_cut or len(data) > kept
+        # Twice as much may stand there before it is cut, so that each byte is moved once.
+        if len(self._body) > 2 * kept:
+            del self._body[:-kept]
+            self._is_cut = True
