@@ -17,7 +17,7 @@ from replayproxy.core.coding import body_of
 from replayproxy.errors import ClientError
 from replayproxy.model import Chunk, End, Ending, Head, Headers, Request, Response, Timeline
 from replayproxy.ports import Clock, Listener, Upload
-from replayproxy.simulator import chat, completions, models, server
+from replayproxy.simulator import chat, completions, embeddings, messages, models, responses, server, tokenize
 from replayproxy.simulator.context import Context
 from replayproxy.simulator.draws import RequestKeys
 from replayproxy.simulator.engine import Engine, QueueFull
@@ -25,6 +25,9 @@ from replayproxy.simulator.listeners import AdmissionRule, EngineListener
 from replayproxy.simulator.options import Simulation
 from replayproxy.simulator.routes import EVENT_STREAM, JSON, Answer, ApiError, Call, Generation, Routes
 from replayproxy.simulator.sequence import EngineSequence
+
+ENDPOINTS = (models, server, chat, completions, responses, messages, embeddings, tokenize)
+"""The modules that have endpoints. To add one is to add a line here."""
 
 
 class Simulator:
@@ -57,8 +60,8 @@ class Simulator:
         self._keys = RequestKeys(options.seed)
         self._api_keys = tuple(key.encode() for key in options.api_keys)
         self.context = Context(options, clock)
-        for register in (models.register, server.register, chat.register, completions.register):
-            register(self.routes, self.context, self.engine)
+        for endpoint in ENDPOINTS:
+            endpoint.register(self.routes, self.context, self.engine)
 
     async def play(
         self, request: Request, listener: Listener, upload: Upload | None = None, received_at: int | None = None

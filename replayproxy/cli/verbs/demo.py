@@ -64,7 +64,7 @@ def rehearse(cassette: Path) -> list[Claim]:
     say = on_stderr().line
     say(f"1/4  recording {STREAMS} streams at once from a simulated vLLM, through the proxy …")
     with (
-        simulate("demo", ttft=0.15, itl=0.025, jitter=0.3, seed=7) as server,
+        simulate("demo", ttft=0.15, itl=0.025, jitter=0.3, seed=7, answer_length="max", max_num_seqs=STREAMS) as server,
         record(cassette, upstream=server.url, probe=False) as proxy,
     ):
         recorded = _send_all(proxy.url)
