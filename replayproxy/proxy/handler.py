@@ -33,6 +33,7 @@ from replayproxy.model import Key, RecordingRef, Request, Response
 from replayproxy.ports import Clock, Listener, Neighbour, RecordingStore, Source, Upload, Worker
 from replayproxy.proxy import aside
 from replayproxy.proxy.answer_watch import AnswerWatch
+from replayproxy.proxy.answered import Answered, planned
 from replayproxy.proxy.aside import InThread
 from replayproxy.proxy.client_origin import ClientOrigin
 from replayproxy.proxy.counters import Counters
@@ -58,28 +59,6 @@ class ScopedRequest:
     key: Key | None = None
     damage: CassetteError | None = None
     """Why the cassette could not be looked into."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What became of a request, for the access log. `id` names the recording, or the miss."""
-
-    outcome: Outcome
-    id: str | None = None
-    status: int = 0
-    """Where the client got an error of the proxy's own instead of an answer."""
-    cause: str | None = None
-    differs: str | None = None
-
-
-_PLANNED: dict[type[Decision], Outcome] = {
-    Replay: Outcome.REPLAYED,
-    Record: Outcome.RECORDED,
-    Forward: Outcome.FORWARDED,
-    Simulate: Outcome.SIMULATED,
-    Probe: Outcome.ANSWERED,
-    Refuse: Outcome.MISS,
-}
 
 
 class ReplayProxy:
@@ -143,7 +122,7 @@ class ReplayProxy:
         if self._access is not None and not isinstance(decision, Record):
             client = watch = AnswerWatch(client, self.clock, started)
         client = ClientOrigin(client, request, scoped.request.target, tls=self._tls)
-        answered = Answered(_PLANNED[type(decision)])  # where the client leaves
+        answered = planned(decision)  # where the client leaves
         self.counters.in_flight += 1
         try:
             answered = await self._carry_out(decision, scoped, client, upload, started)
