@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from replayproxy.cassette.condition import fault_in
 from replayproxy.cassette.queries import typed
 from replayproxy.cassette.reader import CassetteReader
+from replayproxy.cassette.stored_keys import digests_from
 from replayproxy.errors import CassetteError, SettingsError
 from replayproxy.model import Exchange, Key, Request, Response, Timeline
 from replayproxy.views.port import (
@@ -223,7 +224,7 @@ class CassetteBrowser:
 
     def count_ids(self, prefix: str) -> int:
         """How many exchanges have an id that begins with `prefix`."""
-        return self._number("SELECT count(*) FROM exchange WHERE lower(hex(digest)) GLOB ?", f"{prefix.lower()}*")
+        return self._number("SELECT count(*) FROM exchange WHERE digest >= ? AND digest < ?", *digests_from(prefix))
 
     # The whole
 

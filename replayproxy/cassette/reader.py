@@ -22,7 +22,7 @@ from replayproxy.cassette.occurrences import Occurrences
 from replayproxy.cassette.queries import Queries, typed
 from replayproxy.cassette.readers import Readers
 from replayproxy.cassette.stored_exchanges import StoredExchanges, stored_dictionary
-from replayproxy.cassette.stored_keys import key_bytes
+from replayproxy.cassette.stored_keys import digests_from, key_bytes
 from replayproxy.cassette.unpacked_answers import UnpackedAnswers
 from replayproxy.errors import CassetteError, Damaged, SettingsError
 from replayproxy.model import Ending, Exchange, Key, RecordingRef, Request, Response, Timeline
@@ -300,10 +300,8 @@ class CassetteReader:
 
     def find(self, prefix: str) -> list[int]:
         """Return the numbers of the exchanges whose short id begins so, at most nine."""
-        rows = self.all(
-            "SELECT id FROM exchange WHERE digest IS NOT NULL AND lower(hex(digest)) GLOB ? LIMIT 9",
-            f"{prefix.lower()}*",
-        )
+        first, behind = digests_from(prefix)
+        rows = self.all("SELECT id FROM exchange WHERE digest >= ? AND digest < ? LIMIT 9", first, behind)
         return [row[0] for row in rows]
 
     def rows(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 
-from replayproxy.cassette import database, packing, recorded_rules
+from replayproxy.cassette import database, large_indexes, packing, recorded_rules
 from replayproxy.cassette.dictionaries import Dictionaries
 from replayproxy.cassette.exchange_rows import Begun, ExchangeRows
 from replayproxy.cassette.file_guard import FileGuard, FileLost, abandon, beside, is_sound, save, save_closed
@@ -405,6 +405,7 @@ class CassetteWriter:
             # A reader may hold the log open: then the file stays in WAL mode, whole all the same.
             with suppress(sqlite3.OperationalError):
                 self._connection.execute("PRAGMA journal_mode = DELETE")
+                large_indexes.add(self._connection)
                 if small:
                     packing.pack(self._connection)
             self.close()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Within the block the first Ctrl-C is noted instead of raised; what the block gets says whether there was one.
+def interruptible() -> Iterator[threading.Event]:
+    """Within the block the first Ctrl-C is noted instead of raised; what the block gets is set then.
 
     The second one is raised as always. Outside of the main thread, which gets no signals, nothing changes.
     """
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield pressed.is_set
+        yield pressed
         return
 
     def note(_number: int, _frame: object) -> None:
@@ -25,6 +25,6 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
     before = signal.signal(signal.SIGINT, note)
     try:
-        yield pressed.is_set
+        yield pressed
     finally:
         signal.signal(signal.SIGINT, before)

@@ -49,6 +49,8 @@ VERBS = {
     "diff": Verb("comparing", "diff", "Compare two recordings: coverage, answers, times."),
     "compare": Verb("comparing", "compare", "Judge a second server by recordings of the same work."),
     "web": Verb("inspecting", "web", "Show cassettes in a browser."),
+    "search": Verb("searching", "search", "Find exchanges by words in prompts and answers."),
+    "tail": Verb("tailing", "tail", "Follow a recording, one line per exchange."),
     "sql": Verb("querying", "sql", "Run SQL with views of messages, chunks and legs."),
     "info": Verb("reading", "info", "Describe a cassette: format, rules, contents, sizes."),
     "verify": Verb("checking", "verify", "Check that a cassette is undamaged, and free of secrets."),

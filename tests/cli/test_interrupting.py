@@ -14,9 +14,9 @@ def test_the_first_is_noted_and_the_second_is_raised() -> None:
     """The handler of before is back afterwards."""
     before = signal.getsignal(signal.SIGINT)
     with interruptible() as pressed:
-        assert not pressed()
+        assert not pressed.is_set()
         signal.raise_signal(signal.SIGINT)
-        assert pressed()
+        assert pressed.is_set()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
@@ -28,7 +28,7 @@ def test_another_thread_changes_nothing() -> None:
 
     def run() -> None:
         with interruptible() as pressed:
-            found.append(pressed())
+            found.append(pressed.is_set())
 
     thread = threading.Thread(target=run)
     thread.start()

@@ -80,6 +80,10 @@ class Output:
         with self.opened(*inputs) as stream:
             _write(stream, _json(value, indent=self.form is Form.JSON) + "\n")
 
+    def line(self, stream: TextIO, value: Mapping[str, Any]) -> None:
+        """Write one JSON object on a line of an open stream."""
+        _write(stream, _json(value) + "\n")
+
     def raw(self, pieces: Iterable[bytes], *inputs: Path) -> None:
         """Write bytes as they are."""
         with self.opened(*inputs) as stream:

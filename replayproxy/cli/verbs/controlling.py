@@ -85,24 +85,24 @@ def ctl(action: str, miss: str | None, admin: str, *, scope: str | None, counts:
         raise click.UsageError("--scope and --counts are for ctl reset")
     match action:
         case "misses" if miss is not None:
-            _one_miss(_answer(admin, f"/misses/{quote(miss, safe='')}"), output)
+            _one_miss(answer_of(admin, f"/misses/{quote(miss, safe='')}"), output)
         case "misses":
-            _misses(_answer(admin, "/misses")["misses"], output)
+            _misses(answer_of(admin, "/misses")["misses"], output)
         case "reset":
             query = ({"scope": scope} if scope is not None else {}) | ({"report": "1"} if counts else {})
-            done = _answer(admin, "/reset" + (f"?{urlencode(query)}" if query else ""), "POST")
+            done = answer_of(admin, "/reset" + (f"?{urlencode(query)}" if query else ""), "POST")
             which = "every scope" if scope is None else f"scope {scope!r}"
             _facts({"reset": which} | ({"counts": "forgotten"} if counts else {}), done, output)
         case "rotate":
-            turned = _answer(admin, "/rotate", "POST")
+            turned = answer_of(admin, "/rotate", "POST")
             _facts({"sealed": turned["sealed"], "recording": turned["recording"]}, turned, output)
         case "status":
-            document = _answer(admin, "/ready", also=(503,))
+            document = answer_of(admin, "/ready", also=(503,))
             reasons = "; ".join(document["reasons"])
             _facts({"status": document["status"]} | ({"because": reasons} if reasons else {}), document, output)
             return 0 if document["status"] == "ready" else 1
         case "report":
-            document = _answer(admin, "/report")
+            document = answer_of(admin, "/report")
             _facts(_report_facts(_result(document, admin)), document, output)
     return 0
 
@@ -110,7 +110,7 @@ def ctl(action: str, miss: str | None, admin: str, *, scope: str | None, counts:
 # Requests
 
 
-def _answer(admin: str, target: str, method: str = "GET", *, also: tuple[int, ...] = ()) -> dict[str, Any]:
+def answer_of(admin: str, target: str, method: str = "GET", *, also: tuple[int, ...] = ()) -> dict[str, Any]:
     """What the admin port says. Raises `ReplayProxyError` with a sentence."""
     import orjson
 

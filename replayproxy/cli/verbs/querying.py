@@ -48,7 +48,7 @@ def sql(cassette: Path, query: str, values: tuple[tuple[str, str], ...], output:
     for word in (text, *bound, *(value for value in bound.values() if isinstance(value, str))):
         if any(0xD800 <= ord(character) < 0xE000 for character in word):
             raise click.UsageError(f"{word!r} is not UTF-8")
-    with interruptible() as stop, SqlSession(cassette, stop) as session:
+    with interruptible() as stop, SqlSession(cassette, stop.is_set) as session:
         names, rows = session.run(text, bound)
         if output.is_for_people:
             _table(names, rows, output, cassette)
