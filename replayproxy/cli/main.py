@@ -48,6 +48,7 @@ VERBS = {
     "stats": Verb("measuring", "stats", "Percentiles of TTFT, chunk gap, TPOT and total time."),
     "diff": Verb("comparing", "diff", "Compare two recordings: coverage, answers, times."),
     "compare": Verb("comparing", "compare", "Judge a second server by recordings of the same work."),
+    "check-wire": Verb("wire_checking", "check_wire", "Compare recordings made before and behind a gateway."),
     "web": Verb("inspecting", "web", "Show cassettes in a browser."),
     "search": Verb("searching", "search", "Find exchanges by words in prompts and answers."),
     "tail": Verb("tailing", "tail", "Follow a recording, one line per exchange."),
