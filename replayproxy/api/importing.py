@@ -183,7 +183,7 @@ class _Import:
         return done
 
     def _why(self) -> str:
-        reasons = [f"{reason} ({count})" for reason, count in self._done.notes.left_out.most_common()]
+        reasons = [f"{reason} ({count})" for reason, count in self._done.notes.skipped.most_common()]
         return f": {', '.join(reasons)}" if reasons else ""
 
     def _note(self, files: Sequence[_Opened]) -> None:
@@ -200,7 +200,7 @@ class _Import:
             "files": [file.source.name for file in files][:MOST_NAMES],
             "beat": {beat.value: count for beat, count in self._done.beats.items()},
             "lost": self._done.lost,
-            "left_out": dict(self._done.notes.left_out),
+            "left_out": dict(self._done.notes.skipped + self._done.notes.left_out),
         }
         self._writer.note("imported", imported)
 
@@ -238,7 +238,7 @@ class _Import:
         if is_playable(response.status, response.ending):
             fault = fault_in_answer(exchange.request.method, response)
             if fault is not None:
-                self._done.notes.left_out[f"an answer that HTTP does not allow: {fault}"] += 1
+                self._done.notes.skipped[f"an answer that HTTP does not allow: {fault}"] += 1
                 return None
         if self._split_events and beat not in (Beat.CHUNKS, Beat.EVENTS):
             exchange = replace(exchange, response=cut_at_events(response))

@@ -206,7 +206,9 @@ def encoded_body(name: str, content: bytes) -> dict[str, str]:
 
 
 def decoded_body(value: Mapping[str, Any], name: str) -> bytes:
-    """What `encoded_body` made. Raises `ValueError`."""
+    """What `encoded_body` made, or bytes as they are. Raises `ValueError`."""
+    if isinstance(found := value.get(name), bytes):
+        return found
     if (text := value.get(name)) is not None:
         if not isinstance(text, str):
             raise ValueError(f"{name!r} is not text")

@@ -68,15 +68,18 @@ class ImportedExchange(NamedTuple):
 
 @dataclass(slots=True)
 class Notes:
-    """What a reader or a writer has to say: how many exchanges it left out or had to estimate, and why."""
+    """What a reader or a writer has to say: what it left out or had to estimate, how often and why."""
 
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Whole exchanges that are left out, by reason."""
     left_out: Counter[str] = field(default_factory=Counter)
+    """Parts of exchanges that are left out."""
     estimated: Counter[str] = field(default_factory=Counter)
 
     @property
     def has_losses(self) -> bool:
         """Whether something was left out or estimated that the format could hold."""
-        return bool(self.left_out or self.estimated)
+        return bool(self.skipped or self.left_out or self.estimated)
 
 
 @dataclass(frozen=True, slots=True)

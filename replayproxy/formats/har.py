@@ -170,7 +170,7 @@ def read(source: SourceFile, notes: Notes) -> Iterator[ImportedExchange]:
                 raise ValueError("it is not an object")
             answer = object_in(entry, "response")
             if (why := _why_not(entry, answer)) is not None:
-                notes.left_out[why] += 1
+                notes.skipped[why] += 1
                 continue
             yield _exchange(entry, answer)
 

@@ -6,14 +6,26 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from replayproxy.errors import SettingsError
+from replayproxy.formats.aiperf import AIPERF
+from replayproxy.formats.baseten import BASETEN
 from replayproxy.formats.comma_separated import CSV
 from replayproxy.formats.curl import CURL
 from replayproxy.formats.format import Format
+from replayproxy.formats.guidellm import GUIDELLM
 from replayproxy.formats.har import HAR
 from replayproxy.formats.jsonl import JSONL
+from replayproxy.formats.mooncake import MOONCAKE
+from replayproxy.formats.openai_batch import OPENAI_BATCH
+from replayproxy.formats.otel import OTEL
+from replayproxy.formats.parquet import PARQUET
 from replayproxy.formats.source import SourceFile, UnreadableSource
+from replayproxy.formats.token_ids import TOKEN_IDS
+from replayproxy.formats.vllm_bench import VLLM_BENCH
 
-FORMATS: tuple[Format, ...] = (JSONL, HAR, CSV, CURL)
+FORMATS: tuple[Format, ...] = (
+    *(JSONL, PARQUET, CSV, HAR, CURL, OPENAI_BATCH, OTEL),
+    *(MOONCAKE, AIPERF, GUIDELLM, VLLM_BENCH, BASETEN, TOKEN_IDS),
+)
 """In the order in which the documentation lists them; a file is of the first one that recognises it."""
 
 

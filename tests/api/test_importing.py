@@ -130,7 +130,7 @@ def test_an_answer_that_http_forbids_is_left_out(tmp_path: Path) -> None:
     value = entry()
     value["response"] |= {"status": 204}
     _, done = imported(tmp_path / "a.har", archive(entry(), value))
-    (reason,) = done.notes.left_out
+    (reason,) = done.notes.skipped
     assert done.exchanges == 1
     assert reason.startswith("an answer that HTTP does not allow")
 

@@ -42,7 +42,7 @@ def test_an_unknown_file_lists_the_formats(tmp_path: Path) -> None:
     path = tmp_path / "x"
     for content in (b"", b"\0" * 100, b"hello", b"[]", b"{}", b"\x1f\x8b"):
         path.write_bytes(content)
-        with pytest.raises(UnreadableSource, match=r"jsonl, har.*--from|gzip"):
+        with pytest.raises(UnreadableSource, match=r"jsonl, parquet, har.*--from|gzip"):
             format_of(SourceFile(path))
 
 

@@ -42,6 +42,7 @@ BEATS = {
 @plain_option("--to", "format_name", type=WRITTEN, metavar="FORMAT", help=f"Format: {', '.join(WRITTEN.names)}.")
 @plain_option("-o", "--output", type=FILE, help="Write to this file instead of stdout.")
 @plain_option("--base-url", default="http://127.0.0.1:8000", show_default=True, help="Server of curl and har requests.")
+@plain_option("--bodies/--no-bodies", default=True, help="With parquet: bodies and header fields (default), or none.")
 @plain_option("--strict", is_flag=True, help="Exit 5 if something was left out or estimated.")
 @setting_options("export", "redact")
 @choosing
@@ -51,6 +52,7 @@ def export(
     format_name: str | None,
     output: Path | None,
     base_url: str,
+    bodies: bool,
     strict: bool,
     redact: tuple[str, ...],
     chosen: ExchangeFilter,
@@ -80,12 +82,14 @@ def export(
     elif to.is_binary and sys.stdout.isatty():
         raise click.UsageError(f"{to.name} is not text: send it into a pipe, or into a file with -o")
     with CassetteBrowser.open(cassette) as browser:
-        work = CassetteExport(browser, to, chosen, redaction_rules(redact), base_url)
+        work = CassetteExport(browser, to, chosen, redaction_rules(redact), base_url, bodies)
         if to.is_to_be_shown:
             work.refuse_secrets()
         with Output(path=output).opened(cassette) as stream:
             exported = work.write(byte_stream(stream))
-    on_stderr().line(f"{output or cassette}: {plural(exported.exchanges, 'exchange')} as {to.name}{_lost(to)}")
+    skipped = exported.notes.skipped.total()
+    written = f"{exported.exchanges - skipped} of " if skipped else ""
+    on_stderr().line(f"{output or cassette}: {written}{plural(exported.exchanges, 'exchange')} as {to.name}{_lost(to)}")
     if exported.in_flight:
         on_stderr().line(f"  left out: {plural(exported.in_flight, 'exchange')} that had not ended")
     _tell(exported.notes)
@@ -99,7 +103,7 @@ def _lost(to: Format) -> str:
 def _tell(notes: Notes) -> None:
     """What was left out and estimated, the most frequent first."""
     below = on_stderr()
-    for heading, counted in (("left out", notes.left_out), ("estimated", notes.estimated)):
+    for heading, counted in (("left out", notes.skipped + notes.left_out), ("estimated", notes.estimated)):
         for reason, count in counted.most_common(MOST_REASONS):
             below.line(f"  {heading}: {reason} ({count})")
         if len(counted) > MOST_REASONS:

@@ -61,7 +61,7 @@ def test_an_import_says_what_was_lost(read: Read, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "what"),
     [
-        (["export", "{chats}"], 2, "name a format with --to: jsonl, har"),
+        (["export", "{chats}"], 2, "name a format with --to: jsonl, parquet"),
         (["export", "{chats}", "--to", "jsnol"], 2, "did you mean jsonl?"),
         (["export", "{chats}", "--to", "jsonl", "-o", "{chats}"], 2, "is the cassette itself"),
         (["export", "{chats}", "--to", "jsonl", "--where", "x ="], 2, "this SQL cannot be run"),
