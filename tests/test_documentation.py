@@ -37,6 +37,7 @@ OF_VLLM = {
     "--tensor-parallel-size",
     "--shutdown-timeout",
     "--data-parallel-size",
+    "--chat-template",
 }
 """Flags of `vllm serve`, which runs our executor (docs/vllm-plugin.md) and publishes events (docs/simulator.md)."""
 

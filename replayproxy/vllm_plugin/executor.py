@@ -78,7 +78,8 @@ class CassetteExecutor(Executor):  # type: ignore[misc]  # vLLM is not there whe
             raise SettingsError(fault)
         self._clock = ThreadClock()
         self._timing = StepTiming(variables.forward_time, variables.transfer_time, variables.transfer_bandwidth)
-        self._vocabulary = self._read_vocabulary()
+        self._tokenizer = self._read_tokenizer()
+        self._vocabulary = Vocabulary(self._tokenizer, self.model_config.get_vocab_size())
         self._block_bytes = kv_cache.block_bytes(config)
         self._steps: deque[_Step] = deque()
         self._loras: set[int] = set()
@@ -90,13 +91,11 @@ class CassetteExecutor(Executor):  # type: ignore[misc]  # vLLM is not there whe
         )
         self._report(variables)
 
-    def _read_vocabulary(self) -> Vocabulary:
+    def _read_tokenizer(self) -> Any:
         from vllm.tokenizers import cached_tokenizer_from_config
 
         model = self.model_config
-        return Vocabulary(
-            None if model.skip_tokenizer_init else cached_tokenizer_from_config(model), model.get_vocab_size()
-        )
+        return None if model.skip_tokenizer_init else cached_tokenizer_from_config(model)
 
     def _sources(self, variables: EngineVariables) -> Any:
         """Return the function that chooses what answers a request."""
@@ -111,12 +110,17 @@ class CassetteExecutor(Executor):  # type: ignore[misc]  # vLLM is not there whe
         names = frozenset([served] if isinstance(served, str) else served or ())
         index = RecordingIndex(
             # Without adapters every name is a name of the base model, whatever the recorded server called it.
-            load_recordings(variables.cassettes, names if self.lora_config is not None else frozenset()),
+            load_recordings(
+                variables.cassettes, names if self.lora_config is not None else frozenset(), self._tokenizer
+            ),
             at_end=variables.at_end,
             synthetic_logprobs=variables.synthetic_logprobs,
             decode=self._vocabulary.text,
         )
-        log.info("replayproxy: %d answers to %d prompts are loaded", len(index), index.prompts)
+        log.info(
+            "replayproxy: %d answers to %d prompts are loaded, %d of them by tokenizing their text again",
+            *(len(index), index.prompts, index.approximate),
+        )
 
         def recorded_source(request: EngineRequest) -> TokenSource | EngineMiss:
             recording = index.take(request)

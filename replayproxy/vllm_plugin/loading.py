@@ -12,6 +12,7 @@ from pathlib import Path
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.errors import CassetteError, NotACassette
 from replayproxy.vllm_plugin.token_recordings import TokenRecording, recording_of_line, recordings_of
+from replayproxy.vllm_plugin.tokenized_texts import TextTokenizer, tokenized
 
 LONGEST_LINE = 64 * 1024 * 1024
 """Bytes. A prompt of a million tokens takes 8 MB."""
@@ -20,18 +21,21 @@ LONGEST_LINE = 64 * 1024 * 1024
 SQLITE_MAGIC = b"SQLite format 3\0"
 
 
-def load_recordings(paths: Sequence[Path], served: frozenset[str] = frozenset()) -> list[TokenRecording]:
+def load_recordings(
+    paths: Sequence[Path], served: frozenset[str] = frozenset(), tokenizer: TextTokenizer | None = None
+) -> list[TokenRecording]:
     """Return what answers can be given, in the order in which they were recorded. Raises `CassetteError`.
 
-    `served`: the names of the base model; a request of a recording that names another model used a LoRA adapter.
+    `served`: the names of the base model; a request of a recording that names another model used a LoRA adapter. With
+    a `tokenizer`, answers without token ids are tokenized again.
     """
     recordings: list[TokenRecording] = []
     for path in paths:
-        recordings += _of_cassette(path, served) if _is_sqlite(path) else _of_lines(path)
+        recordings += _of_cassette(path, served, tokenizer) if _is_sqlite(path) else _of_lines(path)
     if not recordings:
         raise CassetteError(
-            f'{", ".join(map(str, paths))} has no answer with token ids: record with "return_token_ids": true, capture'
-            " in the engine, or run `replayproxy export --to token-ids` and name the file that it writes"
+            f"{', '.join(map(str, paths))} has no answer with token ids, and none whose text could be tokenized: record"
+            ' with "return_token_ids": true, or capture in the engine'
         )
     return recordings
 
@@ -58,11 +62,13 @@ def _is_sqlite(path: Path) -> bool:
         return True
 
 
-def _of_cassette(path: Path, served: frozenset[str]) -> Iterator[TokenRecording]:
+def _of_cassette(path: Path, served: frozenset[str], tokenizer: TextTokenizer | None) -> Iterator[TokenRecording]:
     condition = "state = 'done' AND ending = 'complete' AND status = 200"
     with CassetteReader(path) as cassette:
         for row in cassette.rows(condition, order="recorded_at, number"):
-            yield from recordings_of(cassette.exchange(row["number"]), row["id"], served)
+            exchange = cassette.exchange(row["number"])
+            found = recordings_of(exchange, row["id"], served)
+            yield from found or (tokenized(exchange, tokenizer, row["id"], served) if tokenizer is not None else [])
 
 
 def _of_lines(path: Path) -> Iterator[TokenRecording]:

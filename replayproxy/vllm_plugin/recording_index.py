@@ -85,6 +85,11 @@ class RecordingIndex:
         """How many different prompts there are."""
         return len(self._by_key)
 
+    @property
+    def approximate(self) -> int:
+        """How many answers have ids that their server may not have used."""
+        return sum(recording.is_approximate for recordings in self._by_key.values() for recording in recordings)
+
     def take(self, request: EngineRequest) -> TokenRecording | EngineMiss:
         """Return the next recording that can serve the request, or why there is none."""
         recordings = self._by_key.get(request.key)

@@ -94,7 +94,7 @@ def recordings_of(exchange: Exchange, name: str = "", served: frozenset[str] = f
     choices: dict[int, _Choice] = {}
     prompts: set[tuple[int, ...]] = set() if sent is None else {sent}
     since_arrival = True
-    for at, value in _values(response):
+    for at, value in values_of(response):
         since_arrival = since_arrival and "step" not in value
         prompt = _ids(value.get("prompt_token_ids"))
         if prompt is not None:
@@ -106,8 +106,7 @@ def recordings_of(exchange: Exchange, name: str = "", served: frozenset[str] = f
     # vLLM names the prompt once for all choices of a chat, and with each choice of a completion: it may have several.
     prompts |= {choice.prompt for choice in choices.values() if choice.prompt is not None}
     only = next(iter(prompts)) if len(prompts) == 1 else None
-    model = request.get("model")
-    lora = model if served and isinstance(model, str) and model not in served else None
+    lora = adapter_of(request, served)
     features = nested(nested(request, "features"), "mm_hashes")
     media = tuple(text for hashes in features.values() if isinstance(hashes, list) for text in map(str, hashes))
     found = []
@@ -127,13 +126,19 @@ def recordings_of(exchange: Exchange, name: str = "", served: frozenset[str] = f
                 lora,
                 media,
                 name=name if len(choices) == 1 else f"{name} choice {index}",
-                sampling=_sampling(request, index),
+                sampling=sampling_of(request, index),
             )
         )
     return found
 
 
-def _sampling(request: dict[str, Any], index: int) -> Sampling:
+def adapter_of(request: dict[str, Any], served: frozenset[str]) -> str | None:
+    """Return the LoRA adapter that a request names: any model but those that are `served`."""
+    model = request.get("model")
+    return model if served and isinstance(model, str) and model not in served else None
+
+
+def sampling_of(request: dict[str, Any], index: int) -> Sampling:
     """Return what a request states; vLLM gives the n-th choice of a request the n-th seed from its own on."""
     stated = request.get("sampling_params")
     params = stated if isinstance(stated, dict) else request
@@ -147,7 +152,7 @@ def _sampling(request: dict[str, Any], index: int) -> Sampling:
     )
 
 
-def _values(response: Response) -> Iterator[tuple[int, dict[str, Any]]]:
+def values_of(response: Response) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the JSON objects of an answer, each with the time when it was there."""
     if is_event_stream(response.headers):
         for at, event in events_at(response):

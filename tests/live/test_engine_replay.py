@@ -13,6 +13,7 @@ import pytest
 
 from tests.live.conftest import Figures
 from tests.live.engine_matrix import PROMPTS, QUESTIONS, WAYS, ask_each, content, greedy, texts_and_counts
+from tests.live.matrix import chat
 from tests.live.mock_engine import PYTHON, metric, mock_engine
 from tests.live.server import RealVllm
 from tests.processes import recording
@@ -117,6 +118,23 @@ def test_prompts_in_chunks_of_sixteen_tokens(recorded: Run, tmp_path: Path) -> N
         name: texts_and_counts(answer, usage=False) for name, answer in recorded.answers.items()
     }
     assert tokens / 16 < steps
+
+
+def test_texts_are_enough_where_there_are_no_ids(vllm: RealVllm, tmp_path: Path) -> None:
+    """Recorded as any client asks, and tokenized again: the same texts, which end at the same stop."""
+    asked = {
+        str(number): chat(text, temperature=0, max_tokens=200, stop=["e"], stream=number % 2 == 0)
+        for number, text in enumerate(PROMPTS)
+    }
+    cassette = tmp_path / "texts.cassette"
+    with recording(cassette, vllm.url) as proxy:
+        first = asyncio.run(ask_each(proxy.url, asked))
+    with mock_engine(tmp_path / "log", {"REPLAYPROXY_CASSETTE": str(cassette)}) as engine:
+        again = asyncio.run(ask_each(engine.url, asked))
+    assert "8 of them by tokenizing their text again" in engine.words
+    assert {name: texts_and_counts(answer, usage=False) for name, answer in again.items()} == {
+        name: texts_and_counts(answer, usage=False) for name, answer in first.items()
+    }
 
 
 EVENTS = """

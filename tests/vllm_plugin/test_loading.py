@@ -13,6 +13,7 @@ from replayproxy.errors import CassetteError, Damaged, NotACassette
 from replayproxy.model import Ending
 from replayproxy.vllm_plugin.loading import check_recordings, load_recordings
 from tests.recordings import JSON, asked, exchange, record, said
+from tests.vllm_plugin.test_tokenized_texts import Letters
 
 
 def answer(number: int, *, with_ids: bool = True, **more: Any) -> Any:
@@ -40,10 +41,18 @@ def test_lines_and_cassettes_follow_each_other(tmp_path: Path) -> None:
 
 
 def test_a_cassette_without_ids_says_what_to_do(tmp_path: Path) -> None:
-    """Three ways."""
+    """Two ways."""
     cassette = record(tmp_path / "a.cassette", [answer(3, with_ids=False)])
-    with pytest.raises(CassetteError, match=r"return_token_ids.*capture in the engine.*export --to token-ids"):
+    with pytest.raises(CassetteError, match=r"none whose text could be tokenized.*return_token_ids.*capture"):
         load_recordings([cassette])
+
+
+def test_texts_are_tokenized_where_there_is_a_tokenizer(tmp_path: Path) -> None:
+    """Only those that carry no ids."""
+    choice = {"index": 0, "message": {"content": "ab"}, "finish_reason": "stop"}
+    text = exchange(asked("a"), said([orjson.dumps({"choices": [choice]})], headers=JSON), 9)
+    found = load_recordings([record(tmp_path / "a.cassette", [answer(1), text])], tokenizer=Letters())
+    assert [(one.tokens, one.is_approximate) for one in found] == [((11,), False), ((97, 98), True)]
 
 
 def test_what_is_neither_is_refused_with_the_line(tmp_path: Path) -> None:
