@@ -253,9 +253,10 @@ def _simulated(settings: Settings, clock: Clock, counters: Counters) -> Simulate
     """The server of `simulate`, which alone loads it."""
     if settings.mode is not Mode.SIMULATE:
         return None
+    from replayproxy.recorded_traffic import with_recordings
     from replayproxy.simulated_server import SimulatedServer
 
-    return SimulatedServer(settings.simulation, clock, late=counters.late)
+    return SimulatedServer(with_recordings(settings.simulation), clock, late=counters.late)
 
 
 def _stand_in(settings: Settings, clock: Clock, counters: Counters) -> Source | None:
@@ -264,8 +265,13 @@ def _stand_in(settings: Settings, clock: Clock, counters: Counters) -> Source | 
         return None
     from replayproxy.simulator.simulator import Simulator
 
-    # In the place of a server of which any model may be wanted, and which has room for everybody.
+    # In the place of a server of which any model may be wanted, and which has room for everybody. It takes as long as
+    # the recorded one did, unless recordings are played as fast as possible.
     options = replace(settings.simulation, any_model=True, max_num_seqs=ROOMY, max_model_len=ROOMY)
+    if settings.replaying.speed is not None:
+        from replayproxy.recorded_traffic import with_times_of
+
+        options = with_times_of(options, settings.played_cassettes[0], settings.replaying.speed)
     return Simulator(options, clock, late=counters.late)
 
 

@@ -203,7 +203,8 @@ class SimulateOptions(TypedDict, total=False):
     default_embedding_dimensions: int
     created: Literal["fixed", "now"]
     seed: int
-    answer_mode: Literal["random", "echo"]
+    answer_mode: Literal["random", "echo", "cassette"]
+    answers_from: AnyPath
     random_text: Literal["sentences", "words"]
     answer_length: Literal["histogram", "max"]
     reasoning_tokens: int
@@ -231,6 +232,7 @@ class SimulateOptions(TypedDict, total=False):
     kv_cache_transfer_time_per_token: float | str
     kv_cache_transfer_time_std_dev: float | str
     forward_time: float | str
+    fit: AnyPath
     time_factor_under_load: float
     lora_modules: Sequence[Mapping[str, Any] | str]
     max_loras: int

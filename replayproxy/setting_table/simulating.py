@@ -5,7 +5,7 @@ Names, defaults and meanings are those of vLLM and of llm-d-inference-sim, where
 
 from __future__ import annotations
 
-from replayproxy.setting_kinds import Choice, Duration, Flag, Latency, Number, Text, Whole
+from replayproxy.setting_kinds import Choice, Duration, File, Flag, Latency, Number, Text, Whole
 from replayproxy.setting_table.row import Setting
 
 _VERBS = ("simulate",)
@@ -109,13 +109,22 @@ ROWS = (
     # What it answers
     Setting(
         "answer_mode",
-        Choice(("random", "echo")),
-        "random: invented text. echo: what the user said last.",
+        Choice(("random", "echo", "cassette")),
+        "random: invented text. echo: what the user said last. cassette: answers of --answers-from.",
         verbs=_VERBS,
         group="answers",
         default="random",
         also="--mode",
         goes_to="simulation.text.mode",
+    ),
+    Setting(
+        "answers_from",
+        File(),
+        "Repeat answers of this cassette, drawn by the seed, and take its latencies where none are given.",
+        verbs=_VERBS,
+        group="answers",
+        metavar="CASSETTE",
+        goes_to="simulation.answers_from",
     ),
     Setting(
         "random_text",
@@ -346,6 +355,15 @@ ROWS = (
         verbs=_VERBS,
         group="latency",
         goes_to="simulation.latency.forward_time",
+    ),
+    Setting(
+        "fit",
+        File(),
+        "Take latencies from the traffic on this cassette, by prompt and load, where none are given; print the error.",
+        verbs=_VERBS,
+        group="latency",
+        metavar="CASSETTE",
+        goes_to="simulation.fit",
     ),
     Setting(
         "time_factor_under_load",

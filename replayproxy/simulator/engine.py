@@ -177,6 +177,7 @@ class Engine:
             cached=sequence.cached_tokens,
             is_remote=sequence.has_remote_prefill,
             load=self._load(),
+            running=len(self.running),
         )
         for number in range(1, sequence.steps + 1):
             now = clock.now()
@@ -196,7 +197,7 @@ class Engine:
             sink.token(sequence, due)
             if sink.congested:
                 await sink.ready()
-            due += self.latency.next_token(draw, load=self._load())
+            due += self.latency.next_token(draw, load=self._load(), running=len(self.running))
         if not sequence.steps:  # a prefill alone
             await clock.sleep_until(due)
             sequence.last_token_at = due

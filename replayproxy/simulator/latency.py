@@ -10,9 +10,10 @@ The formulas are those of llm-d-inference-sim, without its rounding to milliseco
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from replayproxy.errors import SettingsError, setting
+from replayproxy.simulator.recorded_times import RecordedTimes
 
 LEAST, MOST = 0.3, 1.7
 """A sample is cut at these shares of its mean, as in llm-d-inference-sim."""
@@ -50,6 +51,8 @@ class Latency:
     kv_transfer_time_std_dev: int = 0
     forward_time: int = 0
     time_factor: float = 1.0
+    recorded: RecordedTimes | None = field(default=None, repr=False)
+    """Times of recorded traffic, for what is not given."""
 
     def __post_init__(self) -> None:
         for mean, deviation, name in _DEVIATIONS:
@@ -71,9 +74,19 @@ class Latency:
         return 1.0 + (self.time_factor - 1.0) * max(0, running - 1) / (max_num_seqs - 1)
 
     def first_token(
-        self, draw: random.Random, *, prompt: int, cached: int = 0, is_remote: bool = False, load: float = 1.0
+        self,
+        draw: random.Random,
+        *,
+        prompt: int,
+        cached: int = 0,
+        is_remote: bool = False,
+        load: float = 1.0,
+        running: int = 1,
     ) -> int:
-        """From the start of a sequence to its first token. A KV transfer takes no longer on a busy engine."""
+        """From the start of a sequence to its first token. A KV transfer takes no longer on a busy engine.
+
+        `running` is how many sequences run, for recorded times, which have the load in them.
+        """
         if is_remote:
             if self.kv_transfer or self.kv_transfer_std_dev:
                 return self._sample(draw, self.kv_transfer, self.kv_transfer_std_dev)
@@ -81,12 +94,16 @@ class Latency:
         if self.ttft or self.ttft_std_dev:
             return self._sample(draw, load * self.ttft, self.ttft_std_dev)
         mean = self.prefill_overhead + max(0, prompt - cached) * self.prefill_per_token
+        if not mean and not self.forward_time and self.recorded is not None:
+            return self.recorded.first_token(draw, prompt=max(0, prompt - cached), running=running)
         if not mean:
             return self._sample(draw, load * self.forward_time, 0)
         return self._sample(draw, load * mean, self.prefill_std_dev)
 
-    def next_token(self, draw: random.Random, *, load: float = 1.0) -> int:
+    def next_token(self, draw: random.Random, *, load: float = 1.0, running: int = 1) -> int:
         """From one token to the next."""
+        if not self.itl and not self.forward_time and self.recorded is not None:
+            return self.recorded.next_token(draw, running=running)
         return self._sample(draw, load * (self.itl or self.forward_time), self.itl_std_dev)
 
     def _sample(self, draw: random.Random, mean: float, deviation: int) -> int:

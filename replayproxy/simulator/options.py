@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from replayproxy.setting_table import default
 from replayproxy.simulator.generation import TextSettings
@@ -27,6 +28,10 @@ class Simulation:
     counts_cached: bool = False
     """Whether `usage` has the cached tokens of the prompt, as with vLLM's `--enable-prompt-tokens-details`."""
     dimensions: int = default("default_embedding_dimensions")
+    answers_from: Path | None = None
+    """The cassette whose answers mode `cassette` repeats."""
+    fit: Path | None = None
+    """The cassette whose latencies are imitated."""
     latency: Latency = field(default_factory=Latency)
     text: TextSettings = field(default_factory=TextSettings)
     state: StateOptions = field(default_factory=StateOptions)

@@ -15,7 +15,7 @@ from replayproxy.cli.priority import run_at
 from replayproxy.cli.setting_options import setting_options
 from replayproxy.cli.terminal import messages
 from replayproxy.core.policy import Mode
-from replayproxy.views.units import plural
+from replayproxy.views.units import duration, plural
 
 if TYPE_CHECKING:
     from replayproxy.app import Addresses, App
@@ -120,6 +120,8 @@ def _serve(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any]) -> 
             Mode.AUTO: f"replaying, and recording {live} onto",
             Mode.SIMULATE: f"simulating {settings.simulation.model}",
         }[mode]
+        if settings.simulation.fit is not None:
+            _say_error_of_fit(settings.simulation.fit)
         admin = f"; admin {addresses.admin_url}" if addresses.admin_url else ""
         messages.info(
             f"{addresses.url} {' '.join((what, *map(str, cassettes)))}{admin}",
@@ -148,6 +150,21 @@ def _wants_access_log(options: dict[str, Any]) -> bool:
     if options["access_log"] is not None:
         return bool(options["access_log"])
     return sys.stderr.isatty()
+
+
+def _say_error_of_fit(cassette: Path) -> None:
+    """Log how well one half of the recorded requests predicts the latencies of the other."""
+    from replayproxy.recorded_traffic import errors_of_fit
+
+    for error in errors_of_fit(cassette):
+        recorded, predicted = duration(error.recorded / 1e9), duration(error.predicted / 1e9)
+        messages.info(
+            f"fit: {error.name} {recorded} recorded, {predicted} predicted"
+            f"{f' ({error.relative:+.1%})' if error.recorded else ''}",
+            fit=error.name,
+            recorded_ns=error.recorded,
+            predicted_ns=error.predicted,
+        )
 
 
 def _log_result(app: App) -> None:
