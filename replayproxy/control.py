@@ -73,6 +73,7 @@ class Control:
             "unmasked": 0 if parts.recording is None else parts.recording.recorder.pending_bytes,
             "positions": parts.proxy.playhead.bytes,
             "request_log": 0 if parts.request_log is None else parts.request_log.bytes,
+            **({} if parts.faults is None else {"faults": parts.faults.bytes}),
             **parts.store.state_bytes(),
         }
 

@@ -85,6 +85,8 @@ class ProxyCollector(Collector):
             "Requests longer than --max-body: forwarded whole, and recorded cut",
             counters.uploads_cut,
         )
+        if counters.faults:
+            yield _labelled("faults", "Injected faults, by kind", "kind", counters.faults)
         yield _labelled("replay_misses", "Requests that no recording answered", "code", counters.misses)
         total, buckets = 0, []
         for bound, count in zip((*map(str, LATENESS_BOUNDS), "+Inf"), counters.lateness_counts, strict=True):

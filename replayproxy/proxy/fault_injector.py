@@ -105,6 +105,11 @@ class FaultInjector:
         if counts:
             self.log.clear()
 
+    @property
+    def bytes(self) -> int:
+        """About how much memory is kept of past requests."""
+        return self._settings.chooser.bytes + self.log.bytes
+
     async def answer(
         self, request: Request, client: ClientListener, upload: Upload | None = None, received_at: int | None = None
     ) -> None:

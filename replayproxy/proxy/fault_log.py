@@ -24,6 +24,8 @@ from replayproxy.proxy.fault_result import ClientFault, FaultResult
 CASES = 1000
 """Faults of which everything is kept, 2 KB each without the text."""
 
+_CASE_BYTES = 2000
+
 RETRIES = 64
 """Repetitions of one fault whose times are kept."""
 
@@ -174,6 +176,12 @@ class FaultLog:
         _, case = self._cases.popitem(last=False)
         outcome, _ = judge_conduct(case.sighting())
         self._counted.setdefault(case.fault.text, Counter())[outcome] += 1
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory the log takes."""
+        texts = sum(len(case.text) for case in self._watched)
+        return _CASE_BYTES * len(self._cases) + texts
 
     # Result
 

@@ -46,10 +46,12 @@ def test_a_scrape_reads_the_counters_of_that_moment() -> None:
     counters.requests["replay"] = 7
     counters.misses["no_match"] = 8
     counters.in_flight = 9
+    counters.faults["cut"] = 10
     after = scraped(counters, degraded=True)
     expected = {
         'requests_total{outcome="replay"}': 7,
         'replay_misses_total{code="no_match"}': 8,
+        'faults_total{kind="cut"}': 10,
         "streams_in_flight": 9,
         "connections": 2,
         "connections_idle": 1,

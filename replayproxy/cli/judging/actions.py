@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from replayproxy import output_files
-from replayproxy.cli.judging.account import explanation, headline
+from replayproxy.cli.judging.account import explanation, headline, outcomes_in_words
 from replayproxy.core.visible import visible, visible_lines
 from replayproxy.proxy.result import Cause, RunResult
 from replayproxy.proxy.verdict import Verdict, answers_in_words
@@ -47,6 +47,13 @@ def summary(report: RunResult, verdict: Verdict) -> str:
         lines += ["| miss | times | why | request | what to do |", "|---|---:|---|---|---|"]
         lines += [_row(cause) for cause in report.causes[:ROWS]]
         lines += [f"| … | | | | {len(report.causes) - ROWS} more |"] if len(report.causes) > ROWS else []
+        lines.append("")
+    if report.faults:
+        lines += ["| fault | times | what clients did |", "|---|---:|---|"]
+        lines += [
+            f"| {_markdown(fault.fault)} | {fault.injected} | {_markdown(outcomes_in_words(fault))} |"
+            for fault in report.faults[:ROWS]
+        ]
         lines.append("")
     if report.unused:
         lines += [f"{len(report.unused)} of {report.recordings} recordings were not used.", ""]

@@ -21,6 +21,11 @@ MOST_LISTS = 100_000
 """Lists of equal requests, and counts of scopes, that are kept, about 25 MB each: those that were used least recently
 are dropped, and count from 0 again."""
 
+_COUNT_BYTES = 250
+
+ABOUT_SERVER = PROBES | {"/ready", "/health/ready"}
+"""What orchestrators ask: a fault there would have the server restarted, and no client tested."""
+
 GENERATION = frozenset(
     {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/inference/v1/generate"}
 )
@@ -105,6 +110,11 @@ class FaultChooser:
             self._counts.popitem(last=False)
         return chosen
 
+    @property
+    def bytes(self) -> int:
+        """About how much memory the counts take."""
+        return _COUNT_BYTES * (len(self._occurrences) + len(self._counts))
+
     def reset(self, scope: str | None = None) -> None:
         """Count from 0 again, in this scope or in all."""
         for key in [place for place in self._occurrences if scope in (None, place[0])]:
@@ -116,7 +126,7 @@ class FaultChooser:
 def _fits(fault: Fault, subject: FaultSubject) -> bool:
     if fault.path is None:
         # Questions about the server itself, such as /health, are asked by orchestrators: only a path names them.
-        if subject.path in PROBES:
+        if subject.path in ABOUT_SERVER:
             return False
     elif not fnmatchcase(subject.path, fault.path):
         return False

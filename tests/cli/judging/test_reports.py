@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,9 +11,13 @@ import orjson
 import pytest
 
 from replayproxy.cli.judging import actions, receipt
+from replayproxy.cli.judging.account import account
 from replayproxy.cli.judging.junit import junit
 from replayproxy.cli.judging.receipt import RunContext
+from replayproxy.cli.terminal.screen import Screen
+from replayproxy.core.faults.conduct import Outcome
 from replayproxy.model import Request
+from replayproxy.proxy.fault_result import ClientFault, FaultResult
 from replayproxy.proxy.result import Cause, RunResult
 from replayproxy.proxy.verdict import CommandResult, RunPolicy, Verdict, judge
 from replayproxy.views.miss import Miss
@@ -33,6 +38,16 @@ def judged(report: RunResult, demands: RunPolicy = STRICT, ended: CommandResult 
 
 # JUnit
 
+RESILIENT = RunPolicy(must_serve=True, assert_resilient=True)
+BADLY = FaultResult.of(
+    "cut@3",
+    [
+        ClientFault("f-0001", "cut@3", "POST", HOSTILE, "", Outcome.GAVE_UP, "did not ask again"),
+        ClientFault("f-0002", "cut@3", "POST", "/v1/x", "", Outcome.RECOVERED, "asked again"),
+    ],
+    {},
+)
+
 SUITES: list[tuple[str, RunResult, RunPolicy, CommandResult | None, list[str]]] = [
     ("good", reported(), STRICT, GOOD, []),
     ("missed", reported(causes=(missed("/v1/a"), missed("/v1/b", name="m-0002"))), TEST, GOOD, ["no_match"] * 2),
@@ -40,6 +55,9 @@ SUITES: list[tuple[str, RunResult, RunPolicy, CommandResult | None, list[str]]] 
     ("unused, and nobody asked", reported(unused=UNUSED), TEST, GOOD, []),
     ("vacuous", reported(served=0), TEST, GOOD, ["vacuous"]),
     ("vacuous, as allowed", reported(served=0), RunPolicy(), GOOD, []),
+    ("faults handled badly", reported(faults=(BADLY,)), RESILIENT, GOOD, ["gave_up"]),
+    ("the same, and nobody asked", reported(faults=(BADLY,)), TEST, GOOD, []),
+    ("no fault happened", reported(), RESILIENT, GOOD, ["vacuous"]),
     ("child", reported(), TEST, BAD, ["child"]),
     ("no child", reported(), RunPolicy(), None, []),
 ]
@@ -101,6 +119,22 @@ def test_the_summary_is_one_table_whatever_was_asked() -> None:
     for mark in ("<script>", "@all", "\x1b", "`c`"):
         assert mark not in said.replace("\\`", "")
     assert "101 more" in rows[-1]
+
+
+def test_the_summary_counts_faults() -> None:
+    """By the fault's text, with what the clients did."""
+    report = reported(faults=(BADLY,))
+    assert "| cut&#64;3 | 2 | gave\\_up 1, recovered 1 |" in actions.summary(report, judged(report))
+
+
+def test_people_see_each_fault() -> None:
+    """No control character of a request reaches the terminal."""
+    printed = io.StringIO()
+    report = reported(faults=(BADLY,))
+    account(report, judged(report), Screen(printed))
+    assert "FAULT  cut@3  x2   gave_up 1, recovered 1" in printed.getvalue()
+    assert "f-0001  MISHANDLED  POST" in printed.getvalue()
+    assert "\x1b" not in printed.getvalue()
 
 
 def test_no_summary_where_github_names_no_file(tmp_path: Path) -> None:

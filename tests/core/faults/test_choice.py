@@ -71,6 +71,7 @@ def test_counts_count_in_order(texts: tuple[str, ...], expected: str) -> None:
     ("text", "subject", "fits"),
     [
         ("cut@1", asks(path="/health"), False),
+        ("cut@1", asks(path="/ready", method="GET"), False),
         ("cut@1,path=/health", asks(path="/health", method="GET"), True),
         ("cut@1,path=/v1/*", asks(), True),
         ("cut@1,path=/v1/completions", asks(), False),
