@@ -30,7 +30,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "uvloop": ("net/", "lifetime.py"),
     "time": ("net/clock.py",),
     "msgpack": ("cassette/", "simulator/kv_events.py"),
-    "sqlite3": ("cassette/", "sqlite_plugins/"),
+    "sqlite3": ("cassette/", "sqlite_plugins/", "formats/timefork.py"),
     "sqlite_utils": ("cassette/", "sqlite_plugins/for_sqlite_utils.py"),
     "datasette": ("sqlite_plugins/for_datasette.py",),
     "brotli": ("core/coding.py",),

@@ -82,9 +82,9 @@ def test_every_flag_in_the_documentation_exists() -> None:
     """A flag that is written about can be typed."""
     known = set().union(*map(flags, VERBS.values())) | {"--config", "--help", "--version"} | plugin().flags
     foreign = {"--strict"} | OF_VLLM  # the first is mypy's
-    # AIPerf's, guidellm's and vLLM's
+    # AIPerf's, guidellm's, vLLM's and mitmproxy's
     foreign |= {"--custom-dataset-type", "--data", "--dataset-name", "--dataset-path", "--input-file"}
-    foreign |= {"--timed-trace-chunk-hash-size", "--timed-trace-sec-multiplier"}
+    foreign |= {"--timed-trace-chunk-hash-size", "--timed-trace-sec-multiplier", "--set"}
     written = {(name, flag) for name, text in PAGES.items() for flag in re.findall(r"--[a-z][a-z-]+", text)}
     assert {(name, flag) for name, flag in written if flag not in known | foreign} == set()
 

@@ -6,25 +6,36 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from replayproxy.errors import SettingsError
+from replayproxy.formats.agentic_api import AGENTIC_API
+from replayproxy.formats.aimock import AIMOCK
 from replayproxy.formats.aiperf import AIPERF
 from replayproxy.formats.baseten import BASETEN
 from replayproxy.formats.comma_separated import CSV
 from replayproxy.formats.curl import CURL
+from replayproxy.formats.dynamo import DYNAMO
 from replayproxy.formats.format import Format
 from replayproxy.formats.guidellm import GUIDELLM
 from replayproxy.formats.har import HAR
 from replayproxy.formats.jsonl import JSONL
+from replayproxy.formats.langfuse import LANGFUSE
+from replayproxy.formats.litellm import LITELLM
+from replayproxy.formats.mitmproxy import MITMPROXY
 from replayproxy.formats.mooncake import MOONCAKE
 from replayproxy.formats.openai_batch import OPENAI_BATCH
 from replayproxy.formats.otel import OTEL
 from replayproxy.formats.parquet import PARQUET
+from replayproxy.formats.reel import REEL_VCR
 from replayproxy.formats.source import SourceFile, UnreadableSource
+from replayproxy.formats.timefork import TIMEFORK
 from replayproxy.formats.token_ids import TOKEN_IDS
+from replayproxy.formats.vcr import VCR
 from replayproxy.formats.vllm_bench import VLLM_BENCH
+from replayproxy.formats.vllm_vcr import VLLM_VCR
 
 FORMATS: tuple[Format, ...] = (
     *(JSONL, PARQUET, CSV, HAR, CURL, OPENAI_BATCH, OTEL),
-    *(MOONCAKE, AIPERF, GUIDELLM, VLLM_BENCH, BASETEN, TOKEN_IDS),
+    *(MOONCAKE, AIPERF, GUIDELLM, VLLM_BENCH, BASETEN, TOKEN_IDS, VLLM_VCR),
+    *(VCR, MITMPROXY, AIMOCK, REEL_VCR, TIMEFORK, AGENTIC_API, DYNAMO, LITELLM, LANGFUSE),
 )
 """In the order in which the documentation lists them; a file is of the first one that recognises it."""
 
