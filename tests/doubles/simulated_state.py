@@ -62,13 +62,16 @@ def values(page: Answered) -> dict[str, float]:
     return found
 
 
-def server(*, latency: Latency = SLOW, max_num_seqs: int = 5, publishes: bool = False, **state: Any) -> StatefulServer:
+def server(
+    *, latency: Latency = SLOW, max_num_seqs: int = 5, longest: int = 1024, publishes: bool = False, **state: Any
+) -> StatefulServer:
     """A server of the model `tiny`, whose answers have all the tokens that a request allows."""
     clock = VirtualClock()
     options = Simulation(
         model="tiny",
         latency=latency,
         max_num_seqs=max_num_seqs,
+        max_model_len=longest,
         text=TextSettings(length="max"),
         state=StateOptions(**state),
     )
