@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from replayproxy.cli.main import commands, replayproxy
-from tools import format_table, keywords
+from tools import format_table, keywords, peer_table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "cli.md"
@@ -88,17 +88,20 @@ def main(arguments: list[str]) -> int:
     """Write the page, or compare it."""
     page = reference()
     if "--check" in arguments:
-        written = (PAGE.read_text("utf-8"), keywords.FILE.read_text("utf-8"), format_table.FILE.read_text("utf-8"))
-        if written == (page, keywords.keywords(), format_table.page()):
+        files = (PAGE, keywords.FILE, format_table.FILE, peer_table.FILE)
+        written = tuple(file.read_text("utf-8") for file in files)
+        if written == (page, keywords.keywords(), format_table.page(), peer_table.page()):
             return 0
         print(
-            "docs/cli.md, docs/formats.md or api/keywords.py is not what the program says: run `make reference`",
+            "docs/cli.md, docs/formats.md, docs/simulator.md or api/keywords.py is not what the program says:"
+            " run `make reference`",
             file=sys.stderr,
         )
         return 1
     PAGE.write_text(page, "utf-8")
     keywords.FILE.write_text(keywords.keywords(), "utf-8")
     format_table.FILE.write_text(format_table.page(), "utf-8")
+    peer_table.FILE.write_text(peer_table.page(), "utf-8")
     return 0
 
 
