@@ -162,13 +162,12 @@ def test_a_small_cache_preempts_and_changes_no_answer(recorded: Run, tmp_path: P
     with mock_engine(
         tmp_path / "log", variables, *flags, "--kv-events-config", orjson.dumps(events).decode()
     ) as engine:
-        listening = subprocess.Popen([PYTHON, "-c", EVENTS, where], stdout=subprocess.PIPE, text=True)
-        assert listening.stdout is not None
-        assert listening.stdout.readline() == "ready\n"
-        answers = asyncio.run(ask_each(engine.url, QUESTIONS, at_once=16))
-        preemptions = metric(engine.url, PREEMPTIONS)
-        blocks, size, tokens = map(int, listening.stdout.readline().split())
-        listening.wait(30)
+        with subprocess.Popen([PYTHON, "-c", EVENTS, where], stdout=subprocess.PIPE, text=True) as listening:
+            assert listening.stdout is not None
+            assert listening.stdout.readline() == "ready\n"
+            answers = asyncio.run(ask_each(engine.url, QUESTIONS, at_once=16))
+            preemptions = metric(engine.url, PREEMPTIONS)
+            blocks, size, tokens = map(int, listening.stdout.readline().split())
     assert {name: texts_and_counts(answer, usage=False) for name, answer in answers.items()} == {
         name: texts_and_counts(answer, usage=False) for name, answer in recorded.answers.items()
     }
