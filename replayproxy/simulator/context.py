@@ -7,6 +7,7 @@ from typing import Any
 
 from replayproxy.ports import Clock
 from replayproxy.simulator import reading
+from replayproxy.simulator.engine import QueueFull
 from replayproxy.simulator.generation import GenerationRequest, InventedAnswer
 from replayproxy.simulator.models import ModelName, ServedModels
 from replayproxy.simulator.options import Simulation
@@ -25,6 +26,9 @@ CREATED = 1_700_000_000
 
 MOST_CHOICES = 16_384
 """Choices of one request, as vLLM allows for `n` (`VLLM_MAX_N_SEQUENCES`)."""
+
+MOST_TOKENS = 2_000_000
+"""Tokens of one request. All of them are invented before the first one is sent, and take a hundred bytes each."""
 
 
 class Context:
@@ -89,6 +93,8 @@ class Context:
         remote: RemoteKv,
     ) -> tuple[list[EngineSequence], list[InventedAnswer]]:
         """One sequence and one answer for each choice of each prompt, numbered through."""
+        requests = tuple(requests)
+        self._refuse_too_much(requests, choices)
         sequences: list[EngineSequence] = []
         answers: list[InventedAnswer] = []
         for request in requests:
@@ -113,6 +119,20 @@ class Context:
                     )
                 )
         return sequences, answers
+
+    def _refuse_too_much(self, requests: Sequence[GenerationRequest], choices: int) -> None:
+        """Raise for a request that the engine never takes, or that would fill the memory, before it is invented."""
+        options = self.options
+        if len(requests) * choices > options.max_num_seqs + options.max_waiting:
+            raise QueueFull
+        tokens = choices * sum(request.limit for request in requests)
+        if tokens > MOST_TOKENS:
+            raise ApiError(
+                400,
+                f"The request may generate {tokens} tokens, and the simulator generates at most {MOST_TOKENS} for one"
+                " request: give a smaller n or max_tokens.",
+                param="n",
+            )
 
 
 def too_long(longest: int, used: int, max_tokens: int | None) -> ApiError:

@@ -6,6 +6,7 @@ import pytest
 
 from replayproxy.simulator.context import CREATED, Context
 from replayproxy.simulator.draws import Draws
+from replayproxy.simulator.engine import QueueFull
 from replayproxy.simulator.generation import GenerationRequest, TextSettings
 from replayproxy.simulator.models import ModelName
 from replayproxy.simulator.options import Simulation
@@ -60,6 +61,20 @@ def test_choices_have_a_limit() -> None:
     assert context().choices({"n": 3}) == 3
     with pytest.raises(ApiError, match="n must be at most"):
         context().choices({"n": 20_000})
+
+
+def test_what_would_fill_the_memory_is_refused_before_it_is_invented() -> None:
+    """More choices than the engine ever takes, and more tokens than fit."""
+    call = Call(request("/", {}), {}, Draws(b"k", 0))
+
+    def invent(choices: int, limit: int) -> None:
+        generation = GenerationRequest([1], "", limit, ignore_eos=True)
+        context().sequences(call, ModelName("m"), [generation], request_id="r", choices=choices, remote=RemoteKv())
+
+    with pytest.raises(QueueFull):
+        invent(1006, 1)
+    with pytest.raises(ApiError, match="may generate 3000000 tokens"):
+        invent(3, 1_000_000)
 
 
 def test_created_is_fixed_unless_it_is_to_be_now() -> None:

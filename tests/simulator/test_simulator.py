@@ -21,7 +21,7 @@ JITTERED = Latency(ttft=100 * MS, itl=10 * MS, jitter=0.3)
 def mixed(number: int) -> Request:
     """A request of one of several kinds."""
     body: dict[str, Any] = chat(
-        f"Question {number}", stream=number % 2 == 0, n=1 + number % 3, max_tokens=1 + number % 40
+        f"Question {number}", stream=number % 2 == 0, n=1 + number % 3, max_tokens=1 + number % 12
     )
     if number % 5 == 0:
         body |= {"tools": [WEATHER], "tool_choice": "auto"}
