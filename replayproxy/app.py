@@ -109,7 +109,9 @@ class App:
         pair = self.settings.pair
         url = pair.decode[0] if pair is not None else self.settings.upstream
         redactor = self.parts.proxy.matcher.redactor
-        return {} if url is None or redactor is None else await server_entries(url, self.parts.clock, redactor)
+        if url is None or redactor is None:
+            return {}
+        return await server_entries(url, self.parts.clock, redactor, self.settings.upstream_fields)
 
     async def _listen(self) -> str:
         listen = self.settings.listen

@@ -298,7 +298,13 @@ def _upstream(settings: Settings, clock: Clock, leg_worker: WorkerProcess) -> Ht
 
 
 def _server(settings: Settings, url: str, clock: Clock) -> HttpUpstream:
-    return HttpUpstream(url, clock, first_byte=settings.upstream_timeout, stall=settings.stall_timeout)
+    return HttpUpstream(
+        url,
+        clock,
+        first_byte=settings.upstream_timeout,
+        stall=settings.stall_timeout,
+        fields=settings.upstream_fields,
+    )
 
 
 def _pair(settings: Settings, pair: Pair, clock: Clock, leg_worker: WorkerProcess) -> PairUpstream:

@@ -17,6 +17,7 @@ from replayproxy.core.policy import Mode, OnMiss, looks_for_recordings
 from replayproxy.core.rechunking import Rechunking
 from replayproxy.core.sequence import AtEnd
 from replayproxy.errors import SettingsError, setting
+from replayproxy.model import Headers
 from replayproxy.net.limits import Limits
 from replayproxy.setting_table import default
 from replayproxy.simulator.options import Simulation
@@ -157,6 +158,8 @@ class Settings:
     pair: Pair | None = None
     upstream_timeout: float = default("upstream_timeout")
     stall_timeout: float = default("stall_timeout")
+    upstream_fields: Headers = field(default=(), repr=False)
+    """Set on each request to the live servers, and not recorded: they may hold a key."""
     match: MatchRules | None = None
     """None: the rules of the cassette; a new cassette gets the default ones."""
     match_from: str | None = None

@@ -17,6 +17,7 @@ class RecordOptions(TypedDict, total=False):
     """The keywords of `record`."""
 
     upstream: str
+    set_upstream_header: Sequence[str]
     upstream_timeout: float | str
     stall_timeout: float | str
     wait_upstream: float | str
@@ -69,6 +70,7 @@ class ReplayOptions(TypedDict, total=False):
     """The keywords of `replay`."""
 
     upstream: str
+    set_upstream_header: Sequence[str]
     upstream_timeout: float | str
     stall_timeout: float | str
     wait_upstream: float | str
@@ -115,6 +117,7 @@ class AutoOptions(TypedDict, total=False):
     """The keywords of `auto`."""
 
     upstream: str
+    set_upstream_header: Sequence[str]
     upstream_timeout: float | str
     stall_timeout: float | str
     wait_upstream: float | str

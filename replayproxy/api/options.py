@@ -6,6 +6,7 @@ Durations are seconds, sizes bytes. The command line makes its settings here too
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,9 @@ from replayproxy.core.identity.rules import MatchRules
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.rechunking import Rechunking
 from replayproxy.core.sequence import AtEnd
+from replayproxy.core.upstream_fields import BadField, fields_of
 from replayproxy.errors import SettingsError, setting
+from replayproxy.model import Headers
 from replayproxy.net.limits import Limits
 from replayproxy.setting_kinds import BadValue, Duration, Port
 from replayproxy.setting_table import PYTHON, TABLE, Setting, of_python
@@ -94,6 +97,7 @@ def settings_of(mode: Mode, cassettes: tuple[Path, ...], options: Mapping[str, A
         mode=mode,
         cassettes=cassettes,
         pair=_pair(fields["pair"]),
+        upstream_fields=upstream_fields_of(options),
         match=match_rules(options),
         redact=redaction_rules(redact) if redact else None,
         listen=Listen(**fields["listen"], limits=Limits(**fields["listen.limits"])),
@@ -112,6 +116,14 @@ def _pair(fields: Mapping[str, Any]) -> Pair | None:
         if fields.get(name):
             raise SettingsError(f"{setting(name)} is for a pair: give {setting('prefill')} and {setting('decode')} too")
     return None
+
+
+def upstream_fields_of(options: Mapping[str, Any]) -> Headers:
+    """The field lines of `set_upstream_header`. Raises `SettingsError`, which does not quote a value."""
+    try:
+        return fields_of(value_of("set_upstream_header", options), os.environ)
+    except BadField as error:
+        raise SettingsError(f"{setting('set_upstream_header')} {error}") from None
 
 
 def faults_of(options: Mapping[str, Any]) -> tuple[Fault, ...]:

@@ -6,6 +6,7 @@ GET /v1/models · GET /version · HEAD /health ──▶ entries for the cassett
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import aiohttp  # noqa: F401  `ask` would import it within the first question's patience
 import orjson
@@ -13,8 +14,9 @@ import orjson
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.redaction.credentials import NONE
 from replayproxy.core.server_facts import LONGEST, PROBE_REQUESTS, listed
+from replayproxy.core.upstream_fields import with_fields
 from replayproxy.errors import ReplayProxyError
-from replayproxy.model import Request, Response
+from replayproxy.model import Headers, Request, Response
 from replayproxy.net.waiting import ask
 from replayproxy.ports import Clock
 
@@ -22,9 +24,17 @@ PATIENCE = 5.0
 """Seconds for all three answers: so much later the recorder is ready at most."""
 
 
-async def server_entries(url: str, clock: Clock, redactor: Redactor) -> dict[str, object]:
-    """What the server at `url` answers, as meta entries without secrets; none for what it does not answer."""
-    models, version, health = await asyncio.gather(*(_answer(url, request, clock) for request in PROBE_REQUESTS))
+async def server_entries(url: str, clock: Clock, redactor: Redactor, fields: Headers = ()) -> dict[str, object]:
+    """What the server at `url` answers, as meta entries without secrets; none for what it does not answer.
+
+    `fields` are set on each request.
+    """
+    models, version, health = await asyncio.gather(
+        *(
+            _answer(url, replace(request, headers=with_fields(request.headers, fields)), clock)
+            for request in PROBE_REQUESTS
+        )
+    )
     entries: dict[str, object] = {}
     if (value := _json(version, redactor)) is not None:
         entries["server_version"] = value

@@ -11,14 +11,15 @@ import logging
 import ssl
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from replayproxy.core import headers
 from replayproxy.core.origins import Origin, UrlSearch, neutral
+from replayproxy.core.upstream_fields import with_fields
 from replayproxy.errors import SettingsError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable, setting
-from replayproxy.model import Request
+from replayproxy.model import Headers, Request
 from replayproxy.net import lingering
 from replayproxy.net.framing import request_head
 from replayproxy.net.pool import Pool
@@ -85,12 +86,16 @@ class HttpUpstream:
     `first_byte` and `stall` are seconds of silence before the head and within the body; then 504, or an unclean end.
     """
 
-    def __init__(self, url: str, clock: Clock, *, first_byte: float = 600, stall: float = 300) -> None:
+    def __init__(
+        self, url: str, clock: Clock, *, first_byte: float = 600, stall: float = 300, fields: Headers = ()
+    ) -> None:
+        """`fields` are set on each request, in the place of what the client sent; they are not recorded."""
         self.url = url
         self.address = Address.of(url)
         self._clock = clock
         self._first_byte = first_byte
         self._stall = stall
+        self._fields = fields
         self._tls = ssl.create_default_context() if self.address.tls else None
         self._pool = Pool(clock.now)
         self.own: tuple[Origin, ...] = (self.address.origin,)
@@ -221,6 +226,8 @@ class HttpUpstream:
 
     def _head_of(self, request: Request, *, uploading: bool = False, upgrade: str | None = None) -> bytes:
         address = self.address
+        if self._fields:
+            request = replace(request, headers=with_fields(request.headers, self._fields))
         return request_head(
             request, authority=address.authority, prefix=address.prefix, uploading=uploading, upgrade=upgrade
         )

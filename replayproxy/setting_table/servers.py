@@ -28,6 +28,17 @@ ROWS = (
         ),
     ),
     Setting(
+        "set_upstream_header",
+        Text(),
+        "Set this field on each request to the live servers: NAME=VALUE, or NAME=@VARIABLE of the environment. It is"
+        " not recorded. May be repeated.",
+        verbs=(*LIVE, "replay", "exec"),
+        group="server",
+        is_repeatable=True,
+        metavar="NAME=@VARIABLE",
+        in_python=True,
+    ),
+    Setting(
         "upstream_timeout",
         Duration(),
         "Maximum time until an answer begins; then 504.",

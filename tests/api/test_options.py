@@ -19,7 +19,10 @@ from replayproxy.net.limits import Limits
 from replayproxy.settings import Listen, RecordingSettings, Replaying, Settings
 
 TAPE = (Path("a.cassette"),)
-NOT_FOR_PROGRAMS = {"cassette", "log_format", "rt_priority", "report", "junit", "fail_unused", "model"}
+NOT_FOR_PROGRAMS = {
+    *("cassette", "log_format", "log_level", "access_log", "quiet", "rt_priority"),
+    *("report", "junit", "fail_unused", "assert_resilient", "model"),
+}
 """What is about the process or its last words, or is an argument of the function."""
 
 
