@@ -172,7 +172,7 @@ class ReplayProxy:
     def _entry(self, scoped: ScopedRequest, watch: AnswerWatch, answered: Answered) -> AccessEntry:
         shown, _ = self._shown(scoped)
         # What a server that is not recorded says may hold a secret, and nobody has looked for it.
-        is_known = answered.outcome in (Outcome.REPLAYED, Outcome.SIMULATED)
+        is_looked_into = answered.outcome in (Outcome.REPLAYED, Outcome.SIMULATED)
         return AccessEntry(
             at=self.clock.today() - watch.total,
             method=shown.method,
@@ -181,9 +181,9 @@ class ReplayProxy:
             status=watch.status or answered.status,
             total_s=watch.total / 1e9,
             model=request_facts(shown)[0],
-            tokens=watch.tokens if is_known else None,
-            ttft_s=None if watch.ttft is None or not is_known else watch.ttft / 1e9,
-            first_words=watch.words if is_known else "",
+            tokens=watch.tokens if is_looked_into else None,
+            ttft_s=None if watch.ttft is None or not is_looked_into else watch.ttft / 1e9,
+            first_words=watch.words if is_looked_into else "",
             id=answered.id,
             ending=watch.ending.name.lower(),
             cause=answered.cause,

@@ -25,7 +25,7 @@ class Opening:
         self._text = ""
 
     @property
-    def is_known(self) -> bool:
+    def is_full(self) -> bool:
         """Whether further bytes change nothing."""
         return len(self._text) >= LONGEST or self._read >= MOST_BYTES
 
@@ -44,7 +44,7 @@ class Opening:
 
     def feed(self, data: bytes) -> None:
         """Read the next chunk, without its content coding."""
-        if self.is_known:
+        if self.is_full:
             return
         data = data[:MOST_BYTES]
         self._read += len(data)
@@ -59,7 +59,7 @@ def first_words(chunks: Iterable[bytes], *, streamed: bool) -> str:
     """Return the first words of an answer whose chunks are these, without their content coding."""
     opening = Opening(streamed=streamed)
     for data in chunks:
-        if opening.is_known:
+        if opening.is_full:
             break
         opening.feed(data)
     return opening.words
