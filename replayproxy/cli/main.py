@@ -57,11 +57,13 @@ VERBS = {
     "verify": Verb("checking", "verify", "Check that a cassette is undamaged, and free of secrets."),
     "join": Verb("keeping", "join", "Join the cassettes of a prefill and a decode server."),
     "merge": Verb("keeping", "merge", "Merge several cassettes into one."),
+    "compact": Verb("keeping", "compact", "Make a cassette as small as it gets."),
     "migrate": Verb("keeping", "migrate", "Rewrite a cassette in the newest format."),
     "prune": Verb("pruning", "prune", "Delete recordings."),
     "export": Verb("exchanging", "export", "Write recordings for other programs."),
     "import": Verb("exchanging", "import_", "Make a cassette of other programs' recordings."),
     "redact": Verb("redacting", "redact", "Remove secrets from a cassette."),
+    "completion": Verb("completing", "completion", "Install completion for bash, zsh or fish."),
     "demo": Verb("demonstrating", "demo", "Record, replay and compare on this machine."),
 }
 """All verbs, in the order of a user's life. The list, completion and suggestions come from this table alone, so that a

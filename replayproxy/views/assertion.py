@@ -138,7 +138,7 @@ def _limit(text: str, limit: str, *, is_time: bool) -> float:
 
 def judge(claims: Sequence[Claim], groups: Iterable[Group]) -> list[Finding]:
     """Each claim in each group that it is about; in none of them, it fails once."""
-    rows = list(data_rows(groups))
+    rows = list(data_rows(groups)) if claims else []
     findings = []
     for claim in claims:
         of_claim = [

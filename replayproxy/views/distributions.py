@@ -68,12 +68,15 @@ class Rounding:
         ordered = sorted(some)
         return cls(max(0, (ordered[len(ordered) // 2] // FINEST).bit_length() - 1) if ordered else 0)
 
-    def __call__(self, values: Iterable[int]) -> list[int]:
-        """The rounded values."""
+    def keyed(self, values: Sequence[int], keys: Sequence[int]) -> list[int]:
+        """The rounded values times 2 ** 24, each plus its key, which is less: one number is counted fastest."""
         if not self.bits:
-            return list(values)
+            return [value << 24 | key for value, key in zip(values, keys, strict=True)]
         bits, small, half = self.bits, 64 << self.bits, 1 << self.bits - 1
-        return [value if value < small else value >> bits << bits | half for value in values]
+        return [
+            (value if value < small else value >> bits << bits | half) << 24 | key
+            for value, key in zip(values, keys, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

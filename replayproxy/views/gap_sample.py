@@ -18,8 +18,8 @@ from statistics import fmean, stdev
 from replayproxy.views.distributions import percentile_counted
 from replayproxy.views.port import Browser
 
-ENOUGH = 2_000
-"""Streams whose gaps are read of more than `MOST`: 0.2 s."""
+ENOUGH = 1_000
+"""Streams whose gaps are read of more than `MOST`: 0.1 s."""
 
 MOST = 20_000
 """Streams up to which all gaps are read, which takes 2 s."""

@@ -219,11 +219,9 @@ class _Gathering:
         streams.groups.extend(compress(groups, streamed))
 
     def _count(self, name: str, values: Sequence[int], groups: Sequence[int]) -> None:
-        if self._rounds and values:
-            if name not in self._roundings:
-                self._roundings[name] = Rounding.of(values)
-            values = self._roundings[name](values)
-        self._counted[name].update([value << 24 | group for value, group in zip(values, groups, strict=True)])
+        if self._rounds and values and name not in self._roundings:
+            self._roundings[name] = Rounding.of(values)
+        self._counted[name].update(self._roundings.get(name, Rounding()).keyed(values, groups))
 
     def _read_pairs(self, browser: Browser, chosen: ExchangeFilter) -> None:
         """Prefill, hand-over and decode of pairs, row by row."""

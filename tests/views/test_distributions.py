@@ -39,14 +39,16 @@ def test_rounding_is_finer_than_the_thousandth_part_of_the_median(values: list[i
     """And small values stay what they are."""
     rounding = Rounding.of(values)
     median = sorted(values)[len(values) // 2]
-    for value, rounded in zip(values, rounding(values), strict=True):
+    for place, (value, keyed) in enumerate(zip(values, rounding.keyed(values, range(len(values))), strict=True)):
+        rounded, key = keyed >> 24, keyed & 0xFFFFFF
+        assert key == place
         assert abs(rounded - value) <= max(0, median / 1024)
         assert rounded == value or value >= 32 << rounding.bits
 
 
 def test_rounding_of_nothing_rounds_nothing() -> None:
     """No value, no median."""
-    assert Rounding.of([])([5, 6]) == [5, 6]
+    assert Rounding.of([]).keyed([5, 6], [1, 0]) == [5 << 24 | 1, 6 << 24]
 
 
 def test_a_histogram_has_every_value_once() -> None:

@@ -9,7 +9,6 @@ and a reader to `schema.FORMATS`, and changes none that is there.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -21,7 +20,7 @@ from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.coding import codec
 from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.editing import to_format_2
-from replayproxy.cassette.editing.replace import fold, replacing
+from replayproxy.cassette.editing.replace import copy_into, fold, replacing
 from replayproxy.cassette.numbering import number_anew
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.stored_keys import key_bytes
@@ -77,7 +76,7 @@ def migrate(path: Path, out: Path | None = None) -> Migrated:
     lock = database.Lock(path)
     try:
         with replacing(target) as fresh:
-            _copy(path, fresh)
+            copy_into(path, fresh)
             matcher = _apply(path, fresh)
             CassetteWriter(fresh, matcher).seal()
             kept = _prove(path, fresh)
@@ -85,13 +84,6 @@ def migrate(path: Path, out: Path | None = None) -> Migrated:
         lock.release()
     left = tuple(thing for thing in foreign if thing not in kept)
     return Migrated(exchanges, old, schema.FORMAT, before, target.stat().st_size, kept, left)
-
-
-def _copy(path: Path, fresh: Path) -> None:
-    """All of it, through SQLite: a copy of the bytes could miss what stands in a log."""
-    os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, path.stat().st_mode & 0o777))
-    with closing(database.read(path)) as source, closing(sqlite3.connect(fresh)) as copy:
-        source.backup(copy)
 
 
 def _apply(path: Path, fresh: Path) -> Matcher:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from replayproxy.cassette import database
@@ -40,6 +41,13 @@ def replacing(target: Path) -> Iterator[Path]:
             ) from error
     finally:
         _remove(fresh)
+
+
+def copy_into(path: Path, fresh: Path) -> None:
+    """Make a copy of a cassette, through SQLite: a copy of the bytes could miss what stands in a log."""
+    os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, path.stat().st_mode & 0o777))
+    with closing(database.read(path)) as source, closing(sqlite3.connect(fresh)) as copy:
+        source.backup(copy)
 
 
 def fold(path: Path) -> None:

@@ -18,6 +18,7 @@ from replayproxy.core.stats import percentile
 from replayproxy.core.visible import visible_lines
 from replayproxy.model import Leg
 from replayproxy.views import body, starvation, timeline
+from replayproxy.views.conversation import TOOL_CALL, ChatMessage, answer_messages
 from replayproxy.views.exchange import ExchangeView
 from replayproxy.views.listing import ending
 from replayproxy.views.units import count, duration, plural, size
@@ -291,13 +292,9 @@ def _legs(legs: tuple[Leg, ...], width: int | None) -> list[Line]:
 
 
 def _text(it: ExchangeView, width: int | None, most: int | None) -> list[Line]:
-    choices = body.texts_of(it.response)
+    choices = [message for message in answer_messages(it.response) if message.role != "error" and message.parts]
     if choices:
-        lines = []
-        for one in choices:
-            head = "text" if len(choices) == 1 else f"text of choice {one.choice}"
-            lines += _shown(head, one.text, width, most)
-        return lines
+        return [line for choice in choices for line in _choice(choice, len(choices) > 1, width, most)]
     content = decoded(it.response)
     if not content:
         return [[Span("no body", "dim")]]
@@ -305,6 +302,18 @@ def _text(it: ExchangeView, width: int | None, most: int | None) -> list[Line]:
     if text is None:
         return [[Span(f"a body of {size(len(content))} that is no text; --print b --raw > FILE writes it", "dim")]]
     return _shown("body", text, width, most)
+
+
+def _choice(choice: ChatMessage, several: bool, width: int | None, most: int | None) -> Iterator[Line]:
+    """What one choice of an answer consists of, in its order: reasoning, text, tool calls."""
+    of = f" of choice {choice.choice}" if several else ""
+    for part in choice.parts:
+        if part.kind == TOOL_CALL:
+            named = " ".join(filter(None, (part.name, f"({part.id})" if part.id else "")))
+            arguments = body.as_text(body.pretty(part.text.encode("utf-8", "replace"))) or part.text
+            yield from _shown(f"{part.kind}{of}: {named}", arguments, width, most)
+        else:
+            yield from _shown(f"{part.kind}{of}", part.text, width, most)
 
 
 def _shown(head: str, text: str, width: int | None, most: int | None) -> list[Line]:

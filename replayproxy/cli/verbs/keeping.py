@@ -1,4 +1,4 @@
-"""`join` and `merge`: make one cassette of several; `migrate`: bring one to the newest format."""
+"""`join` and `merge`: make one cassette of several; `compact`: make one smaller; `migrate`: to the newest format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from replayproxy import output_files
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.terminal.screen import on_stderr
 from replayproxy.cli.verbs.redacting import in_words
-from replayproxy.views.units import plural, size
+from replayproxy.views.units import plural, share, size
 
 FILE = click.Path(path_type=Path)
 
@@ -82,6 +82,38 @@ def merge(out: Path, cassette: tuple[Path, ...]) -> int:
         on_stderr().line(f"  answered differently: {conflict.method} {conflict.path}: {answers}")
     if len(merged.conflicts) > SHOWN:
         on_stderr().line(f"  and {len(merged.conflicts) - SHOWN} more requests that were answered differently")
+    return 0
+
+
+@click.command
+@click.argument("cassette", type=FILE)
+@plain_option("-o", "--output", type=FILE, help="Write the result to this file and leave CASSETTE unchanged.")
+def compact(cassette: Path, output: Path | None) -> int:
+    """Make CASSETTE as small as it gets: train its dictionaries again and pack everything with them.
+
+    For cassettes that were recorded in many short runs, or from which much was deleted. Every exchange keeps its id and
+    its times. The new file is verified and compared with the old one before it replaces it; where it is not smaller,
+    the old one stays.
+
+    \b
+    Example:
+      replayproxy compact chat.cassette
+    """
+    from replayproxy.cassette.editing.compact import compact as compact_cassette
+    from replayproxy.cli.terminal.progress import progress
+
+    if output is not None:
+        output_files.refuse(output, "-o")
+    with progress() as watch:
+        compacted = compact_cassette(cassette, output, watch)
+    exchanges = f"{plural(compacted.exchanges, 'exchange')} verified"
+    if not compacted.is_smaller and output is None:
+        on_stderr().line(f"{cassette}: {exchanges}, as small as it gets ({size(compacted.before)}): left as it was")
+        return 0
+    saved = share(compacted.before - compacted.after, compacted.before)
+    on_stderr().line(
+        f"{output or cassette}: {exchanges}, {size(compacted.before)} -> {size(compacted.after)} ({saved} less)"
+    )
     return 0
 
 

@@ -22,6 +22,9 @@ from replayproxy.views.units import plural
 
 FILE = click.Path(path_type=Path)
 
+SERVER = "http://127.0.0.1:8000"
+"""Where `--curl` sends a request: vLLM's own port. Which server was recorded stands on no cassette."""
+
 
 @click.command
 @click.argument("cassette", type=FILE, nargs=-1, required=True)
@@ -102,9 +105,10 @@ def _print_list(
     metavar="LETTERS",
     help="Parts: H h heads, B b bodies, t every chunk with its time, m all fields.",
 )
+@plain_option("--curl", is_flag=True, help="Print the command that sends the request again, to a server on port 8000.")
 @plain_option("--raw", is_flag=True, help="With --print into a pipe or file: the unchanged bytes.")
 @output_family
-def show(cassette: Path, id: str | None, letters: str | None, raw: bool, output: Output) -> None:
+def show(cassette: Path, id: str | None, *, letters: str | None, curl: bool, raw: bool, output: Output) -> None:
     """Show one exchange of CASSETTE: the request, the answer and the time of each chunk.
 
     ID is any unique prefix of an id; without it the newest exchange is shown. --json is one object with everything;
@@ -116,14 +120,23 @@ def show(cassette: Path, id: str | None, letters: str | None, raw: bool, output:
       replayproxy show chat.cassette 7f3a --print HBhb
       replayproxy show chat.cassette 7f3a --print b --raw > answer.sse
       replayproxy show chat.cassette 7f3a --csv > chunks.csv
+      replayproxy show chat.cassette 7f3a --curl
     """
     from replayproxy.cassette.browse import CassetteBrowser
     from replayproxy.views import exchange
     from replayproxy.views.exchange_id import resolve
 
     _check_letters(letters, raw, output)
+    if curl and (letters is not None or not output.is_for_people):
+        raise click.UsageError("--curl prints a command: leave --print and the data formats out")
     with CassetteBrowser.open(cassette) as browser:
         it = exchange.ExchangeView.of(browser, resolve(browser, id))
+    if curl:
+        from replayproxy.views.curl import curl_command
+
+        with output.screen(cassette) as screen:
+            screen.text(curl_command(it.exchange.request, SERVER))
+        return
     match output.form:
         case Form.JSON | Form.NL:
             output.value(exchange.as_data(it), cassette)

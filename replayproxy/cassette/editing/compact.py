@@ -1,0 +1,158 @@
+"""Make a cassette as small as it gets: dictionaries trained on all of it, and everything packed again with them.
+
+    a copy beside it ──▶ train on a sample ──▶ pack each payload again ──▶ pages ──▶ verify, compare ──▶ in its place
+
+The old file stays as it is until the new one has been proved, and where the new one is not smaller. Exchanges keep
+their numbers, ids and times, and what is not ours stays in the file, for it is a copy.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from replayproxy.cassette import bundles, database, large_indexes, packing
+from replayproxy.cassette.checking.verify import verify
+from replayproxy.cassette.dictionaries import Dictionaries
+from replayproxy.cassette.editing.replace import copy_into, fold, replacing
+from replayproxy.cassette.queries import typed
+from replayproxy.cassette.reader import CassetteReader
+from replayproxy.errors import CassetteError
+
+SAMPLE = 2_000
+"""Exchanges on which dictionaries are trained, at most, evenly spread: more take minutes and gain nothing."""
+
+LONGEST = 256 * 1024
+"""Bytes of an answer that is part of the sample."""
+
+FEWEST = 24
+"""Exchanges below which a dictionary would not pay for itself."""
+
+BATCH = 500
+"""Exchanges of one transaction."""
+
+Watch = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What became of it. `before` and `after` are bytes; a file that could not be made smaller was left as it was."""
+
+    exchanges: int
+    before: int
+    after: int
+    is_smaller: bool
+
+
+class _NotSmaller(Exception):
+    """Ends the block that would replace the file."""
+
+
+def compact(path: Path, out: Path | None = None, watch: Watch = lambda *_: None) -> Compacted:
+    """Make `path` smaller, or write `out`. `watch` is called with what was done, how many, of how many.
+
+    Raises `CassetteError` where a file cannot be read or written, somebody records on it, or the result does not hold.
+    """
+    if out is not None and out.exists():
+        raise CassetteError(f"{out} is there already: name another file, or remove it")
+    fold(path)
+    lock = database.Lock(path)
+    before, after, exchanges = path.stat().st_size, 0, 0
+    try:
+        with replacing(path if out is None else out) as fresh:
+            copy_into(path, fresh)
+            _pack_again(fresh, watch)
+            exchanges = _prove(path, fresh)
+            after = fresh.stat().st_size
+            if out is None and after >= before:
+                raise _NotSmaller
+    except _NotSmaller:
+        return Compacted(exchanges, before, before, False)
+    finally:
+        lock.release()
+    return Compacted(exchanges, before, after, after < before)
+
+
+def _pack_again(fresh: Path, watch: Watch) -> None:
+    with database.translated(str(fresh)), closing(database.write(fresh, full=False)) as connection:
+        dictionaries = Dictionaries(connection, fresh)
+        numbers = [n for (n,) in connection.execute("SELECT id FROM exchange WHERE state = 1 ORDER BY id")]
+        if len(numbers) >= FEWEST:
+            before = dictionaries.next
+            connection.execute("BEGIN IMMEDIATE")
+            bundles.scatter(connection)
+            short = f"SELECT id FROM exchange WHERE state = 1 AND response_size < {LONGEST} ORDER BY id"
+            candidates = [n for (n,) in connection.execute(short)]
+            sample = set(candidates[:: -(-len(candidates) // SAMPLE) or 1])
+            dictionaries.train(f"WHERE exchange.id IN ({_listed(sorted(sample))})")
+            connection.execute("COMMIT")
+            rest = [number for number in numbers if number not in sample]
+            for first in range(0, len(rest), BATCH):
+                connection.execute("BEGIN IMMEDIATE")
+                _repack(connection, dictionaries, rest[first : first + BATCH])
+                connection.execute("COMMIT")
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                watch("exchanges packed", len(sample) + first, len(numbers))
+            connection.execute("BEGIN IMMEDIATE")
+            # Where the sample gave no dictionary of a kind, everything was packed with the old one.
+            trained = "SELECT kind FROM dictionary WHERE id >= ?1"
+            connection.execute(f"DELETE FROM dictionary WHERE id < ?1 AND kind IN ({trained})", (before,))
+            connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA journal_mode = DELETE")
+        large_indexes.add(connection)
+        packing.pack(connection)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ",".join(f"{number:d}" for number in numbers)
+
+
+def _repack(connection: sqlite3.Connection, dictionaries: Dictionaries, numbers: Sequence[int]) -> None:
+    """Pack payloads and legs of these exchanges with the newest dictionaries."""
+    chosen, codec = _listed(numbers), dictionaries.codec
+    rows = connection.execute(
+        "SELECT payload.exchange, 0, request, answer, times FROM payload JOIN answer USING (exchange)"
+        f" WHERE payload.exchange IN ({chosen})"
+        f" UNION ALL SELECT exchange, leg, request, answer, times FROM leg WHERE exchange IN ({chosen})"
+    ).fetchall()
+    with dictionaries.budgeted():
+        for row in rows:
+            number, leg, request, answer, times = typed(row, int, int, bytes, bytes, bytes)
+            codec.row = "packed again", number, leg
+            packed_request = codec.squeeze("request", codec.expand(request))
+            packed_times = codec.pack_times(codec.unpack_times(times))
+            packed_answer = codec.squeeze_answer(codec.plain_answer(*codec.unpack_answer(answer)))
+            if leg:
+                change = "UPDATE leg SET request = ?, times = ?, answer = ? WHERE exchange = ? AND leg = ?"
+                connection.execute(change, (packed_request, packed_times, packed_answer, number, leg))
+            else:
+                change = "UPDATE payload SET request = ?, times = ? WHERE exchange = ?"
+                connection.execute(change, (packed_request, packed_times, number))
+                connection.execute("UPDATE answer SET answer = ? WHERE exchange = ?", (packed_answer, number))
+
+
+def _prove(path: Path, fresh: Path) -> int:
+    """Read the new file as a stranger would, and compare every id with the old one. Gives how many there are.
+
+    Raises `CassetteError` where it is not what it is to be.
+    """
+    exchanges, problems = verify(fresh)
+    what = problems[0].what if problems else ""
+    if not problems:
+        with CassetteReader(path, abandoned=True) as old, CassetteReader(fresh) as new:
+            if list(_ids(old)) != list(_ids(new)):
+                what = "it has other exchanges"
+    if what:
+        raise CassetteError(
+            f"the compacted cassette does not hold ({what}): the old one is as it was; `replayproxy verify {path}`"
+            " says whether that is damaged, and if not, please report this"
+        )
+    return exchanges
+
+
+def _ids(cassette: CassetteReader) -> Iterator[tuple[object, ...]]:
+    yield from cassette.all("SELECT id, digest, recorded_at, occurrence FROM exchange ORDER BY id")
