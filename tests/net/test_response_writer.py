@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 from typing import Any, cast
 
 import pytest
@@ -152,3 +154,48 @@ def test_what_one_read_of_a_server_gave_is_written_at_once(size: int) -> None:
     congested, sent = run(dialogue())
     assert not congested
     assert sent.endswith(b"\r\n\r\n%x\r\n%b\r\n" % (size, LONG[:size]))
+
+
+class Resettable(Socket):
+    """A transport that resets, and tells when its buffer is empty as asyncio's do: with a high-water mark of 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.high = BUFFERED
+        self.options: list[tuple[int, int, bytes]] = []
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        """When `resume` is called."""
+        self.high = high
+
+    def get_extra_info(self, name: str) -> Any:
+        """The socket, which is this one."""
+        return self
+
+    def setsockopt(self, *option: Any) -> None:
+        """Note it."""
+        self.options.append(option)
+
+
+def test_a_reset_comes_after_what_was_sent() -> None:
+    """The peer gets every byte that was given before; then RST (SO_LINGER with a time of 0), and nothing that ends."""
+
+    async def dialogue() -> None:
+        socket = Resettable()
+        client = ResponseWriter(cast(asyncio.Transport, socket), keep=lambda: True)
+        await client.head(Head(0, 200, ()))
+        client.chunk(Chunk(0, b"abc"))
+        resetting = asyncio.create_task(client.reset())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert (socket.closed, socket.high) == (False, 0)
+        socket.take()
+        client.resume()
+        await resetting
+        assert socket.sent.endswith(b"\r\n\r\n3\r\nabc\r\n")
+        assert socket.options == [(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))]
+        assert socket.closed
+        assert not client.whole
+        assert not client.keeps
+
+    run(dialogue())
