@@ -90,10 +90,14 @@ class Adapters:
         del self.loaded[name]
         return f"Success: LoRA adapter '{name}' removed successfully."
 
-    def add(self, modules: Iterable[Mapping[str, Any]]) -> None:
+    def add(self, modules: Iterable[Any]) -> None:
         """The adapters of `--lora-modules`. Raises `AdapterRefused`."""
         for module in modules:
-            name = str(module.get("name", ""))
+            if not isinstance(module, Mapping) or not isinstance(module.get("name"), str):
+                raise AdapterRefused(
+                    400, "InvalidUserInput", f'{module!r} is not a JSON object with a name, such as {{"name": "sql"}}'
+                )
+            name = module["name"]
             path = str(module.get("path") or name)  # llm-d-inference-sim: without a path, its name is the path
             self.load({"lora_name": name, "lora_path": path, "base_model_name": module.get("base_model_name")})
 

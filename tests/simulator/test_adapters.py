@@ -81,6 +81,13 @@ def test_modules_of_the_command_line() -> None:
     assert list(made.loaded.values()) == [Adapter("a", "a", 1), Adapter("b", "/b", 2, "alias")]
 
 
+@pytest.mark.parametrize("module", [1, "sql", {}, {"name": 1}, {"path": "/sql"}, {"name": ""}])
+def test_modules_that_are_none(module: Any) -> None:
+    """Are refused; an adapter has a name."""
+    with pytest.raises(AdapterRefused, match=r"such as|must be provided"):
+        Adapters(("base",)).add([module])
+
+
 def test_slots() -> None:
     """Requests of a running adapter share its slot; one more adapter waits until a slot is free."""
     made = adapters(max_loras=2)
