@@ -96,6 +96,12 @@ class LatencyText(Read):
         return str(value)
 
 
+class JsonValue(Read):
+    """A JSON value. A variable of the environment has one per line: a value has spaces in it."""
+
+    envvar_list_splitter = "\n"
+
+
 class PortNumber(click.IntRange):
     """A port. An `IntRange`, so that `--help` says which numbers it takes."""
 
@@ -132,7 +138,7 @@ def click_type(kind: Kind) -> click.ParamType[Any] | type:
         case Duration() | Size():
             return Read(kind, type(kind).__name__.lower())
         case Json():
-            return Read(kind, "json")
+            return JsonValue(kind, "json")
         case Speed():
             return MaxOrFactor(kind, "speed")
         case Port(or_off=True):

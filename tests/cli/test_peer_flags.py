@@ -118,6 +118,12 @@ def test_the_environment_sets_what_no_flag_sets(monkeypatch: pytest.MonkeyPatch)
     assert parsed()["model"] == "ours"
 
 
+def test_a_variable_has_a_json_value_per_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which may have spaces in it."""
+    monkeypatch.setenv("REPLAYPROXY_LORA_MODULES", '{"name": "a", "path": "/a"}\n{"name": "b"}')
+    assert parsed()["lora_modules"] == ({"name": "a", "path": "/a"}, {"name": "b"})
+
+
 # Files
 
 FILE = """
