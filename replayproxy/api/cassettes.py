@@ -20,6 +20,9 @@ from replayproxy.model import Exchange
 from replayproxy.views.port import EVERYTHING, ExchangeFilter, Value
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
     from replayproxy.api.appending import CassetteAppender
     from replayproxy.cassette.browse import CassetteBrowser
     from replayproxy.core.identity.rules import MatchRules
@@ -51,6 +54,21 @@ class Exchanges:
     def rows(self) -> Iterator[dict[str, Any]]:
         """The columns of each, without unpacking it, by the names of `replayproxy ls --json`."""
         return (dict(row) for row in self._cassette.browser.rows(self._chosen))
+
+    def to_arrow(self, *, bodies: bool = False) -> pa.Table:
+        """Those that have ended as a table of Arrow. Raises an error that says what to install without pyarrow.
+
+        The columns are those of `rows` and of `export --to parquet`; with `bodies` also requests and answers.
+        """
+        from replayproxy.api.frames import arrow_table
+
+        return arrow_table(self._cassette.browser, self._chosen, bodies=bodies)
+
+    def to_dataframe(self, *, bodies: bool = False) -> pd.DataFrame:
+        """Those that have ended as a frame of pandas, with the columns of `to_arrow`; pyarrow need not be there."""
+        from replayproxy.api.frames import data_frame
+
+        return data_frame(self._cassette.browser, self._chosen, bodies=bodies)
 
     def __repr__(self) -> str:
         return f"<{len(self)} exchanges of {self._cassette.path}>"
@@ -170,6 +188,14 @@ class Cassette:
             return self[id]
         except NoSuchExchange:
             return default
+
+    def to_arrow(self, *, bodies: bool = False) -> pa.Table:
+        """All exchanges that have ended as a table of Arrow; see `Exchanges.to_arrow`."""
+        return Exchanges(self, EVERYTHING).to_arrow(bodies=bodies)
+
+    def to_dataframe(self, *, bodies: bool = False) -> pd.DataFrame:
+        """All exchanges that have ended as a frame of pandas; see `Exchanges.to_dataframe`."""
+        return Exchanges(self, EVERYTHING).to_dataframe(bodies=bodies)
 
     # Adding
 

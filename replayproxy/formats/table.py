@@ -16,6 +16,7 @@ from replayproxy.formats.dynamo import DYNAMO
 from replayproxy.formats.format import Format
 from replayproxy.formats.guidellm import GUIDELLM
 from replayproxy.formats.har import HAR
+from replayproxy.formats.html import HTML
 from replayproxy.formats.jsonl import JSONL
 from replayproxy.formats.langfuse import LANGFUSE
 from replayproxy.formats.litellm import LITELLM
@@ -33,7 +34,7 @@ from replayproxy.formats.vllm_bench import VLLM_BENCH
 from replayproxy.formats.vllm_vcr import VLLM_VCR
 
 FORMATS: tuple[Format, ...] = (
-    *(JSONL, PARQUET, CSV, HAR, CURL, OPENAI_BATCH, OTEL),
+    *(JSONL, PARQUET, CSV, HAR, CURL, HTML, OPENAI_BATCH, OTEL),
     *(MOONCAKE, AIPERF, GUIDELLM, VLLM_BENCH, BASETEN, TOKEN_IDS, VLLM_VCR),
     *(VCR, MITMPROXY, AIMOCK, REEL_VCR, TIMEFORK, AGENTIC_API, DYNAMO, LITELLM, LANGFUSE),
 )

@@ -40,6 +40,7 @@ BEATS = {
 @click.command(name="export")
 @click.argument("cassette", type=FILE)
 @plain_option("--to", "format_name", type=WRITTEN, metavar="FORMAT", help=f"Format: {', '.join(WRITTEN.names)}.")
+@plain_option("--html", "as_html", is_flag=True, help="Like --to html: one file to show, without scripts.")
 @plain_option("-o", "--output", type=FILE, help="Write to this file instead of stdout.")
 @plain_option("--base-url", default="http://127.0.0.1:8000", show_default=True, help="Server of curl and har requests.")
 @plain_option("--bodies/--no-bodies", default=True, help="With parquet: bodies and header fields (default), or none.")
@@ -50,6 +51,7 @@ def export(
     cassette: Path,
     *,
     format_name: str | None,
+    as_html: bool,
     output: Path | None,
     base_url: str,
     bodies: bool,
@@ -67,6 +69,7 @@ def export(
       replayproxy export chat.cassette --to jsonl -o chat.jsonl
       replayproxy export chat.cassette --to har -o e.har --where 'status >= 400'
       replayproxy export chat.cassette --to curl | sh
+      replayproxy export chat.cassette --html -o chat.html
     """
     from replayproxy.api.exporting import CassetteExport
     from replayproxy.api.options import redaction_rules
@@ -74,6 +77,9 @@ def export(
     from replayproxy.cli.terminal.output import Output
     from replayproxy.formats.table import format_named
 
+    if as_html and format_name not in (None, "html"):
+        raise click.UsageError(f"--html and --to {format_name} are two formats: choose one")
+    format_name = "html" if as_html else format_name
     if format_name is None:
         raise click.UsageError(f"name a format with --to: {', '.join(WRITTEN.names)}")
     to = format_named(format_name)
