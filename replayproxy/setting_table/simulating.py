@@ -103,7 +103,9 @@ ROWS = (
         verbs=("simulate", "replay", "exec"),
         group="simulate",
         default=0,
-        meanings=dict.fromkeys(("replay", "exec"), "Seed of faults: equal runs with one seed have the same faults."),
+        meanings=dict.fromkeys(
+            ("replay", "exec"), "Seed of faults and of simulated answers: equal runs with one seed have the same."
+        ),
         goes_to="simulation.seed",
     ),
     # What it answers
