@@ -49,6 +49,7 @@ VERBS = {
     "diff": Verb("comparing", "diff", "Compare two recordings: coverage, answers, times."),
     "compare": Verb("comparing", "compare", "Judge a second server by recordings of the same work."),
     "check-wire": Verb("wire_checking", "check_wire", "Compare recordings made before and behind a gateway."),
+    "calibrate": Verb("calibrating", "calibrate", "Find match rules for what varies from run to run."),
     "web": Verb("inspecting", "web", "Show cassettes in a browser."),
     "search": Verb("searching", "search", "Find exchanges by words in prompts and answers."),
     "tail": Verb("tailing", "tail", "Follow a recording, one line per exchange."),

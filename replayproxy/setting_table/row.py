@@ -15,7 +15,7 @@ SERVING = ("record", "replay", "auto", "simulate")
 LIVE = ("record", "auto")
 PLAYING = ("replay", "auto", "exec")
 COMPARING = ("record", "replay", "auto", "exec", "verify")
-MATCHING = (*COMPARING, "diff", "compare")
+MATCHING = (*COMPARING, "diff", "compare", "calibrate")
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,10 +76,11 @@ class _Keys:
 
     def without_masks(self, row: PairedRow) -> Key:
         """The key of a request in which every secret is the same."""
-        return self._matcher.key(_unmasked(self._browser.request(row.number)))
+        return self._matcher.key(without_masks(self._browser.request(row.number)))
 
 
-def _unmasked(request: Request) -> Request:
+def without_masks(request: Request) -> Request:
+    """The request with every secret as the same mask, and its body without a content coding."""
     body, target = body_of(request), request.target.encode("utf-8", "surrogateescape")
     return Request(
         request.method,

@@ -36,10 +36,11 @@ class Piece:
 
 @dataclass(slots=True)
 class FunctionCall:
-    """One tool call: its name, and its arguments as they were written. Its id is minted anew by every server."""
+    """One tool call: its name, its arguments as they were written, and its id, which every server mints anew."""
 
     name: str = ""
     arguments: str = ""
+    id: str = ""
 
     def value(self) -> Any:
         """The arguments as JSON; as text where they are not JSON."""
@@ -173,7 +174,8 @@ class _Collected:
             self._text(index, "refusal", message.get("refusal"), chunk)
             for place, call in enumerate(objects(message.get("tool_calls"))):
                 function = nested(call, "function")
-                self._call(index, _index(call.get("index"), place), function.get("name"), function.get("arguments"))
+                where = _index(call.get("index"), place)
+                self._call(index, where, function.get("name"), function.get("arguments"), call.get("id"))
             if isinstance(message.get("function_call"), dict):  # the API before tools
                 function = message["function_call"]
                 self._call(index, 0, function.get("name"), function.get("arguments"))
@@ -194,7 +196,7 @@ class _Collected:
         elif kind == "response.output_item.added":
             item = nested(value, "item")
             if item.get("type") == "function_call":
-                self._call(0, output, item.get("name"), None)
+                self._call(0, output, item.get("name"), None, item.get("call_id"))
         elif kind.endswith(".delta"):
             name = "reasoning" if "reasoning" in kind else "refusal" if "refusal" in kind else "content"
             self._text(0, name, delta, chunk)
@@ -206,7 +208,7 @@ class _Collected:
         if kind == "content_block_start":
             start = nested(value, "content_block")
             if start.get("type") == "tool_use":
-                self._call(0, block, start.get("name"), None)
+                self._call(0, block, start.get("name"), None, start.get("id"))
             return
         delta = nested(value, "delta")
         self._text(0, "content", delta.get("text"), chunk)
@@ -232,20 +234,31 @@ class _Collected:
             case "thinking":
                 self._text(0, "reasoning", part.get("thinking"), chunk)
             case "tool_use":
-                self._call(0, place, part.get("name"), orjson.dumps(part.get("input")).decode())
+                self._call(0, place, part.get("name"), orjson.dumps(part.get("input")).decode(), part.get("id"))
             case "function_call":
-                self._call(0, place, part.get("name"), part.get("arguments"))
+                self._call(0, place, part.get("name"), part.get("arguments"), part.get("call_id"))
 
     def _text(self, choice: int, name: str, text: object, chunk: int) -> None:
         if isinstance(text, str) and text:
             self.pieces.setdefault((choice, name), []).append(Piece(text, chunk))
 
-    def _call(self, choice: int, place: int, name: object, arguments: object) -> None:
+    def _call(self, choice: int, place: int, name: object, arguments: object, id: object = None) -> None:
         call = self.calls.setdefault(choice, {}).setdefault(place, FunctionCall())
         call.name += name if isinstance(name, str) else ""
         call.arguments += arguments if isinstance(arguments, str) else ""
+        call.id = id if isinstance(id, str) and id else call.id
 
 
 def _index(value: object, otherwise: int = 0) -> int:
     """The number of a choice or a call; a stranger's may be of any type and size."""
     return value if type(value) is int and 0 <= value < 2**31 else otherwise
+
+
+def texts_by_name(response: Response) -> dict[str, str]:
+    """The texts of an answer that a client may send on: by what they are, such as `content` and `call 0 id`."""
+    content = content_of(response)
+    texts = {f"{name} {choice}": content.text((choice, name)) for choice, name in content.pieces}
+    for choice, calls in content.calls.items():
+        for place, call in enumerate(calls):
+            texts |= {f"call {choice} {place} id": call.id, f"call {choice} {place} arguments": call.arguments}
+    return {name: text for name, text in texts.items() if text}

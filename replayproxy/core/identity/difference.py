@@ -84,7 +84,7 @@ def nearest(matcher: Matcher, request: Request, neighbours: Sequence[Neighbour])
     if best is None:
         return None
     alike, neighbour, recorded = best
-    found = _different(recorded, received)
+    found = different_places(recorded, received)
     shown = tuple(_difference(*place) for place in islice(found, SHOWN))
     more = sum(1 for _ in islice(found, COUNTED))
     return Nearest(neighbour, alike, shown, more, _without_defaults(recorded) == _without_defaults(received))
@@ -189,14 +189,15 @@ def _common(one: Sequence[Any], other: Sequence[Any], most: int) -> int:
 
 def differences(recorded: Compared, received: Compared) -> Iterator[Difference]:
     """Every place where they differ, in the order of the request."""
-    return (_difference(*place) for place in _different(recorded, received))
+    return (_difference(*place) for place in different_places(recorded, received))
 
 
 Place = tuple[str, Any, Any]
 """Where two requests differ, and what stands there."""
 
 
-def _different(recorded: Compared, received: Compared) -> Iterator[Place]:
+def different_places(recorded: Compared, received: Compared) -> Iterator[Place]:
+    """Every place where they differ, with the whole values; NOTHING where one side has none."""
     if recorded.method != received.method or recorded.path != received.path:
         one, other = (f"{side.method} {side.path}" for side in (recorded, received))
         yield "request", one, other
@@ -211,7 +212,7 @@ def _different(recorded: Compared, received: Compared) -> Iterator[Place]:
         yield from _places("$", recorded.body, received.body)
 
 
-_NOTHING = object()
+NOTHING = object()
 """Stands where one of two has no value; `null` is a value."""
 
 
@@ -223,7 +224,7 @@ def _pairs(prefix: str, one: Sequence[tuple[str, str]], other: Sequence[tuple[st
     for name in dict.fromkeys((*sides[0], *sides[1])):
         before, after = (side.get(name) for side in sides)
         if before != after:
-            first, second = (_NOTHING if values is None else ", ".join(values) for values in (before, after))
+            first, second = (NOTHING if values is None else ", ".join(values) for values in (before, after))
             yield prefix + name, first, second
 
 
@@ -231,7 +232,7 @@ def _places(path: str, one: Any, other: Any) -> Iterator[Place]:
     if isinstance(one, dict) and isinstance(other, dict):
         for name in dict.fromkeys((*one, *other)):
             step = f".{name}" if _NAME.fullmatch(name) else "[" + repr(name) + "]"
-            yield from _places(path + step, one.get(name, _NOTHING), other.get(name, _NOTHING))
+            yield from _places(path + step, one.get(name, NOTHING), other.get(name, NOTHING))
     elif isinstance(one, list) and isinstance(other, list):
         yield from _items(path, one, other)
     elif one != other or type(one) is not type(other):
@@ -248,8 +249,8 @@ def _items(path: str, one: list[Any], other: list[Any]) -> Iterator[Place]:
     for offset in range(max(len(before), len(after))):
         yield from _places(
             f"{path}[{start + offset}]",
-            before[offset] if offset < len(before) else _NOTHING,
-            after[offset] if offset < len(after) else _NOTHING,
+            before[offset] if offset < len(before) else NOTHING,
+            after[offset] if offset < len(after) else NOTHING,
         )
 
 
@@ -261,7 +262,7 @@ def _difference(path: str, one: Any, other: Any) -> Difference:
 
 
 def _as_text(value: Any) -> str:
-    return ABSENT if value is _NOTHING else canonical.dumps(value).decode("utf-8", "replace")
+    return ABSENT if value is NOTHING else canonical.dumps(value).decode("utf-8", "replace")
 
 
 def _shortened(one: str, other: str) -> tuple[str, str]:
