@@ -255,10 +255,14 @@ def _index(value: object, otherwise: int = 0) -> int:
 
 
 def texts_by_name(response: Response) -> dict[str, str]:
-    """The texts of an answer that a client may send on: by what they are, such as `content` and `call 0 id`."""
+    """The texts of an answer that a client may send on: by what they are, such as `content 0` and `call 0 0 id`.
+
+    The content may be empty; nothing else is.
+    """
     content = content_of(response)
+    empty = {f"content {choice}": "" for choice in content.finish}
     texts = {f"{name} {choice}": content.text((choice, name)) for choice, name in content.pieces}
     for choice, calls in content.calls.items():
         for place, call in enumerate(calls):
             texts |= {f"call {choice} {place} id": call.id, f"call {choice} {place} arguments": call.arguments}
-    return {name: text for name, text in texts.items() if text}
+    return empty | {name: text for name, text in texts.items() if text}

@@ -45,26 +45,49 @@ class PairedStep:
     is_equal: bool
 
 
-def _with_answers(request: Request, answers: Mapping[str, str]) -> Request:
-    """The request as it would be if its client had got other answers: each text that is one of them, exchanged."""
-    if not answers:
+def _with_answers(request: Request, answers: Mapping[str, Sequence[str]]) -> Request:
+    """The request as it would be if its client had got other answers: each text that is one of them, exchanged.
+
+    A text that several answers had, such as an empty one, is exchanged in their order.
+    """
+    if all(text == before for text, several in answers.items() for before in several):
         return request
     try:
         body = canonical.loads(request.body)
     except ValueError:
         return request
-    return replace(request, body=canonical.dumps(_exchanged(body, answers)), undone=None)
+    exchange = _Exchange(answers)
+    return replace(request, body=canonical.dumps(exchange.of(body, is_answer=False)), undone=None)
 
 
-def _exchanged(value: Any, answers: Mapping[str, str]) -> Any:
-    match value:
-        case str():
-            return answers.get(value, answers.get(value.strip(), value))
-        case list():
-            return [_exchanged(item, answers) for item in value]
-        case dict():
-            return {name: _exchanged(inner, answers) for name, inner in value.items()}
-    return value
+class _Exchange:
+    """Exchanges the texts of one request, from its beginning to its end."""
+
+    def __init__(self, answers: Mapping[str, Sequence[str]]) -> None:
+        self._answers = answers
+        self._seen: defaultdict[str, int] = defaultdict(int)
+
+    def of(self, value: Any, *, is_answer: bool) -> Any:
+        """`is_answer`: the value is of a message that the server wrote; only there an empty text is an answer."""
+        match value:
+            case str():
+                return self._text(value) if value or is_answer else value
+            case list():
+                return [self.of(item, is_answer=is_answer) for item in value]
+            case dict():
+                is_answer = value.get("role") == "assistant"
+                return {
+                    name: self.of(inner, is_answer=is_answer and name == "content") for name, inner in value.items()
+                }
+        return value
+
+    def _text(self, text: str) -> str:
+        several = self._answers.get(text)
+        if not several:
+            return text
+        place = self._seen[text]
+        self._seen[text] += 1
+        return several[min(place, len(several) - 1)]
 
 
 def pair_steps(first: Steps, second: Steps, rules: MatchRules) -> list[PairedStep]:
@@ -74,7 +97,7 @@ def pair_steps(first: Steps, second: Steps, rules: MatchRules) -> list[PairedSte
     for number, step in enumerate(first):
         waiting[matcher.key(step.request)].append(number)
     free = list(range(len(first)))
-    answers: dict[str, str] = {}
+    answers: defaultdict[str, list[str]] = defaultdict(list)
     pairs: list[PairedStep] = []
     for number, step in enumerate(second):
         request = _with_answers(step.request, answers)
@@ -87,8 +110,8 @@ def pair_steps(first: Steps, second: Steps, rules: MatchRules) -> list[PairedSte
         waiting[matcher.key(first[near].request)].remove(near)
         for name, text in step.answer.items():
             before = first[near].answer.get(name)
-            if before is not None and before != text:
-                answers[text] = before
+            if before is not None:
+                answers[text].append(before)
     return pairs
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from replayproxy.core.comparison.content import content_of
+from replayproxy.core.comparison.content import content_of, texts_by_name
 from replayproxy.model import Response
 from tests.recordings import JSON, said, streamed, whole_answer
 
@@ -130,6 +130,16 @@ def test_every_dialect_says_the_same(name: str, response: Response) -> None:
     assert [(call.name, call.value()) for call in calls] == [("look", {"a": 1})]
     assert (found.finish, found.prompt_tokens, found.completion_tokens) == ({0: "tool_calls"}, 7, 5)
     assert found.other is None
+
+
+def test_the_texts_that_a_client_sends_on() -> None:
+    """By what they are, the same of a stream and of a whole answer; also an empty content."""
+    for _, response in ANSWERS[:2]:
+        found = texts_by_name(response)
+        assert found["content 0"] == "Hello"
+        assert found["call 0 0 arguments"] == '{"a":1}'
+    assert texts_by_name(ANSWERS[1][1])["call 0 0 id"] == "call_1"
+    assert texts_by_name(stream({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})) == {"content 0": ""}
 
 
 def test_pieces_know_their_chunk() -> None:

@@ -41,6 +41,22 @@ def test_what_an_answer_brought_is_put_back() -> None:
     assert aligned(first, second) == [(0, 0, True), (1, 1, True)]
 
 
+def test_answers_with_one_text_are_put_back_in_their_order() -> None:
+    """Such as empty ones; an empty text that is no answer stays."""
+
+    def run(*answers: str) -> list[RunStep]:
+        steps, messages = [], [{"role": "user", "content": "ask", "name": ""}]
+        for text in answers:
+            body = orjson.dumps({"model": "m", "messages": messages})
+            steps.append(RunStep(Request("POST", "/v1/chat/completions", (), body), {"content 0": text}))
+            messages = [*messages, {"role": "assistant", "content": text}, {"role": "user", "content": "go on"}]
+        return steps
+
+    first, second = run("blue", "", "red", ""), run("", "", "x", "y")
+    assert aligned(first, second) == [(number, number, True) for number in range(4)]
+    assert aligned(second, first) == [(number, number, True) for number in range(4)]
+
+
 def test_other_endpoints_are_other_requests() -> None:
     """But ids in a path do not make another endpoint."""
     ids = "11111111-2222-4333-8444-555555555555", "21111111-2222-4333-8444-555555555555"
