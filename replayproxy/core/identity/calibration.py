@@ -113,10 +113,10 @@ class _Search:
 
     def run(self) -> None:
         for _ in range(ROUNDS):
-            known = set(self.proposals)
+            proposed = set(self.proposals)
             for one, other in self._aligned():
                 self._explain(one, other)
-            if known == set(self.proposals):
+            if proposed == set(self.proposals):
                 return
 
     # Rules
