@@ -27,6 +27,7 @@ NOT_RUN = {
     "pytest --replayproxy-mode once": "runs within pytest, below",
     "replayproxy simulate --model tiny": "the quick start has a test of its own, below",
     "replayproxy record pair.cassette": "needs a pair: tests/net/test_pair.py and tests/live/test_pair.py",
+    "replayproxy verify pair.cassette --pair": "needs a recording of a pair: tests/views/test_pair_check.py",
     "replayproxy join pair.cassette": "needs recordings of a pair: tests/cassette has those",
     'eval "$(_REPLAYPROXY_COMPLETE': "changes the shell of a person; its words are looked at below",
 }

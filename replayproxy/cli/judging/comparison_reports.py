@@ -50,15 +50,16 @@ def comparison_junit(report: ComparisonReport, name: str) -> bytes:
 
 
 def _case(suite: ElementTree.Element, name: str, group: str, outcome: GateOutcome, reason: str) -> None:
-    case = ElementTree.SubElement(suite, "testcase", name=_xml(name), classname=group)
+    case = ElementTree.SubElement(suite, "testcase", name=xml_text(name), classname=group)
     if outcome is GateOutcome.PASSED:
         return
     kind = "failure" if outcome is GateOutcome.FAILED else "error"
-    element = ElementTree.SubElement(case, kind, type=outcome.value, message=_xml(reason.partition("\n")[0]))
-    element.text = _xml(reason)
+    element = ElementTree.SubElement(case, kind, type=outcome.value, message=xml_text(reason.partition("\n")[0]))
+    element.text = xml_text(reason)
 
 
-def _xml(text: str) -> str:
+def xml_text(text: str) -> str:
+    """Text of a stranger as XML 1.0 can hold it."""
     return _NOT_XML.sub("\ufffd", visible_lines(text))
 
 

@@ -26,23 +26,34 @@ if TYPE_CHECKING:
 @setting_options("verify", "redact")
 @plain_option("--self-match", is_flag=True, help="Also check that every recorded request finds its own recording.")
 @setting_options("verify", "match")
+@plain_option("--pair", is_flag=True, help="Judge the hand-overs of a prefill/decode pair instead.")
+@plain_option("--json", "as_json", is_flag=True, help="With --pair: what it found, as one JSON object per cassette.")
+@plain_option("--junit", type=click.Path(path_type=Path), help="With --pair: also write JUnit XML to this file.")
 def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], **options: Any) -> int:
     """Read everything on CASSETTE and check it: pages, digests, keys, columns. Nothing is changed.
 
     --self-match also lists different requests that answer for one another, by the rules of the cassette or those of the
-    options. Exit code 6: something is damaged, a recording is not found by its own request, or, with --secrets, a
-    secret was found.
+    options. --pair looks whether each ticket of a prefill was used once and by its own decode, whether a prompt was
+    computed twice, and whether a success hides a failed leg. Exit code 6: something is damaged, a recording is not
+    found by its own request, or, with --secrets, a secret was found; 5: --pair found something; 9: there was no pair.
 
     \b
     Examples:
       replayproxy verify chat.cassette
       replayproxy verify chat.cassette --self-match --match-normalise date
+      replayproxy verify pair.cassette --pair --junit pair.xml
     """
     # Imported here and below, because --help and completion read no cassette.
     from replayproxy.api.options import match_rules, redaction_rules
     from replayproxy.cassette.checking.verify import verify as find_problems
 
     _refuse_ignored(secrets=secrets, self_matching=options["self_match"])
+    if options["pair"]:
+        _refuse_mixed(secrets=secrets, self_matching=options["self_match"])
+        return _pairs(cassette, as_json=options["as_json"], junit=options["junit"])
+    for flag, given in (("--json", options["as_json"]), ("--junit", options["junit"])):
+        if given:
+            raise click.UsageError(f"{flag} has an effect in verify only with --pair: add --pair, or leave it out")
     worst = 0
     for path in cassette:
         try:
@@ -77,6 +88,36 @@ def _refuse_ignored(*, secrets: bool, self_matching: bool) -> None:
         if not given and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             ignored = f"--{name.replace('_', '-')}"
             raise click.UsageError(f"{ignored} has an effect in verify only with {flag}: add {flag}, or leave it out")
+
+
+def _refuse_mixed(*, secrets: bool, self_matching: bool) -> None:
+    for flag, given in (("--secrets", secrets), ("--self-match", self_matching)):
+        if given:
+            raise click.UsageError(f"--pair judges a pair and {flag} a cassette: run verify once for each")
+
+
+def _pairs(cassettes: tuple[Path, ...], *, as_json: bool, junit: Path | None) -> int:
+    """Judge the hand-overs on each cassette; the worst exit code counts, damage before findings before nothing."""
+    from replayproxy import output_files
+    from replayproxy.cassette.browse import CassetteBrowser
+    from replayproxy.cli.judging.pair_reports import pair_junit, pair_page
+    from replayproxy.cli.terminal.output import Form, Output
+    from replayproxy.views.pair_check import check_pairs, pair_fields
+
+    if junit is not None:
+        output_files.refuse(junit, "--junit", cassettes)
+    checks = []
+    for path in cassettes:
+        with CassetteBrowser.open(path) as browser:
+            checks.append(check_pairs(browser))
+        if as_json:
+            Output(Form.JSON if len(cassettes) == 1 else Form.NL).value(pair_fields(checks[-1]))
+        else:
+            pair_page(checks[-1], on_stdout())
+    if junit is not None:
+        output_files.write(junit, pair_junit(checks), "--junit", cassettes)
+    codes = {check.exit_code for check in checks}
+    return next((code for code in (6, 5, 9) if code in codes), 0)
 
 
 def _cut(path: Path) -> str:
