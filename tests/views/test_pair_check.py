@@ -15,7 +15,8 @@ from replayproxy.views.pair_check import PairCheck, check_pairs, pair_fields
 from tests import recordings, wire
 from tests.apps import pairing, run, running
 from tests.core.pd.test_hand_over import TICKET, answer, decode, prefill
-from tests.doubles.pair_double import Close, Fault, Hang, Reset, Say, SayLater, Tamper, pair
+from tests.doubles.pair_double import pair
+from tests.doubles.pair_faults import Close, Fault, Hang, Reset, Say, SayLater, Tamper
 from tests.doubles.pair_model import CHAT, error
 from tests.pair_questions import ask
 
