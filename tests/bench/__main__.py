@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import load, micro, miss, pair, record, replay, size, start, timing
+from tests.bench import large, load, micro, miss, pair, record, replay, size, start, timing
 from tests.bench.processes import NO_NGINX, nginx_program
 from tests.bench.report import Verdict, table
 
@@ -30,6 +30,7 @@ MEASURES: dict[str, Callable[[Path], list[Verdict]]] = {
     "miss": miss.measure,
     "start": start.measure,
     "load": load.measure,
+    "large": large.measure,
 }
 
 
