@@ -26,6 +26,9 @@ MEDIUM = "GPU"
 GROUP = 0
 """A model whose layers all have the same kind of attention has one group of KV caches."""
 
+ATTENTION = "full_attention"
+"""The kind of such a model's attention, as vLLM names it."""
+
 FLUSH_AFTER = 1_000_000_000
 """A batch that is not full is published so many ns after the first of its events."""
 
@@ -114,6 +117,7 @@ def as_map(event: CacheEvent) -> dict[str, Any]:
                 "lora_name": event.adapter,
                 "extra_keys": [extra for _ in event.hashes],
                 "group_idx": GROUP,
+                "kv_cache_spec_kind": ATTENTION,
             }
         case BlocksRemoved():
             return {

@@ -41,6 +41,7 @@ def test_the_encoding_of_vllm() -> None:
             ("lora_name", None),
             ("extra_keys", [None, None]),
             ("group_idx", 0),
+            ("kv_cache_spec_kind", "full_attention"),
         ],
         [
             ("type", "BlockStored"),
@@ -53,6 +54,7 @@ def test_the_encoding_of_vllm() -> None:
             ("lora_name", "sql"),
             ("extra_keys", [["sql"]]),
             ("group_idx", 0),
+            ("kv_cache_spec_kind", "full_attention"),
         ],
         [("type", "BlockRemoved"), ("block_hashes", [2**64 - 1]), ("medium", "GPU"), ("group_idx", 0)],
         [("type", "AllBlocksCleared")],
