@@ -129,6 +129,8 @@ def click_type(kind: Kind) -> click.ParamType[Any] | type:
             return click.Path(path_type=Path)
         case Choice(values):
             return click.Choice(values)
+        case Whole(None, None):
+            return click.INT  # a range without ends is shown as `x<=None`
         case Whole(least, most):
             return click.IntRange(least, most)
         case Number():

@@ -31,6 +31,7 @@ TYPES: list[tuple[Kind, str, str, Any]] = [
     (Choice(("a", "b")), "choice", "b", "b"),
     (Number(), "float", "0.5", 0.5),
     (Whole(0, 9), "integer range", "7", 7),
+    (Whole(), "integer", "-7", -7),
     (Duration(), "duration", "1m", 60.0),
     (Latency(), "latency", "50", "50"),
     (Json(), "json", "[1]", [1]),
