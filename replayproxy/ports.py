@@ -66,6 +66,11 @@ class ClientListener(Listener, Protocol):
         """Whether an answer was sent to its end."""
         ...
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether an answer was sent to its end that reports no error (status below 400)."""
+        ...
+
     async def reset(self) -> None:
         """Send what was given so far, then end the connection by a TCP reset (RST)."""
         ...

@@ -62,6 +62,7 @@ class ResponseWriter:
         """With a Content-Length: bytes of the body that are missing."""
         self.begun = False
         self.whole = False
+        self._status = 0
         self.timed_out = False
         self._keep = keep
         self.keeps = True
@@ -70,6 +71,11 @@ class ResponseWriter:
     # Back pressure
 
     wants_whole = False
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether an answer was sent to its end that reports no error (status below 400)."""
+        return self.whole and self._status < 400
 
     @property
     def congested(self) -> bool:
@@ -132,7 +138,7 @@ class ResponseWriter:
         # Where nothing else tells the client that the answer is over, the end of the connection does.
         self.keeps = self.keeps and framing is not Framing.CLOSE and self._keep()
         self._hold(answer_head(self._method, head.status, fields, keep=self.keeps, minor=self._minor))
-        self._framing = framing
+        self._framing, self._status = framing, head.status
         self._left = int(headers.get(fields, "content-length") or 0) if framing is Framing.LENGTH else 0
         self.begun = True
 

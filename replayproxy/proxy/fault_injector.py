@@ -138,7 +138,7 @@ class FaultInjector:
                 await play(client, received_at)
             finally:
                 if chain is not None:
-                    self.log.over(chain, self._clock.now(), whole=client.whole)
+                    self.log.over(chain, self._clock.now(), whole=client.succeeded)
             return
         chain = chain or Chain(key, scope)
         case = self._inject(fault, chain, inner, scope)
@@ -253,7 +253,7 @@ class FaultInjector:
             if not has_waited:
                 case.left_after = self._clock.now() - now
             if has_waited or not self.stopping:
-                self.log.over(case.chain, self._clock.now(), whole=client.whole, case=case)
+                self.log.over(case.chain, self._clock.now(), whole=client.succeeded, case=case)
 
     async def _broken(self, play: Play, client: ClientListener, received_at: int | None, case: Case) -> None:
         chain = case.chain
@@ -278,7 +278,7 @@ class FaultInjector:
             unfinished = self.stopping and not client.whole and not faulty.over.is_set()
             whole = client.whole and not faulty.over.is_set() and not is_garbled
             if not unfinished:
-                self.log.over(chain, now, whole=whole, case=case)
+                self.log.over(chain, now, whole=whole and client.succeeded, case=case)
             if faulty.has_fired and not whole:
                 self.log.watch(case, faulty.headers, bytes(faulty.received))
                 self._give_back(chain.scope, chain.key)

@@ -35,6 +35,11 @@ class LimitedClient:
         """Whether an answer was sent to its end."""
         return self._client.whole
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether an answer was sent to its end that reports no error."""
+        return self._client.succeeded
+
     async def head(self, head: Head) -> None:
         """Add the fields in place of recorded ones of the same names."""
         names = {name.lower() for name, _ in self._fields}

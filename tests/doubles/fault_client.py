@@ -59,10 +59,17 @@ class ConnectionDouble:
         self.log: list[str] = []
         self.headers: dict[str, str] = {}
         self.whole = False
+        self.status = 0
+
+    @property
+    def succeeded(self) -> bool:
+        """A whole answer that reports no error."""
+        return self.whole and self.status < 400
 
     async def head(self, head: Head) -> None:
         """Note the status."""
         self.headers = {name.lower(): value for name, value in head.headers}
+        self.status = head.status
         self._note(str(head.status))
 
     def chunk(self, chunk: Chunk) -> None:

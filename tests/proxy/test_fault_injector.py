@@ -15,7 +15,7 @@ from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import Redactor
 from replayproxy.core.timing import Pace
 from replayproxy.errors import ClientError
-from replayproxy.model import Headers, Key, Request
+from replayproxy.model import Headers, Key, Request, Response
 from replayproxy.ports import Listener, Upload
 from replayproxy.proxy.aside import InThread
 from replayproxy.proxy.counters import Counters
@@ -46,6 +46,7 @@ class Bench:
     limits: RateLimits = field(default_factory=RateLimits)
     by_header: bool = False
     model: str | None = None
+    story: Response = STORY
     played: int = 0
     given_back: list[tuple[str, Key]] = field(default_factory=list)
 
@@ -69,7 +70,7 @@ class Bench:
     async def _answer(self, request: Request, client: Listener, upload: Upload | None, since: int | None) -> None:
         self.played += 1
         self.sent = request
-        await self.player.play(STORY, client, self.clock.now() if since is None else since)
+        await self.player.play(self.story, client, self.clock.now() if since is None else since)
 
     async def ask(
         self, body: bytes = b'{"model":"m"}', *, target: str = CHAT, headers: Headers = (), leave: float | None = None
@@ -130,6 +131,19 @@ def test_the_verdict_follows_from_the_repetitions(waits: list[float], outcome: s
             await bench.wait(seconds)
             await bench.ask()
         assert bench.outcomes[0].endswith(f" {outcome}")
+
+    run(dialogue())
+
+
+def test_an_error_is_no_recovery() -> None:
+    """Of a client whose repetition is answered by an error it is not known that it got what it wanted."""
+
+    async def dialogue() -> None:
+        bench = Bench(["status=503,first=1"], story=answer((1 * MILLISECOND, b"{}"), status=500))
+        await bench.ask()
+        await bench.wait(1)
+        assert (await bench.ask()).whole
+        assert [outcome.rpartition(" ")[2] for outcome in bench.outcomes] == ["gave_up"]
 
     run(dialogue())
 
