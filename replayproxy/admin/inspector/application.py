@@ -20,7 +20,7 @@ from replayproxy import __version__
 from replayproxy.admin.inspector.access import HEADERS, Access, Visit
 from replayproxy.admin.inspector.library import CassetteLibrary
 from replayproxy.admin.inspector.page import InspectedRun, Page, PageFunction, Visitor
-from replayproxy.admin.inspector.pages import exchange, exchanges, guide, overview, run, stats
+from replayproxy.admin.inspector.pages import compare, exchange, exchanges, guide, overview, run, stats
 from replayproxy.admin.inspector.query import Query
 from replayproxy.core.visible import visible_lines
 from replayproxy.errors import CassetteError, ReplayProxyError, SettingsError, where_raised
@@ -46,6 +46,7 @@ PAGES = (
     Route("list", "/list", "/list.json", exchanges.page),
     Route("exchange", "/exchange/<cassette>/<id>", "/exchange/<cassette>/<id>.json", exchange.page),
     Route("stats", "/stats", "/stats.json", stats.page),
+    Route("compare", "/compare", "/compare.json", compare.page),
     Route("misses", "/misses", "/misses.json", run.misses),
     Route("unused", "/unused", "/unused.json", run.unused),
     Route("help", "/help", "/help.json", guide.page),
@@ -56,6 +57,7 @@ TABS = {
     "overview": "Overview",
     "list": "Exchanges",
     "stats": "Statistics",
+    "compare": "Compare",
     "misses": "Misses",
     "unused": "Unused",
     "help": "Help",
@@ -200,6 +202,9 @@ def _visitor(inspector: Inspector, place: Mapping[str, str]) -> Visitor:
             raise SettingsError(f"{name} is longer than {MOST_ARGUMENT} characters")
         if value:
             arguments[name] = value
+    both = request.args.getlist("x")  # the boxes of a list
+    if len(both) == 2 and max(map(len, both)) <= MOST_ARGUMENT:
+        arguments |= {"a": both[0], "b": both[1]}
     return Visitor(inspector.library, inspector.run, Query(arguments), _link, place)
 
 

@@ -12,7 +12,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,27 +51,27 @@ class _Job:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: CassetteBrowser | None = None
+        self._running: Sequence[CassetteBrowser] = ()
         self._thread = 0
         self.expired = False
 
     @contextmanager
-    def on(self, browser: CassetteBrowser) -> Iterator[None]:
+    def on(self, browsers: Sequence[CassetteBrowser]) -> Iterator[None]:
         """While the block runs, `expire` interrupts this thread's statement."""
         with self._lock:
-            self._running, self._thread = browser, threading.get_ident()
+            self._running, self._thread = browsers, threading.get_ident()
         try:
             yield
         finally:
             with self._lock:
-                self._running = None
+                self._running = ()
 
     def expire(self) -> None:
         """End the statement that runs."""
         with self._lock:
             self.expired = True
-            if self._running is not None:
-                self._running.cassette.interrupt(self._thread)
+            for browser in self._running:
+                browser.cassette.interrupt(self._thread)
 
 
 class CassetteLibrary:
@@ -101,20 +101,25 @@ class CassetteLibrary:
 
     async def ask(self, name: str, question: Callable[[CassetteBrowser], T]) -> T:
         """Let a thread ask a cassette. Raises `NoSuchCassette`, `CassetteError`, `TookTooLong`."""
-        path = self.names().get(name)
-        if path is None:
-            raise NoSuchCassette(f"there is no cassette {name!r} here: the overview has those that there are")
-        job = _Job()
-        answered = asyncio.get_running_loop().run_in_executor(self._threads, self._answer, job, path, question)
+        return await self.ask_all([name], lambda browsers: question(browsers[0]))
+
+    async def ask_all(self, names: Sequence[str], question: Callable[[Sequence[CassetteBrowser]], T]) -> T:
+        """Let a thread ask several cassettes at once, in this order. Raises as `ask` does."""
+        there = self.names()
+        for name in names:
+            if name not in there:
+                raise NoSuchCassette(f"there is no cassette {name!r} here: the overview has those that there are")
+        job, paths = _Job(), [there[name] for name in names]
+        answered = asyncio.get_running_loop().run_in_executor(self._threads, self._answer, job, paths, question)
         done, _ = await asyncio.wait((answered,), timeout=self._patience)
         if not done:
             job.expire()
-            raise self._too_long(name)
+            raise self._too_long(names)
         try:
             return answered.result()
         except CassetteError:
             if job.expired:
-                raise self._too_long(name) from None
+                raise self._too_long(names) from None
             raise
 
     def close(self) -> None:
@@ -125,15 +130,17 @@ class CassetteLibrary:
                 browser.cassette.close()
             self._opened.clear()
 
-    def _too_long(self, name: str) -> TookTooLong:
+    def _too_long(self, names: Sequence[str]) -> TookTooLong:
         return TookTooLong(
-            f"reading {name} took longer than {self._patience:g} s and was stopped: choose fewer exchanges, by model,"
-            " endpoint or time"
+            f"reading {' and '.join(names)} took longer than {self._patience:g} s and was stopped: choose fewer"
+            " exchanges, by model, endpoint or time"
         )
 
-    def _answer(self, job: _Job, path: Path, question: Callable[[CassetteBrowser], T]) -> T:
-        with self._lent(path) as browser, job.on(browser):
-            return question(browser)
+    def _answer(self, job: _Job, paths: Sequence[Path], question: Callable[[Sequence[CassetteBrowser]], T]) -> T:
+        with ExitStack() as stack:
+            browsers = [stack.enter_context(self._lent(path)) for path in paths]
+            with job.on(browsers):
+                return question(browsers)
 
     @contextmanager
     def _lent(self, path: Path) -> Iterator[CassetteBrowser]:

@@ -37,7 +37,7 @@ async def page(visitor: Visitor) -> Page:
     first, number = visitor.query.whole("chunk", 1, 1), visitor.query.whole("number", 0)
 
     def read(browser: Browser) -> tuple[ExchangeView, dict[str, Any]]:
-        it = ExchangeView.of(browser, _number(browser, id, number))
+        it = ExchangeView.of(browser, numbered(browser, id, number))
         return it, _view(it, first)
 
     it, view = await visitor.library.ask(name, read)
@@ -57,14 +57,14 @@ async def part(visitor: Visitor) -> tuple[str, bytes]:
     number = visitor.query.whole("number", 0)
 
     def read(browser: Browser) -> bytes:
-        exchange = browser.exchange(_number(browser, id, number))
+        exchange = browser.exchange(numbered(browser, id, number))
         return exchange.request.body if which == "request" else exchange.response.body
 
     content = await visitor.library.ask(name, read)
     return f"{id}-{which}.bin", content
 
 
-def _number(browser: Browser, id: str, number: int) -> int:
+def numbered(browser: Browser, id: str, number: int) -> int:
     """The exchange with this id; that of `number`, where it has the id: of a million, some share eight digits."""
     if number:
         with suppress(CassetteError):

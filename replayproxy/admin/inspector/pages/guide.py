@@ -12,7 +12,7 @@ KEYS = {
     "/": "go to the filters",
     "n, p": "the next or the previous page of a list",
     "l": "live: follow what is being recorded",
-    "o, e, s, m, u": "overview, exchanges, statistics, misses, unused",
+    "o, e, s, c, m, u": "overview, exchanges, statistics, compare, misses, unused",
     "?": "this help",
 }
 

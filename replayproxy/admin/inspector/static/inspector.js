@@ -4,7 +4,7 @@
 
 // Keys: j k Enter x / n p l ? and a letter per page
 
-const PAGES = { o: "overview", e: "list", s: "stats", m: "misses", u: "unused" };
+const PAGES = { o: "overview", e: "list", s: "stats", c: "compare", m: "misses", u: "unused" };
 const rows = () => [...document.querySelectorAll("[data-row]")];
 const chosen = () => rows().findIndex((row) => row.classList.contains("chosen"));
 
