@@ -12,6 +12,7 @@
 #   make reference   docs/cli.md from the commands themselves
 #   make picture     docs/assets/terminal.svg from real commands
 #   make clients     what SDKs do after each fault, the table in docs/faults.md
+#   make screenshots docs/assets/inspector-*.png from the inspector in a Chromium
 #
 # Each of them takes PYTHON=python3.13 (a name or a path), which gets an environment of its own, .venv-3.13.
 # TESTS="tests/core -x" passes arguments to pytest; WORKERS=0 runs the tests in one process instead of one per core.
@@ -35,7 +36,7 @@ PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(TESTS)
 # Set in many container images. Each of the thousand processes that the tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test fuzz lowest pythons live lint bench docs reference picture clients
+.PHONY: help demo test fuzz lowest pythons live lint bench docs reference picture clients screenshots
 .DELETE_ON_ERROR:
 
 help:
@@ -80,6 +81,8 @@ picture: $(VENV)/runs
 
 clients: $(VENV)/tests
 	$(BIN)/python -m tools.fault_table
+screenshots: $(VENV)/runs
+	$(BIN)/python -m tools.inspector_pictures
 
 # What runs replayproxy. The lock holds the build backend too, so that nothing is resolved behind its back.
 $(VENV)/runs: pyproject.toml requirements.lock

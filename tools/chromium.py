@@ -39,7 +39,7 @@ FLAGS = (
     ),
 )
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds for a start, and for an answer."""
 
 _KEYS = {"Enter": ("Enter", 13), "Escape": ("Escape", 27), "Tab": ("Tab", 9)}
@@ -227,7 +227,7 @@ class Tab:
 
     async def press(self, key: str) -> None:
         """Press and release a key."""
-        code, number = _KEYS.get(key, (f"Key{key.upper()}", ord(key.upper())))
+        code, number = _KEYS[key] if key in _KEYS else (f"Key{key.upper()}", ord(key.upper()))
         text = {"text": "\r"} if key == "Enter" else {} if key in _KEYS else {"text": key}
         one = {"key": key, "code": code, "windowsVirtualKeyCode": number}
         await self.send("Input.dispatchKeyEvent", type="keyDown", **one, **text)

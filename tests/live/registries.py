@@ -40,20 +40,24 @@ def kept(name: str, recipe: Path, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def node_modules() -> Path:
-    """What `npm ci` installs for `examples/node/`: the openai package. Skips where there is no Node or no registry."""
+AXE = Path(__file__).with_name("axe")
+"""axe-core, which looks for what keeps people from using a page. Only tests need it."""
+
+
+def node_modules(folder: Path = EXAMPLES / "node") -> Path:
+    """What `npm ci` installs for a folder, the openai package or axe-core. Skips where no Node or no registry is."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("there is no Node on this machine: install Node 20 or newer, with npm")
 
-    def npm_ci(folder: Path) -> None:
+    def npm_ci(place: Path) -> None:
         for name in ("package.json", "package-lock.json", ".npmrc"):
-            shutil.copy(EXAMPLES / "node" / name, folder)
-        code, said = _ran(folder, "npm", "ci", "--no-audit", "--no-fund")
-        if code and _ran(folder, "npm", "ping", "--fetch-retries=0", "--fetch-timeout=10000")[0]:
+            shutil.copy(folder / name, place)
+        code, said = _ran(place, "npm", "ci", "--no-audit", "--no-fund")
+        if code and _ran(place, "npm", "ping", "--fetch-retries=0", "--fetch-timeout=10000")[0]:
             pytest.skip("npm's registry is not reached from this machine: `npm ping` fails")
         assert code == 0, f"npm ci failed:\n{said}"
 
-    return kept("node", EXAMPLES / "node" / "package-lock.json", npm_ci) / "node_modules"
+    return kept(folder.name, folder / "package-lock.json", npm_ci) / "node_modules"
 
 
 def site_packages(name: str, requirements: Path) -> Path:
