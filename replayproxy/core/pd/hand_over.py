@@ -182,8 +182,8 @@ class _PairJudge:
         if prefill.leg.response.ending is Ending.CLIENT_LEFT:
             return  # a prefill that is left frees its blocks at once
         if prefill.requests_ticket and not prefill.given:
-            said = "its answer has no kv_transfer_params"
-            yield HandOverFinding("prefill_failed", f"{prefill.leg.upstream}: {said}, although a ticket was asked for")
+            why = "its answer has no kv_transfer_params"
+            yield HandOverFinding("prefill_failed", f"{prefill.leg.upstream}: {why}, although a ticket was asked for")
             return
         if decode is None:
             yield HandOverFinding("stranded_prefill", f"{prefill.leg.upstream} answered, and no decode was asked")
