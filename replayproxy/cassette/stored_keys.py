@@ -18,9 +18,11 @@ def key_text(stored: bytes) -> Key:
 def digests_from(prefix: str) -> tuple[bytes, bytes]:
     """Return where digests that begin with these hex digits begin, and what comes behind the last of them.
 
-    A range, unlike a pattern on their hex digits, can be looked up in an index.
+    Without digits that is all of them. A range, unlike a pattern on their hex digits, can be looked up in an index.
     """
     digits = prefix.lower()
+    if not digits:
+        return b"", b"\xff" * 33
     first = bytes.fromhex(digits + "0" * (len(digits) % 2))
     behind = int(digits, 16) + 1
     if behind == 16 ** len(digits):

@@ -7,7 +7,6 @@ in a form in which lines cannot be added (`match-ignore: [a]`) is refused with t
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ def _read(path: Path, text: str) -> dict[str, Any]:
 
 def _with_rules(path: Path, text: str, section: str, rules: Rules) -> str:
     lines = text.splitlines()
-    start = next((place for place, line in enumerate(lines) if re.fullmatch(rf"{section}:\s*(#.*)?", line)), None)
+    start = next((place for place, line in enumerate(lines) if _begins_block(line, f"{section}:")), None)
     if start is None:
         if _read(path, text).get(section) is not None:
             raise _refused(path, section, rules)
@@ -79,22 +78,32 @@ def _with_key(lines: list[str], start: int, key: str, values: Sequence[str]) -> 
     while stop > start + 1 and (not lines[stop - 1].strip() or lines[stop - 1].startswith("#")):
         stop -= 1  # what stands before the next section belongs to it
     body = lines[start + 1 : stop]
-    indent = next((re.match(" *", line)[0] for line in body if line.strip() and line.startswith(" ")), "  ")  # type: ignore[index]  # it matches nothing too
+    indent = next((_indent(line) for line in body if line.strip() and line.startswith(" ")), "  ")
     at = next((place for place, line in enumerate(body) if line.startswith(f"{indent}{key}:")), None)
     if at is None:
         added = [f"{indent}{key}:", *(f"{indent}  - {json.dumps(value, ensure_ascii=False)}" for value in values)]
         return [*lines[:stop], *added, *lines[stop:]]
-    if not re.fullmatch(rf"{indent}{key}:\s*(#.*)?", body[at]):
+    if not _begins_block(body[at], f"{indent}{key}:"):
         return None
     end = at + 1
     items = indent
-    while end < len(body) and (found := re.match(rf"({indent} *)- ", body[end])):
-        items = found[1]
+    while end < len(body) and body[end].startswith(indent) and body[end].lstrip(" ").startswith("- "):
+        items = _indent(body[end])
         end += 1
     present = [yaml.safe_load(line.lstrip()[2:]) for line in body[at + 1 : end]]
     added = [f"{items}- {json.dumps(value, ensure_ascii=False)}" for value in values if value not in present]
     place = start + 1 + end
     return [*lines[:place], *added, *lines[place:]]
+
+
+def _begins_block(line: str, key: str) -> bool:
+    """Whether a line is this key, and at most a comment behind it."""
+    rest = line.removeprefix(key).lstrip()
+    return line.startswith(key) and (not rest or rest.startswith("#"))
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip(" "))]
 
 
 def _refused(path: Path, section: str, rules: Rules) -> SettingsError:

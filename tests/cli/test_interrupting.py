@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from replayproxy.cli.interrupting import interruptible
+
+
+@pytest.fixture(autouse=True)
+def with_python_s_own_handler() -> Iterator[None]:
+    """A test run in the background of a shell ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_the_first_is_noted_and_the_second_is_raised() -> None:

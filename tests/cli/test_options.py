@@ -107,6 +107,7 @@ def test_every_option_that_holds_one_value_is_ours() -> None:
 NAMES_SOMETHING = {
     *("--admin", "--api-key-file", "--decode", "--front", "--junit", "--keep", "--output", "--prefill", "--ready-file"),
     *("--report", "--ssl-certfile", "--ssl-keyfile", "--uds", "--unused", "--upstream", "--where"),
+    *("--admin-token-file", "--answers-from", "--fit", "--html", "--markdown", "--misses", "--token-file", "--write"),
 }
 
 

@@ -79,7 +79,7 @@ def test_java_is_answered_by_the_simulator(classes: Path) -> None:
 
     async def dialogue() -> None:
         async with running(Settings(Mode.SIMULATE, simulation=Simulation(model="m"))) as proxy:
-            said = await java(classes, f"{proxy.url}/v1/chat/completions")
+            said = await java(classes, f"{proxy.url}/v1/chat/completions", "m")
             assert [line.partition(" ")[0] for line in said[:2]] == ["200", "200"]
             assert "chat.completion" in said[0]
 

@@ -33,7 +33,7 @@ def framed(
     grid.append(tag("line", x1="0", x2="100%", y1=bottom, y2=bottom, class_="axis"))
     drawn = -1.0
     for number, tick in enumerate(x.ticks(x_ticks)):
-        if tick.share > 0.96 and tick.share - drawn < 2 / x_ticks:  # its label would reach into the one before it
+        if tick.share > 0.96 and tick.share - drawn < 1.5 / x_ticks:  # its label would reach into the one before it
             continue
         drawn = tick.share
         at = percent(tick.share)
