@@ -32,6 +32,7 @@ def compiles_what_it_is_given(tree: ast.AST) -> list[str]:
 GIVEN = {
     "cassette/coding/times.py": "a pattern made of numbers that the codec counted",
     "core/identity/normalise.py": "the named normalisers",
+    "core/identity/variation.py": "the named normalisers, and words and spaces",
     "core/redaction/event_text.py": "names of fields, from a list of our own",
     "core/redaction/key_patterns.py": "shapes and hints, from a table of our own",
 }
