@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
-from replayproxy.cassette.sql_functions import VIEWS, install_on, is_cassette
+from replayproxy.cassette.sql_functions import VIEWS, SqlFunctions, install_on, is_cassette
 from replayproxy.errors import Damaged
 from replayproxy.model import Request
 from tests.cli.tapes import JSON, answer, asked, chat, in_flight, pair, writing
@@ -49,14 +49,23 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+@contextmanager
+def installed(connection: sqlite3.Connection) -> Iterator[SqlFunctions]:
+    """Our functions on a connection; they read on connections of their own, which are closed behind it."""
+    functions = install_on(connection)
+    assert functions is not None
+    try:
+        yield functions
+    finally:
+        functions.close()
+
+
 @pytest.fixture
 def connection(path: Path) -> Iterator[sqlite3.Connection]:
     """As another program has it: read-only, and with functions of ours."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        functions = install_on(connection)
-        assert functions is not None
-        yield connection
-        functions.close()
+        with installed(connection):
+            yield connection
 
 
 def rows(connection: sqlite3.Connection, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -121,8 +130,7 @@ def test_legs(connection: sqlite3.Connection) -> None:
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_format_has_the_views(golden: Path, view: str) -> None:
     """They give as many exchanges as v_exchange, for a message and a chunk are in each finished one that has a body."""
-    with closing(sqlite3.connect(f"file:{golden}?mode=ro", uri=True)) as connection:
-        assert install_on(connection) is not None
+    with closing(sqlite3.connect(f"file:{golden}?mode=ro", uri=True)) as connection, installed(connection):
         found = rows(connection, f"SELECT count(DISTINCT exchange) FROM {view}")[0][0]  # noqa: S608 (a name of ours)
         (there,) = rows(connection, "SELECT count(*) FROM v_exchange WHERE state = 'done'")[0]
         assert found <= there
@@ -132,8 +140,7 @@ def test_every_format_has_the_views(golden: Path, view: str) -> None:
 def test_an_installation_changes_no_file(path: Path) -> None:
     """Views are temporary."""
     before = path.read_bytes()
-    with closing(sqlite3.connect(path)) as connection:
-        assert install_on(connection) is not None
+    with closing(sqlite3.connect(path)) as connection, installed(connection):
         assert rows(connection, "SELECT count(*) FROM v_message")[0][0] > 0
     assert path.read_bytes() == before
 
@@ -154,9 +161,7 @@ def test_what_is_damaged_has_no_value(path: Path) -> None:
     """An error in SQL, whose reason the caller can ask for."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE exchange SET digest = x'0011223344556677' WHERE id = 1")
-    with closing(sqlite3.connect(path)) as connection:
-        functions = install_on(connection)
-        assert functions is not None
+    with closing(sqlite3.connect(path)) as connection, installed(connection) as functions:
         with pytest.raises(sqlite3.OperationalError, match="raised exception"):
             rows(connection, "SELECT rp_text(1)")
         assert isinstance(functions.error, Damaged)
@@ -170,7 +175,6 @@ def test_text_that_is_no_text(tmp_path: Path) -> None:
         part = chat("x")
         body = b'{"messages": [{"role": "user", "content": "a\\ud800b"}]}'
         keep(replace(part, request=replace(part.request, body=body)))
-    with closing(sqlite3.connect(path)) as connection:
-        install_on(connection)
+    with closing(sqlite3.connect(path)) as connection, installed(connection):
         assert rows(connection, "SELECT text FROM v_message WHERE side = 'request'") == []
         assert rows(connection, "SELECT rp_request(1)") == [(body.decode(),)]
