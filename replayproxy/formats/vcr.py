@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from replayproxy.core import coding
+from replayproxy.core.coding_layers import DecodedState
 from replayproxy.core.headers import without
 from replayproxy.formats.bodies import (
     bytes_of_base64,
@@ -66,7 +67,7 @@ def _response(value: Mapping[str, Any]) -> Response:
 
 def _honest(fields: Headers, body: bytes) -> Headers:
     """The fields without a coding that the body does not have: some clients decode it before VCR.py sees it."""
-    if coding.is_coded(fields) and coding.undone(fields, body)[1] is coding.State.BROKEN:
+    if coding.is_coded(fields) and coding.undone(fields, body)[1] is DecodedState.BROKEN:
         return without(fields, "content-encoding")
     return fields
 

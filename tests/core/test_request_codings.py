@@ -12,6 +12,7 @@ import pytest
 import zstandard
 
 from replayproxy.core import coding
+from replayproxy.core.coding_layers import DecodedState
 from replayproxy.core.dialects.facts import facts_of
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.identity.sketch import sketch
@@ -76,7 +77,7 @@ def test_a_coding_is_undone_once(monkeypatch: pytest.MonkeyPatch) -> None:
     times = []
     plain = coding.undone
 
-    def counted(fields: Headers, body: bytes) -> tuple[bytes, coding.State]:
+    def counted(fields: Headers, body: bytes) -> tuple[bytes, DecodedState]:
         times.append(1)
         return plain(fields, body)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 
 from replayproxy.core import coding
+from replayproxy.core.coding_layers import DecodedState
 from replayproxy.core.dialects.sse import Decoder, RawEvent
 from replayproxy.core.dialects.table import dialect_of
 from replayproxy.core.headers import is_event_stream
@@ -70,7 +71,7 @@ class StreamEnd:
     @property
     def must_end(self) -> bool:
         """Whether a complete stream must have such an event: its endpoint has a rule and its coding can be read."""
-        return self._rule.promised and self._coding.state is not coding.State.UNKNOWN
+        return self._rule.promised and self._coding.state is not DecodedState.UNKNOWN
 
     def _read(self) -> None:
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0

@@ -21,6 +21,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from replayproxy.core import coding, headers
+from replayproxy.core.coding_layers import READ, DecodedState
 from replayproxy.core.redaction import credentials as access
 from replayproxy.core.redaction import event_text, masks, rules
 from replayproxy.core.redaction.credentials import Credentials
@@ -363,7 +364,7 @@ class StreamRedactor:
         decoded = [decoder.feed(data) for data in coded.data()]
         decoder.finish()
         plain = replace(coded, body=b"".join(decoded), cuts=tuple(map(len, decoded)))
-        if decoder.state is coding.State.TOO_LONG:
+        if decoder.state is DecodedState.TOO_LONG:
             self._state = State.TOO_LONG
             self.found.append(Trace(0, TOO_LONG))
             return head, coded
@@ -379,7 +380,7 @@ class StreamRedactor:
                     (name, size if name.lower() == "content-length" else value) for name, value in bare.headers
                 )
                 return bare._replace(headers=fields), masked
-        if decoder.state in coding.READ and plain.body:
+        if decoder.state in READ and plain.body:
             return head, coded
         return head, replace(coded, body=self._detector.mask_opaque(coded.body))
 
