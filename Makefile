@@ -6,6 +6,7 @@
 #   make lowest  the same with the lowest versions that pyproject.toml admits
 #   make pythons the same on every other Python of this machine, from 3.11 on
 #   make live    the same claims against a real vLLM, which it installs and starts itself
+#   make live-long  the same, with tests that start a vLLM for each of them
 #   make lint    ruff, mypy --strict, import-linter
 #   make bench   how fast, how small
 #   make docs    the documentation as a site in build/site; broken links fail
@@ -36,7 +37,7 @@ PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(TESTS)
 # Set in many container images. Each of the thousand processes that the tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test fuzz lowest pythons live lint bench docs reference picture clients screenshots
+.PHONY: help demo test fuzz lowest pythons live live-long lint bench docs reference picture clients screenshots
 .DELETE_ON_ERROR:
 
 help:
@@ -59,6 +60,9 @@ pythons:
 	  $(MAKE) --no-print-directory test PYTHON="$$python" TESTS="$(TESTS)" < /dev/null || exit 1; done
 
 live: $(VENV)/tests
+	$(BIN)/python -m pytest tests/live -m "live and not long" --timeout=3600
+
+live-long: $(VENV)/tests
 	$(BIN)/python -m pytest tests/live -m live --timeout=3600
 
 lint: $(VENV)/tests

@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.live.conftest import Figures
 from tests.live.mock_engine import HOME, PYTHON, mock_engine
 from tests.live.server import RealVllm
@@ -37,6 +39,7 @@ def warnings_in(words: str) -> list[str]:
     return [line for line in words.splitlines() if "WARN" in line or "rror" in line]
 
 
+@pytest.mark.long
 def test_a_benchmark_runs_against_it(vllm: RealVllm, tmp_path: Path, figures: Figures) -> None:
     """The texts and lengths of the recorded run, and no other warnings than against the real server."""
     folders = [tmp_path / name for name in ("real", "mock")]

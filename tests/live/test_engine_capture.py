@@ -63,6 +63,7 @@ def offline(mode: str, cassette: Path, size: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.stdout.splitlines() if line.startswith('{"prompt"')]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("captured_with", [1, 2])
 def test_offline_with_tensor_parallel_size_two(captured_with: int, tmp_path: Path) -> None:
     """Random, capture and replay of the example; two workers of the real model capture as one does."""

@@ -105,6 +105,7 @@ def test_a_longer_answer_than_was_recorded_is_a_miss(recorded: Run, replayed: tu
     assert (answer.status, b"Record it again" in answer.body) == (404, True)
 
 
+@pytest.mark.long
 def test_prompts_in_chunks_of_sixteen_tokens(recorded: Run, tmp_path: Path) -> None:
     """The same answers; each prompt takes several steps."""
     variables = {"REPLAYPROXY_CASSETTE": str(recorded.cassette)}
@@ -120,6 +121,7 @@ def test_prompts_in_chunks_of_sixteen_tokens(recorded: Run, tmp_path: Path) -> N
     assert tokens / 16 < steps
 
 
+@pytest.mark.long
 def test_texts_are_enough_where_there_are_no_ids(vllm: RealVllm, tmp_path: Path) -> None:
     """Recorded as any client asks, and tokenized again: the same texts, which end at the same stop."""
     asked = {
@@ -153,6 +155,7 @@ print(len(stored[0].block_hashes), stored[0].block_size, len(stored[0].token_ids
 """
 
 
+@pytest.mark.long
 def test_a_small_cache_preempts_and_changes_no_answer(recorded: Run, tmp_path: Path, figures: Figures) -> None:
     """Sixteen at once in a cache for a few of them; KV events decode with vLLM's own structs."""
     variables = {"REPLAYPROXY_CASSETTE": str(recorded.cassette), "FORWARD_TIME": "1"}

@@ -23,6 +23,7 @@ QUESTIONS = {str(number): completion(f"{number}: once upon", temperature=0, max_
 RANDOM = {"RANDOM_MODE": "1"}
 
 
+@pytest.mark.long
 def test_the_scripts_of_the_example_work_together(tmp_path: Path) -> None:
     """A capture of three prompts, and the same three answers without the model."""
     cassette = str(tmp_path / "tiny.cassette")
@@ -36,6 +37,7 @@ def test_the_scripts_of_the_example_work_together(tmp_path: Path) -> None:
     assert len(said[0]) == 3
 
 
+@pytest.mark.long
 def test_sixteen_workers_are_arithmetic(tmp_path: Path) -> None:
     """On any machine, for a model with as many attention heads: the same tokens as of one."""
     said = []
@@ -47,6 +49,7 @@ def test_sixteen_workers_are_arithmetic(tmp_path: Path) -> None:
     assert first == second
 
 
+@pytest.mark.long
 def test_two_data_parallel_engines_one_of_them_headless(tmp_path: Path, figures: Figures) -> None:
     """As on two nodes: the second engine has no HTTP server, and both answer."""
     install_beside()

@@ -77,6 +77,7 @@ async def _rate(url: str, streams: int) -> float:
     return streams * TOKENS / took
 
 
+@pytest.mark.long
 def test_it_is_faster_than_the_real_engine(vllm: RealVllm, tmp_path: Path, figures: Figures) -> None:
     """With no time simulated, 1 and 16 streams of 200 tokens, in one run."""
     with mock_engine(tmp_path / "log", {"RANDOM_MODE": "1"}) as engine:
@@ -117,6 +118,7 @@ def test_a_batch_takes_the_time_it_took(streams: int, tmp_path: Path, figures: F
     assert took_again == pytest.approx(took, rel=0.05)
 
 
+@pytest.mark.long
 def test_random_tokens_are_the_same_in_each_run(tmp_path: Path) -> None:
     """By the seed, the prompt and how often it was asked; and each answer is as long as it may be."""
     runs = []
