@@ -163,11 +163,11 @@ class SearchIndex:
                 continue
             prompt = _text_of(conversation.request_messages(exchange.request))
             answer = _text_of(conversation.answer_messages(exchange.response))
-            rows.append((number, prompt, answer, self._digest_of(number)))
+            rows.append((number, prompt, answer, self._digest_of(number), number))
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            insert = "INSERT INTO found (rowid, prompt, answer, digest) SELECT ?1, ?2, ?3, ?4"
-            insert += " WHERE NOT EXISTS (SELECT 1 FROM found WHERE rowid = ?1)"  # another search may have been first
+            insert = "INSERT INTO found (rowid, prompt, answer, digest) SELECT ?, ?, ?, ?"
+            insert += " WHERE NOT EXISTS (SELECT 1 FROM found WHERE rowid = ?)"  # another search may have been first
             self._connection.executemany(insert, rows)
             self._connection.execute("COMMIT")
         except BaseException:

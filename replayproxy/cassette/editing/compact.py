@@ -98,8 +98,8 @@ def _pack_again(fresh: Path, watch: Watch) -> None:
                 watch("exchanges packed", len(sample) + first, len(numbers))
             connection.execute("BEGIN IMMEDIATE")
             # Where the sample gave no dictionary of a kind, everything was packed with the old one.
-            trained = "SELECT kind FROM dictionary WHERE id >= ?1"
-            connection.execute(f"DELETE FROM dictionary WHERE id < ?1 AND kind IN ({trained})", (before,))
+            trained = "SELECT kind FROM dictionary WHERE id >= ?"
+            connection.execute(f"DELETE FROM dictionary WHERE id < ? AND kind IN ({trained})", (before, before))
             connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA journal_mode = DELETE")
