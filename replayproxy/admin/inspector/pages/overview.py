@@ -84,7 +84,7 @@ async def _cassettes(visitor: Visitor) -> list[dict[str, Any]]:
 
 
 def is_error(row: ExchangeRow) -> bool:
-    """Whether an answer is an error, or was cut. A client that left is none."""
+    """Whether an answer is an error, or was cut. An answer whose client left does not count."""
     return row["state"] == "done" and (
         row["status"] >= 400 or (row["status"] == 0) or row["ending"] not in ("complete", "client_left")
     )
