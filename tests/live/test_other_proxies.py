@@ -24,7 +24,7 @@ from replayproxy.model import Ending, Request
 from tests import wire
 from tests.apps import endings, exchanges, recording, replaying, run, running
 from tests.doubles.upstreams import DONE, Close, Hang, Send, Visit, Wait, chunk, event, scripted
-from tests.live.other_servers import SERVERS, ReverseProxy, program
+from tests.live.other_servers import SERVERS, ReverseProxy, program, undisturbed
 
 BOUND = 20.0
 """Seconds for a whole dialogue, which takes a tenth of one. nginx and Apache wait 60 s for what does not come."""
@@ -241,53 +241,61 @@ def check_recorded(cassette: Path) -> None:
 def test_a_server_in_front_records_and_replays(server: ReverseProxy, tmp_path: Path) -> None:
     """Each client of the server gets each answer as the upstream gave it, streams as they come, and its connection is
     kept or closed as it was told; everything is recorded as complete, and the same comes through replay."""
-    cassette = tmp_path / "a.cassette"
 
-    async def recorded() -> list[list[Result]]:
-        async with (
-            upstream() as behind,
-            running(recording(cassette, behind.url)) as proxy,
-            server.started(port_of(proxy.url), tmp_path / "record") as url,
-        ):
-            results = await everything(url, behind.first_event)
-            assert behind.uploads == [UPLOAD] * 4
-            assert len(behind.peers) == 1 + HEADS, "replayproxy did not keep its connection to the upstream"
-            return results
+    def attempt(folder: Path) -> None:
+        cassette = folder / "a.cassette"
 
-    async def replayed() -> list[list[Result]]:
-        async with (
-            running(replaying(cassette)) as proxy,
-            server.started(port_of(proxy.url), tmp_path / "replay") as url,
-        ):
-            return await everything(url, asyncio.Event())
+        async def recorded() -> list[list[Result]]:
+            async with (
+                upstream() as behind,
+                running(recording(cassette, behind.url)) as proxy,
+                server.started(port_of(proxy.url), folder / "record") as url,
+            ):
+                results = await everything(url, behind.first_event)
+                assert behind.uploads == [UPLOAD] * 4
+                assert len(behind.peers) == 1 + HEADS, "replayproxy did not keep its connection to the upstream"
+                return results
 
-    assert run(recorded()) == EVERYTHING
-    check_recorded(cassette)
-    assert run(replayed()) == EVERYTHING
+        async def replayed() -> list[list[Result]]:
+            async with (
+                running(replaying(cassette)) as proxy,
+                server.started(port_of(proxy.url), folder / "replay") as url,
+            ):
+                return await everything(url, asyncio.Event())
+
+        assert run(recorded()) == EVERYTHING
+        check_recorded(cassette)
+        assert run(replayed()) == EVERYTHING
+
+    undisturbed(server, tmp_path, attempt)
 
 
 @pytest.mark.parametrize("server", SERVERS, ids=str)
 def test_a_server_behind_is_recorded_and_replayed(server: ReverseProxy, tmp_path: Path) -> None:
     """As `test_a_server_in_front_records_and_replays`, with the server between replayproxy and the upstream."""
-    cassette = tmp_path / "a.cassette"
 
-    async def recorded() -> list[list[Result]]:
-        async with (
-            upstream() as behind,
-            server.started(behind.port, tmp_path / "record") as url,
-            running(recording(cassette, url)) as proxy,
-        ):
-            results = await everything(proxy.url, behind.first_event)
-            assert behind.uploads == [UPLOAD] * 4
-            return results
+    def attempt(folder: Path) -> None:
+        cassette = folder / "a.cassette"
 
-    async def replayed() -> list[list[Result]]:
-        async with running(replaying(cassette)) as proxy:
-            return await everything(proxy.url, asyncio.Event())
+        async def recorded() -> list[list[Result]]:
+            async with (
+                upstream() as behind,
+                server.started(behind.port, folder / "record") as url,
+                running(recording(cassette, url)) as proxy,
+            ):
+                results = await everything(proxy.url, behind.first_event)
+                assert behind.uploads == [UPLOAD] * 4
+                return results
 
-    assert run(recorded()) == EVERYTHING
-    check_recorded(cassette)
-    assert run(replayed()) == EVERYTHING
+        async def replayed() -> list[list[Result]]:
+            async with running(replaying(cassette)) as proxy:
+                return await everything(proxy.url, asyncio.Event())
+
+        assert run(recorded()) == EVERYTHING
+        check_recorded(cassette)
+        assert run(replayed()) == EVERYTHING
+
+    undisturbed(server, tmp_path, attempt)
 
 
 GOES_ON = tuple(step for number in range(100) for step in (Wait(0.05), Send(chunk(event(number)))))
@@ -302,21 +310,25 @@ def test_a_stream_that_breaks_off_is_not_whole_for_anybody(server: ReverseProxy,
     """The upstream closes its connection within a stream: the client sees that something is missing, and so does the
     cassette. Towards HTTP/1.0, which nginx speaks, only a reset tells it. Where a server gives a clean end to what
     broke off, its own clients cannot know: neither the last one nor a recorder."""
-    cassette = tmp_path / "a.cassette"
 
-    async def dialogue() -> wire.Answer:
-        async with (
-            scripted(Send(HEAD + chunk(event(0))), Close()) as upstream,
-            _between(server, place, cassette, upstream.port, tmp_path) as url,
-            asyncio.timeout(BOUND),
-        ):
-            return await wire.ask(url, chat(stream=True))
+    def attempt(folder: Path) -> None:
+        cassette = folder / "a.cassette"
 
-    answer = run(dialogue())
-    assert answer.body == event(0)
-    assert not answer.whole or server.may_hide_breaks
-    hidden = answer.whole and place == "behind"
-    assert endings(cassette) == [Ending.COMPLETE if hidden else Ending.UPSTREAM_CUT]
+        async def dialogue() -> wire.Answer:
+            async with (
+                scripted(Send(HEAD + chunk(event(0))), Close()) as upstream,
+                _between(server, place, cassette, upstream.port, folder) as url,
+                asyncio.timeout(BOUND),
+            ):
+                return await wire.ask(url, chat(stream=True))
+
+        answer = run(dialogue())
+        assert answer.body == event(0)
+        assert not answer.whole or server.may_hide_breaks
+        hidden = answer.whole and place == "behind"
+        assert endings(cassette) == [Ending.COMPLETE if hidden else Ending.UPSTREAM_CUT]
+
+    undisturbed(server, tmp_path, attempt)
 
 
 @pytest.mark.parametrize("place", ["in front", "behind"])
@@ -324,23 +336,27 @@ def test_a_stream_that_breaks_off_is_not_whole_for_anybody(server: ReverseProxy,
 def test_a_client_that_leaves_takes_its_request_with_it(server: ReverseProxy, place: str, tmp_path: Path) -> None:
     """Within a stream that goes on: the upstream sees its own client leave, and the cassette says who left. (A stream
     that falls silent would be held open by HAProxy and Apache: they notice a client that is gone when they write.)"""
-    cassette = tmp_path / "a.cassette"
 
-    async def dialogue() -> None:
-        async with (
-            scripted(Send(HEAD + chunk(event(0))), *GOES_ON, Hang()) as upstream,
-            _between(server, place, cassette, upstream.port, tmp_path) as url,
-            asyncio.timeout(BOUND),
-        ):
-            async with wire.connect(url) as connection:
-                connection.send(chat(stream=True))
-                await connection.head()
-                async for _ in connection.frames():
-                    break
-            await _with_request(upstream.visits).left
+    def attempt(folder: Path) -> None:
+        cassette = folder / "a.cassette"
 
-    run(dialogue())
-    assert endings(cassette) == [Ending.CLIENT_LEFT]
+        async def dialogue() -> None:
+            async with (
+                scripted(Send(HEAD + chunk(event(0))), *GOES_ON, Hang()) as upstream,
+                _between(server, place, cassette, upstream.port, folder) as url,
+                asyncio.timeout(BOUND),
+            ):
+                async with wire.connect(url) as connection:
+                    connection.send(chat(stream=True))
+                    await connection.head()
+                    async for _ in connection.frames():
+                        break
+                await _with_request(upstream.visits).left
+
+        run(dialogue())
+        assert endings(cassette) == [Ending.CLIENT_LEFT]
+
+    undisturbed(server, tmp_path, attempt)
 
 
 def _with_request(visits: list[Visit]) -> Visit:
@@ -402,20 +418,24 @@ def check_ab(report: dict[str, str], body: bytes, *, kept: int) -> None:
 def test_apache_bench_with_kept_connections(server: ReverseProxy | None, stream: bool, tmp_path: Path) -> None:
     """`ab -k` gets all of its answers, from replayproxy itself and through each server: short ones over connections
     that stay open, streams over one connection each, which ends with the answer."""
-    cassette = tmp_path / "a.cassette"
-    body = STREAM if stream else SHORT
 
-    async def measured(url: str, folder: str) -> dict[str, str]:
-        if server is None:
-            return await ab(url, tmp_path, stream=stream)
-        async with server.started(port_of(url), tmp_path / folder) as front:
-            return await ab(front, tmp_path, stream=stream)
+    def attempt(folder: Path) -> None:
+        cassette = folder / "a.cassette"
+        body = STREAM if stream else SHORT
 
-    async def dialogue() -> None:
-        async with upstream(waits=False) as behind, running(recording(cassette, behind.url)) as proxy:
-            check_ab(await measured(proxy.url, "record"), body, kept=0 if stream else REQUESTS)
-        async with running(replaying(cassette)) as proxy:
-            check_ab(await measured(proxy.url, "replay"), body, kept=0 if stream else REQUESTS)
+        async def measured(url: str, name: str) -> dict[str, str]:
+            if server is None:
+                return await ab(url, folder, stream=stream)
+            async with server.started(port_of(url), folder / name) as front:
+                return await ab(front, folder, stream=stream)
 
-    run(dialogue())
-    assert endings(cassette) == [Ending.COMPLETE] * REQUESTS
+        async def dialogue() -> None:
+            async with upstream(waits=False) as behind, running(recording(cassette, behind.url)) as proxy:
+                check_ab(await measured(proxy.url, "record"), body, kept=0 if stream else REQUESTS)
+            async with running(replaying(cassette)) as proxy:
+                check_ab(await measured(proxy.url, "replay"), body, kept=0 if stream else REQUESTS)
+
+        run(dialogue())
+        assert endings(cassette) == [Ending.COMPLETE] * REQUESTS
+
+    undisturbed(server, tmp_path, attempt)
