@@ -16,6 +16,7 @@ import pytest
 
 from replayproxy import setting_table
 from replayproxy.cli.command_run import child_variables
+from replayproxy.cli.options import leaves
 from replayproxy.pytest_plugin.options import OF_TEST, add_options
 from replayproxy.pytest_plugin.playback import Playback
 from replayproxy.setting_kinds import Choice
@@ -44,7 +45,8 @@ OF_VLLM = {
 
 def flags(command: click.Command) -> set[str]:
     """The long flags of a verb."""
-    return {flag for parameter in command.params for flag in _spellings(parameter) if flag.startswith("--")}
+    parameters = (parameter for leaf in leaves(command) for parameter in leaf.params)
+    return {flag for parameter in parameters for flag in _spellings(parameter) if flag.startswith("--")}
 
 
 def _spellings(parameter: click.Parameter) -> list[str]:

@@ -17,11 +17,14 @@ from pathlib import Path
 
 import click
 
+from replayproxy.cli.config_example import SERVING, example_of
 from replayproxy.cli.main import commands, replayproxy
+from replayproxy.cli.option_sections import sections
 from tools import format_table, keywords, peer_table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "cli.md"
+EXAMPLE = ROOT / "examples" / "replayproxy.yaml"
 
 HEAD = """\
 # CLI reference
@@ -43,25 +46,41 @@ def reference() -> str:
     return "\n".join([*head, *map(_verb, verbs)])
 
 
-def _verb(verb: click.Command) -> str:
+def configuration() -> str:
+    """The example of a configuration file, with every key of the verbs that serve."""
+    assert isinstance(replayproxy, click.Group)
+    return example_of(replayproxy, SERVING)
+
+
+def _verb(verb: click.Command, parent: str = "") -> str:
     context = click.Context(verb, info_name=f"replayproxy {verb.name}")
     usage = " ".join(verb.collect_usage_pieces(context))
     paragraphs = inspect.cleandoc(verb.help or "").replace("\b\n", "").split("\n\n")
     text = "\n\n".join(_text(" ".join(paragraph.split())) for paragraph in paragraphs)
-    parts = [f"## {verb.name}\n", f"```text\nreplayproxy {verb.name} {usage}\n```\n", f"{text}\n", _options(verb)]
+    path = f"{parent}{verb.name}"
+    parts = [f"{'###' if parent else '##'} {path}\n", f"```text\nreplayproxy {path} {usage}\n```\n", f"{text}\n"]
+    if not isinstance(verb, click.Group):
+        parts.append(_options(verb))
     if example := inspect.cleandoc((verb.epilog or "").replace("\b\n", "")):
         title, _, lines = example.partition("\n")
         parts += [f"{title}\n", f"```sh\n{inspect.cleandoc(lines)}\n```\n"]
+    if isinstance(verb, click.Group):
+        parts += [_verb(one, f"{verb.name} ") for one in verb.commands.values()]
     return "\n".join(parts)
 
 
 def _options(command: click.Command) -> str:
     context = click.Context(command, info_name=command.name)
-    rows = []
-    for parameter in command.get_params(context):
+    rows: list[str] = []
+    titles: set[str] = set()
+    found = sections(command.get_params(context))
+    for title, parameter in ((title, one) for title, several in found.items() for one in several):
         record = parameter.get_help_record(context)
         if not isinstance(parameter, click.Option) or record is None or "--help" in parameter.opts:
             continue
+        if len(found) > 1 and title not in titles:
+            titles.add(title)
+            rows.append(f"| **{title}** | |")
         flags, meaning = record
         more = ""
         if isinstance(parameter.type, click.Choice):
@@ -86,18 +105,19 @@ def _text(text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or compare it."""
-    page = reference()
+    page, example = reference(), configuration()
     if "--check" in arguments:
-        files = (PAGE, keywords.FILE, format_table.FILE, peer_table.FILE)
+        files = (EXAMPLE, PAGE, keywords.FILE, format_table.FILE, peer_table.FILE)
         written = tuple(file.read_text("utf-8") for file in files)
-        if written == (page, keywords.keywords(), format_table.page(), peer_table.page()):
+        if written == (example, page, keywords.keywords(), format_table.page(), peer_table.page()):
             return 0
         print(
-            "docs/cli.md, docs/formats.md, docs/simulator.md or api/keywords.py is not what the program says:"
-            " run `make reference`",
+            "examples/replayproxy.yaml, docs/cli.md, docs/formats.md, docs/simulator.md or api/keywords.py is not what"
+            " the program says: run `make reference`",
             file=sys.stderr,
         )
         return 1
+    EXAMPLE.write_text(example, "utf-8")
     PAGE.write_text(page, "utf-8")
     keywords.FILE.write_text(keywords.keywords(), "utf-8")
     format_table.FILE.write_text(format_table.page(), "utf-8")

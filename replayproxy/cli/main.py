@@ -64,6 +64,7 @@ VERBS = {
     "export": Verb("exchanging", "export", "Write recordings for other programs."),
     "import": Verb("exchanging", "import_", "Make a cassette of other programs' recordings."),
     "redact": Verb("redacting", "redact", "Remove secrets from a cassette."),
+    "config": Verb("configuring", "config", "Check a configuration file, or write an example of one."),
     "completion": Verb("completing", "completion", "Install completion for bash, zsh or fish."),
     "demo": Verb("demonstrating", "demo", "Record, replay and compare on this machine."),
 }
@@ -152,7 +153,7 @@ def replayproxy(ctx: click.Context, config: Path | None) -> None:
     group = ctx.command
     assert isinstance(group, click.Group)
     refuse_unknown_variables(group, ctx.invoked_subcommand)
-    if config is not None:
+    if config is not None and ctx.invoked_subcommand != "config":  # which says what is wrong with it
         from replayproxy.cli.config_file import load_config
 
         ctx.default_map = dict(load_config(group, config))
@@ -178,6 +179,9 @@ def verb_named(name: str) -> click.Command:
 def _with_example_last(verb: click.Command) -> click.Command:
     """A docstring's example, below the options: the last thing one reads is what one pastes."""
     verb.context_class = Context
+    if isinstance(verb, click.Group):
+        for one in verb.commands.values():
+            _with_example_last(one)
     text, mark, example = inspect.cleandoc(verb.help or "").partition("\b\nExample")
     if mark:
         verb.help, verb.epilog = text.rstrip(), mark + example

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import click
@@ -24,6 +24,11 @@ class Option(click.Option):
     would silently leave A out, where its siblings `--prefill` and `--decode` take both; `prune --where A --where B`
     would delete what only one of them was to choose.
     """
+
+    def __init__(self, *arguments: Any, group: str = "", **attributes: Any) -> None:
+        """`group` is that of the table of settings; it says in which section of `--help` the option stands."""
+        super().__init__(*arguments, **attributes)
+        self.group = group
 
     @property
     def is_single(self) -> bool:
@@ -81,6 +86,27 @@ def suggestion(word: str, words: Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
+def leaves(command: click.Command) -> Iterator[click.Command]:
+    """The commands that are called: those of a group, or the command itself."""
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            yield from leaves(one)
+    else:
+        yield command
+
+
+def is_unset(value: object) -> bool:
+    """Whether this is click's mark for a parameter without a default: None before click 8.3, a sentinel since."""
+    return value is None or type(value).__name__ == "Sentinel"
+
+
+def flag_key(parameter: click.Parameter) -> str | None:
+    """The key of a parameter in a configuration file: its long flag, or its name if it is an argument."""
+    if isinstance(parameter, click.Option):
+        return next((flag.removeprefix("--") for flag in parameter.opts if flag.startswith("--")), None)
+    return parameter.name
+
+
 # Environment
 
 
@@ -88,7 +114,13 @@ def readable_variables(group: click.Group, names: Iterable[str] | None = None) -
     """Return the variables that options of these verbs read; of all verbs if none is named."""
     context = click.Context(group)
     commands = (group.get_command(context, name) for name in names or group.list_commands(context))
-    parameters = (parameter for command in commands if command is not None for parameter in command.params)
+    parameters = (
+        parameter
+        for command in commands
+        if command is not None
+        for leaf in leaves(command)
+        for parameter in leaf.params
+    )
     return {PREFIX + "CONFIG"} | {name.envvar for name in parameters if isinstance(name.envvar, str)}
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from replayproxy.cli.option_sections import SectionedCommand
 from replayproxy.cli.options import PREFIX, suggestion
 from replayproxy.cli.terminal import messages
 
@@ -58,7 +59,7 @@ ENVIRONMENT = {"SIM_MODEL": "model", "PYTHONHASHSEED": "hash-seed"}
 _TRUE, _FALSE = ("true", "1", "t"), ("false", "0", "f")
 
 
-class PeerCommand(click.Command):
+class PeerCommand(SectionedCommand):
     """A verb that also understands the command lines and files of llm-d-inference-sim."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -43,7 +43,7 @@ def setting_options(verb: str, *groups: str) -> Callable[[F], F]:
 
 
 def _setting_option(row: Setting, verb: str) -> Callable[[F], F]:
-    attributes: dict[str, Any] = {"help": row.meanings.get(verb, row.meaning)}
+    attributes: dict[str, Any] = {"help": row.meanings.get(verb, row.meaning), "group": row.group}
     declarations = [flag(row.name)]
     match row.kind:
         case Flag(negatable=True):

@@ -24,7 +24,6 @@ ROWS = (
         default=8080,
         # Defaults differ so that a simulator, a recorder and an inspector run side by side.
         defaults={"simulate": 8000, "exec": 0, "web": 8082, PYTHON: 0},
-        short="-p",
         goes_to="listen.port",
     ),
     Setting(

@@ -19,15 +19,6 @@ ROWS = (
         pytest=InPytest(by_test=True, kind=Choice(("refuse", "forward"))),
     ),
     Setting(
-        "auto",
-        Flag(),
-        "The same as --on-miss record.",
-        verbs=("exec",),
-        group="miss",
-        default=False,
-        in_python=False,
-    ),
-    Setting(
         "at_end",
         Choice(("cycle", "last", "refuse")),
         "What follows the last recording of equal requests: the first again, the last again, or a miss.",

@@ -108,10 +108,10 @@ MISSPOKEN: list[tuple[list[str], str]] = [
     (["a.cassette"], "give the command after --, such as `replayproxy exec chat.cassette -- npm test`"),
     (["a.cassette", "--"], "give the command after --"),
     (["a.cassette", "npm", "test"], "give the command after --"),
-    (["a.cassette", "--auto", "--", "true"], "--on-miss record needs a live server"),
+    (["a.cassette", "--on-miss", "record", "--", "true"], "--on-miss record needs a live server"),
     (["a.cassette", *LIVE, "--", "true"], "replay opens no connection upstream unless it is told to"),
-    (["a.cassette", "b.cassette", "--auto", *LIVE, "--", "true"], "name exactly one"),
-    (["a.cassette", "--on-miss", "forward", "--auto", *LIVE, "--", "true"], "--auto is --on-miss record"),
+    (["a.cassette", "b.cassette", "--on-miss", "record", *LIVE, "--", "true"], "name exactly one"),
+    (["a.cassette", "--auto", *LIVE, "--", "true"], "exec has no --auto: write --on-miss record"),
     (["--", "true"], "Missing argument 'CASSETTE...'"),
 ]
 
@@ -400,10 +400,10 @@ def test_what_is_missing_is_recorded_and_nothing_else(cassette: Path) -> None:
 
 
 def test_a_first_run_makes_the_cassette(tmp_path: Path) -> None:
-    """`--auto` with nothing there yet; a request asked twice is recorded twice."""
+    """`--on-miss record` with nothing there yet; a request asked twice is recorded twice."""
     cassette = tmp_path / "new.cassette"
     with running("simulate", "--model", "tiny", "--port", "0", "--admin-port", "off") as server:
-        ran = execute(cassette, "--auto", "--upstream", server.url, "--", *asking("a", "a"))
+        ran = execute(cassette, "--on-miss", "record", "--upstream", server.url, "--", *asking("a", "a"))
     assert ran.code == 0, ran.err
     assert len(_ids(cassette)) == 2
     assert execute(cassette, "--fail-unused", "--", *asking("a", "a")).code == 0
@@ -413,7 +413,7 @@ def test_what_is_recorded_is_redacted_as_asked(tmp_path: Path) -> None:
     """`--redact` counts here as for `record`."""
     cassette = tmp_path / "new.cassette"
     with running("simulate", "--model", "tiny", "--port", "0", "--admin-port", "off") as server:
-        live = ["--auto", "--upstream", server.url, "--redact", "re:swordfish"]
+        live = ["--on-miss", "record", "--upstream", server.url, "--redact", "re:swordfish"]
         ran = execute(cassette, *live, "--", *asking("my word is swordfish"))
     assert ran.code == 0, ran.err
     with CassetteReader(cassette) as opened:

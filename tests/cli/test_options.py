@@ -9,7 +9,7 @@ import click
 import pytest
 
 from replayproxy.cli.main import replayproxy
-from replayproxy.cli.options import Option, is_service_link
+from replayproxy.cli.options import Option, is_service_link, leaves
 from tests.cli.tapes import Read
 from tests.examples.folders import VERBS
 
@@ -93,7 +93,7 @@ def _value_of(verb: str, name: str) -> object:
 
 def _single() -> Iterator[tuple[str, click.Option]]:
     for verb, command in VERBS.items():
-        for parameter in command.params:
+        for parameter in (parameter for leaf in leaves(command) for parameter in leaf.params):
             if isinstance(parameter, click.Option) and not (parameter.multiple or parameter.is_flag or parameter.count):
                 yield verb, parameter
 
@@ -120,7 +120,7 @@ def test_which_options_are_chosen_once() -> None:
 @pytest.mark.parametrize(
     ("words", "values"),
     [
-        (("replay", "a", "--port", "0", "-p", "8080"), {"port": 8080}),
+        (("replay", "a", "--port", "0", "--port", "8080"), {"port": 8080}),
         (("replay", "a", "--speed", "1", "--speed", "max", "--speed=2"), {"speed": 2.0}),
         (("replay", "a", "--at-end", "last", "--at-end", "cycle", "--stall", "1s", "--stall", "5"), {"stall": 5.0}),
         (("record", "a", "--admin-port", "off", "--admin-port", "0", "--host", "::1", "--host", "x"), {"host": "x"}),

@@ -68,5 +68,5 @@ def test_groups_stand_in_the_order_given() -> None:
     def verb(**_: object) -> None:
         """A verb."""
 
-    assert [option.name for option in verb.params] == ["keep_header", "drop_header", "on_miss", "auto"]
+    assert [option.name for option in verb.params] == ["keep_header", "drop_header", "on_miss"]
     assert verb.params[2].default == "refuse"

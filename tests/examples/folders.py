@@ -17,6 +17,8 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
+
 from replayproxy.cli.main import commands as verbs
 from tests.processes import environment
 from tests.unused_ports import unused_port
@@ -57,7 +59,10 @@ def understood(words: list[str]) -> None:
     """The command line takes these words. Raises `click.UsageError` and its like; nothing is run."""
     if words[0] == "--config":
         words = [*words[2:], "--upstream", "http://127.0.0.1:8000"]
-    VERBS[words[0]].make_context(words[0], words[1:])
+    verb = VERBS[words[0]]
+    if isinstance(verb, click.Group):
+        verb, words = verb.commands[words[1]], words[1:]
+    verb.make_context(words[0], words[1:])
 
 
 def shell(script: str, folder: Path, *first: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -48,6 +48,9 @@ def error(text: str, **fields: Any) -> None:
 
 def usage_error(failure: click.ClickException) -> None:
     """What was typed wrongly: for people with the usage above it, as click shows it."""
+    if isinstance(failure, click.exceptions.NoArgsIsHelpError) and not is_json():
+        click.echo(failure.format_message(), err=True)  # no mistake was made: nothing was asked for
+        return
     text = failure.format_message()
     fields: dict[str, Any] = {"exit_code": failure.exit_code}
     if isinstance(failure, click.UsageError) and failure.ctx is not None:

@@ -10,6 +10,7 @@ import click
 
 from replayproxy.cli.options import option, plain_option
 from replayproxy.cli.setting_options import click_type
+from replayproxy.cli.subcommands import Subcommands
 from replayproxy.cli.terminal import messages
 from replayproxy.cli.terminal.output import Output, output_family
 from replayproxy.cli.terminal.screen import Screen, Span
@@ -59,52 +60,101 @@ def wait(url: str, timeout: float) -> int:
     return TIMED_OUT
 
 
-@click.command
-@click.argument("action", type=click.Choice(["status", "misses", "report", "reset", "rotate"]))
-@click.argument("miss", required=False)
-@option("--admin", metavar="URL", default="http://127.0.0.1:8081", help="The proxy's admin port.")
-@plain_option("--scope", metavar="NAME", help="reset: only this scope; '' is the scope without a name.")
-@plain_option("--counts", is_flag=True, help="reset: also clear the counters and the misses.")
-@output_family
-def ctl(action: str, miss: str | None, admin: str, *, scope: str | None, counts: bool, output: Output) -> int:
+@click.group(cls=Subcommands)
+def ctl() -> None:
     """Query or control a running proxy through its admin port.
 
-    status: whether it is healthy. misses: requests that had no recording, or one of them by its number. report: the
-    result of the run so far. reset: equal requests get their first recording again; recordings are not changed. rotate:
-    recording continues on a new cassette beside the first, streams in flight too, and the old one is sealed.
+    \b
+    Examples:
+      replayproxy ctl status
+      replayproxy ctl misses m-0001
+      replayproxy ctl reset --scope tests/test_chat.py
+      replayproxy ctl rotate --admin http://127.0.0.1:9081
+    """
+
+
+admin_option = option("--admin", metavar="URL", default="http://127.0.0.1:8081", help="The proxy's admin port.")
+
+
+@ctl.command
+@admin_option
+@output_family
+def status(admin: str, output: Output) -> int:
+    """Say whether the proxy is ready, and if not, why. Exit code 1: it is not, or recording is degraded.
+
+    \b
+    Example:
+      replayproxy ctl status
+    """
+    document = answer_of(admin, "/ready", also=(503,))
+    reasons = "; ".join(document["reasons"])
+    _facts({"status": document["status"]} | ({"because": reasons} if reasons else {}), document, output)
+    return 0 if document["status"] == "ready" else 1
+
+
+@ctl.command
+@click.argument("miss", required=False)
+@admin_option
+@output_family
+def misses(miss: str | None, admin: str, output: Output) -> None:
+    """List the requests that had no recording, or explain MISS, one of them by its number.
 
     \b
     Examples:
       replayproxy ctl misses
       replayproxy ctl misses m-0001
-      replayproxy ctl reset --scope tests/test_chat.py
     """
-    if miss is not None and action != "misses":
-        raise click.UsageError(f"ctl {action} takes no {miss!r}: only misses have numbers")
-    if action != "reset" and (scope is not None or counts):
-        raise click.UsageError("--scope and --counts are for ctl reset")
-    match action:
-        case "misses" if miss is not None:
-            _one_miss(answer_of(admin, f"/misses/{quote(miss, safe='')}"), output)
-        case "misses":
-            _misses(answer_of(admin, "/misses")["misses"], output)
-        case "reset":
-            query = ({"scope": scope} if scope is not None else {}) | ({"report": "1"} if counts else {})
-            done = answer_of(admin, "/reset" + (f"?{urlencode(query)}" if query else ""), "POST")
-            which = "every scope" if scope is None else f"scope {scope!r}"
-            _facts({"reset": which} | ({"counts": "forgotten"} if counts else {}), done, output)
-        case "rotate":
-            turned = answer_of(admin, "/rotate", "POST")
-            _facts({"sealed": turned["sealed"], "recording": turned["recording"]}, turned, output)
-        case "status":
-            document = answer_of(admin, "/ready", also=(503,))
-            reasons = "; ".join(document["reasons"])
-            _facts({"status": document["status"]} | ({"because": reasons} if reasons else {}), document, output)
-            return 0 if document["status"] == "ready" else 1
-        case "report":
-            document = answer_of(admin, "/report")
-            _facts(_report_facts(_result(document, admin)), document, output)
-    return 0
+    if miss is not None:
+        _one_miss(answer_of(admin, f"/misses/{quote(miss, safe='')}"), output)
+    else:
+        _misses(answer_of(admin, "/misses")["misses"], output)
+
+
+@ctl.command
+@admin_option
+@output_family
+def report(admin: str, output: Output) -> None:
+    """Show the result of the run so far; --json is what --report FILE writes.
+
+    \b
+    Example:
+      replayproxy ctl report --json
+    """
+    document = answer_of(admin, "/report")
+    _facts(_report_facts(_result(document, admin)), document, output)
+
+
+@ctl.command
+@plain_option("--scope", metavar="NAME", help="Only this scope; '' is the scope without a name.")
+@plain_option("--counts", is_flag=True, help="Also clear the counters and the misses.")
+@admin_option
+@output_family
+def reset(admin: str, *, scope: str | None, counts: bool, output: Output) -> None:
+    """Give equal requests their first recording again. Recordings are not changed.
+
+    \b
+    Examples:
+      replayproxy ctl reset
+      replayproxy ctl reset --scope tests/test_chat.py --counts
+    """
+    query = ({"scope": scope} if scope is not None else {}) | ({"report": "1"} if counts else {})
+    done = answer_of(admin, "/reset" + (f"?{urlencode(query)}" if query else ""), "POST")
+    which = "every scope" if scope is None else f"scope {scope!r}"
+    _facts({"reset": which} | ({"counts": "forgotten"} if counts else {}), done, output)
+
+
+@ctl.command
+@admin_option
+@output_family
+def rotate(admin: str, output: Output) -> None:
+    """Continue recording on a new cassette beside the first, streams in flight too, and seal the old one.
+
+    \b
+    Example:
+      replayproxy ctl rotate
+    """
+    turned = answer_of(admin, "/rotate", "POST")
+    _facts({"sealed": turned["sealed"], "recording": turned["recording"]}, turned, output)
 
 
 # Requests

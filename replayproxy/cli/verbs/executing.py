@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from replayproxy.cli.option_sections import SectionedCommand
 from replayproxy.cli.setting_options import setting_options
 from replayproxy.cli.terminal import messages
 from replayproxy.core.no_proxy import LOCAL
@@ -16,13 +17,15 @@ DRAIN = 2.0
 """Seconds for answers in flight when the command has ended: it may have left a process behind."""
 
 
-class Wrapping(click.Command):
+class Wrapping(SectionedCommand):
     """A verb that takes a command after `--`, and gets it as `command`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Ours before the first `--`, the command's after it."""
         split = args.index("--") if "--" in args else len(args)
         ours, command = args[:split], args[split + 1 :]
+        if "--auto" in ours:
+            raise click.UsageError("exec has no --auto: write --on-miss record", ctx)
         if not command and not {"-h", "--help"} & set(ours):
             raise click.UsageError(
                 "give the command after --, such as `replayproxy exec chat.cassette -- npm test`", ctx
@@ -54,7 +57,7 @@ class Wrapping(click.Command):
     "timeouts",
     "log",
 )
-def exec_(cassette: tuple[Path, ...], command: tuple[str, ...], auto: bool, **options: Any) -> int:
+def exec_(cassette: tuple[Path, ...], command: tuple[str, ...], **options: Any) -> int:
     """Run COMMAND with its LLM clients directed to the recordings on CASSETTE; then report what was requested.
 
     COMMAND gets OPENAI_BASE_URL, OPENAI_API_BASE, ANTHROPIC_BASE_URL and REPLAYPROXY_URL. No connection to a server is
@@ -77,10 +80,6 @@ def exec_(cassette: tuple[Path, ...], command: tuple[str, ...], auto: bool, **op
     from replayproxy.cli.judging import ending
     from replayproxy.proxy.verdict import RunPolicy
 
-    if auto:
-        if options["on_miss"] == "forward":
-            raise click.UsageError("--auto is --on-miss record: give one or the other")
-        options["on_miss"] = "record"
     messages.use(options["log_format"])
     options |= {"host": LOCAL[0], "admin_host": LOCAL[0], "drain": DRAIN}
     settings = settings_of(Mode.REPLAY, cassette, options)

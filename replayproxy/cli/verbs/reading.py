@@ -14,6 +14,7 @@ import click
 
 from replayproxy import output_files
 from replayproxy.cli.filtering import choosing, opened
+from replayproxy.cli.id_completion import recording_ids
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.terminal.output import Form, Output, output_family
 from replayproxy.cli.terminal.screen import on_stderr
@@ -98,7 +99,7 @@ def _print_list(
 
 @click.command
 @click.argument("cassette", type=FILE)
-@click.argument("id", required=False)
+@click.argument("id", required=False, shell_complete=recording_ids)
 @plain_option(
     "--print",
     "letters",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from replayproxy.cli.option_sections import SectionedCommand
 from replayproxy.cli.peer_flags import PeerCommand
 from replayproxy.cli.priority import run_at
 from replayproxy.cli.setting_options import setting_options
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 
 
-@click.command
+@click.command(cls=SectionedCommand)
 @click.argument("cassette", type=FILE)
 @setting_options("record", "server", "pair", "listen", "log", "timeouts", "record", "process", "redact", "match")
 def record(cassette: Path, **options: Any) -> int:
@@ -41,7 +42,7 @@ def record(cassette: Path, **options: Any) -> int:
     return _serve(Mode.RECORD, (cassette,), options)
 
 
-@click.command
+@click.command(cls=SectionedCommand)
 @click.argument("cassette", type=FILE, nargs=-1, required=True)
 @setting_options(
     "replay",
@@ -70,11 +71,13 @@ def replay(cassette: tuple[Path, ...], **options: Any) -> int:
     return _serve(Mode.REPLAY, cassette, options)
 
 
-@click.command
+@click.command(cls=SectionedCommand)
 @click.argument("cassette", type=FILE)
 @setting_options("auto", "server", "pair", "pace", "listen", "log", "timeouts", "record", "redact", "match")
 def auto(cassette: Path, **options: Any) -> int:
     """Answer from the recordings on CASSETTE, and record what is missing.
+
+    The same as replay --on-miss record --at-end refuse, for one cassette, which need not exist yet.
 
     \b
     Example:
