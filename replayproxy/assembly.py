@@ -41,6 +41,7 @@ from replayproxy.proxy.misses import Misses
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Recorder
 from replayproxy.proxy.request_log import RequestLog
+from replayproxy.proxy.run_state import RunState
 from replayproxy.proxy.stand_in import StandIn
 from replayproxy.proxy.upgrades import Upgrades
 from replayproxy.settings import Pair, Settings
@@ -70,9 +71,7 @@ class Parts:
 
     settings: Settings
     clock: SystemClock
-    counters: Counters
-    misses: Misses
-    request_log: RequestLog | None
+    state: RunState
     store: CassetteStore
     """The recordings. Open if this proxy plays without recording; else `open_recordings` opens them."""
     recording: Recording | None
@@ -105,7 +104,7 @@ def assemble(
     `access` is called with each answered request, from the loop or the writing thread; it must not wait.
     """
     with ExitStack() as undo:
-        clock, counters, misses = SystemClock(), Counters(), Misses()
+        clock, counters = SystemClock(), Counters()
         # Two processes: the legs of a request must not wait for the masks of those before it.
         worker, leg_worker = WorkerProcess(), WorkerProcess()
         undo.callback(clock.close)
@@ -120,18 +119,18 @@ def assemble(
             open_recordings(store, settings, matcher)
         upstream = _upstream(settings, clock, leg_worker)
         simulated = _simulated(settings, clock, counters)
+        playhead = Playhead(
+            AtEnd.REFUSE if settings.mode is Mode.AUTO else settings.replaying.at_end,
+            records=recording is not None,
+        )
+        state = RunState(playhead, counters, Misses(), request_log)
         proxy = ReplayProxy(
             settings.mode,
             settings.replaying.on_miss,
             clock=clock,
             player=Player(clock, _pace(settings), counters, stall=round(settings.replaying.stall * 1e9)),
-            counters=counters,
-            misses=misses,
+            state=state,
             matcher=matcher,
-            playhead=Playhead(
-                AtEnd.REFUSE if settings.mode is Mode.AUTO else settings.replaying.at_end,
-                records=recording is not None,
-            ),
             store=store if settings.plays else None,
             upstream=upstream,
             recorder=recording.recorder if recording is not None else None,
@@ -141,21 +140,18 @@ def assemble(
                 exclude=settings.recording.exclude,
                 sample=settings.recording.sample,
             ),
-            journal=request_log,
             tls=settings.listen.ssl_certfile is not None,
             stand_in=StandIn(store if settings.plays else None, settings.replaying.origins),
             worker=worker,
             rechunk=None if settings.replaying.rechunk is None else settings.replaying.rechunk.apply,
             access=access,
         )
-        faults = _faults(settings, proxy, worker, request_log) if settings.faulting.is_on else None
+        faults = _faults(settings, proxy, worker) if settings.faulting.is_on else None
         upgrades: Upgrades[Detach] = Upgrades(
             settings.mode,
             settings.replaying.on_miss,
-            counters=counters,
-            misses=misses,
+            state=state,
             redactor=matcher.redactor,
-            request_log=request_log,
             tls=settings.listen.ssl_certfile is not None,
             tunnel=partial(tunnel, upstream) if isinstance(upstream, HttpUpstream) else None,
         )
@@ -172,9 +168,7 @@ def assemble(
         )
         undo.pop_all()
     return Parts(
-        settings, clock, counters, misses, request_log, store, recording, upstream, worker, leg_worker, proxy, server,
-        faults,
-        simulated,
+        settings, clock, state, store, recording, upstream, worker, leg_worker, proxy, server, faults, simulated
     )  # fmt: skip
 
 
@@ -221,9 +215,7 @@ def _recording(
     return Recording(recorder, writer_thread, cassette_writer)
 
 
-def _faults(
-    settings: Settings, proxy: ReplayProxy, worker: WorkerProcess, request_log: RequestLog | None
-) -> FaultInjector:
+def _faults(settings: Settings, proxy: ReplayProxy, worker: WorkerProcess) -> FaultInjector:
     faulting, simulation = settings.faulting, settings.simulation
     return FaultInjector(
         FaultSettings(
@@ -238,9 +230,7 @@ def _faults(
         clock=proxy.clock,
         matcher=proxy.matcher,
         worker=worker,
-        counters=proxy.counters,
-        request_log=request_log,
-        give_back=proxy.playhead.undo,
+        state=proxy.state,
         readable=proxy.stand_in.readable,
     )
 

@@ -43,7 +43,7 @@ class Control:
 
     def __init__(self, parts: Parts) -> None:
         self.settings: Settings = parts.settings
-        self.counters = parts.counters
+        self.counters = parts.state.counters
         self.data_server = parts.server
         self.now = parts.clock.now
         self._parts = parts
@@ -69,10 +69,8 @@ class Control:
         """About how much memory is kept of past requests and for coming ones, by kind. Each kind is bounded."""
         parts = self._parts
         return {
-            "misses": parts.misses.bytes,
+            **parts.state.state_bytes(),
             "unmasked": 0 if parts.recording is None else parts.recording.recorder.pending_bytes,
-            "positions": parts.proxy.playhead.bytes,
-            "request_log": 0 if parts.request_log is None else parts.request_log.bytes,
             **({} if parts.faults is None else {"faults": parts.faults.bytes}),
             **parts.store.state_bytes(),
         }
@@ -123,7 +121,7 @@ class Control:
         return self._report(Playable(), self._causes())
 
     def _report(self, playable: Playable, causes: tuple[Cause, ...]) -> RunResult:
-        counters = self._parts.counters
+        counters = self.counters
         return RunResult(
             mode=self.settings.mode.value,
             cassettes=tuple(map(str, self.settings.cassettes)),
@@ -140,7 +138,7 @@ class Control:
                 if recording.place not in counters.played and recording.place not in playable.new
             ),
             lateness_max=counters.lateness_max,
-            forgotten=dict(self._parts.misses.forgotten),
+            forgotten=dict(self._parts.state.misses.forgotten),
             damage=playable.damage,
             faults=() if self._parts.faults is None else self._parts.faults.log.results(),
         )
@@ -154,11 +152,11 @@ class Control:
     # Misses and calls
 
     def _causes(self) -> tuple[Cause, ...]:
-        return tuple(Cause(name, miss, times) for name, miss, times in self._parts.misses.causes.values())
+        return tuple(Cause(name, miss, times) for name, miss, times in self._parts.state.misses.causes.values())
 
     def misses(self) -> dict[str, Miss]:
         """The misses that are remembered, by name (`m-0001`)."""
-        return {name: miss for name, miss, _ in self._parts.misses.causes.values()}
+        return {name: miss for name, miss, _ in self._parts.state.misses.causes.values()}
 
     async def misses_as_json(self) -> list[dict[str, Any]]:
         """The causes of misses, made in a thread."""
@@ -171,7 +169,8 @@ class Control:
 
     def calls(self) -> list[Call]:
         """The requests so far, in the order in which they were decided; empty without a request log."""
-        return [] if self._parts.request_log is None else self._parts.request_log.calls
+        request_log = self._parts.state.request_log
+        return [] if request_log is None else request_log.calls
 
     # Recordings
 
@@ -205,12 +204,9 @@ class Control:
 
         `counts`: also forget what was counted, and the misses. No recording is touched.
         """
-        self._parts.proxy.playhead.reset(scope)
+        self._parts.state.reset(scope, counts=counts)
         if self._parts.faults is not None:
             self._parts.faults.reset(scope, counts=counts)
-        if counts:
-            self._parts.counters.reset()
-            self._parts.misses.clear()
 
     async def rotate(self) -> tuple[str, str]:
         """Record from now on to a new cassette beside the first, named after the time, and seal the one so far.

@@ -1,6 +1,6 @@
-"""Watch one answer on its way to the client, for the access log: status, times, first words, tokens.
+"""Watch one answer beside its client, for the access log: status, times, first words, tokens.
 
-Only where there is an access log: a stream that is not watched pays nothing for it.
+Made only if there is an access log: a stream that is not watched pays nothing for it.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from replayproxy.core.dialects.opening import MOST_BYTES, Opening
 from replayproxy.core.dialects.sse import events_of
 from replayproxy.core.dialects.table import usage_in
 from replayproxy.core.headers import get, is_event_stream
-from replayproxy.model import Chunk, End, Ending, Head, Response
-from replayproxy.ports import Clock, Listener
+from replayproxy.model import Chunk, End, Ending, Head, Leg, Response
+from replayproxy.ports import Clock
 
 _TAIL_BYTES = 4 * 1024
 """Of the end of a stream, where its usage is."""
 
 
 class AnswerWatch:
-    """A `Listener` that passes everything on and keeps what a line of the access log needs."""
+    """A `Listener` that keeps what a line of the access log needs."""
 
-    def __init__(self, client: Listener, clock: Clock, started: int) -> None:
+    wants_whole = False
+    congested = False
+
+    def __init__(self, clock: Clock, started: int) -> None:
         """`started`: when the request was complete, in ns of `clock`."""
-        self._client = client
         self._clock = clock
         self._started = started
-        self.leg = client.leg
-        self.ready = client.ready
         self.status = 0
         self.ending = Ending.CLIENT_LEFT
         """Until the end has come."""
@@ -36,16 +36,6 @@ class AnswerWatch:
         self._opening: Opening | None = None
         self._body = bytearray()
         self._is_cut = False
-
-    @property
-    def wants_whole(self) -> bool:
-        """As the client."""
-        return self._client.wants_whole
-
-    @property
-    def congested(self) -> bool:
-        """The client takes less than it is sent."""
-        return self._client.congested
 
     @property
     def total(self) -> int:
@@ -68,27 +58,29 @@ class AnswerWatch:
         return next((count for count in reversed(counts) if count is not None), None)
 
     async def head(self, head: Head) -> None:
-        """Pass it on."""
+        """Keep the status."""
         self.status = head.status
         self._is_stream = is_event_stream(head.headers)
         if get(head.headers, "content-encoding") is None:
             self._opening = Opening(streamed=self._is_stream)
-        await self._client.head(head)
 
     def chunk(self, chunk: Chunk) -> None:
-        """Pass it on, then look at it."""
-        self._client.chunk(chunk)
+        """Read its words."""
         self._look(chunk.data)
 
     def burst(self, response: Response) -> None:
-        """Pass it on, then look at it."""
-        self._client.burst(response)
+        """Read the words of all of them."""
         self._look(response.body)
 
+    def leg(self, leg: Leg) -> None:
+        """A line tells of the whole exchange, not of its legs."""
+
     async def end(self, end: End) -> None:
-        """Pass it on."""
+        """Keep how it ended."""
         self.ending = end.ending
-        await self._client.end(end)
+
+    async def ready(self) -> None:
+        """Nothing waits here."""
 
     def _look(self, data: bytes) -> None:
         opening = self._opening

@@ -192,7 +192,10 @@ class ExchangeRecorder:
         return self._recorder.blocks and self._recorder.sink.full
 
     async def ready(self) -> None:
-        """Wait for the disk."""
+        """Wait for the disk. Before the end this is a stall: times recorded from here on are not the server's own."""
+        if self._end is None:
+            self.stalled += 1
+            self._recorder.counters.stalled += 1
         await self._recorder.sink.room()
 
     async def head(self, head: Head) -> None:

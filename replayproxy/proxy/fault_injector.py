@@ -32,11 +32,10 @@ from replayproxy.errors import ClientError
 from replayproxy.model import End, Ending, Head, Key, Request, Response
 from replayproxy.ports import ClientListener, Clock, Listener, Upload, Worker
 from replayproxy.proxy import aside
-from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.fault_log import Case, Chain, FaultLog
 from replayproxy.proxy.faulty_client import FaultyClient
 from replayproxy.proxy.limited_client import LimitedClient
-from replayproxy.proxy.request_log import Call, RequestLog
+from replayproxy.proxy.run_state import RunState
 
 log = logging.getLogger("replayproxy")
 
@@ -75,21 +74,16 @@ class FaultInjector:
         clock: Clock,
         matcher: Matcher,
         worker: Worker,
-        counters: Counters,
-        request_log: RequestLog | None = None,
-        give_back: Callable[[str, Key], None] = lambda *_: None,
+        state: RunState,
         readable: Callable[[Response, Request], Awaitable[Response]] | None = None,
     ) -> None:
-        """`give_back`: the answer to a request with this scope and key was broken. `readable` adds the field lines with
-        which a web page may read an answer of ours."""
+        """`readable` adds the field lines with which a web page may read an answer of ours."""
         self._settings = settings
         self._answer = answer
         self._clock = clock
         self._matcher = matcher
         self._worker = worker
-        self._counters = counters
-        self._request_log = request_log
-        self._give_back = give_back
+        self._state = state
         self._readable = readable
         self._has_warned = False
         self.stopping = False
@@ -142,11 +136,9 @@ class FaultInjector:
             return
         chain = chain or Chain(key, scope)
         case = self._inject(fault, chain, inner, scope)
-        self._counters.faults[fault.kind.value] += 1
+        self._state.counters.faults[fault.kind.value] += 1
         if fault.kind is FaultKind.STATUS or (fault.kind is FaultKind.RESET and fault.at == 0):
-            self._counters.requests["fault"] += 1
-            if self._request_log is not None:
-                self._request_log.add(Call(inner, scope, "fault"))
+            self._state.count("fault", inner, scope)
             await self._in_place(replacement or self._status_answer(fault, model), inner, client)
             self.log.over(chain, self._clock.now(), whole=False, case=case)
         elif fault.kind is FaultKind.SLOW_START:
@@ -281,7 +273,7 @@ class FaultInjector:
                 self.log.over(chain, now, whole=whole and client.succeeded, case=case)
             if faulty.has_fired and not whole:
                 self.log.watch(case, faulty.headers, bytes(faulty.received))
-                self._give_back(chain.scope, chain.key)
+                self._state.undo_position(chain.scope, chain.key)
             await faulty.close()
             await _cancelled(playing)
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from replayproxy.core import headers
-from replayproxy.core.coding import body_of
 from replayproxy.core.dialects.facts import request_facts
-from replayproxy.core.identity.difference import Nearest, most_compared
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.policy import (
     PROBES,
@@ -25,40 +21,25 @@ from replayproxy.core.policy import (
     decide,
     looks_for_recordings,
 )
-from replayproxy.core.preparing import carry_prepared, closest, is_heavy, sketch_of, transfer_presented
-from replayproxy.core.redaction import Redactor
-from replayproxy.core.sequence import Playhead, split_scope
+from replayproxy.core.preparing import transfer_presented
+from replayproxy.core.sequence import split_scope
 from replayproxy.errors import CassetteError, UpstreamError
 from replayproxy.model import Key, RecordingRef, Request, Response
-from replayproxy.ports import Clock, Listener, Neighbour, RecordingStore, Source, Upload, Worker
+from replayproxy.ports import Clock, Listener, RecordingStore, Source, Upload, Worker
 from replayproxy.proxy import aside
 from replayproxy.proxy.answer_watch import AnswerWatch
 from replayproxy.proxy.answered import Answered, planned
 from replayproxy.proxy.aside import InThread
 from replayproxy.proxy.client_origin import ClientOrigin
-from replayproxy.proxy.counters import Counters
-from replayproxy.proxy.misses import Misses
+from replayproxy.proxy.miss_search import MissSearch, ScopedRequest
+from replayproxy.proxy.misses import miss_response
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Recorder
-from replayproxy.proxy.request_log import Call, RequestLog
+from replayproxy.proxy.run_state import RunState
 from replayproxy.proxy.stand_in import StandIn
 from replayproxy.proxy.tee import Tee
 from replayproxy.views.access import AccessEntry, Outcome
-from replayproxy.views.miss import FORGOTTEN, UNPLAYABLE, Miss
-
-NEIGHBOURS = 16
-"""Recordings that are compared in earnest with a request that has none: 0.05 ms each for a chat of sixty words."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScopedRequest:
-    """A request, the scope it came in, and its key where that is known."""
-
-    request: Request
-    scope: str = ""
-    key: Key | None = None
-    damage: CassetteError | None = None
-    """Why the cassette could not be looked into."""
+from replayproxy.views.miss import UNPLAYABLE, Miss
 
 
 class ReplayProxy:
@@ -71,16 +52,13 @@ class ReplayProxy:
         *,
         clock: Clock,
         player: Player,
-        counters: Counters,
-        misses: Misses,
+        state: RunState,
         matcher: Matcher,
-        playhead: Playhead,
         store: RecordingStore | None = None,
         upstream: Source | None = None,
         recorder: Recorder | None = None,
         simulator: Source | None = None,
         is_recorded: Callable[[Request], bool] = lambda _: True,
-        journal: RequestLog | None = None,
         tls: bool = False,
         stand_in: StandIn | None = None,
         worker: Worker | None = None,
@@ -97,18 +75,16 @@ class ReplayProxy:
         self.on_miss = on_miss
         self.clock = clock
         self.player = player
-        self.counters = counters
-        self.misses = misses
+        self.state = state
         self.matcher = matcher
-        self.playhead = playhead
         self._store = store
         self._upstream = upstream
         self._recorder = recorder
         self._simulator = simulator
         self._is_recorded = is_recorded
-        self._journal = journal
         self._tls = tls
         self._worker: Worker = worker or InThread()
+        self._misses = MissSearch(store, matcher, state, self._worker)
         self._access = access
         self.stand_in = stand_in or StandIn(store)
 
@@ -118,19 +94,21 @@ class ReplayProxy:
         """Answer one request, complete at `received_at` or now. Raises `UpstreamError` if there is no answer."""
         started = self.clock.now() if received_at is None else received_at
         scoped, decision = await self.decide(request)
+        client = ClientOrigin(client, request, scoped.request.target, tls=self._tls)
         watch = None
         if self._access is not None and not isinstance(decision, Record):
-            client = watch = AnswerWatch(client, self.clock, started)
-        client = ClientOrigin(client, request, scoped.request.target, tls=self._tls)
+            watch = AnswerWatch(self.clock, started)
+            client = Tee(client, watch)
         answered = planned(decision)  # where the client leaves
-        self.counters.in_flight += 1
+        counters = self.state.counters
+        counters.in_flight += 1
         try:
             answered = await self._carry_out(decision, scoped, client, upload, started)
         except UpstreamError as error:
             answered = Answered(Outcome.FAILED, status=error.status, cause=type(error).__name__)
             raise
         finally:
-            self.counters.in_flight -= 1
+            counters.in_flight -= 1
             if watch is not None and self._access is not None:
                 self._access(self._entry(scoped, watch, answered))
 
@@ -146,16 +124,14 @@ class ReplayProxy:
                     started = self.clock.now()  # our waiting is not the server's time
                 with self.recorder.record(scoped.request, scope=scoped.scope, key=scoped.key) as exchange:
                     recorded_upload = exchange.recording_upload(upload) if upload is not None else None
-                    await self.upstream.play(
-                        scoped.request, Tee(client, exchange, self.counters), recorded_upload, started
-                    )
+                    await self.upstream.play(scoped.request, Tee(client, exchange), recorded_upload, started)
                 return Answered(Outcome.RECORDED)
             case Forward():
                 self._count(scoped, "forward")
                 await self.upstream.play(scoped.request, client, upload, started)
                 return Answered(Outcome.FORWARDED)
             case Simulate() if scoped.request.path in PROBES:
-                self.counters.requests["probe"] += 1
+                self.state.count_only("probe")
                 await self.simulator.play(scoped.request, client, upload, started)
                 return Answered(Outcome.ANSWERED)
             case Simulate():
@@ -163,14 +139,14 @@ class ReplayProxy:
                 await self.simulator.play(scoped.request, client, upload, started)
                 return Answered(Outcome.SIMULATED)
             case Probe():
-                self.counters.requests["probe"] += 1
-                await self.player.play(await self.stand_in.answer(scoped.request), client, started)
+                self.state.count_only("probe")
+                await self.player.play_response(await self.stand_in.answer(scoped.request), client, started)
                 return Answered(Outcome.ANSWERED)
             case Refuse():
-                return await self._refuse(scoped, await self._miss(scoped), client, started)
+                return await self._refuse(scoped, await self._misses.explain(scoped), client, started)
 
     def _entry(self, scoped: ScopedRequest, watch: AnswerWatch, answered: Answered) -> AccessEntry:
-        shown, _ = self._shown(scoped)
+        shown, _ = self._misses.shown(scoped)
         # What a server that is not recorded says may hold a secret, and nobody has looked for it.
         is_looked_into = answered.outcome in (Outcome.REPLAYED, Outcome.SIMULATED)
         return AccessEntry(
@@ -196,23 +172,21 @@ class ReplayProxy:
             response = await self.store.read(place)
             short_id = self.store.short_id(place) if self._access is not None else None
         except CassetteError as error:
-            return await self._refuse(scoped, self._damaged(scoped, error), client, started)
+            return await self._refuse(scoped, self._misses.damaged(scoped, error), client, started)
         if self._rechunk is not None:
             response = self._rechunk(response, place)
-        self.counters.played[place] += 1
+        self.state.note_played(place)
         self._count(scoped, "replay", place=place)
-        await self.player.play(self.stand_in.let_read(response, scoped.request), client, started)
+        await self.player.play_response(self.stand_in.let_read(response, scoped.request), client, started)
         return Answered(Outcome.REPLAYED, short_id)
 
     async def _refuse(self, scoped: ScopedRequest, miss: Miss, client: Listener, started: int) -> Answered:
-        self.counters.misses[miss.code] += 1
-        explained = self.misses.explain(miss)
-        outcome = "damaged" if miss.code == UNPLAYABLE else "refuse"
-        number = headers.get(explained.headers, "x-replayproxy-miss")
-        self._count(scoped, outcome, miss=number)
-        await self.player.play(await self.stand_in.readable(explained, scoped.request), client, started)
-        kind = Outcome.DAMAGED if miss.code == UNPLAYABLE else Outcome.MISS
-        return Answered(kind, number, cause=miss.code, differs=miss.param)
+        name = self.state.note_miss(miss)
+        is_damaged = miss.code == UNPLAYABLE
+        self._count(scoped, "damaged" if is_damaged else "refuse", miss=name)
+        response = await self.stand_in.readable(miss_response(miss, name), scoped.request)
+        await self.player.play_response(response, client, started)
+        return Answered(Outcome.DAMAGED if is_damaged else Outcome.MISS, name, cause=miss.code, differs=miss.param)
 
     async def decide(self, request: Request) -> tuple[ScopedRequest, Decision]:
         """What to do with a request, by the table. Raises `ClientError` for a scope that is too long."""
@@ -224,7 +198,7 @@ class ReplayProxy:
         await aside.prepared(self.matcher, self._worker, request)
         key = self.matcher.key(request)
         scoped = ScopedRequest(request, scope, key)
-        if self.playhead.has_forgotten(scope):  # to begin again would be somebody else's answer
+        if self.state.has_forgotten(scope):  # to begin again would be somebody else's answer
             return scoped, Refuse()
         try:
             place = await self._next(scoped.key or "", scope, request)
@@ -233,7 +207,7 @@ class ReplayProxy:
             return replace(scoped, damage=error), Refuse()
         decision = self._by_table(request, place, stands_in)
         if isinstance(decision, Forward):
-            self.playhead.undo(scope, scoped.key or "")  # nothing will be there the next time either
+            self.state.undo_position(scope, scoped.key or "")  # nothing will be there the next time either
         return scoped, decision
 
     async def answers_unsent(self, request: Request) -> bool:
@@ -248,7 +222,7 @@ class ReplayProxy:
         key = self.matcher.key(request)  # without a body
         try:
             count = self.store.count(key)
-            if self.playhead.request_count(scope, key) < count:
+            if self.state.request_count(scope, key) < count:
                 return True
             return (
                 bool(count)
@@ -269,7 +243,7 @@ class ReplayProxy:
     async def _next(self, key: Key, scope: str, request: Request) -> RecordingRef | None:
         if self._recorder is not None:
             await self._recorder.settled(key)
-        occurrence = self.playhead.next(scope, key, self.store.count(key))
+        occurrence = self.state.next_occurrence(scope, key, self.store.count(key))
         transfer = transfer_presented(request)
         if transfer is not None:
             # A replayed prefill has handed out a recorded ticket: answer with what was decoded from that one.
@@ -280,79 +254,7 @@ class ReplayProxy:
     def _count(
         self, scoped: ScopedRequest, outcome: str, *, place: RecordingRef | None = None, miss: str | None = None
     ) -> None:
-        self.counters.requests[outcome] += 1
-        if self._journal is not None:
-            self._journal.add(Call(scoped.request, scoped.scope, outcome, place, miss))
-
-    async def _miss(self, scoped: ScopedRequest) -> Miss:
-        """Why no recording answers."""
-        try:
-            if scoped.damage is not None:
-                raise scoped.damage
-            return await self._found_missing(scoped)
-        except CassetteError as error:
-            return self._damaged(scoped, error)
-
-    async def _found_missing(self, scoped: ScopedRequest) -> Miss:
-        assert scoped.key is not None
-        long = self.matcher.takes_long(scoped.request) and self.matcher.redactor is None  # else it is known by now
-        request, scope = await asyncio.to_thread(self._shown, scoped) if long else self._shown(scoped)
-        if self.playhead.has_forgotten(scoped.scope):
-            return Miss(FORGOTTEN, request, scoped.key, scope=scope)
-        recorded = self.store.count(scoped.key)
-        broken = self.store.count_broken(scoped.key)
-        times = self.playhead.request_count(scoped.scope, scoped.key)
-        if recorded or broken:
-            code = "exhausted" if recorded else "incomplete_only"
-            found = Miss(code, request, scoped.key, recorded=recorded or broken)
-        elif cached := self.misses.cached("no_match", scoped.key) or self.misses.cached("nothing_close", scoped.key):
-            found = cached
-        else:
-            found = await self._stranger(request, scoped.key)
-        return replace(found, scope=scope, request_count=times)
-
-    def _damaged(self, scoped: ScopedRequest, error: CassetteError) -> Miss:
-        request, scope = self._shown(scoped)
-        return Miss(UNPLAYABLE, request, scoped.key or "", scope=scope, damage=str(error))
-
-    async def _stranger(self, request: Request, key: Key) -> Miss:
-        """A request that was never recorded, with the recording that it resembles most.
-
-        In a thread: it takes milliseconds, and other streams have their times; what takes seconds, in a process.
-        """
-        return await self.store.aside(self._compared, request, key) or await self._compared_in_worker(request, key)
-
-    def _compared(self, request: Request, key: Key) -> Miss | None:
-        """None where a body is too long to be compared in this process."""
-        neighbours = self._neighbours(request)
-        if any(is_heavy(body_of(one)) for one in (request, *(neighbour.request for neighbour in neighbours))):
-            return None
-        return self._unknown(request, key, closest(self.matcher, request, neighbours)[0])
-
-    async def _compared_in_worker(self, request: Request, key: Key) -> Miss:
-        neighbours = await self.store.aside(self._neighbours, request)
-        found, number = await self._worker.run(closest, self.matcher, request, neighbours)
-        if found is not None:
-            found = replace(found, neighbour=neighbours[number])
-        return await self.store.aside(self._unknown, request, key, found)
-
-    def _neighbours(self, request: Request) -> list[Neighbour]:
-        near = self.store.near(request.method, request.path, sketch_of(self.matcher, request), NEIGHBOURS)
-        return list(near[: most_compared(request)])
-
-    def _unknown(self, request: Request, key: Key, found: Nearest | None) -> Miss:
-        every, here = self.store.count_of_endpoint(request.method, request.path)
-        cut = self.store.count_cut(request.method, request.path)
-        code = "no_match" if found else "nothing_close"
-        return Miss(code, request, key, nearest=found, every=every, here=here, cut=cut)
-
-    def _shown(self, scoped: ScopedRequest) -> tuple[Request, str]:
-        """A request and its scope as people may see them, also beside a cassette that is older than redaction."""
-        redactor = self.matcher.redactor or Redactor(b"")
-        scope = redactor.text(scoped.scope, redactor.credentials(scoped.request)) if scoped.scope else ""
-        shown = redactor.request(scoped.request)
-        carry_prepared(scoped.request, shown)
-        return shown, scope
+        self.state.count(outcome, scoped.request, scoped.scope, place, miss)
 
     # What this mode has
 

@@ -22,7 +22,7 @@ LONGEST_TARGET = 1024
 
 
 class Misses:
-    """Remembers misses by cause, numbers them, and answers.
+    """Remembers misses by cause and numbers the causes.
 
     Bounded in bytes: the oldest cause goes first. How many misses it had is counted on, its explanation is lost.
     """
@@ -60,16 +60,16 @@ class Misses:
         self.forgotten.clear()
         self.bytes = 0
 
-    def explain(self, miss: Miss) -> Response:
-        """The answer to a client whose request has none; the miss is noted."""
-        name = self.note(miss)
-        return own_response(
-            500 if miss.code == UNPLAYABLE else 404,
-            error_body(f"replayproxy: {miss.sentence}", type="replay_miss", code=miss.code, param=miss.param),
-            ("X-Replayproxy-Miss", name),
-            ("X-Replayproxy-Error", miss.code),
-            ("X-Should-Retry", "false"),
-        )
+
+def miss_response(miss: Miss, name: str) -> Response:
+    """Return the answer to a client whose request has no recording; `name` is that of the cause."""
+    return own_response(
+        500 if miss.code == UNPLAYABLE else 404,
+        error_body(f"replayproxy: {miss.sentence}", type="replay_miss", code=miss.code, param=miss.param),
+        ("X-Replayproxy-Miss", name),
+        ("X-Replayproxy-Error", miss.code),
+        ("X-Should-Retry", "false"),
+    )
 
 
 def _slim(miss: Miss) -> Miss:

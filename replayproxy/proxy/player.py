@@ -34,8 +34,8 @@ class Player:
         """End what is held open, and hold nothing any more: the app stops, and must not wait for clients to leave."""
         self._released.set()
 
-    async def play(self, response: Response, listener: Listener, started: int) -> None:
-        """Play the whole response; `started` is when the request was complete."""
+    async def play_response(self, response: Response, listener: Listener, started: int) -> None:
+        """Play the whole response; `started` is when the request was complete, in ns of the clock."""
         at, recorded = self._pace.at, response.timeline
         if self._pace.speed is None:
             await listener.head(Head(0, response.status, response.headers))

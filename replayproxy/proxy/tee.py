@@ -1,4 +1,10 @@
-"""Pass one answer to two listeners in a fixed order: what the client gets, the recorder keeps."""
+"""Pass one answer to several listeners in one stated order.
+
+    head, end                client last     the others do not wait: a client that leaves changes nothing for them
+    chunk, burst, leg        client first    nothing delays what the client gets
+
+The others keep or watch: a recorder, an access log. Only the client's socket may wait, and a recorder's full queue.
+"""
 
 from __future__ import annotations
 
@@ -6,60 +12,65 @@ import asyncio
 
 from replayproxy.model import Chunk, End, Head, Leg, Response
 from replayproxy.ports import Listener
-from replayproxy.proxy.counters import Counters
-from replayproxy.proxy.exchange_recorder import ExchangeRecorder
 
 
 class Tee:
-    """A `Listener` that passes everything on: chunks to the client first, head and end to the recorder first."""
+    """A `Listener` that passes everything on to a client and to others, in the order in which they are given."""
 
-    wants_whole = True
-
-    def __init__(self, client: Listener, exchange: ExchangeRecorder, counters: Counters) -> None:
+    def __init__(self, client: Listener, *others: Listener) -> None:
         self._client = client
-        self._recorder = exchange
-        self._counters = counters
-        self._to_client = client.chunk
-        self._to_recorder = exchange.chunk
+        self._others = others
+        self._listeners = (client, *others)
+        self._chunk_calls = tuple(listener.chunk for listener in self._listeners)
+        """Bound once: this is called per chunk."""
+
+    @property
+    def wants_whole(self) -> bool:
+        """Any of them."""
+        return any(listener.wants_whole for listener in self._listeners)
 
     @property
     def congested(self) -> bool:
-        """Either of them."""
-        return self._client.congested or self._recorder.congested
+        """Any of them."""
+        for listener in self._listeners:  # noqa: SIM110  asked after each read: a generator takes twice as long
+            if listener.congested:
+                return True
+        return False
 
     async def ready(self) -> None:
-        """Both of them. Counts, because from here on recorded times are not the server's own."""
-        self._recorder.stalled += 1
-        self._counters.stalled += 1
-        await asyncio.gather(self._client.ready(), self._recorder.ready())
+        """Wait for all of them."""
+        await asyncio.gather(*(listener.ready() for listener in self._listeners))
 
     async def head(self, head: Head) -> None:
-        """The recorder first: it does not wait, so that nothing can come between."""
-        await self._recorder.head(head)
+        """Pass it to the client last."""
+        for listener in self._others:
+            await listener.head(head)
         await self._client.head(head)
 
     def chunk(self, chunk: Chunk) -> None:
-        """To both."""
-        self._to_client(chunk)
-        self._to_recorder(chunk)
+        """Pass it to the client first."""
+        for call in self._chunk_calls:
+            call(chunk)
 
     def burst(self, response: Response) -> None:
-        """To both."""
-        self._client.burst(response)
-        self._recorder.burst(response)
+        """Pass it to the client first."""
+        for listener in self._listeners:
+            listener.burst(response)
 
     def leg(self, leg: Leg) -> None:
-        """To both."""
-        self._client.leg(leg)
-        self._recorder.leg(leg)
+        """Pass it to the client first."""
+        for listener in self._listeners:
+            listener.leg(leg)
 
     async def end(self, end: End) -> None:
-        """The recorder first: a client that leaves now does not change how the server ended its answer.
+        """Pass it to the client last.
 
-        With `--on-full block` the last piece waits for room too; the client has its answer, and sends its next request
-        when that is over.
+        With `--on-full block` the last part waits for room too. The client has its answer by then, and its next request
+        is read when that wait is over.
         """
-        await self._recorder.end(end)
+        for listener in self._others:
+            await listener.end(end)
         await self._client.end(end)
-        if self._recorder.congested:
-            await self._recorder.ready()
+        for listener in self._others:
+            if listener.congested:
+                await listener.ready()

@@ -16,9 +16,8 @@ from replayproxy.errors import ClientError
 from replayproxy.model import Request
 from replayproxy.ports import Listener
 from replayproxy.proxy.client_origin import ClientOrigin
-from replayproxy.proxy.counters import Counters
-from replayproxy.proxy.misses import Misses
-from replayproxy.proxy.request_log import Call, RequestLog
+from replayproxy.proxy.request_log import Call
+from replayproxy.proxy.run_state import RunState
 from replayproxy.views.miss import Miss
 
 log = logging.getLogger("replayproxy")
@@ -35,20 +34,16 @@ class Upgrades(Generic[Detach]):
         mode: Mode,
         on_miss: OnMiss,
         *,
-        counters: Counters,
-        misses: Misses,
+        state: RunState,
         redactor: Redactor | None,
-        request_log: RequestLog | None = None,
         tls: bool = False,
         tunnel: Callable[[Request, Listener, Detach], Awaitable[None]] | None = None,
     ) -> None:
         """`tls`: clients reach the proxy by https. `redactor` None: for a cassette older than redaction."""
         self._decision = decide_upgrade(mode, on_miss, has_tunnel=tunnel is not None)
         self._has_scopes = looks_for_recordings(mode)
-        self._counters = counters
-        self._misses = misses
+        self._state = state
         self._redactor = redactor or Redactor(b"")
-        self._request_log = request_log
         self._tls = tls
         self._tunnel = tunnel
 
@@ -62,8 +57,8 @@ class Upgrades(Generic[Detach]):
 
     async def _connect(self, request: Request, client: Listener, detach: Detach) -> None:
         assert self._tunnel is not None, "decided Tunnel without a tunnel"
-        self._counters.requests["upgrade"] += 1
-        if self._counters.requests["upgrade"] == 1:
+        self._state.count_only("upgrade")
+        if self._state.counters.requests["upgrade"] == 1:
             path = self._redactor.request(request).path
             log.warning("%s asks for an upgrade: forwarded, not recorded (counted in metrics from here on)", path)
         unscoped = split_scope(request)[1] if self._has_scopes else request
@@ -71,11 +66,9 @@ class Upgrades(Generic[Detach]):
 
     def _refuse(self, request: Request) -> None:
         shown = self._redactor.request(request)
-        self._counters.misses["unsupported"] += 1
-        name = self._misses.note(Miss("unsupported", shown, ""))
-        if self._request_log is not None:
-            scope, unscoped = split_scope(shown)
-            self._request_log.add(Call(unscoped, scope, "refuse", miss=name))
+        name = self._state.note_miss(Miss("unsupported", shown, ""))
+        scope, unscoped = split_scope(shown)
+        self._state.log_call(Call(unscoped, scope, "refuse", miss=name))
         raise ClientError(
             f"{shown.method} {shown.path} asks for another protocol than HTTP, which is not recorded: send it"
             " to a live server",

@@ -113,7 +113,7 @@ async def _misses(path: Path, numbers: list[int]) -> list[float]:
             if error["param"] != "$.messages[1].content" or f"Question {number}" not in body(number, 20).decode():
                 raise RuntimeError(f"not the nearest was found: {error['message']}")
             await asyncio.sleep(0)
-        for _, miss, _ in proxy.app.parts.misses.causes.values():
+        for _, miss, _ in proxy.app.parts.state.misses.causes.values():
             assert miss.nearest is not None
             asked, found = (
                 orjson.loads(one.body)["messages"][1] for one in (miss.request, miss.nearest.neighbour.request)

@@ -166,7 +166,7 @@ class FakeSource:
     uploaded: list[bytes] = field(default_factory=list)
 
     async def play(
-        self, request: Request, listener: Listener, upload: Upload | None = None, came: int | None = None
+        self, request: Request, listener: Listener, upload: Upload | None = None, received_at: int | None = None
     ) -> None:
         """Give the next answer."""
         script = self.scripts[min(len(self.asked), len(self.scripts) - 1)]

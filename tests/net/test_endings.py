@@ -176,7 +176,7 @@ async def leave_at_the_head(proxy: Running, server: Scripted, request: Request, 
         await connection.head()
         left_at = proxy.app.parts.clock.now()
         connection.close() if how == "closes" else connection.reset()
-        while proxy.app.parts.counters.in_flight:
+        while proxy.app.parts.state.counters.in_flight:
             await asyncio.sleep(0.005)
     freed = server.visits[0].left
     return (freed.result() - left_at) / 1e6 if freed.done() else 0.0

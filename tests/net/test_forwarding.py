@@ -193,7 +193,7 @@ def test_a_large_body_streams_through_in_little_memory_both_ways(tmp_path: Path)
                 assert frame.data == body[size : size + len(frame.data)]
                 size += len(frame.data)
             assert size == len(body)
-            assert proxy.app.parts.counters.stalled > 0
+            assert proxy.app.parts.state.counters.stalled > 0
         assert exchanges(tmp_path / "large.cassette")[0].response.body == body
 
     run(dialogue())
@@ -267,7 +267,7 @@ def test_websockets_pass_through_unrecorded_and_are_counted(tmp_path: Path) -> N
             await asyncio.wait_for(server.visits[0].left, 5)
             assert frame * 20 in server.heard
             assert b"Upgrade: websocket" in server.heard
-            assert proxy.app.parts.counters.requests["upgrade"] == 1
+            assert proxy.app.parts.state.counters.requests["upgrade"] == 1
         assert exchanges(cassette) == []
         async with running(replaying(cassette)) as proxy, wire.connect(proxy.url) as connection:
             connection.write(asked)

@@ -54,9 +54,12 @@ def test_a_client_that_leaves_again_where_it_left_sees_no_difference(tmp_path: P
                 async with wire.connect(proxy.url) as connection:
                     connection.send(asked(CHAT))
                     assert await leave_after(connection, len(HALF)) == HALF
-            while proxy.app.parts.counters.in_flight:
+            while proxy.app.parts.state.counters.in_flight:
                 await asyncio.sleep(0.01)
-            assert (proxy.app.parts.counters.requests["replay"], sum(proxy.app.parts.counters.misses.values())) == (
+            assert (
+                proxy.app.parts.state.counters.requests["replay"],
+                sum(proxy.app.parts.state.counters.misses.values()),
+            ) == (
                 3,
                 0,
             )

@@ -68,7 +68,7 @@ def test_java_is_recorded_and_replayed(classes: Path, tmp_path: Path) -> None:
             assert judge.errors == []
         async with running(replaying(cassette)) as proxy:
             assert await java(classes, f"{proxy.url}/v1/chat/completions") == ["200 ok"] * 3
-            assert not proxy.app.parts.misses.causes
+            assert not proxy.app.parts.state.misses.causes
 
     run(dialogue())
     assert [exchange.request.body for exchange in exchanges(cassette)] == [BODY, BODY, b""]
@@ -99,7 +99,7 @@ def test_java_hears_streams_recorded_and_replayed(classes: Path, tmp_path: Path)
             live = await java(classes, proxy.url + path, program="Streams")
         async with running(replaying(cassette)) as proxy:
             again = await java(classes, proxy.url + path, program="Streams")
-            assert not proxy.app.parts.misses.causes
+            assert not proxy.app.parts.state.misses.causes
         assert len(live) == 8
         assert all(line.startswith("200 data: {") and line.endswith("data: [DONE]|") for line in live), live
         assert again == live

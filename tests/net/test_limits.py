@@ -245,7 +245,7 @@ def test_of_a_long_upload_the_beginning_is_kept(tmp_path: Path, size: int) -> No
                 await asyncio.sleep(0.01)
                 connection.write(b"a" * size)
                 assert (await connection.answer()).status == 200
-                assert proxy.app.parts.counters.uploads_cut == (size > 100_000)
+                assert proxy.app.parts.state.counters.uploads_cut == (size > 100_000)
             return len(judge.requests[0][2])
 
     assert run(dialogue()) == size
@@ -267,7 +267,7 @@ def test_of_an_upload_in_many_small_chunks_the_beginning_is_kept(tmp_path: Path)
                     await asyncio.sleep(0)
                 connection.write(b"0\r\n\r\n")
                 assert (await connection.answer()).status == 200
-                assert proxy.app.parts.counters.uploads_cut == 1
+                assert proxy.app.parts.state.counters.uploads_cut == 1
             return len(judge.requests[0][2])
 
     assert run(dialogue()) == size

@@ -245,7 +245,7 @@ def test_a_short_answer_of_decode_is_read_to_its_end_though_the_client_leaves_at
                 client.send(ask(CHAT, "may I?"))
                 assert (await client.head()).status == 403
                 client.close() if how == "closes" else client.reset()
-                while proxy.app.parts.counters.in_flight:
+                while proxy.app.parts.state.counters.in_flight:
                     await asyncio.sleep(0.005)
 
     run(dialogue())

@@ -9,7 +9,7 @@ import pytest
 
 from replayproxy.model import Chunk, End, Ending, Head, Headers
 from replayproxy.proxy.answer_watch import AnswerWatch
-from tests.doubles.fakes import JSON, MILLISECOND, SSE, HearingListener, ManualClock, answer
+from tests.doubles.fakes import JSON, MILLISECOND, SSE, ManualClock, answer
 
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
 WORD = b'data: {"choices":[{"index":0,"delta":{"content":"sea"}}]}\n\n'
@@ -20,8 +20,7 @@ DONE = b"data: [DONE]\n\n"
 def watched(headers: Headers, *chunks: bytes, ending: Ending = Ending.COMPLETE, at_once: bool = False) -> AnswerWatch:
     """Play an answer, a chunk every 10 ms, and return its watch."""
     clock = ManualClock()
-    client = HearingListener([], clock)
-    watch = AnswerWatch(client, clock, clock.now())
+    watch = AnswerWatch(clock, clock.now())
 
     async def play() -> None:
         await watch.head(Head(0, 200, headers))

@@ -13,6 +13,7 @@ from replayproxy.core.faults.grammar import parse_fault
 from replayproxy.core.faults.rate_limits import RateLimits
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import Redactor
+from replayproxy.core.sequence import AtEnd, Playhead
 from replayproxy.core.timing import Pace
 from replayproxy.errors import ClientError
 from replayproxy.model import Headers, Key, Request, Response
@@ -22,6 +23,7 @@ from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.fault_injector import FaultInjector, FaultSettings
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.request_log import RequestLog
+from replayproxy.proxy.run_state import RunState
 from tests.apps import run
 from tests.doubles.fakes import MILLISECOND, SECOND, answer
 from tests.doubles.fault_client import ConnectionDouble, SharedClock
@@ -37,6 +39,18 @@ def event(text: str) -> bytes:
 STORY = answer(*((at * MILLISECOND, event(text)) for at, text in ((1, "Once upon "), (2, "a time, "), (3, "the end."))))
 
 
+class UndoneState(RunState):
+    """Remembers which positions were taken back."""
+
+    def __init__(self, playhead: Playhead, counters: Counters, request_log: RequestLog) -> None:
+        super().__init__(playhead, counters, request_log=request_log)
+        self.undone: list[tuple[str, Key]] = []
+
+    def undo_position(self, scope: str, key: Key) -> None:
+        """Remember it."""
+        self.undone.append((scope, key))
+
+
 @dataclass
 class Bench:
     """A proxy that plays `STORY` to every request, behind an injector."""
@@ -48,12 +62,12 @@ class Bench:
     model: str | None = None
     story: Response = STORY
     played: int = 0
-    given_back: list[tuple[str, Key]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.clock = SharedClock()
         self.counters = Counters()
         self.request_log = RequestLog()
+        self.state = UndoneState(Playhead(AtEnd.REFUSE), self.counters, request_log=self.request_log)
         self.player = Player(self.clock, Pace(1.0), self.counters)
         chooser = FaultChooser([parse_fault(text) for text in self.faults], self.injection)
         self.injector = FaultInjector(
@@ -62,15 +76,13 @@ class Bench:
             clock=self.clock,
             matcher=Matcher(MatchRules(), Redactor(b"0123456789abcdef")),
             worker=InThread(),
-            counters=self.counters,
-            request_log=self.request_log,
-            give_back=lambda scope, key: self.given_back.append((scope, key)),
+            state=self.state,
         )
 
     async def _answer(self, request: Request, client: Listener, upload: Upload | None, since: int | None) -> None:
         self.played += 1
         self.sent = request
-        await self.player.play(self.story, client, self.clock.now() if since is None else since)
+        await self.player.play_response(self.story, client, self.clock.now() if since is None else since)
 
     async def ask(
         self, body: bytes = b'{"model":"m"}', *, target: str = CHAT, headers: Headers = (), leave: float | None = None
@@ -154,11 +166,11 @@ def test_a_broken_answer_gives_its_recording_back() -> None:
     async def dialogue() -> None:
         bench = Bench(["cut@1,first=1"])
         assert (await bench.ask()).log == ["1 200", f"1 {event('Once upon ').decode().strip()}", "2 cut"]
-        assert len(bench.given_back) == 1
+        assert len(bench.state.undone) == 1
         await bench.wait(1)
         assert (await bench.ask()).whole
         assert bench.outcomes == ["f-0001 cut@1,first=1 recovered"]
-        assert len(bench.given_back) == 1
+        assert len(bench.state.undone) == 1
 
     run(dialogue())
 
@@ -194,7 +206,7 @@ def test_a_pause_shows_whether_a_client_has_a_read_timeout(
         client = await bench.ask(leave=leave)
         assert client.whole is (leave is None)
         assert bench.outcomes == [f"f-0001 {fault} {outcome}"]
-        assert len(bench.given_back) == back
+        assert len(bench.state.undone) == back
         assert bench.counters.lateness_max < 0.001
 
     run(dialogue())

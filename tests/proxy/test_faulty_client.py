@@ -28,7 +28,7 @@ def gets(text: str, *, speed: float | None = 1.0, headers: Headers = SSE) -> lis
         client = ConnectionDouble(clock)
         faulty = FaultyClient(client, Delivery(parse_fault(text), ""), clock)
         response = answer(*((chunk.at, chunk.data) for chunk in ANSWER.chunks()), headers=headers)
-        playing = asyncio.ensure_future(Player(clock, Pace(speed), Counters()).play(response, faulty, 0))
+        playing = asyncio.ensure_future(Player(clock, Pace(speed), Counters()).play_response(response, faulty, 0))
         over = asyncio.ensure_future(faulty.over.wait())
         await asyncio.wait((playing, over), return_when=asyncio.FIRST_COMPLETED)
         if faulty.over.is_set():
@@ -103,7 +103,7 @@ def test_a_client_that_leaves_ends_what_waits() -> None:
         clock = SharedClock()
         client = ConnectionDouble(clock)
         faulty = FaultyClient(client, Delivery(parse_fault("stall@0"), ""), clock)
-        await Player(clock, Pace(None), Counters()).play(answer(), faulty, 0)
+        await Player(clock, Pace(None), Counters()).play_response(answer(), faulty, 0)
         before = asyncio.all_tasks()
         faulty = FaultyClient(client, Delivery(parse_fault("stall@0"), ""), clock)
         faulty.burst(ANSWER)

@@ -17,12 +17,13 @@ from replayproxy.core.sequence import AtEnd, Playhead
 from replayproxy.core.timing import Pace
 from replayproxy.errors import ClientError, Damaged, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from replayproxy.model import Chunk, Ending, Headers, RecordingRef, Request, Response
-from replayproxy.ports import Listener, Upload
+from replayproxy.ports import Listener, Upload, Worker
 from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.handler import ReplayProxy
 from replayproxy.proxy.misses import Misses
 from replayproxy.proxy.player import Player
 from replayproxy.proxy.recorder import Recorder
+from replayproxy.proxy.run_state import RunState
 from tests.doubles.fakes import (
     JSON,
     MILLISECOND,
@@ -59,7 +60,7 @@ class Inventor:
         self, request: Request, listener: Listener, upload: Upload | None = None, received_at: int | None = None
     ) -> None:
         """Play it at once."""
-        await Player(self.clock, Pace(None), Counters()).play(self.invent(request), listener, 0)
+        await Player(self.clock, Pace(None), Counters()).play_response(self.invent(request), listener, 0)
 
 
 @dataclass
@@ -73,6 +74,8 @@ class House:
     server: Sequence[Response | UpstreamError | tuple[Response, Callable[[], None]]] = ()
     wanted: Callable[[Request], bool] = lambda _: True
     invent: Callable[[Request], Response] | None = None
+    matcher: Matcher = MATCHER
+    worker: Worker | None = None
     log: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -92,10 +95,13 @@ class House:
             self.on_miss,
             clock=self.clock,
             player=Player(self.clock, Pace(None), self.tally),
-            counters=self.tally,
-            misses=self.misses,
-            matcher=MATCHER,
-            playhead=Playhead(AtEnd.REFUSE if self.mode is Mode.AUTO else self.at_end, records=records),
+            state=RunState(
+                Playhead(AtEnd.REFUSE if self.mode is Mode.AUTO else self.at_end, records=records),
+                self.tally,
+                self.misses,
+            ),
+            matcher=self.matcher,
+            worker=self.worker,
             store=self.shelf if self.mode in (Mode.REPLAY, Mode.AUTO) else None,
             upstream=self.upstream if self.server else None,
             recorder=self.recorder,
@@ -468,13 +474,13 @@ def test_a_scope_that_was_forgotten_gets_nothing() -> None:
     """It would begin again from the first recording without a word; in `auto` it would be recorded a second time."""
     for mode in (Mode.REPLAY, Mode.AUTO):
         house = House(mode, at_end=AtEnd.REFUSE, recordings=[(A, ONE), (A, TWO)], server=[ONE])
-        house.proxy.playhead = Playhead(AtEnd.REFUSE, limit=1000)
+        house.proxy.state.playhead = Playhead(AtEnd.REFUSE, limit=1000)
         scoped = [replace(A, target=f"/t/{scope}{A.target}") for scope in ("one", "two", "one", "two")]
         house.ask(*scoped)
         assert house.tally.requests == {"replay": 3, "refuse": 1}
         ((_, miss, _),) = house.misses.causes.values()
         assert (miss.code, miss.scope) == ("scope_forgotten", "one")
-        house.proxy.playhead.reset("one")
+        house.proxy.state.playhead.reset("one")
         house.ask(scoped[0])
         assert house.tally.requests["replay"] == 4
 
@@ -484,7 +490,7 @@ def test_what_is_not_recorded_does_not_count_as_asked_for() -> None:
     house = House(Mode.AUTO, server=[ONE], wanted=lambda _: False)
     house.ask(A, A, A)
     assert house.tally.requests == {"forward": 3}
-    assert house.proxy.playhead.request_count("", MATCHER.key(A)) == 0
+    assert house.proxy.state.playhead.request_count("", MATCHER.key(A)) == 0
 
 
 def test_a_scope_that_is_too_long_is_refused() -> None:

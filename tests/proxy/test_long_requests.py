@@ -84,8 +84,8 @@ class Watching(Matcher):
 )
 def test_the_key_of_a_long_request_is_made_in_a_thread(request_: Request, in_loop: bool) -> None:
     """From 64 KiB on; a body in a coding may be as long as it likes."""
-    house = House(Mode.REPLAY, recordings=[(request_, ONE)])
-    house.proxy.matcher = matcher = Watching()
+    matcher = Watching()
+    house = House(Mode.REPLAY, recordings=[(request_, ONE)], matcher=matcher)
     house.ask(request_)
     assert set(matcher.threads) == {in_loop}
     assert dict(house.tally.requests) == {"replay": 1}
@@ -128,9 +128,9 @@ HEAVY_BODIES = {
 @pytest.mark.parametrize("name", HEAVY_BODIES)
 def test_a_heavy_request_is_compared_in_the_worker(name: str) -> None:
     """Its key, its masks, its sketch, and the recording that it resembles: nothing of it in the event loop."""
-    house = House(Mode.REPLAY, recordings=[(Request("POST", CHAT, JSON, of_size(100)), ONE)])
-    house.proxy._worker = elsewhere = Elsewhere()
-    house.proxy.matcher = matcher = Watching()
+    elsewhere, matcher = Elsewhere(), Watching()
+    recordings = [(Request("POST", CHAT, JSON, of_size(100)), ONE)]
+    house = House(Mode.REPLAY, recordings=recordings, matcher=matcher, worker=elsewhere)
     house.ask(Request("POST", CHAT, JSON, HEAVY_BODIES[name]))
     assert sum(house.tally.misses.values()) == 1
     assert (elsewhere.jobs, matcher.threads) == (["prepare", "closest"], [])

@@ -9,11 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
-from replayproxy.core.headers import get
 from replayproxy.core.identity.difference import Difference
 from replayproxy.model import Chunk, Ending, Request, Response
 from replayproxy.proxy import misses as module
-from replayproxy.proxy.misses import Misses, own_response
+from replayproxy.proxy.misses import Misses, miss_response, own_response
 from replayproxy.views.miss import Miss
 from tests.views.test_miss import DATE, WARMTH, near
 
@@ -62,7 +61,7 @@ EXPLAINED: list[tuple[Miss, str]] = [
 @pytest.mark.parametrize(("miss", "sentence"), EXPLAINED, ids=lambda value: getattr(value, "code", ""))
 def test_what_each_cause_gets(miss: Miss, sentence: str) -> None:
     """404 in OpenAI's envelope; the sentence says what happened, with which thing, and what to do now."""
-    response = Misses().explain(miss)
+    response = miss_response(miss, "m-0001")
     assert (response.status, response.ending) == (404, Ending.COMPLETE)
     assert response.headers == (
         ("Content-Type", "application/json"),
@@ -85,12 +84,9 @@ def test_the_same_cause_has_one_number_and_a_count() -> None:
         ("rp1:a", {"request_count": 3}),
         ("rp1:a", {"request_count": 9, "scope": "other"}),
     ]
-    names = [
-        get(misses.explain(Miss("exhausted", CHAT, key, **more)).headers, "x-replayproxy-miss") for key, more in asked
-    ]
-    other = misses.explain(Miss("no_match", CHAT, "rp1:a"))
+    names = [misses.note(Miss("exhausted", CHAT, key, **more)) for key, more in asked]
     assert names == ["m-0001", "m-0002", "m-0001", "m-0001"]
-    assert get(other.headers, "x-replayproxy-miss") == "m-0003"
+    assert misses.note(Miss("no_match", CHAT, "rp1:a")) == "m-0003"
     assert [(name, miss.key, miss.request_count, times) for name, miss, times in misses.causes.values()] == [
         ("m-0001", "rp1:a", 9, 3),
         ("m-0002", "rp1:b", 2, 1),
@@ -103,13 +99,12 @@ def test_what_is_remembered_is_bounded() -> None:
     misses = Misses(limit=100_000)
     long = replace(CHAT, target="/v1/" + "x" * 60_000, body=b"x" * 1_000_000)
     for number in range(1000):
-        misses.explain(Miss("no_match", long, f"rp1:{number}", scope="s" * 256))
+        misses.note(Miss("no_match", long, f"rp1:{number}", scope="s" * 256))
         assert misses.bytes <= 100_000
     kept = len(misses.causes)
     assert 10 < kept < 50
     assert misses.forgotten == {"no_match": 1000 - kept}
-    again = misses.explain(Miss("no_match", CHAT, "rp1:0"))
-    assert get(again.headers, "x-replayproxy-miss") == "m-1001"
+    assert misses.note(Miss("no_match", CHAT, "rp1:0")) == "m-1001"
     misses.clear()
     assert (misses.bytes, misses.forgotten, len(misses.causes)) == (0, {}, 0)
 
@@ -141,14 +136,14 @@ def test_our_own_answers_are_whole_and_at_once(body: bytes) -> None:
 
 def test_no_miss_is_ever_a_server_error_or_an_empty_success() -> None:
     """SDKs retry 408, 409, 429 and 5xx: each miss would count three times."""
-    answers: list[Response] = [Misses().explain(miss) for miss, _ in EXPLAINED]
+    answers: list[Response] = [miss_response(miss, "m-0001") for miss, _ in EXPLAINED]
     assert {response.status for response in answers} == {404}
     assert all(response.body for response in answers)
 
 
 def test_a_near_miss_says_where_it_differs() -> None:
     """To the client: the recording, how many differences and where, the first place as `param`."""
-    error = orjson.loads(Misses().explain(near(DATE, WARMTH)).body)["error"]
+    error = orjson.loads(miss_response(near(DATE, WARMTH), "m-0001").body)["error"]
     assert error == {
         "message": "replayproxy: no recording matches this POST /v1/chat/completions. Closest: 7f3a1c02 (ci.cassette),"
         " 2 differences at $.messages[3].content, $.temperature. Make the request as it was recorded, or record it"

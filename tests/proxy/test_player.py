@@ -43,7 +43,7 @@ class Stage:
 
     def play(self, response: Response, started: int = START) -> list[str]:
         """What the listener heard, and when (in ms)."""
-        asyncio.run(self.player.play(response, self.listener, started))
+        asyncio.run(self.player.play_response(response, self.listener, started))
         return self.log
 
     @property
@@ -215,7 +215,7 @@ def test_an_app_that_stops_does_not_wait_for_what_is_held(speed: float | None, r
     async def play() -> None:
         if released == "before":
             stage.player.release()
-        playing = asyncio.create_task(stage.player.play(LEFT, stage.listener, START))
+        playing = asyncio.create_task(stage.player.play_response(LEFT, stage.listener, START))
         await turns()
         assert playing.done() == (released == "before")
         stage.player.release()
@@ -231,7 +231,7 @@ def test_a_client_that_leaves_again_ends_it(speed: float | None) -> None:
     stage = Stage(speed, stall=STALL, clock=StandingClock(START + 20 * MILLISECOND))
 
     async def play() -> None:
-        playing = asyncio.create_task(stage.player.play(LEFT, stage.listener, START))
+        playing = asyncio.create_task(stage.player.play_response(LEFT, stage.listener, START))
         await turns()
         playing.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -288,7 +288,7 @@ def test_of_a_long_answer_a_slow_client_has_no_copy(speed: float) -> None:
         player = Player(clock, Pace(speed), Counters())
         tracemalloc.start()
         try:
-            playing = [asyncio.create_task(player.play(response, client, START)) for client in slow]
+            playing = [asyncio.create_task(player.play_response(response, client, START)) for client in slow]
             for client in slow:
                 await client.waits.wait()
             return tracemalloc.get_traced_memory()[1]

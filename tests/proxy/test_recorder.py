@@ -381,7 +381,7 @@ def test_who_chose_to_block_waits_and_loses_nothing() -> None:
         source = FakeSource(log, studio.clock, [big])
         studio.archive.full = True
         with studio.tape() as tape:
-            playing = asyncio.create_task(source.play(Request("POST", CHAT), Tee(client, tape, studio.tally)))
+            playing = asyncio.create_task(source.play(Request("POST", CHAT), Tee(client, tape)))
             await turns()
             waited = not playing.done() and len(log) == 3
             studio.archive.empty()
@@ -418,7 +418,7 @@ def test_who_chose_to_block_waits_at_the_end_of_a_short_answer() -> None:
     async def play() -> bool:
         client = HearingListener(log, studio.clock)
         with studio.tape() as tape:
-            both = Tee(client, tape, studio.tally)
+            both = Tee(client, tape)
             await both.head(Head(0, 200, JSON))
             studio.archive.full = True
             ending = asyncio.create_task(both.end(End(0, Ending.COMPLETE)))
@@ -491,7 +491,7 @@ def test_legs_are_kept_with_the_last_piece_and_without_secrets() -> None:
 
     async def hear() -> None:
         with studio.tape() as tape:
-            both = Tee(HearingListener([], studio.clock), tape, studio.tally)
+            both = Tee(HearingListener([], studio.clock), tape)
             await both.head(Head(0, 200, SSE))
             both.leg(Leg("prefill", "http://p", asked, said, 1))
             both.leg(Leg("decode", "http://d", asked, said, 2))
@@ -664,7 +664,7 @@ def test_a_slow_client_is_waited_for_and_counted() -> None:
     async def play() -> None:
         client = HearingListener(log, studio.clock, congested_after=[2], pause=30 * MILLISECOND)
         with studio.tape() as tape:
-            await FakeSource([], studio.clock, [said]).play(Request("POST", CHAT), Tee(client, tape, studio.tally))
+            await FakeSource([], studio.clock, [said]).play(Request("POST", CHAT), Tee(client, tape))
 
     asyncio.run(play())
     assert log == [
@@ -708,7 +708,7 @@ def test_the_tape_hears_first(leaves_at: str, head: Head, ending: Ending) -> Non
 
     async def play() -> None:
         with studio.tape() as tape:
-            both = Tee(LeavingListener(studio.clock, leaves_at), tape, studio.tally)
+            both = Tee(LeavingListener(studio.clock, leaves_at), tape)
             await FakeSource([], studio.clock, [answer((0, b"a"))]).play(Request("POST", CHAT), both)
 
     with pytest.raises(asyncio.CancelledError):
@@ -727,7 +727,7 @@ def test_a_burst_goes_to_both() -> None:
 
     async def play() -> None:
         with studio.tape() as tape:
-            both = Tee(HearingListener(log, studio.clock), tape, studio.tally)
+            both = Tee(HearingListener(log, studio.clock), tape)
             await both.head(Head(1, 200, SSE))
             both.burst(said)
             await both.end(End(2, Ending.COMPLETE))

@@ -9,12 +9,14 @@ import pytest
 
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.redaction import Redactor
+from replayproxy.core.sequence import AtEnd, Playhead
 from replayproxy.errors import ClientError
 from replayproxy.model import Request
 from replayproxy.ports import Listener
 from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.misses import Misses
 from replayproxy.proxy.request_log import RequestLog
+from replayproxy.proxy.run_state import RunState
 from replayproxy.proxy.upgrades import Upgrades
 from tests.doubles.fakes import HearingListener, ManualClock
 
@@ -30,10 +32,8 @@ class Case:
         self.upgrades: Upgrades[str] = Upgrades(
             mode,
             on_miss,
-            counters=self.counters,
-            misses=self.misses,
+            state=RunState(Playhead(AtEnd.REFUSE), self.counters, self.misses, self.log),
             redactor=Redactor(b"salt"),
-            request_log=self.log,
             tunnel=self._tunnel if with_tunnel else None,
         )
 
