@@ -11,27 +11,23 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from replayproxy.cassette.editing.rewrite import without_secrets
+from replayproxy.cassette.editing.redact import without_secrets
+from replayproxy.cassette.editing.rewrite import refuse_existing, sealed_at_end
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.headers import STORED
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import SALT_BYTES, Redactor
-from replayproxy.errors import CassetteError, SettingsError
+from replayproxy.errors import SettingsError
 from replayproxy.model import Exchange, Leg
 from replayproxy.ports import ExchangePart
 
 
 def create(path: Path, rules: MatchRules | None, redact: tuple[str, ...]) -> None:
     """Make an empty cassette. Raises `CassetteError` where a file has that name already."""
-    if path.exists():
-        raise CassetteError(f"{path} is there already: name another file, remove it, or open it")
-    writer = CassetteWriter(path, Matcher(rules or MatchRules(), Redactor(os.urandom(SALT_BYTES), redact)))
-    try:
-        writer.seal()
-    except BaseException:
-        writer.close()
-        raise
+    refuse_existing(path, "open it")
+    with sealed_at_end(path, Matcher(rules or MatchRules(), Redactor(os.urandom(SALT_BYTES), redact))):
+        pass
 
 
 class CassetteAppender:

@@ -18,7 +18,7 @@ import orjson
 
 import replayproxy
 from replayproxy.cassette.browse import CassetteBrowser
-from replayproxy.cassette.editing.rewrite import without_secrets
+from replayproxy.cassette.editing.redact import without_secrets
 from replayproxy.core.redaction import SALT_BYTES, Redactor
 from replayproxy.errors import CassetteError, SettingsError
 from replayproxy.formats.format import CassetteOrigin, ExportContext, Format, Notes, StoredExchange

@@ -16,15 +16,16 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from replayproxy.cassette.editing.redact import without_secrets
 from replayproxy.cassette.editing.replace import replacing
-from replayproxy.cassette.editing.rewrite import without_secrets
+from replayproxy.cassette.editing.rewrite import refuse_existing, sealed_at_end
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.cassette.writer import left_out as left_out_of
 from replayproxy.core.answers import fault_in_answer
 from replayproxy.core.headers import STORED
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import SALT_BYTES, Redactor
-from replayproxy.errors import CassetteError, SettingsError
+from replayproxy.errors import SettingsError
 from replayproxy.formats.bodies import cut_at_events
 from replayproxy.formats.format import Beat, CassetteOrigin, Format, ImportedExchange, Kept, Notes, Part
 from replayproxy.formats.source import SourceFile, UnreadableSource
@@ -77,19 +78,11 @@ def import_files(
     The format is guessed unless it is named. `split_events` cuts a stream that came in one piece at its events. Raises
     `UnreadableSource` where a file is not in its format, `CassetteError` where `out` is there, `SettingsError`.
     """
-    if out.exists():
-        raise CassetteError(f"{out} is there already: name another file, remove it, or merge the two")
+    refuse_existing(out, "merge the two")
     files = [_opened(path, format_name) for path in _files(paths)]
     matcher = _matcher(files, redact)
-    with replacing(out) as fresh:
-        writer = CassetteWriter(fresh, matcher)
-        try:
-            imported = _Import(writer, split_events, progress).all(files)
-            writer.seal()
-        except BaseException:
-            writer.close()
-            raise
-    return imported
+    with replacing(out) as fresh, sealed_at_end(fresh, matcher) as writer:
+        return _Import(writer, split_events, progress).all(files)
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:

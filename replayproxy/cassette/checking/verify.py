@@ -20,7 +20,7 @@ from replayproxy.core.dialects.stream_end import missing_end
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.identity.sketch import sketch
 from replayproxy.errors import CassetteError, Damaged, SettingsError
-from replayproxy.model import KEY_TAG, Request
+from replayproxy.model import KEY_TAG, Exchange, Request
 
 AT_ONCE = 1000
 """Rows that are read before what they say is checked."""
@@ -28,10 +28,14 @@ AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is not as it was written. `where` names the recording, or is empty for the file."""
+    """Something that is not as it was written. `where` names the recording, or is empty for the file.
+
+    `is_recorded`: the server answered so, and the file holds it as it should.
+    """
 
     where: str
     what: str
+    is_recorded: bool = False
 
 
 def verify(path: Path, missing_ends: Counter[str] | None = None) -> tuple[int, list[Problem]]:
@@ -51,7 +55,17 @@ def verify(path: Path, missing_ends: Counter[str] | None = None) -> tuple[int, l
         exchanges = 0
         for number, name in _finished(cassette):
             exchanges += 1
-            problems += [Problem(name, what) for what in _exchange_problems(cassette, matcher, number, missing_ends)]
+            try:
+                exchange = cassette.exchange(number)
+            except CassetteError as error:
+                problems.append(Problem(name, str(error)))
+                continue
+            problems += [Problem(name, what) for what in _exchange_problems(cassette, matcher, number, exchange)]
+            if (fault := fault_in_answer(exchange.request.method, exchange.response)) is not None:
+                what = f"its answer must not be sent to a client: {fault}"
+                problems.append(Problem(name, what, is_recorded=True))
+            if (label := missing_end(exchange.request.path, exchange.response)) is not None:
+                missing_ends[label] += 1
         problems += _place_problems(cassette)
         return exchanges, problems
 
@@ -85,14 +99,7 @@ def _file_problems(cassette: CassetteReader) -> Iterator[Problem]:
         yield Problem("", str(error))
 
 
-def _exchange_problems(
-    cassette: CassetteReader, matcher: Matcher, number: int, missing_ends: Counter[str]
-) -> Iterator[str]:
-    try:
-        exchange = cassette.exchange(number)
-    except CassetteError as error:
-        yield str(error)
-        return
+def _exchange_problems(cassette: CassetteReader, matcher: Matcher, number: int, exchange: Exchange) -> Iterator[str]:
     request, response = exchange.request, exchange.response
     key = matcher.key(request)
     (stored,) = cassette.one("SELECT key FROM exchange WHERE id = ?", number)
@@ -103,10 +110,6 @@ def _exchange_problems(
         (sketched,) = cassette.one("SELECT sketch FROM exchange WHERE id = ?", number)
         if sketched is not None and sketched != sketch(matcher.compared(request)):
             yield "its sketch is not that of its request: it would not be found near a miss"
-    if (fault := fault_in_answer(request.method, response)) is not None:
-        yield f"its answer must not be sent to a client: {fault}"
-    if (label := missing_end(request.path, response)) is not None:
-        missing_ends[label] += 1
     facts = facts_of(request, response)
     derived = derived_columns(request, response, facts)
     if cassette.stored.number == 1:

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette import bundles, database, large_indexes, packing
-from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.dictionaries import Dictionaries
-from replayproxy.cassette.editing.replace import copy_into, fold, replacing
+from replayproxy.cassette.editing.replace import copy_into
+from replayproxy.cassette.editing.rewrite import prove, rewriting
 from replayproxy.cassette.queries import typed
 from replayproxy.cassette.reader import CassetteReader
-from replayproxy.errors import CassetteError
 
 SAMPLE = 2_000
 """Exchanges on which dictionaries are trained, at most, evenly spread: more take minutes and gain nothing."""
@@ -56,23 +55,18 @@ def compact(path: Path, out: Path | None = None, watch: Watch = lambda *_: None)
 
     Raises `CassetteError` where a file cannot be read or written, somebody records on it, or the result does not hold.
     """
-    if out is not None and out.exists():
-        raise CassetteError(f"{out} is there already: name another file, or remove it")
-    fold(path)
-    lock = database.Lock(path)
-    before, after, exchanges = path.stat().st_size, 0, 0
+    before = after = exchanges = 0
     try:
-        with replacing(path if out is None else out) as fresh:
+        with rewriting(path, out) as fresh:
+            before = path.stat().st_size
             copy_into(path, fresh)
             _pack_again(fresh, watch)
-            exchanges = _prove(path, fresh)
+            exchanges = prove(fresh, lambda _: _difference(path, fresh))
             after = fresh.stat().st_size
             if out is None and after >= before:
                 raise _NotSmaller
     except _NotSmaller:
         return Compacted(exchanges, before, before, False)
-    finally:
-        lock.release()
     return Compacted(exchanges, before, after, after < before)
 
 
@@ -135,23 +129,10 @@ def _repack(connection: sqlite3.Connection, dictionaries: Dictionaries, numbers:
                 connection.execute("UPDATE answer SET answer = ? WHERE exchange = ?", (packed_answer, number))
 
 
-def _prove(path: Path, fresh: Path) -> int:
-    """Read the new file as a stranger would, and compare every id with the old one. Gives how many there are.
-
-    Raises `CassetteError` where it is not what it is to be.
-    """
-    exchanges, problems = verify(fresh)
-    what = problems[0].what if problems else ""
-    if not problems:
-        with CassetteReader(path, abandoned=True) as old, CassetteReader(fresh) as new:
-            if list(_ids(old)) != list(_ids(new)):
-                what = "it has other exchanges"
-    if what:
-        raise CassetteError(
-            f"the compacted cassette does not hold ({what}): the old one is as it was; `replayproxy verify {path}`"
-            " says whether that is damaged, and if not, please report this"
-        )
-    return exchanges
+def _difference(path: Path, fresh: Path) -> str | None:
+    """Return what the new file has that the old one has not, or None: each exchange has its id, digest and time."""
+    with CassetteReader(path, abandoned=True) as old, CassetteReader(fresh) as new:
+        return None if list(_ids(old)) == list(_ids(new)) else "it has other exchanges"
 
 
 def _ids(cassette: CassetteReader) -> Iterator[tuple[object, ...]]:

@@ -16,22 +16,19 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
 
+from replayproxy.cassette.editing.rewrite import finished_exchanges, new_cassette, refuse_existing, write_all
 from replayproxy.cassette.reader import CassetteReader
-from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core import headers
 from replayproxy.core.coding import body_of, decoded
 from replayproxy.core.dialects.facts import transfer_of
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.pd import splits
 from replayproxy.core.pd.protocol import REQUEST_ID, json_of, without_hand_over
-from replayproxy.errors import CassetteError
 from replayproxy.model import Exchange, Leg, Response, Timeline
-from replayproxy.ports import ExchangePart
 
 # vLLM, SGLang and OpenAI put it first; a search would find the id of something within.
 _ID = re.compile(rb'\{\s*"id"\s*:\s*"([^"\\]{1,256})"')
@@ -53,52 +50,44 @@ class Joined:
 
 def join(out: Path, prefill: Path, decode: Path, front: Path | None = None) -> Joined:
     """Write `out` from the two or three. Raises `CassetteError` where one cannot be read, or `out` is there already."""
-    if out.exists():
-        raise CassetteError(f"{out} is there already: name another file, or remove it")
+    refuse_existing(out)
     if front is not None:
         return _join_behind(front, out, prefill, decode)
     with CassetteReader(prefill) as prefills, CassetteReader(decode) as decodes:
-        waiting = _Waiting(_done(prefills))
-        writer = CassetteWriter(out, Matcher(decodes.rules, decodes.redactor))
-        pairs = alone = 0
-        numbers = count(1)
-        try:
-            for exchange in _done(decodes):
+        waiting = _Waiting(finished_exchanges(prefills))
+        pairs = 0
+
+        def joined() -> Iterator[Exchange]:
+            nonlocal pairs
+            for exchange in finished_exchanges(decodes):
                 first = waiting.take(exchange) if splits(exchange.request) else None
-                writer.begin()
-                writer.keep(_piece(next(numbers), exchange, first, str(prefill), str(decode)))
-                writer.commit()
-                pairs, alone = (pairs + 1, alone) if first is not None else (pairs, alone + 1)
-            writer.seal()
-        except BaseException:
-            writer.close()
-            raise
-    return Joined(pairs, alone, waiting.left)
+                pairs += first is not None
+                yield _of_pair(exchange, first, str(prefill), str(decode))
+
+        with new_cassette(out, Matcher(decodes.rules, decodes.redactor)) as writer:
+            exchanges = write_all(writer, joined())
+    return Joined(pairs, exchanges - pairs, waiting.left)
 
 
 def _join_behind(front: Path, out: Path, prefill: Path, decode: Path) -> Joined:
     """Write `out` with the exchanges of the front, and the legs that the router made of each."""
     with CassetteReader(front) as clients, CassetteReader(prefill) as prefills, CassetteReader(decode) as decodes:
-        waiting = _Waiting(_done(prefills))
-        legs = _Legs((each, waiting.take(each) if splits(each.request) else None) for each in _done(decodes))
-        writer = CassetteWriter(out, Matcher(clients.rules, clients.redactor))
-        pairs = alone = 0
-        try:
-            for number, exchange in enumerate(_done(clients), 1):
+        waiting = _Waiting(finished_exchanges(prefills))
+        legs = _Legs(
+            (each, waiting.take(each) if splits(each.request) else None) for each in finished_exchanges(decodes)
+        )
+        pairs = 0
+
+        def joined() -> Iterator[Exchange]:
+            nonlocal pairs
+            for exchange in finished_exchanges(clients):
                 last, first = legs.take(exchange)
-                writer.begin()
-                writer.keep(ExchangePart.of(number, _with_legs(exchange, last, first, str(prefill), str(decode))))
-                writer.commit()
-                pairs, alone = (pairs + 1, alone) if first is not None else (pairs, alone + 1)
-            writer.seal()
-        except BaseException:
-            writer.close()
-            raise
-    return Joined(pairs, alone, waiting.left, legs.left)
+                pairs += first is not None
+                yield _with_legs(exchange, last, first, str(prefill), str(decode))
 
-
-def _done(cassette: CassetteReader) -> Iterable[Exchange]:
-    return (cassette.exchange(row["number"]) for row in cassette.rows("state = 'done'"))
+        with new_cassette(out, Matcher(clients.rules, clients.redactor)) as writer:
+            exchanges = write_all(writer, joined())
+    return Joined(pairs, exchanges - pairs, waiting.left, legs.left)
 
 
 class _Waiting:
@@ -194,10 +183,8 @@ def _names(exchange: Exchange) -> list[tuple[str, str]]:
     return [(kind, name) for kind, name in (("transfer", transfer), ("id", request_id)) if name]
 
 
-def _piece(
-    number: int, decode: Exchange, prefill: Exchange | None, prefill_name: str, decode_name: str
-) -> ExchangePart:
-    """One exchange out of two, on the clock of the one that was asked first."""
+def _of_pair(decode: Exchange, prefill: Exchange | None, prefill_name: str, decode_name: str) -> Exchange:
+    """Return one exchange made of two; its times count from the earlier of the two requests."""
     began = min(decode.recorded_at, prefill.recorded_at) if prefill is not None else decode.recorded_at
     offset = decode.recorded_at - began
     request = decode.request
@@ -211,4 +198,4 @@ def _piece(
     timeline = decode.response.timeline
     shifted = Timeline(timeline.head + offset, tuple(at + offset for at in timeline.chunks), timeline.end + offset)
     response = replace(decode.response, timeline=shifted)
-    return ExchangePart.of(number, replace(decode, request=request, response=response, recorded_at=began, legs=legs))
+    return replace(decode, request=request, response=response, recorded_at=began, legs=legs)

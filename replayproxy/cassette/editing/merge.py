@@ -1,10 +1,8 @@
-"""Several cassettes as one: shards of a parallel run, replicas of a proxy, what two people recorded.
+"""Make one cassette of several: shards of a parallel run, replicas of a proxy, recordings of two people.
 
-Equal requests are played in the order in which they were asked, whatever part they are on. What is on two parts because
-one began as a copy of the other is kept once. Different answers to equal requests are kept and told:
-which of them is right is for people to say.
-
-    parts ──▶ each exchange, redacted as the whole shall be ──▶ a new file beside it ──▶ in its place
+Equal requests are played in the order in which they were sent, whatever part they are on. An exchange that is on two
+parts, because one began as a copy of the other, is kept once. Different answers to equal requests are all kept and
+reported as conflicts: which of them is right only people can say. Each exchange is masked by the rules of all parts.
 """
 
 from __future__ import annotations
@@ -16,21 +14,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from replayproxy.cassette.editing.replace import replacing
-from replayproxy.cassette.editing.rewrite import without_secrets
+from replayproxy.cassette.editing.redact import without_secrets
+from replayproxy.cassette.editing.rewrite import new_cassette, refuse_existing
 from replayproxy.cassette.queries import typed
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter, left_out
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.redaction import Redactor
-from replayproxy.errors import CassetteError, SettingsError
+from replayproxy.errors import SettingsError
 from replayproxy.model import Ending, Key, Response
 from replayproxy.ports import ExchangePart
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Equal requests that were answered differently on different parts: which part, and by which ids there."""
+    """Equal requests that were answered differently on different parts. `answers`: part and id, one per answer."""
 
     method: str
     path: str
@@ -39,8 +37,8 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What became of it. `again`: exchanges that stood on an earlier part already. `left`: kind and name of what is not
-    ours on the parts, and stays there."""
+    """What was written. `again`: exchanges that an earlier part had already. `left`: kind and name of the tables and
+    views of others on the parts, which are not copied."""
 
     exchanges: int
     again: int
@@ -49,29 +47,22 @@ class Merged:
 
 
 def merge(out: Path, parts: Sequence[Path]) -> Merged:
-    """Write `out` from the parts; it may be one of them, and is then replaced when all is well.
+    """Write `out` from the parts; if it is one of them, it is replaced.
 
-    Raises `CassetteError` where one cannot be read, or `out` is there already, and `SettingsError` where their match
-    rules differ.
+    Raises `CassetteError` if a part cannot be read or `out` exists, and `SettingsError` if their match rules differ.
     """
     if not parts:
         raise SettingsError("there is nothing to merge: name at least one cassette")
-    if out.exists() and not any(out.samefile(part) for part in parts if part.exists()):
-        raise CassetteError(f"{out} is there already: name another file, remove it, or merge it too")
-    with replacing(out) as fresh, ExitStack() as opened:
+    if not any(out.exists() and out.samefile(part) for part in parts if part.exists()):
+        refuse_existing(out, "merge it too")
+    with ExitStack() as opened:
         cassettes = [opened.enter_context(CassetteReader(part)) for part in parts]
-        writer = CassetteWriter(fresh, _matcher(cassettes))
-        try:
-            merged = _Merging(writer, cassettes).all()
-            writer.seal()
-        except BaseException:
-            writer.close()
-            raise
-    return merged
+        with new_cassette(out, _matcher(cassettes)) as writer:
+            return _Merge(writer, cassettes).all()
 
 
 def _matcher(cassettes: Sequence[CassetteReader]) -> Matcher:
-    """The rules that all have, and what any of them masks, by the first one's salt."""
+    """Return the match rules, which all parts share, and a redactor with the rules of all and the first salt."""
     first = cassettes[0]
     for other in cassettes[1:]:
         if other.rules != first.rules:
@@ -87,8 +78,8 @@ def _matcher(cassettes: Sequence[CassetteReader]) -> Matcher:
     return Matcher(first.rules, Redactor(salted.salt, tuple(rules)))
 
 
-class _Merging:
-    """One merge under way."""
+class _Merge:
+    """One merge: what was written so far, and how equal requests were answered."""
 
     def __init__(self, writer: CassetteWriter, cassettes: Sequence[CassetteReader]) -> None:
         self._writer = writer
@@ -100,7 +91,7 @@ class _Merging:
         self._exchanges = self._again = 0
 
     def all(self) -> Merged:
-        """Every part after the other."""
+        """Write one part after the other."""
         for cassette in self._cassettes:
             self._writer.begin()
             self._part(cassette)
@@ -139,7 +130,7 @@ class _Merging:
             self._writer.note_dropped(*typed(row, str, int, int))
 
     def _conflicts(self) -> Iterator[Conflict]:
-        """Different answers on different parts: that one server answers differently twice is no conflict."""
+        """Yield equal requests with different answers on different parts: one server may answer differently twice."""
         for key, answers in self._answers.items():
             sets = [{part for part, _ in ids} for ids in answers.values()]
             if len(answers) > 1 and set().union(*sets) != sets[0].intersection(*sets[1:]):
@@ -154,5 +145,5 @@ class _Merging:
 
 
 def _digest_of_answer(response: Response) -> bytes:
-    """What makes two answers one: status and body. Ids and times in a body make them differ."""
+    """Return a digest of status and body. Ids and times within a body make two answers differ."""
     return hashlib.blake2b(b"%d " % response.status + response.body, digest_size=16).digest()

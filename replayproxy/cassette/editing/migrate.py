@@ -16,19 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette import database, schema
-from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.coding import codec
 from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.editing import to_format_2
-from replayproxy.cassette.editing.replace import copy_into, fold, replacing
+from replayproxy.cassette.editing.replace import copy_into
+from replayproxy.cassette.editing.rewrite import prove, refuse_existing, rewriting, sealed_at_end
 from replayproxy.cassette.numbering import number_anew
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.stored_keys import key_bytes
-from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.dialects.facts import facts_of
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.identity.sketch import sketch
-from replayproxy.errors import CassetteError, Damaged
+from replayproxy.errors import Damaged
 from replayproxy.model import Exchange
 
 
@@ -63,27 +62,23 @@ def migrate(path: Path, out: Path | None = None) -> Migrated:
 
     Raises `CassetteError` where a file cannot be read or written, somebody records on it, or the result does not hold.
     """
-    if out is not None and out.exists():
-        raise CassetteError(f"{out} is there already: name another file, or remove it")
+    refuse_existing(out)
     before = path.stat().st_size if path.exists() else 0
     with CassetteReader(path) as cassette:
         old, foreign = cassette.stored.number, cassette.foreign
         (exchanges,) = cassette.one("SELECT count(*) FROM exchange")
     if old == schema.FORMAT and out is None:
         return Migrated(exchanges, old, old, before, before, kept=foreign)
-    fold(path)
-    target = path if out is None else out
-    lock = database.Lock(path)
-    try:
-        with replacing(target) as fresh:
-            copy_into(path, fresh)
-            matcher = _apply(path, fresh)
-            CassetteWriter(fresh, matcher).seal()
-            kept = _prove(path, fresh)
-    finally:
-        lock.release()
+    with rewriting(path, out) as fresh:
+        copy_into(path, fresh)
+        with sealed_at_end(fresh, _apply(path, fresh)):
+            pass  # sealing packs it
+        prove(fresh, lambda _: _difference(path, fresh))
+        after = fresh.stat().st_size
+        with CassetteReader(fresh) as cassette:
+            kept = cassette.foreign
     left = tuple(thing for thing in foreign if thing not in kept)
-    return Migrated(exchanges, old, schema.FORMAT, before, target.stat().st_size, kept, left)
+    return Migrated(exchanges, old, schema.FORMAT, before, after, kept, left)
 
 
 def _apply(path: Path, fresh: Path) -> Matcher:
@@ -151,18 +146,11 @@ def _derive_columns(copy: sqlite3.Connection, exchange: Exchange, number: int) -
     copy.execute("UPDATE exchange SET endpoint = ? WHERE id = ?", (found[0], number))
 
 
-def _prove(path: Path, fresh: Path) -> tuple[tuple[str, str], ...]:
-    """Read the new file as a stranger would, and compare every exchange with the old one. Gives what is not ours."""
-    _, problems = verify(fresh)
-    if not problems:
-        with CassetteReader(path, abandoned=True) as old, CassetteReader(fresh) as new:
-            numbers = [number for (number,) in old.all("SELECT id FROM exchange ORDER BY id")]
-            if [number for (number,) in new.all("SELECT id FROM exchange ORDER BY id")] == numbers and all(
-                old.exchange(number) == new.exchange(number) for number in numbers
-            ):
-                return new.foreign
-    what = problems[0].what if problems else "an exchange is not what it was"
-    raise CassetteError(
-        f"the migrated cassette does not hold ({what}): {path} is as it was; see what `replayproxy verify` says of"
-        " it, and please report this"
-    )
+def _difference(path: Path, fresh: Path) -> str | None:
+    """Return what differs between the exchanges of the old file and those of the new one, or None."""
+    with CassetteReader(path, abandoned=True) as old, CassetteReader(fresh) as new:
+        numbers = [number for (number,) in old.all("SELECT id FROM exchange ORDER BY id")]
+        if [number for (number,) in new.all("SELECT id FROM exchange ORDER BY id")] != numbers:
+            return "it has other exchanges"
+        changed = next((number for number in numbers if old.exchange(number) != new.exchange(number)), None)
+        return None if changed is None else f"exchange {changed} is not what it was"

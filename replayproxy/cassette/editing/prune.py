@@ -6,7 +6,6 @@ number, and stays as it was written. Knows which recordings by their numbers alo
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
@@ -14,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette import bundles, database, packing
-from replayproxy.cassette.editing.replace import fold, replacing
+from replayproxy.cassette.editing.replace import copy_into
+from replayproxy.cassette.editing.rewrite import refuse_existing, rewriting
 from replayproxy.cassette.numbering import number_anew
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.schema import FORMAT
-from replayproxy.errors import CassetteError, OlderFormat
+from replayproxy.errors import OlderFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,7 @@ def prune(path: Path, numbers: Iterable[int], out: Path | None = None) -> Pruned
 
     Raises `CassetteError` where somebody records on it, where it cannot be read, or where `out` is there already.
     """
-    if out is not None and out.exists():
-        raise CassetteError(f"{out} is there already: name another file, or remove it")
+    refuse_existing(out)
     with CassetteReader(path) as cassette:
         if cassette.stored.number < FORMAT:
             raise OlderFormat(
@@ -47,23 +46,18 @@ def prune(path: Path, numbers: Iterable[int], out: Path | None = None) -> Pruned
                 f" `replayproxy migrate {path}` first"
             )
         foreign = cassette.foreign
-    fold(path)
-    target = path if out is None else out
-    lock = database.Lock(path)
-    try:
+    # Not proved: the exchange that is deleted may be there to cure a damaged file, and another one may be damaged too.
+    with rewriting(path, out) as fresh:
         before = path.stat().st_size
-        with replacing(target) as fresh, closing(database.read(path)) as source:
-            deleted, kept = _write_without(set(numbers), source, fresh, path.stat().st_mode & 0o777)
-    finally:
-        lock.release()
-    return Pruned(deleted, kept, before, target.stat().st_size, foreign)
+        copy_into(path, fresh)
+        deleted, kept = _delete(set(numbers), fresh)
+        after = fresh.stat().st_size
+    return Pruned(deleted, kept, before, after, foreign)
 
 
-def _write_without(gone: set[int], source: sqlite3.Connection, part: Path, mode: int) -> tuple[int, int]:
-    """Copy all, delete, number anew, and leave no free page behind. Gives how many went and how many are left."""
-    os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
-    with database.translated(str(part)), closing(sqlite3.connect(part, isolation_level=None)) as copy:
-        source.backup(copy)
+def _delete(gone: set[int], fresh: Path) -> tuple[int, int]:
+    """Delete, number anew, and leave no free page. Return how many were deleted and how many are left."""
+    with database.translated(str(fresh)), closing(sqlite3.connect(fresh, isolation_level=None)) as copy:
         for pragma in ("trusted_schema = OFF", "foreign_keys = ON", "temp_store = MEMORY", "journal_mode = DELETE"):
             copy.execute(f"PRAGMA {pragma}")
         copy.execute("BEGIN IMMEDIATE")

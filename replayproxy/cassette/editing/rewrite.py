@@ -1,139 +1,113 @@
-"""Write a cassette anew without its secrets: every exchange and leg through a redactor, new keys, new digests.
+"""Write a cassette anew: what merging, joining, redacting, compacting, pruning and migrating have in common.
 
-    seal ──▶ read each exchange ──▶ redact ──▶ a new file beside it ──▶ verify, scan ──▶ replace
+    read ──▶ map each exchange, or change a copy ──▶ a new file beside the target ──▶ prove ──▶ replace the target
 
-Nothing of the old file is copied but what went through the redactor: dictionaries and vocabularies are trained anew,
-and there are no free pages. The old file stays as it is until the new one has been proved.
+`rewriting` is for one cassette that is changed, `new_cassette` for one that is made of others. Until the block ends
+without an error nothing is changed; then the target is replaced in one step. Does not know what is changed.
 """
 
 from __future__ import annotations
 
-import secrets
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from replayproxy.cassette import database, packing
-from replayproxy.cassette.checking.secrets import scan
+from replayproxy.cassette import database
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.editing.replace import fold, replacing
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher
-from replayproxy.core.redaction import SALT_BYTES, Redactor
-from replayproxy.core.redaction.credentials import NONE
 from replayproxy.errors import CassetteError
-from replayproxy.model import Exchange, Leg
+from replayproxy.model import Exchange
 from replayproxy.ports import ExchangePart
 
-OWN = ("match", "redaction", "creator")
-"""What the keeper says of a new file by itself."""
+BATCH = 256
+"""Exchanges that are written in one transaction."""
 
 
-@dataclass(frozen=True, slots=True)
-class Redacted:
-    """What became of it. `masked`: how often what was masked, by kind. `left`: kind and name of what is not ours, which
-    nobody can look into and which the new file does not have."""
-
-    exchanges: int
-    masked: Counter[str]
-    left: tuple[tuple[str, str], ...] = ()
-
-
-def redact(path: Path, rules: Sequence[str] = (), out: Path | None = None) -> Redacted:
-    """Rewrite `path`, or write `out`. Its own rules stay, these come to them.
-
-    Raises `CassetteError` where a file cannot be read or written or the result does not hold, `SettingsError`.
-    """
+def refuse_existing(out: Path | None, other_way: str = "") -> None:
+    """Raise `CassetteError` if a file has the name that is to be written. `other_way`: what else the user may do."""
     if out is not None and out.exists():
-        raise CassetteError(f"{out} is there already: name another file, or remove it")
+        ways = f"name another file, remove it, or {other_way}" if other_way else "name another file, or remove it"
+        raise CassetteError(f"{out} is there already: {ways}")
+
+
+@contextmanager
+def rewriting(path: Path, out: Path | None = None) -> Iterator[Path]:
+    """Give the path of a new file that replaces `path`, or becomes `out`, when the block ends without an error.
+
+    Holds the recorder's lock of `path` meanwhile. Raises `CassetteError` if `out` exists, if `path` is recorded on, or
+    if a file cannot be read or written.
+    """
+    refuse_existing(out)
     fold(path)
     lock = database.Lock(path)
     try:
         with replacing(path if out is None else out) as fresh:
-            redacted = _write(path, fresh, rules)
-            _prove(fresh, redacted.exchanges)
+            yield fresh
     finally:
         lock.release()
-    return redacted
 
 
-def _write(path: Path, fresh: Path, rules: Sequence[str]) -> Redacted:
-    masked: Counter[str] = Counter()
-    with CassetteReader(path, abandoned=True) as cassette:  # the lock is ours
-        own = cassette.redactor
-        own_rules = own.rules if own is not None else ()
-        salt = own.salt if own is not None else secrets.token_bytes(SALT_BYTES)
-        redactor = Redactor(salt, (*own_rules, *(rule for rule in rules if rule not in own_rules)))
-        masked.update(leak.kind for leak in scan(path, rules))
-        matcher = Matcher(cassette.rules, redactor)
-        writer = CassetteWriter(fresh, matcher)
-        exchanges = 0
-        try:
-            rows = cassette.all("SELECT id FROM exchange WHERE state = 1 ORDER BY recorded_at, id")
-            for written, (number,) in enumerate(rows, 1):
-                writer.begin()
-                writer.keep(ExchangePart.of(written, without_secrets(cassette.exchange(number), redactor)))
+@contextmanager
+def new_cassette(out: Path, matcher: Matcher) -> Iterator[CassetteWriter]:
+    """Give the writer of a new file, which is sealed, proved and put in the place of `out` when the block ends.
+
+    Raises `CassetteError` if the file system does not allow it, or if the new file is not what was written.
+    """
+    with replacing(out) as fresh:
+        with sealed_at_end(fresh, matcher) as writer:
+            yield writer
+        prove(fresh)
+
+
+@contextmanager
+def sealed_at_end(fresh: Path, matcher: Matcher) -> Iterator[CassetteWriter]:
+    """Give the writer of a new file, which is sealed when the block ends, and closed as it is after an error."""
+    writer = CassetteWriter(fresh, matcher)
+    try:
+        yield writer
+        writer.seal()
+    except BaseException:
+        writer.close()
+        raise
+
+
+def finished_exchanges(cassette: CassetteReader) -> Iterator[Exchange]:
+    """Read every exchange that has ended, in the order in which they were asked. Raises `Damaged`."""
+    for (number,) in cassette.all("SELECT id FROM exchange WHERE state = 1 ORDER BY recorded_at, id"):
+        yield cassette.exchange(number)
+
+
+def write_all(writer: CassetteWriter, exchanges: Iterable[Exchange]) -> int:
+    """Write the exchanges, some hundred per transaction. Return how many there were."""
+    written = 0
+    for exchange in exchanges:
+        if written % BATCH == 0:
+            if written:
                 writer.commit()
                 writer.train_when_due()
-                exchanges = written
-            writer.seal()
-        except BaseException:
-            writer.close()
-            raise
-        _copy_rest(cassette, fresh, redactor)
-        foreign = cassette.foreign
-    return Redacted(exchanges, masked, foreign)
+            writer.begin()
+        written += 1
+        writer.keep(ExchangePart.of(written, exchange))
+    if written:
+        writer.commit()
+    return written
 
 
-def without_secrets(exchange: Exchange, redactor: Redactor) -> Exchange:
-    """All of it through one redactor: the request, the answer, the legs, the scope."""
-    return replace(
-        exchange,
-        request=redactor.request(exchange.request),
-        response=redactor.response(exchange.response, redactor.credentials(exchange.request)),
-        scope=redactor.text(exchange.scope, NONE),
-        legs=tuple(_leg(leg, redactor) for leg in exchange.legs),
-    )
+def prove(fresh: Path, check: Callable[[int], str | None] = lambda _: None) -> int:
+    """Read the new file as if another program had written it. Return how many exchanges it has.
 
-
-def _leg(leg: Leg, redactor: Redactor) -> Leg:
-    return replace(
-        leg,
-        upstream=redactor.text(leg.upstream, NONE),
-        request=redactor.request(leg.request),
-        response=redactor.response(leg.response, redactor.credentials(leg.request)),
-    )
-
-
-def _copy_rest(cassette: CassetteReader, fresh: Path, redactor: Redactor) -> None:
-    """What is not an exchange: provenance, and what was dropped."""
-    with database.translated(str(fresh)), closing(database.write(fresh, full=True)) as writing:
-        writing.execute("BEGIN IMMEDIATE")
-        for name, value in cassette.all("SELECT name, value FROM meta"):
-            if name not in OWN:
-                writing.execute("INSERT INTO meta VALUES (?, ?)", (name, redactor.text(value, NONE)))
-        for at, reason, exchanges in cassette.all("SELECT dropped_at, reason, exchanges FROM dropped"):
-            writing.execute("INSERT INTO dropped VALUES (?, ?, ?)", (at, redactor.text(reason, NONE), exchanges))
-        writing.execute("COMMIT")
-        writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        writing.execute("PRAGMA journal_mode = DELETE")
-        packing.pack(writing)
-
-
-def _prove(fresh: Path, expected: int) -> None:
-    """Read the new file as a stranger would. Raises `CassetteError` where it is not what it is to be."""
+    `check` is called with that number and returns what is wrong, or None. Raises `CassetteError` if there is something.
+    """
     exchanges, problems = verify(fresh)
-    if problems or exchanges != expected:
-        what = problems[0].what if problems else f"it has {exchanges} exchanges and not {expected}"
+    # What the recorded server did against HTTP was so in the old file, and is no fault of the rewriting.
+    caused = [problem for problem in problems if not problem.is_recorded]
+    what = caused[0].what if caused else check(exchanges)
+    if what is not None:
         raise CassetteError(
-            f"the rewritten cassette does not hold ({what}): the old one is as it was; please report this"
+            f"the new cassette does not hold what it should ({what}), so no file was changed: run `replayproxy verify`"
+            " on the old one, and if that finds nothing, please report this"
         )
-    leak = next((leak for leak in scan(fresh) if "be looked into" not in leak.kind), None)
-    if leak is not None:
-        raise CassetteError(
-            f"the rewritten cassette still holds a secret ({leak.where} {leak.field}: {leak.kind}): the old one is as"
-            " it was; please report this"
-        )
+    return exchanges

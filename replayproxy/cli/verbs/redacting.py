@@ -34,7 +34,7 @@ def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
     """
     # Not for --help and completion.
     from replayproxy.api.options import redaction_rules
-    from replayproxy.cassette.editing.rewrite import redact as rewrite
+    from replayproxy.cassette.editing.redact import redact as rewrite
 
     if output is not None:
         output_files.refuse(output, "-o")

@@ -16,7 +16,7 @@ from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.database import Lock
 from replayproxy.cassette.editing.migrate import migrate
 from replayproxy.cassette.editing.prune import prune
-from replayproxy.cassette.editing.rewrite import redact
+from replayproxy.cassette.editing.redact import redact
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.stored_keys import key_bytes
 from replayproxy.cassette.writer import CassetteWriter
