@@ -89,6 +89,8 @@ class App:
         url = await self._listen()
         if self.parts.simulated is not None:
             self.parts.simulated.listening(listen.host, self._port, os.environ)
+        if self.parts.recorded_server is not None and self.parts.recording is None:
+            self.parts.recorded_server.start()
         admin_url = self._start_admin() if listen.admin_port is not None else None
         if listen.ready_file is not None:
             document = {"url": url, "admin_url": admin_url, "pid": os.getpid()}
@@ -144,9 +146,12 @@ class App:
         recording.cassette_writer.begin_recording()
         if self.settings.plays:
             open_recordings(self.parts.store, self.settings, self.parts.proxy.matcher)
-        for name, value in server_entries.items():
+        if self.parts.recorded_server is not None:
+            self.parts.recorded_server.start()
+        for name, value in (server_entries | recording.server_watch.entries).items():
             recording.cassette_writer.note(name, value)
         recording.writer_thread.start()
+        recording.server_watch.start()
         self._flush_task = asyncio.create_task(recording.recorder.run())
         self._tasks.append(self._flush_task)
 
@@ -167,6 +172,7 @@ class App:
         if parts.upstream is not None:
             parts.upstream.close()
         if recording is not None:
+            await recording.server_watch.stop()
             await recording.recorder.finish()
         for worker in (parts.worker, parts.leg_worker):
             await asyncio.to_thread(worker.close)
@@ -175,6 +181,8 @@ class App:
             parts.store.close()  # a reader would keep the file from being sealed
             await recording.writer_thread.stop()
         self.last_report = self.control.report(playable)
+        if parts.recorded_server is not None:
+            await parts.recorded_server.close()
         await self._end_tasks()
         parts.store.close()
         if parts.simulated is not None:
@@ -192,6 +200,8 @@ class App:
         await self.parts.server.cut()
         if self.parts.upstream is not None:
             self.parts.upstream.close()
+        if self.parts.recorded_server is not None:
+            await self.parts.recorded_server.close()
         await self._end_tasks()
         self.parts.close()
         self._remove_own_files()

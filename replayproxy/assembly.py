@@ -44,11 +44,13 @@ from replayproxy.proxy.request_log import RequestLog
 from replayproxy.proxy.run_state import RunState
 from replayproxy.proxy.stand_in import StandIn
 from replayproxy.proxy.upgrades import Upgrades
+from replayproxy.server_watch import ServerWatch
 from replayproxy.settings import Pair, Settings
 from replayproxy.views.access import AccessEntry
 from replayproxy.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
+    from replayproxy.recorded_server import RecordedServer
     from replayproxy.simulated_server import SimulatedServer
 
 
@@ -63,6 +65,8 @@ class Recording:
     recorder: Recorder
     writer_thread: WriterThread
     cassette_writer: CassetteWriter
+    server_watch: ServerWatch
+    """Keeps the server's own state beside the exchanges, where that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +87,14 @@ class Parts:
     faults: FaultInjector | None = None
     """Between the server and the proxy, where faults or limits are set."""
     simulated: SimulatedServer | None = None
+    recorded_server: RecordedServer | None = None
+    """The state of the server whose recordings a replay plays."""
 
     def close(self) -> None:
         """Close the files. A cassette that was begun must have been sealed before, else it is discarded."""
         self.store.close()
         if self.recording is not None:
+            self.recording.server_watch.close()
             self.recording.cassette_writer.discard()
         if self.simulated is not None:
             self.simulated.close()
@@ -113,6 +120,7 @@ def assemble(
         if settings.records:
             recording = _recording(settings, matcher, clock, counters, worker, access=access)
             undo.callback(recording.cassette_writer.discard)
+            undo.callback(recording.server_watch.close)
         store = CassetteStore((), in_turn=_pace(settings).speed is not None)
         undo.callback(store.close)
         if settings.plays and recording is None:
@@ -124,6 +132,7 @@ def assemble(
             records=recording is not None,
         )
         state = RunState(playhead, counters, Misses(), request_log)
+        recorded_server = _recorded_server(settings, store, clock)
         proxy = ReplayProxy(
             settings.mode,
             settings.replaying.on_miss,
@@ -141,10 +150,15 @@ def assemble(
                 sample=settings.recording.sample,
             ),
             tls=settings.listen.ssl_certfile is not None,
-            stand_in=StandIn(store if settings.plays else None, settings.replaying.origins),
+            stand_in=StandIn(
+                store if settings.plays else None,
+                settings.replaying.origins,
+                metrics=None if recorded_server is None else recorded_server.page,
+            ),
             worker=worker,
             rechunk=None if settings.replaying.rechunk is None else settings.replaying.rechunk.apply,
             access=access,
+            playing=None if recorded_server is None else recorded_server.playing,
         )
         faults = _faults(settings, proxy, worker) if settings.faulting.is_on else None
         upgrades: Upgrades[Detach] = Upgrades(
@@ -168,7 +182,8 @@ def assemble(
         )
         undo.pop_all()
     return Parts(
-        settings, clock, state, store, recording, upstream, worker, leg_worker, proxy, server, faults, simulated
+        settings, clock, state, store, recording, upstream, worker, leg_worker, proxy, server, faults, simulated,
+        recorded_server,
     )  # fmt: skip
 
 
@@ -200,6 +215,11 @@ def _recording(
     )
     block = recording.on_full == "block"
     writer_thread = WriterThread(cassette_writer, clock, queue_bytes=recording.queue_bytes, block=block, access=access)
+    try:
+        server_watch = ServerWatch(settings, clock, writer_thread.keep_state)
+    except BaseException:
+        cassette_writer.discard()
+        raise
     recorder = Recorder(
         writer_thread,
         clock,
@@ -212,7 +232,7 @@ def _recording(
         matcher=matcher,
         worker=worker,
     )
-    return Recording(recorder, writer_thread, cassette_writer)
+    return Recording(recorder, writer_thread, cassette_writer, server_watch)
 
 
 def _faults(settings: Settings, proxy: ReplayProxy, worker: WorkerProcess) -> FaultInjector:
@@ -247,6 +267,15 @@ def _simulated(settings: Settings, clock: Clock, counters: Counters) -> Simulate
     from replayproxy.simulated_server import SimulatedServer
 
     return SimulatedServer(with_recordings(settings.simulation), clock, late=counters.late)
+
+
+def _recorded_server(settings: Settings, store: CassetteStore, clock: Clock) -> RecordedServer | None:
+    """The state of the recorded server, in a replay. Live, clients get that of the server itself."""
+    if settings.mode is not Mode.REPLAY:
+        return None
+    from replayproxy.recorded_server import RecordedServer
+
+    return RecordedServer(settings, store, clock)
 
 
 def _stand_in(settings: Settings, clock: Clock, counters: Counters) -> Source | None:

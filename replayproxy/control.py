@@ -207,6 +207,8 @@ class Control:
         self._parts.state.reset(scope, counts=counts)
         if self._parts.faults is not None:
             self._parts.faults.reset(scope, counts=counts)
+        if scope is None and self._parts.recorded_server is not None:
+            self._parts.recorded_server.reset()
 
     async def rotate(self) -> tuple[str, str]:
         """Record from now on to a new cassette beside the first, named after the time, and seal the one so far.

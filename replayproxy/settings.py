@@ -26,6 +26,10 @@ _AT_END = AtEnd(default("at_end"))
 _ON_MISS = OnMiss(default("on_miss"))
 
 
+SHORTEST_SCRAPE = 0.1
+"""Seconds between two scrapes of a server's metrics: vLLM needs some ms of its event loop for one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listen:
     """Where to listen. `admin_port` None: no admin port. Port 0: a free one.
@@ -77,6 +81,10 @@ class RecordingSettings:
     """Which header fields are stored."""
     probe: bool = False
     """Whether to request the server's models and version when recording starts."""
+    scrape_metrics: float | None = None
+    """Seconds between two scrapes of the server's metrics; None: they are not recorded."""
+    kv_events: tuple[str, ...] = ()
+    """Endpoints whose KV events are recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,8 @@ class Replaying:
     stall: float = default("stall")
     rechunk: Rechunking | None = None
     """Other chunks than the recorded ones."""
+    server_metrics: str = default("server_metrics")
+    """What `/metrics` serves: `recorded` or `computed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +214,11 @@ class Settings:
             )
         if not 0 < self.recording.sample <= 1:
             raise SettingsError(f"{setting('sample')} is a share between 0 and 1, not {self.recording.sample:g}")
+        if self.recording.scrape_metrics is not None and self.recording.scrape_metrics < SHORTEST_SCRAPE:
+            raise SettingsError(
+                f"{setting('scrape_metrics', f'{self.recording.scrape_metrics:g}s')} would keep the server busy with"
+                f" its metrics: give {SHORTEST_SCRAPE:g} s at least"
+            )
         if self.listen.limits.shortest <= 0:
             raise SettingsError("a time-out of 0 s closes every connection at once: give --…-timeout more")
         if (self.listen.ssl_keyfile is None) != (self.listen.ssl_certfile is None):

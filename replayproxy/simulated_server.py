@@ -70,4 +70,7 @@ class SimulatedServer:
         return tuple(one for one in (self._publisher.endpoint, self._publisher.replay_endpoint) if one is not None)
 
     def _since(self, sequence: int) -> list[Frames]:
-        return self._feed.since(sequence) if self._feed is not None else []
+        if self._feed is None or self._publisher is None:
+            return []
+        topic = self._publisher.topic
+        return [(topic, number, payload) for number, payload in self._feed.since(sequence)]

@@ -39,6 +39,8 @@ class RecordOptions(TypedDict, total=False):
     keep_header: Sequence[str]
     drop_header: Sequence[str]
     probe: bool
+    scrape_metrics: float | str
+    kv_events: Sequence[str]
     redact: Sequence[str]
     match: Literal["default", "exact"]
     match_ignore: Sequence[str]
@@ -80,6 +82,7 @@ class ReplayOptions(TypedDict, total=False):
     allow_incomplete: bool
     stall: float | str
     rechunk: str
+    server_metrics: Literal["recorded", "computed"]
     cors: Sequence[str]
     fail: Sequence[str]
     fail_header: bool
@@ -111,6 +114,12 @@ class ReplayOptions(TypedDict, total=False):
     max_body: int | str
     ready_file: AnyPath
     seed: int
+    kv_cache_size: int
+    block_size: int
+    zmq_endpoint: str
+    kv_events_replay_endpoint: str
+    kv_events_replay_queue_size: int
+    metrics_of: Literal["0.32", "0.9"]
 
 
 class AutoOptions(TypedDict, total=False):
@@ -143,6 +152,8 @@ class AutoOptions(TypedDict, total=False):
     keep_header: Sequence[str]
     drop_header: Sequence[str]
     probe: bool
+    scrape_metrics: float | str
+    kv_events: Sequence[str]
     redact: Sequence[str]
     match: Literal["default", "exact"]
     match_ignore: Sequence[str]

@@ -231,6 +231,7 @@ class CassetteBrowser:
     def summary(self) -> CassetteSummary:
         """What the cassette is and holds. Unpacks nothing but the newest streams, to look for their ends."""
         # What no other question needs: `ls` is to start fast (tests/cli/test_imports.py).
+        from replayproxy.cassette.server_state import StoredState
         from replayproxy.cassette.writer import left_out
         from replayproxy.core.server_facts import ServerFacts
 
@@ -275,6 +276,9 @@ class CassetteBrowser:
             ),
             left_out=left_out(values.get("left_out")),
             server=ServerFacts.of_meta(values),
+            server_state={
+                f"{kind} {server}": count for (kind, server), count in StoredState(cassette).counts().items()
+            },
             foreign=cassette.foreign,
         )
 

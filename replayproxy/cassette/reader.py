@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from replayproxy.core.identity.rules import Matcher, MatchRules
     from replayproxy.core.redaction import Redactor
+    from replayproxy.core.server_state import RecordedFacts
     from replayproxy.ports import Neighbour
 
 T = TypeVar("T")
@@ -244,6 +245,30 @@ class CassetteReader:
         number, _, _ = self._occurrences.find(ref)
         (digest,) = typed(self.one("SELECT digest FROM exchange WHERE id = ?", number), bytes)
         return str(digest[:4].hex())
+
+    def facts(self, ref: RecordingRef) -> RecordedFacts:
+        """Return what the row of a recording says of its answer. Raises `Damaged` if it is not there."""
+        from replayproxy.core.server_state import RecordedFacts
+
+        number, _, _ = self._occurrences.find(ref)
+        row = self.one(
+            "SELECT recorded_at, coalesce(total_us, 0), ttft_us, status, stream, prompt_tokens, completion_tokens,"
+            " cached_tokens, finish FROM exchange WHERE id = ?",
+            number,
+        )
+        kinds = (int, int, int | None, int, int, int | None, int | None, int | None, str | None)
+        at, total, first, status, stream, prompt, completion, cached, finish = typed(row, *kinds)
+        return RecordedFacts(
+            recorded_at=at,
+            total=1000 * total,
+            first_token=None if first is None else 1000 * first,
+            status=status,
+            is_stream=bool(stream),
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            cached_tokens=cached,
+            finish=finish,
+        )
 
     async def aside(self, function: Callable[..., T], *arguments: object) -> T:
         """Call a function that reads for long in a thread, which gets a connection of its own."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
-from replayproxy.cassette import format_1, format_2, large_indexes
+from replayproxy.cassette import format_1, format_2, large_indexes, optional_tables
 from replayproxy.errors import Damaged, NewerFormat, NotACassette
 
 APPLICATION_ID = 0x52504C59
@@ -120,8 +120,12 @@ def check(connection: Executing, name: str) -> Checked:
         raise Damaged(
             f"{name} says it has cassette format {version}, but its tables are others: restore it from a copy"
         )
-    foreign = sorted((kind, own_name) for kind, own_name, _ in objects - expected - _large_indexes())
-    _refuse_what_runs(connection, name, foreign, {table for kind, table, _ in expected if kind == "table"})
+    foreign = sorted(
+        (kind, own_name) for kind, own_name, _ in objects - expected - _large_indexes() - _optional_tables()
+    )
+    _refuse_what_runs(
+        connection, name, foreign, {table for kind, table, _ in expected | _optional_tables() if kind == "table"}
+    )
     return Checked(FORMATS[version], tuple(foreign))
 
 
@@ -172,6 +176,12 @@ def _own_objects(number: int) -> set[tuple[str, str, str]]:
 def _large_indexes() -> frozenset[tuple[str, str, str]]:
     """What `large_indexes` adds to a file, as SQLite spells it."""
     return frozenset(("index", name, sql) for name, sql in large_indexes.INDEXES.items())
+
+
+@cache
+def _optional_tables() -> frozenset[tuple[str, str, str]]:
+    """What `optional_tables` adds to a file."""
+    return frozenset((kind, name, _bare(sql)) for kind, name, sql in optional_tables.objects())
 
 
 def _objects(connection: Executing) -> set[tuple[str, str, str]]:

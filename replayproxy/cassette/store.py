@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from replayproxy.cassette.reader import CassetteReader
+from replayproxy.core.server_state import RecordedFacts
 from replayproxy.errors import Damaged
 from replayproxy.model import Key, RecordingRef, Response
 from replayproxy.ports import Neighbour
@@ -152,6 +153,11 @@ class CassetteStore:
         """Return the id of a recording, as people give it to `show`. Raises `Damaged` if it is not there."""
         cassette, here = self._holding(place)
         return cassette.short_id(here)
+
+    def facts(self, place: RecordingRef) -> RecordedFacts:
+        """What the row of a recording says of its answer. Raises `CassetteError`."""
+        cassette, here = self._holding(place)
+        return cassette.facts(here)
 
     async def read(self, place: RecordingRef) -> Response:
         """The answer at this place of the whole row."""

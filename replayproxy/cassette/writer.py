@@ -22,7 +22,9 @@ from replayproxy.cassette.dictionaries import Dictionaries
 from replayproxy.cassette.exchange_rows import Begun, ExchangeRows
 from replayproxy.cassette.file_guard import FileGuard, FileLost, abandon, beside, is_sound, save, save_closed
 from replayproxy.cassette.queries import typed
+from replayproxy.cassette.server_state import StateRows
 from replayproxy.core.identity.rules import Matcher
+from replayproxy.core.server_state import ServerState
 from replayproxy.errors import Damaged
 from replayproxy.model import Chunks, End, Ending
 from replayproxy.ports import ExchangePart
@@ -126,6 +128,7 @@ class CassetteWriter:
                 recorded_rules.settle(self._connection, self.path, self.matcher)
                 self._dictionaries = Dictionaries(self._connection, self.path)
                 self._rows = ExchangeRows(self._connection, self._dictionaries, self.matcher, self.path)
+                self._state_rows = StateRows(self._connection, self.matcher.redactor)
                 self._trained = (
                     self._rows.count("SELECT count(*) FROM exchange") if self._dictionaries.is_trained else 0
                 )
@@ -183,6 +186,7 @@ class CassetteWriter:
             self._received_bytes = 0
         self._left_out.clear()
         self._entries.clear()
+        self._state_rows.forget()
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
@@ -305,6 +309,10 @@ class CassetteWriter:
         if stream is not None:
             self._forget(stream)
             self._connection.execute("DELETE FROM exchange WHERE id = ?", (stream.row,))
+
+    def keep_state(self, state: ServerState) -> None:
+        """Write what the server published of its own state, within a batch."""
+        self._state_rows.add(state)
 
     def note(self, name: str, value: object) -> None:
         """Write a fact about the cassette itself, as JSON; `info` shows it."""

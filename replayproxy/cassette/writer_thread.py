@@ -23,6 +23,7 @@ from pathlib import Path
 
 from replayproxy.cassette.file_guard import FileLost
 from replayproxy.cassette.writer import CassetteWriter
+from replayproxy.core.server_state import KvMessages, ScrapedPage, ServerState
 from replayproxy.errors import CassetteError, Damaged, ReplayProxyError
 from replayproxy.model import Key
 from replayproxy.ports import Clock, ExchangePart
@@ -68,7 +69,8 @@ class _Stop:
     size = 0
 
 
-_Order = ExchangePart | _Drop | _Settle | _Rotate | _Stop
+_Written = ExchangePart | _Drop | ScrapedPage | KvMessages
+_Order = _Written | _Settle | _Rotate | _Stop
 _HURRIED = (_Settle, _Rotate, _Stop)
 
 
@@ -170,6 +172,16 @@ class WriterThread:
         self._put(part)
         return True
 
+    def keep_state(self, state: ServerState) -> bool:
+        """Take what the server published of its own state. Return False if there is no room for it.
+
+        It has half of the queue: exchanges come first.
+        """
+        if not self._writing or self.full:
+            return False
+        self._put(state)
+        return True
+
     def drop(self, number: int, reason: str) -> None:
         """Forget an exchange."""
         self._dropped[reason] += 1
@@ -247,14 +259,16 @@ class WriterThread:
 
     def _take(self, batch: list[_Order]) -> None:
         """Write what there is to write, then say so."""
-        orders = [order for order in batch if isinstance(order, ExchangePart | _Drop)]
+        orders = [order for order in batch if isinstance(order, _Written)]
         if orders or dict(self._dropped) != self._dropped_noted:
             self._write_until_done(orders)
             self._log_written()
             self._tend()
         ended = [order for order in orders if isinstance(order, ExchangePart) and order.end is not None]
         self._lost.difference_update(
-            order.number for order in orders if isinstance(order, _Drop) or order.end is not None
+            order.number
+            for order in orders
+            if isinstance(order, _Drop) or (isinstance(order, ExchangePart) and order.end is not None)
         )
         self._taken += sum(order.size for order in batch)
         for order in batch:
@@ -416,7 +430,7 @@ class WriterThread:
         self._hurry.set()  # more may be waiting
         return batch
 
-    def _write_until_done(self, orders: list[ExchangePart | _Drop]) -> None:
+    def _write_until_done(self, orders: list[_Written]) -> None:
         """Write a batch and wait out trouble of the disk. A part that cannot be written goes with its exchange."""
         while not self._gave_up:
             try:
@@ -432,7 +446,7 @@ class WriterThread:
                     self._degrade(f"the cassette cannot be written: {error}")
                     self._gave_up = self._stopping.wait(RETRY_SECONDS)
                 elif len(orders) == 1:
-                    log.exception("an exchange cannot be written and is dropped")
+                    log.exception("%s cannot be written and is dropped", _name_of(orders[0]))
                     self._lose(orders[0])
                     return
                 else:
@@ -448,7 +462,7 @@ class WriterThread:
             isinstance(order, ExchangePart) and order.end is not None for order in orders
         )
 
-    def _write(self, orders: list[ExchangePart | _Drop]) -> None:
+    def _write(self, orders: list[_Written]) -> None:
         if self._suspect:
             try:
                 self._writer.reopen()
@@ -460,6 +474,8 @@ class WriterThread:
         for order in orders:
             if isinstance(order, _Drop):
                 self._writer.drop(order.number)
+            elif isinstance(order, ServerState):
+                self._writer.keep_state(order)
             elif order.number not in self._lost:
                 self._writer.keep(order)
                 recorded += order.end is not None
@@ -471,7 +487,7 @@ class WriterThread:
         self.recorded += recorded
         self._recorded_here += recorded
 
-    def _lose(self, order: ExchangePart | _Drop) -> None:
+    def _lose(self, order: _Written) -> None:
         """Drop the whole exchange: what is written of it, and what is still to come."""
         if isinstance(order, ExchangePart):
             self._dropped["cannot be written"] += 1
@@ -530,6 +546,10 @@ class WriterThread:
 def _is_of_the_disk(error: Exception) -> bool:
     """Whether it may get well by itself; else the part is at fault."""
     return isinstance(error, OSError | sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
+
+
+def _name_of(order: _Written) -> str:
+    return "the state of the server" if isinstance(order, ServerState) else "an exchange"
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

@@ -18,8 +18,8 @@ from replayproxy.errors import SettingsError, setting
 if TYPE_CHECKING:
     import zmq.asyncio
 
-Frames = tuple[bytes, bytes]
-"""Number and payload of a batch."""
+Frames = tuple[bytes, bytes, bytes]
+"""Topic, number and payload of a batch."""
 
 END = b"\xff" * 8
 """In the place of a number: the replay is complete (vLLM's `END_SEQ`, -1 in 8 bytes)."""
@@ -54,12 +54,15 @@ class ZmqPublisher:
     def __init__(
         self,
         endpoint: str,
-        topic: str,
+        topic: str = "",
         *,
         replay_endpoint: str | None = None,
         since: Callable[[int], Sequence[Frames]] = lambda _: (),
     ) -> None:
-        """`since` gives the kept batches from a number on. Raises `SettingsError`; then no socket stays open."""
+        """`topic` is that of batches which have none of their own. `since` gives the kept batches from a number on.
+
+        Raises `SettingsError`; then no socket stays open.
+        """
         try:
             import zmq
             import zmq.asyncio
@@ -108,9 +111,15 @@ class ZmqPublisher:
         if self._router is not None:
             self._serving = asyncio.get_running_loop().create_task(self._serve(self._router))
 
-    def publish(self, sequence: bytes, payload: bytes) -> None:
+    @property
+    def topic(self) -> bytes:
+        """That of batches which have none of their own."""
+        return self._topic
+
+    def publish(self, sequence: bytes, payload: bytes, topic: bytes | None = None) -> None:
         """Send one batch. Never waits: what a slow subscriber cannot take is lost to it, and it asks for a replay."""
-        self._pub.send_multipart((self._topic, sequence, payload), self._zmq.NOBLOCK)
+        frames = (self._topic if topic is None else topic, sequence, payload)
+        self._pub.send_multipart(frames, self._zmq.NOBLOCK)
 
     async def _serve(self, router: zmq.asyncio.Socket) -> None:
         while True:
@@ -120,8 +129,8 @@ class ZmqPublisher:
             client, _, start = frames
             batches = self._since(int.from_bytes(start, "big"))
             with suppress(self._zmq.ZMQError):  # its client does not read
-                for sequence, payload in batches:
-                    await router.send_multipart((client, b"", self._topic, sequence, payload))
+                for topic, sequence, payload in batches:
+                    await router.send_multipart((client, b"", topic, sequence, payload))
                 await router.send_multipart((client, b"", b"", END, b""))
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from replayproxy.core.dialects.facts import request_facts
@@ -64,11 +65,12 @@ class ReplayProxy:
         worker: Worker | None = None,
         rechunk: Callable[[Response, RecordingRef], Response] | None = None,
         access: Callable[[AccessEntry], None] | None = None,
+        playing: Callable[[RecordingRef, Response], AbstractContextManager[None]] | None = None,
     ) -> None:
         """`tls`: clients reach the proxy by https. `rechunk` cuts recorded answers into other chunks.
 
         `access` is called with each request that is not recorded, when its answer has ended; of those that are recorded
-        the writer tells, for it knows their ids.
+        the writer tells, for it knows their ids. Each recording is played within the context that `playing` gives.
         """
         self._rechunk = rechunk
         self.mode = mode
@@ -87,6 +89,7 @@ class ReplayProxy:
         self._misses = MissSearch(store, matcher, state, self._worker)
         self._access = access
         self.stand_in = stand_in or StandIn(store)
+        self._playing = playing or (lambda *_: nullcontext())
 
     async def answer(
         self, request: Request, client: Listener, upload: Upload | None = None, received_at: int | None = None
@@ -177,7 +180,8 @@ class ReplayProxy:
             response = self._rechunk(response, place)
         self.state.note_played(place)
         self._count(scoped, "replay", place=place)
-        await self.player.play_response(self.stand_in.let_read(response, scoped.request), client, started)
+        with self._playing(place, response):
+            await self.player.play_response(self.stand_in.let_read(response, scoped.request), client, started)
         return Answered(Outcome.REPLAYED, short_id)
 
     async def _refuse(self, scoped: ScopedRequest, miss: Miss, client: Listener, started: int) -> Answered:

@@ -17,6 +17,14 @@ from replayproxy.core.server_facts import MODELS, VERSION, ServerFacts, describe
 from replayproxy.model import Request, Response
 from replayproxy.proxy.misses import own_response
 
+METRICS = "/metrics"
+PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def metrics_answer(request: Request, page: bytes) -> Response:
+    """A page of metrics."""
+    return _without_body(request, own_response(200, page, media=PROMETHEUS_TEXT))
+
 
 def server_answer(request: Request, facts: ServerFacts) -> Response:
     """The answer to one of `core.policy.PROBES`, or to a question for models."""
@@ -29,8 +37,8 @@ def server_answer(request: Request, facts: ServerFacts) -> Response:
             return own_response(200, b'{"server_load":0}')
         case path if path == VERSION:
             return own_response(200, orjson.dumps(facts.version or {"version": "replayproxy"}))
-        case "/metrics":
-            return own_response(200, b"", media="text/plain; version=0.0.4; charset=utf-8")
+        case path if path == METRICS:
+            return own_response(200, b"", media=PROMETHEUS_TEXT)
         case _:
             return own_response(200, b"", media=None)
 

@@ -6,6 +6,7 @@ Knows what the cassettes know of their server, and the origins that their record
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import reduce
 from operator import or_
@@ -16,7 +17,7 @@ from replayproxy.core.server_facts import ServerFacts, describes_models
 from replayproxy.errors import CassetteError
 from replayproxy.model import Headers, Key, Request, Response
 from replayproxy.ports import RecordingStore
-from replayproxy.proxy.server_answers import preflight_answer, server_answer
+from replayproxy.proxy.server_answers import METRICS, metrics_answer, preflight_answer, server_answer
 
 LOOKED_AT = 64
 """Recordings that are read, once, for the origins that they let read: 0.2 ms each."""
@@ -25,10 +26,17 @@ LOOKED_AT = 64
 class StandIn:
     """For the server of these recordings; without any, for one of which nothing is known."""
 
-    def __init__(self, store: RecordingStore | None = None, origins: AllowedOrigins = NO_ORIGINS) -> None:
+    def __init__(
+        self,
+        store: RecordingStore | None = None,
+        origins: AllowedOrigins = NO_ORIGINS,
+        metrics: Callable[[], Awaitable[bytes | None]] | None = None,
+    ) -> None:
+        """`metrics` gives the page of metrics of the server; None where nothing is known of it."""
         self._store = store
         self._origins = origins
         self._has_looked = store is None
+        self._metrics = metrics
 
     async def can_answer(self, key: Key, request: Request) -> bool:
         """Return whether the answer of the server follows from the recordings. Raises `CassetteError`."""
@@ -48,6 +56,10 @@ class StandIn:
         if is_preflight(request):
             await self._look()
             return preflight_answer(request, self._origins)
+        if request.path == METRICS and request.method in ("GET", "HEAD") and self._metrics is not None:
+            page = await self._metrics()
+            if page is not None:
+                return await self.readable(metrics_answer(request, page), request)
         facts = ServerFacts()
         if self._store is not None:
             metas, models = await self._store.aside(self._store.about_servers)

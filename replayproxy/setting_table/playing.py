@@ -77,6 +77,15 @@ ROWS = (
         pytest=InPytest(by_test=True),
     ),
     Setting(
+        "server_metrics",
+        Choice(("recorded", "computed")),
+        "What /metrics serves: the server's, as recorded by --scrape-metrics; or computed from what is being played.",
+        verbs=("replay",),
+        group="pace",
+        default="recorded",
+        goes_to="replaying.server_metrics",
+    ),
+    Setting(
         "cors",
         Text(),
         "Web pages of this origin may read answers, even if the server did not allow it. May be repeated.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from replayproxy.setting_kinds import Choice, Flag, Number, Size, Text
+from replayproxy.setting_kinds import Choice, Duration, Flag, Number, Size, Text
 from replayproxy.setting_table.row import COMPARING, LIVE, MATCHING, InPytest, Setting
 
 ROWS = (
@@ -94,6 +94,25 @@ ROWS = (
         group="record",
         default=True,
         goes_to="recording.probe",
+    ),
+    Setting(
+        "scrape_metrics",
+        Duration(),
+        "Also record the server's /metrics at this interval, so that a replay can serve them.",
+        verbs=LIVE,
+        group="record",
+        metavar="INTERVAL",
+        goes_to="recording.scrape_metrics",
+    ),
+    Setting(
+        "kv_events",
+        Text(),
+        "Also record the KV events that the server publishes here, such as tcp://127.0.0.1:5557. May be repeated.",
+        verbs=LIVE,
+        group="record",
+        is_repeatable=True,
+        metavar="ENDPOINT",
+        goes_to="recording.kv_events",
     ),
     # Which requests are equal, and what is secret
     Setting(

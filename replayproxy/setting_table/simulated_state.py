@@ -9,6 +9,7 @@ from replayproxy.setting_kinds import Choice, Flag, Json, Latency, Text, Whole
 from replayproxy.setting_table.row import Setting
 
 _VERBS = ("simulate",)
+_ALSO_REPLAYED = (*_VERBS, "replay")
 
 ROWS = (
     # Adapters
@@ -53,8 +54,9 @@ ROWS = (
         "kv_cache_size",
         Whole(least=1, most=10_000_000),
         "Blocks of the KV cache.",
-        verbs=_VERBS,
+        verbs=_ALSO_REPLAYED,
         group="state",
+        meanings={"replay": "Blocks of the KV cache whose usage --server-metrics computed shows."},
         default=1024,
         goes_to="simulation.state.kv_cache_size",
     ),
@@ -62,7 +64,7 @@ ROWS = (
         "block_size",
         Whole(least=8, most=128),
         "Tokens of a block: 8, 16, 32, 64 or 128.",
-        verbs=_VERBS,
+        verbs=_ALSO_REPLAYED,
         group="state",
         default=16,
         goes_to="simulation.state.block_size",
@@ -89,8 +91,11 @@ ROWS = (
         "zmq_endpoint",
         Text(),
         "Publish events of the KV cache here: connects, or binds where there is a *, such as tcp://*:5557.",
-        verbs=_VERBS,
+        verbs=_ALSO_REPLAYED,
         group="state",
+        meanings={
+            "replay": "Publish the recorded KV events here at their moments: connects, or binds where there is a *."
+        },
         metavar="ENDPOINT",
         goes_to="simulation.state.zmq_endpoint",
     ),
@@ -124,7 +129,7 @@ ROWS = (
         "kv_events_replay_endpoint",
         Text(),
         "Bind here, and send events again to those who have missed some.",
-        verbs=_VERBS,
+        verbs=_ALSO_REPLAYED,
         group="state",
         metavar="ENDPOINT",
         goes_to="simulation.state.replay_endpoint",
@@ -133,7 +138,7 @@ ROWS = (
         "kv_events_replay_queue_size",
         Whole(least=1),
         "Messages that are kept for this.",
-        verbs=_VERBS,
+        verbs=_ALSO_REPLAYED,
         group="state",
         default=1024,
         goes_to="simulation.state.replay_batches",
@@ -152,8 +157,9 @@ ROWS = (
         "metrics_of",
         Choice(("0.32", "0.9")),
         "The vLLM whose metrics are served: 0.9 has gpu_cache_usage_perc.",
-        verbs=_VERBS,
+        verbs=_ALSO_REPLAYED,
         group="state",
+        meanings={"replay": "The vLLM whose metrics --server-metrics computed serves."},
         default="0.32",
         goes_to="simulation.state.metrics_of",
     ),

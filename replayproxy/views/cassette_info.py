@@ -40,6 +40,7 @@ def as_data(summary: CassetteSummary) -> dict[str, Any]:
         "dictionaries": [asdict(dictionary) for dictionary in summary.dictionaries],
         "starved": {"answers": summary.starved_answers, "longest_s": summary.longest_starved_s},
         "dropped": summary.dropped,
+        "server_state": dict(summary.server_state),
         "foreign": [{"kind": kind, "name": name} for kind, name in summary.foreign],
     }
 

@@ -274,6 +274,8 @@ class CassetteSummary:
     """Names of header fields that were not stored, and in how many answers."""
     server: ServerFacts
     """What the recorded server answered about itself."""
+    server_state: Mapping[str, int]
+    """How often the recorded server's state was kept beside the answers: `metrics URL`, `kv_events ENDPOINT`."""
     foreign: Sequence[tuple[str, str]]
     """Kind and name of what others have added to the file."""
 

@@ -12,9 +12,9 @@ import zmq
 import zmq.asyncio
 
 from replayproxy.errors import SettingsError
-from replayproxy.net.zmq_publisher import END, Frames, ZmqPublisher, is_bound, of_rank
+from replayproxy.net.zmq_publisher import END, ZmqPublisher, is_bound, of_rank
 
-BATCHES: list[Frames] = [(number.to_bytes(8, "big"), b"payload %d" % number) for number in range(5)]
+BATCHES: list[tuple[bytes, bytes]] = [(number.to_bytes(8, "big"), b"payload %d" % number) for number in range(5)]
 
 
 @pytest.mark.parametrize(
@@ -101,12 +101,15 @@ def test_a_subscriber_that_connects_gets_what_is_published() -> None:
 
 
 @pytest.mark.parametrize(("start", "expected"), [(0, BATCHES), (3, BATCHES[3:]), (9, [])])
-def test_a_gap_is_replayed_to_its_end(start: int, expected: list[Frames]) -> None:
+def test_a_gap_is_replayed_to_its_end(start: int, expected: list[tuple[bytes, bytes]]) -> None:
     """Each kept batch from the number on, in order, then the end mark."""
 
     async def talk() -> None:
         publisher = ZmqPublisher(
-            "inproc://kv", "kv", replay_endpoint="tcp://127.0.0.1:*", since=lambda number: BATCHES[number:]
+            "inproc://kv",
+            "kv",
+            replay_endpoint="tcp://127.0.0.1:*",
+            since=lambda number: [(b"kv", *batch) for batch in BATCHES[number:]],
         )
         publisher.start()
         with socket(zmq.DEALER) as client:

@@ -13,10 +13,12 @@ from pathlib import Path
 from replayproxy.cassette.queries import typed
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.recovering import cut_at_last, joined
+from replayproxy.cassette.server_state import StoredState
 from replayproxy.core import coding
 from replayproxy.core.headers import hands_out_credentials
 from replayproxy.core.redaction import Redactor, Trace, path_to
 from replayproxy.core.redaction.credentials import NONE, names_credential
+from replayproxy.core.server_state import ScrapedPage
 from replayproxy.model import Headers, Request, Response
 
 OPAQUE = "in a content coding that cannot be looked into"
@@ -87,6 +89,10 @@ def _of_texts(cassette: CassetteReader, redactor: Redactor) -> Iterator[Leak]:
     for table, sql in texts.items():
         for (text,) in cassette.all(sql):
             yield from _of_text(redactor, str(text), table, "name")
+    for state in StoredState(cassette).everything():
+        texts_of_state = (state.text,) if isinstance(state, ScrapedPage) else (one.payload for one in state.messages)
+        for content in texts_of_state:
+            yield from _named(redactor.traces(content), "server_state", state.server)
     unpacker = cassette.fresh_codec()
     for row in cassette.all("SELECT id, kind, content FROM dictionary ORDER BY id"):
         number, kind, content = typed(row, int, str, bytes)

@@ -12,6 +12,7 @@ from replayproxy.cassette import schema
 from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.queries import typed
 from replayproxy.cassette.reader import CassetteReader
+from replayproxy.cassette.server_state import problems_of
 from replayproxy.cassette.stored_keys import key_bytes
 from replayproxy.core import coding
 from replayproxy.core.answers import fault_in_answer
@@ -67,6 +68,7 @@ def verify(path: Path, missing_ends: Counter[str] | None = None) -> tuple[int, l
             if (label := missing_end(exchange.request.path, exchange.response)) is not None:
                 missing_ends[label] += 1
         problems += _place_problems(cassette)
+        problems += [Problem("", what) for what in problems_of(cassette)]
         return exchanges, problems
 
 

@@ -20,7 +20,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from replayproxy.cassette.editing.rewrite import finished_exchanges, new_cassette, refuse_existing, write_all
+from replayproxy.cassette.editing.rewrite import (
+    finished_exchanges,
+    new_cassette,
+    refuse_existing,
+    write_all,
+    write_state,
+)
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core import headers
 from replayproxy.core.coding import body_of, decoded
@@ -66,6 +72,7 @@ def join(out: Path, prefill: Path, decode: Path, front: Path | None = None) -> J
 
         with new_cassette(out, Matcher(decodes.rules, decodes.redactor)) as writer:
             exchanges = write_all(writer, joined())
+            write_state(writer, decodes, prefills)
     return Joined(pairs, exchanges - pairs, waiting.left)
 
 
@@ -87,6 +94,7 @@ def _join_behind(front: Path, out: Path, prefill: Path, decode: Path) -> Joined:
 
         with new_cassette(out, Matcher(clients.rules, clients.redactor)) as writer:
             exchanges = write_all(writer, joined())
+            write_state(writer, clients, decodes, prefills)
     return Joined(pairs, exchanges - pairs, waiting.left, legs.left)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette.editing.redact import without_secrets
-from replayproxy.cassette.editing.rewrite import new_cassette, refuse_existing
+from replayproxy.cassette.editing.rewrite import new_cassette, refuse_existing, write_state
 from replayproxy.cassette.queries import typed
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter, left_out
@@ -96,6 +96,7 @@ class _Merge:
             self._writer.begin()
             self._part(cassette)
             self._writer.commit()
+        write_state(self._writer, *self._cassettes)
         if fields := sum((left_out(cassette.meta.get("left_out")) for cassette in self._cassettes), Counter()):
             self._writer.note("left_out", fields)
         self._writer.note("merged", [self._provenance(cassette) for cassette in self._cassettes])

@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from replayproxy.cassette import database, packing
+from replayproxy.cassette import database, packing, server_state
 from replayproxy.cassette.checking.secrets import scan
 from replayproxy.cassette.editing.rewrite import finished_exchanges, prove, rewriting, sealed_at_end, write_all
 from replayproxy.cassette.reader import CassetteReader
@@ -96,6 +96,7 @@ def _copy_rest(cassette: CassetteReader, fresh: Path, redactor: Redactor) -> Non
                 writing.execute("INSERT INTO meta VALUES (?, ?)", (name, redactor.text(value, NONE)))
         for at, reason, exchanges in cassette.all("SELECT dropped_at, reason, exchanges FROM dropped"):
             writing.execute("INSERT INTO dropped VALUES (?, ?, ?)", (at, redactor.text(reason, NONE), exchanges))
+        server_state.copy(cassette, writing, redactor)
         writing.execute("COMMIT")
         writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         writing.execute("PRAGMA journal_mode = DELETE")

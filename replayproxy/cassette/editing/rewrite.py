@@ -16,6 +16,7 @@ from replayproxy.cassette import database
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.editing.replace import fold, replacing
 from replayproxy.cassette.reader import CassetteReader
+from replayproxy.cassette.server_state import StoredState
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.errors import CassetteError
@@ -94,6 +95,15 @@ def write_all(writer: CassetteWriter, exchanges: Iterable[Exchange]) -> int:
     if written:
         writer.commit()
     return written
+
+
+def write_state(writer: CassetteWriter, *cassettes: CassetteReader) -> None:
+    """Write what these cassettes have of the state of their servers, in one transaction."""
+    writer.begin()
+    for cassette in cassettes:
+        for state in StoredState(cassette).everything():
+            writer.keep_state(state)
+    writer.commit()
 
 
 def prove(fresh: Path, check: Callable[[int], str | None] = lambda _: None) -> int:

@@ -65,6 +65,7 @@ def _facts(summary: CassetteSummary) -> Iterator[tuple[str, str, str]]:
     else:
         yield "redaction", "   ".join(("credentials, known keys", *summary.redaction_rules)), ""
     yield from _server(summary.server)
+    yield from _server_state(summary)
     yield from _meta(summary)
     when = ""
     if summary.first_recorded_at is not None and summary.last_recorded_at is not None:
@@ -91,6 +92,12 @@ def _server(facts: ServerFacts) -> Iterator[tuple[str, str, str]]:
     texts += [f"serves {', '.join(sorted(facts.names))}"] if facts.names else []
     if texts:
         yield "server", ", ".join(texts), ""
+
+
+def _server_state(summary: CassetteSummary) -> Iterator[tuple[str, str, str]]:
+    """What is kept of the server's metrics and KV events."""
+    if summary.server_state:
+        yield "state", _several(summary.server_state), ""
 
 
 def _meta(summary: CassetteSummary) -> Iterator[tuple[str, str, str]]:

@@ -52,6 +52,7 @@ def record(cassette: Path, **options: Any) -> int:
     "pace",
     "fail",
     "simulate",
+    "state",
     "redact",
     "match",
     "judge",
