@@ -41,7 +41,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "quart": ("admin/",),
     "click": ("cli/",),
     "pythonjsonlogger": ("cli/",),
-    "zmq": ("net/zmq_publisher.py",),
+    "zmq": ("net/zmq_publisher.py", "net/zmq_subscriber.py"),
     "rich": ("cli/",),
     "pytest": ("pytest_plugin/",),
     # Nobody's: a cassette comes from strangers
