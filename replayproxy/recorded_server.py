@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.server_state import StoredState
 from replayproxy.cassette.store import CassetteStore
-from replayproxy.core.server_state import KvMessage
+from replayproxy.core.server_state import SCRAPED, KvMessage
 from replayproxy.errors import CassetteError
 from replayproxy.model import RecordingRef, Response
 from replayproxy.ports import Clock
 from replayproxy.proxy.replay_clock import ReplayClock
-from replayproxy.server_watch import SCRAPED
 from replayproxy.settings import Settings
 
 if TYPE_CHECKING:

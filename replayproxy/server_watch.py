@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from replayproxy.core.server_state import ServerState
+from replayproxy.core.server_state import SCRAPED, ServerState
 from replayproxy.net.scraper import MetricsScraper
 from replayproxy.ports import Clock
 from replayproxy.settings import Settings
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from replayproxy.net.zmq_subscriber import KvEventSubscriber
 
 log = logging.getLogger("replayproxy.recording")
-
-SCRAPED = "server_scraped"
-"""The entry of `meta` with the URLs of the servers whose metrics are kept, the one first that gets `/metrics` live."""
 
 
 class ServerWatch:

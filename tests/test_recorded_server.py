@@ -16,10 +16,9 @@ from replayproxy.api.options import settings_of
 from replayproxy.cassette.store import CassetteStore
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.policy import Mode
-from replayproxy.core.server_state import KvMessage, KvMessages, ScrapedPage
+from replayproxy.core.server_state import SCRAPED, KvMessage, KvMessages, ScrapedPage
 from replayproxy.model import RecordingRef
 from replayproxy.recorded_server import RecordedServer
-from replayproxy.server_watch import SCRAPED
 from tests.cli.tapes import DAY, MS, chat, writing
 from tests.doubles.fakes import ManualClock, turns
 from tests.recordings import MATCHER

@@ -10,11 +10,11 @@ import pytest
 
 from replayproxy.api.options import settings_of
 from replayproxy.core.policy import Mode
-from replayproxy.core.server_state import ServerState
+from replayproxy.core.server_state import SCRAPED, ServerState
 from replayproxy.errors import SettingsError
 from replayproxy.net.clock import SystemClock
 from replayproxy.net.zmq_publisher import ZmqPublisher
-from replayproxy.server_watch import SCRAPED, ServerWatch
+from replayproxy.server_watch import ServerWatch
 
 URL = "http://127.0.0.1:8000"
 

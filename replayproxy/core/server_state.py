@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+SCRAPED = "server_scraped"
+"""The entry of `meta` with the URLs of the servers whose metrics are kept, the one first that gets `/metrics` live."""
+
 MOST_PAGE = 4 * 1024 * 1024
 """Bytes of a page of metrics. That of a vLLM with an hour of traffic has 100 KB."""
 

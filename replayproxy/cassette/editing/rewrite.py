@@ -19,6 +19,7 @@ from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.server_state import StoredState
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher
+from replayproxy.core.server_state import SCRAPED
 from replayproxy.errors import CassetteError
 from replayproxy.model import Exchange
 from replayproxy.ports import ExchangePart
@@ -100,6 +101,9 @@ def write_all(writer: CassetteWriter, exchanges: Iterable[Exchange]) -> int:
 def write_state(writer: CassetteWriter, *cassettes: CassetteReader) -> None:
     """Write what these cassettes have of the state of their servers, in one transaction."""
     writer.begin()
+    scraped = [cassette.meta.get(SCRAPED) for cassette in cassettes]
+    if urls := list(dict.fromkeys(str(url) for each in scraped if isinstance(each, list) for url in each)):
+        writer.note(SCRAPED, urls)
     for cassette in cassettes:
         for state in StoredState(cassette).everything():
             writer.keep_state(state)
