@@ -34,6 +34,7 @@ from replayproxy.net.pair_servers import PooledServer, ServerPool
 from replayproxy.net.tunnel import Detach, tunnel
 from replayproxy.net.upstream import Address, HttpUpstream
 from replayproxy.ports import Clock, Source
+from replayproxy.proxy.carry import Carry
 from replayproxy.proxy.counters import Counters
 from replayproxy.proxy.fault_injector import FaultInjector, FaultSettings
 from replayproxy.proxy.handler import ReplayProxy
@@ -86,6 +87,8 @@ class Parts:
     server: DataServer
     faults: FaultInjector | None = None
     """Between the server and the proxy, where faults or limits are set."""
+    carry: Carry | None = None
+    """With `--carry`: the ids that stand for recorded ones."""
     simulated: SimulatedServer | None = None
     recorded_server: RecordedServer | None = None
     """The state of the server whose recordings a replay plays."""
@@ -133,6 +136,7 @@ def assemble(
         )
         state = RunState(playhead, counters, Misses(), request_log)
         recorded_server = _recorded_server(settings, store, clock)
+        carry = Carry(store, matcher, worker, counters) if settings.replaying.carry else None
         proxy = ReplayProxy(
             settings.mode,
             settings.replaying.on_miss,
@@ -159,6 +163,7 @@ def assemble(
             rechunk=None if settings.replaying.rechunk is None else settings.replaying.rechunk.apply,
             access=access,
             playing=None if recorded_server is None else recorded_server.playing,
+            carry=carry,
         )
         faults = _faults(settings, proxy, worker) if settings.faulting.is_on else None
         upgrades: Upgrades[Detach] = Upgrades(
@@ -182,8 +187,8 @@ def assemble(
         )
         undo.pop_all()
     return Parts(
-        settings, clock, state, store, recording, upstream, worker, leg_worker, proxy, server, faults, simulated,
-        recorded_server,
+        settings, clock, state, store, recording, upstream, worker, leg_worker, proxy, server, faults, carry,
+        simulated, recorded_server,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from replayproxy.assembly import Parts
 from replayproxy.cassette.file_digest import file_digests
 from replayproxy.errors import CassetteError
 from replayproxy.model import RecordingRef, Response
+from replayproxy.proxy.carried_ids import CarriedId
 from replayproxy.proxy.fault_result import ClientFault
 from replayproxy.proxy.request_log import Call
 from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
@@ -141,6 +142,7 @@ class Control:
             forgotten=dict(self._parts.state.misses.forgotten),
             damage=playable.damage,
             faults=() if self._parts.faults is None else self._parts.faults.log.results(),
+            carried=CarriedId.of(counters.carried),
         )
 
     def client_faults(self, scopes: Container[str] | None = None) -> list[ClientFault]:
@@ -205,6 +207,8 @@ class Control:
         `counts`: also forget what was counted, and the misses. No recording is touched.
         """
         self._parts.state.reset(scope, counts=counts)
+        if self._parts.carry is not None:
+            self._parts.carry.reset(scope)
         if self._parts.faults is not None:
             self._parts.faults.reset(scope, counts=counts)
         if scope is None and self._parts.recorded_server is not None:

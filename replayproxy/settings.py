@@ -102,6 +102,8 @@ class Replaying:
     """Other chunks than the recorded ones."""
     server_metrics: str = default("server_metrics")
     """What `/metrics` serves: `recorded` or `computed`."""
+    carry: bool = default("carry")
+    """Whether fresh ids of tools stand for recorded ones (`proxy/carry`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,12 @@ class Settings:
         if self.records and self.faulting.is_on:
             raise SettingsError(
                 f"a run that records injects no faults: record first, then replay with {setting('fail')}, without"
+                f" {setting('on_miss', 'record')}"
+            )
+        # A recording of a run with --carry would hold ids that stand for others.
+        if self.records and self.replaying.carry:
+            raise SettingsError(
+                f"{setting('carry')} is for replaying: leave it away, or record first and replay then, without"
                 f" {setting('on_miss', 'record')}"
             )
         if not 0 < self.recording.sample <= 1:

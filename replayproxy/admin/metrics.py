@@ -87,6 +87,11 @@ class ProxyCollector(Collector):
         )
         if counters.faults:
             yield _labelled("faults", "Injected faults, by kind", "kind", counters.faults)
+        if counters.carried:
+            uses = dict(
+                zip(("requests", "answers"), map(sum, zip(*counters.carried.values(), strict=True)), strict=True)
+            )
+            yield _labelled("carried_ids", "Fresh ids that stood for recorded ones (--carry)", "in", uses)
         yield _labelled("replay_misses", "Requests that no recording answered", "code", counters.misses)
         total, buckets = 0, []
         for bound, count in zip((*map(str, LATENESS_BOUNDS), "+Inf"), counters.lateness_counts, strict=True):

@@ -83,6 +83,7 @@ class ReplayOptions(TypedDict, total=False):
     stall: float | str
     rechunk: str
     server_metrics: Literal["recorded", "computed"]
+    carry: bool
     cors: Sequence[str]
     fail: Sequence[str]
     fail_header: bool

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from replayproxy.core.dialects.facts import request_facts
+from replayproxy.core.identity.fresh_ids import Uncertain
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.policy import (
     PROBES,
@@ -31,6 +32,7 @@ from replayproxy.proxy import aside
 from replayproxy.proxy.answer_watch import AnswerWatch
 from replayproxy.proxy.answered import Answered, planned
 from replayproxy.proxy.aside import InThread
+from replayproxy.proxy.carry import Carry
 from replayproxy.proxy.client_origin import ClientOrigin
 from replayproxy.proxy.miss_search import MissSearch, ScopedRequest
 from replayproxy.proxy.misses import miss_response
@@ -66,6 +68,7 @@ class ReplayProxy:
         rechunk: Callable[[Response, RecordingRef], Response] | None = None,
         access: Callable[[AccessEntry], None] | None = None,
         playing: Callable[[RecordingRef, Response], AbstractContextManager[None]] | None = None,
+        carry: Carry | None = None,
     ) -> None:
         """`tls`: clients reach the proxy by https. `rechunk` cuts recorded answers into other chunks.
 
@@ -73,6 +76,7 @@ class ReplayProxy:
         the writer tells, for it knows their ids. Each recording is played within the context that `playing` gives.
         """
         self._rechunk = rechunk
+        self._carry = carry
         self.mode = mode
         self.on_miss = on_miss
         self.clock = clock
@@ -176,6 +180,12 @@ class ReplayProxy:
             short_id = self.store.short_id(place) if self._access is not None else None
         except CassetteError as error:
             return await self._refuse(scoped, self._misses.damaged(scoped, error), client, started)
+        if self._carry is not None:
+            try:
+                response = await self._carry.answer(scoped.scope, scoped.request, response, scoped.ids, place)
+            except Uncertain as reason:
+                self.state.undo_position(scoped.scope, place.key)
+                return await self._refuse(scoped, self._misses.uncertain(scoped, str(reason)), client, started)
         if self._rechunk is not None:
             response = self._rechunk(response, place)
         self.state.note_played(place)
@@ -205,6 +215,8 @@ class ReplayProxy:
         if self.state.has_forgotten(scope):  # to begin again would be somebody else's answer
             return scoped, Refuse()
         try:
+            if self._carry is not None:
+                scoped = await self._carry.resolved(scoped)
             place = await self._next(scoped.key or "", scope, request)
             stands_in = place is None and await self.stand_in.can_answer(scoped.key or "", request)
         except CassetteError as error:

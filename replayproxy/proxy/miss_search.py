@@ -9,7 +9,8 @@ Answers no client.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from replayproxy.core.coding import body_of
 from replayproxy.core.identity.difference import Nearest, most_compared
@@ -35,6 +36,10 @@ class ScopedRequest:
     key: Key | None = None
     damage: CassetteError | None = None
     """Why the cassette could not be searched."""
+    ids: Mapping[str, str] = field(default_factory=dict)
+    """With `--carry`, recorded ids by the fresh ones in the request; the key is that of the request with these."""
+    not_carried: str = ""
+    """With `--carry`, why the request does not stand for a recording."""
 
 
 class MissSearch:
@@ -60,6 +65,11 @@ class MissSearch:
         request, scope = self.shown(scoped)
         return Miss(UNPLAYABLE, request, scoped.key or "", scope=scope, damage=str(error))
 
+    def uncertain(self, scoped: ScopedRequest, reason: str) -> Miss:
+        """Return the miss of a request whose recorded answer cannot have the fresh ids of `--carry`."""
+        request, scope = self.shown(scoped)
+        return Miss("uncertain_id", request, scoped.key or "", scope=scope, not_carried=reason)
+
     def shown(self, scoped: ScopedRequest) -> tuple[Request, str]:
         """Return the request and its scope without secrets, also for a cassette from before redaction."""
         redactor = self._matcher.redactor or Redactor(b"")
@@ -82,7 +92,12 @@ class MissSearch:
             miss = Miss(code, request, scoped.key, recorded=recorded or broken)
         else:
             miss = self._state.cached_miss(scoped.key) or await self._never_recorded(request, scoped.key)
-        return replace(miss, scope=scope, request_count=self._state.request_count(scoped.scope, scoped.key))
+        return replace(
+            miss,
+            scope=scope,
+            request_count=self._state.request_count(scoped.scope, scoped.key),
+            not_carried=scoped.not_carried,
+        )
 
     async def _never_recorded(self, request: Request, key: Key) -> Miss:
         """Compare a request that was never recorded with those that it resembles most."""

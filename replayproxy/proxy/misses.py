@@ -87,7 +87,7 @@ def _named(request: Request) -> Request:
 
 def _weight(miss: Miss) -> int:
     """About how many bytes of memory a slim one takes."""
-    texts = [miss.request.target, miss.key, miss.scope, miss.damage]
+    texts = [miss.request.target, miss.key, miss.scope, miss.damage, miss.not_carried]
     if miss.nearest is not None:
         texts += [miss.nearest.neighbour.cassette, miss.nearest.neighbour.request.target]
         for difference in miss.nearest.differences:

@@ -8,7 +8,7 @@ how it is printed; `verdict` says which exit code it gives.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from replayproxy.model import RecordingRef
+from replayproxy.proxy.carried_ids import CarriedId, merged_ids
 from replayproxy.proxy.fault_result import FaultResult, merged_faults
 from replayproxy.views.miss import UNPLAYABLE, Miss
 
@@ -133,6 +134,8 @@ class RunResult:
     """SHA-256 of the cassettes as they were played, by path; without one `prune` does not delete what is unused."""
     faults: tuple[FaultResult, ...] = ()
     """Injected faults, and what the clients did."""
+    carried: tuple[CarriedId, ...] = ()
+    """Ids of `--carry`, each with how often it was used."""
 
     @property
     def injected(self) -> int:
@@ -212,6 +215,7 @@ class RunResult:
             damage="; ".join(dict.fromkeys(part.damage for part in parts if part.damage)),
             digests=_agreed(part.digests for part in parts),
             faults=merged_faults(fault for part in parts for fault in part.faults),
+            carried=tuple(merged_ids(carried for part in parts for carried in part.carried)),
         )
 
     @classmethod
@@ -246,6 +250,7 @@ class RunResult:
             damage=str(document.get("damage", "")),
             digests=digests,
             faults=tuple(map(FaultResult.from_document, document.get("faults", ()))),
+            carried=tuple(map(CarriedId.from_document, document.get("carried", ()))),
             **counts,
         )
 
@@ -264,8 +269,14 @@ class RunResult:
             yield b"]"
         yield b"}"
 
-    def _lists(self) -> dict[str, tuple[Cause, ...] | tuple[RecordingInfo, ...] | tuple[FaultResult, ...]]:
-        return {"misses": self.causes, "unused": self.unused, **({"faults": self.faults} if self.faults else {})}
+    def _lists(self) -> dict[str, Sequence[Cause | RecordingInfo | FaultResult | CarriedId]]:
+        lists: dict[str, Sequence[Cause | RecordingInfo | FaultResult | CarriedId]] = {
+            "misses": self.causes,
+            "unused": self.unused,
+            "faults": self.faults,
+            "carried": self.carried,
+        }
+        return {name: entries for name, entries in lists.items() if entries or name in ("misses", "unused")}
 
     def _figures(self) -> dict[str, Any]:
         return {

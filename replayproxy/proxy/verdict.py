@@ -104,7 +104,9 @@ def judge(
             " --report; or leave out --fail-unused",
         )
     faults = f", {plural(report.injected, 'fault')} injected" if report.faults else ""
-    return Verdict("passed", 0, f"{answers_in_words(report)}, no misses{faults}")
+    fresh = len({(carried.scope, carried.fresh) for carried in report.carried})
+    carried = f", {plural(fresh, 'fresh id')} carried" if fresh else ""
+    return Verdict("passed", 0, f"{answers_in_words(report)}, no misses{faults}{carried}")
 
 
 def _about_faults(report: RunResult) -> Verdict:

@@ -64,6 +64,7 @@ class TestChoice:
     fail: tuple[str, ...] = ()
     fail_header: bool = False
     rechunk: str | None = None
+    carry: bool = False
 
 
 def add_options(parser: pytest.Parser) -> None:

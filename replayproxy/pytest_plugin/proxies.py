@@ -42,6 +42,7 @@ def replaying(cassette: Path, choice: TestChoice) -> Settings:
             OnMiss(choice.on_miss),
             stall=choice.stall,
             rechunk=None if choice.rechunk is None else rechunking(choice.rechunk),
+            carry=choice.carry,
         ),
         faulting=_faulting(choice),
     )

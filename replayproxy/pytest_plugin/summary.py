@@ -16,6 +16,8 @@ def lines(suite: SuiteResult, notes: Sequence[str], *, loud: bool, verbose: bool
     """One line; `loud` names what is not used, `verbose` each cassette."""
     yield suite.sentence
     yield from notes
+    for carried in suite.result.carried:
+        yield f"carried: {carried.sentence}"
     for miss in suite.late:
         yield f"missed after its test was over, in {miss['cassette']}: {miss['sentence']}"
     for name in suite.orphans if loud else ():

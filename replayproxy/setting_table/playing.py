@@ -86,6 +86,16 @@ ROWS = (
         goes_to="replaying.server_metrics",
     ),
     Setting(
+        "carry",
+        Flag(),
+        "Let an id that a tool drew anew stand for the recorded one where that is certain; the report lists each use.",
+        verbs=("replay", "exec"),
+        group="end",
+        default=False,
+        goes_to="replaying.carry",
+        pytest=InPytest(by_test=True),
+    ),
+    Setting(
         "cors",
         Text(),
         "Web pages of this origin may read answers, even if the server did not allow it. May be repeated.",

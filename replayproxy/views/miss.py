@@ -6,7 +6,7 @@ misses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from replayproxy.core.identity.difference import Nearest
@@ -24,7 +24,7 @@ class Miss:
     """A request without an answer.
 
     `code` is one of `no_match` (then `nearest` is set), `nothing_close`, `exhausted`, `incomplete_only`, `unsupported`,
-    `damaged` (then `damage` says how), `scope_forgotten`.
+    `damaged` (then `damage` says how), `scope_forgotten`, `uncertain_id` (with --carry).
     """
 
     code: str
@@ -44,6 +44,9 @@ class Miss:
     cut: int = 0
     """Recordings of this endpoint whose request was not read to its end, so that its key cannot be computed."""
 
+    not_carried: str = ""
+    """With `--carry`, why the fresh ids of the request do not stand for recorded ones."""
+
     @property
     def method(self) -> str:
         """The method of the request."""
@@ -57,6 +60,8 @@ class Miss:
     @property
     def sentence(self) -> str:
         """What happened and what to do now."""
+        if self.not_carried and self.code != "uncertain_id":
+            return f"{replace(self, not_carried='').sentence} (--carry did not help: {self.not_carried}.)"
         if not self.cut:
             return self._sentence
         some = "one recording" if self.cut == 1 else f"{self.cut} recordings"
@@ -92,6 +97,11 @@ class Miss:
                 return (
                     f"how far scope {self.scope} has come is not known any more: too many other scopes were used since."
                     " Start it again with POST /reset?scope=… on the admin port, or use fewer scopes in one run."
+                )
+            case "uncertain_id":
+                return (
+                    f"{what} was recorded, but its answer cannot have the fresh ids of --carry: {self.not_carried}."
+                    " Record it again, or let the tool return the recorded id."
                 )
             case "no_match" if self.nearest is not None:
                 return (
@@ -153,6 +163,8 @@ class Miss:
             lines.append(f"  {'':<{width}}  received  {difference.received}{looks}")
         if near.more:
             lines.append(f"  and {near.more} more")
+        if self.not_carried:
+            lines.append(f"--carry did not help: {self.not_carried}.")
         lines.append(f"Would have answered: {self._would}.")
         lines += ["Fix one of:", *(f"  {way}" for way in self._ways)]
         return "\n".join(lines)
@@ -197,6 +209,7 @@ class Miss:
             "asked": self.request_count,
             "sentence": self.sentence,
             "explanation": self.explanation,
+            **({"not_carried": self.not_carried} if self.not_carried else {}),
             "nearest": None if self.nearest is None else self._nearest_document(self.nearest),
         }
 

@@ -44,6 +44,10 @@ def account(report: RunResult, verdict: Verdict, screen: Screen) -> None:
         screen.line(f"… and {plural(report.unexplained, 'miss', 'misses')} more, too many to explain each of them")
     for fault in report.faults:
         _fault(fault, screen)
+    for carried in report.carried[:CAUSES_SHOWN]:
+        screen.line(Span("CARRIED", "bold yellow"), f"  {carried.sentence}")
+    if len(report.carried) > CAUSES_SHOWN:
+        screen.line(f"… and {len(report.carried) - CAUSES_SHOWN} more carried ids; --report FILE has all of them")
     if report.unused and not report.vacuous:
         _unused(report, screen)
     style = "bold green" if verdict.passed else "bold red"
@@ -74,6 +78,8 @@ def account_as_records(report: RunResult, verdict: Verdict) -> None:
             mishandled=fault.mishandled,
             outcomes={outcome.value: count for outcome, count in fault.outcomes.items()},
         )
+    for carried in report.carried[:CAUSES_SHOWN]:
+        messages.warning(f"CARRIED {carried.sentence}", **carried.document())
     log = messages.info if verdict.passed else messages.error
     log(
         verdict.sentence,

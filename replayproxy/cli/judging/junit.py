@@ -42,6 +42,10 @@ def junit(
         for fault in report.faults
         for client in fault.clients
     ]
+    cases += [
+        _case(suite, f"carried {carried.fresh}", "replayproxy.carried", output=carried.sentence)
+        for carried in report.carried
+    ]
     if demands.assert_resilient:
         missing = ("vacuous", verdict.sentence) if not report.injected and not report.vacuous else None
         cases.append(_case(suite, "a fault was injected", "replayproxy", failure=missing))
