@@ -21,6 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from replayproxy.cassette.editing.rewrite import (
+    Progress,
+    count_finished,
     finished_exchanges,
     new_cassette,
     refuse_existing,
@@ -54,11 +56,13 @@ class Joined:
     unseen: int = 0
 
 
-def join(out: Path, prefill: Path, decode: Path, front: Path | None = None) -> Joined:
+def join(
+    out: Path, prefill: Path, decode: Path, front: Path | None = None, progress: Progress = lambda *_: None
+) -> Joined:
     """Write `out` from the two or three. Raises `CassetteError` where one cannot be read, or `out` is there already."""
     refuse_existing(out)
     if front is not None:
-        return _join_behind(front, out, prefill, decode)
+        return _join_behind(front, out, prefill, decode, progress)
     with CassetteReader(prefill) as prefills, CassetteReader(decode) as decodes:
         waiting = _Waiting(finished_exchanges(prefills))
         pairs = 0
@@ -70,13 +74,14 @@ def join(out: Path, prefill: Path, decode: Path, front: Path | None = None) -> J
                 pairs += first is not None
                 yield _of_pair(exchange, first, str(prefill), str(decode))
 
+        total = count_finished(decodes)
         with new_cassette(out, Matcher(decodes.rules, decodes.redactor)) as writer:
-            exchanges = write_all(writer, joined())
+            exchanges = write_all(writer, joined(), lambda written: progress(written, total))
             write_state(writer, decodes, prefills)
     return Joined(pairs, exchanges - pairs, waiting.left)
 
 
-def _join_behind(front: Path, out: Path, prefill: Path, decode: Path) -> Joined:
+def _join_behind(front: Path, out: Path, prefill: Path, decode: Path, progress: Progress) -> Joined:
     """Write `out` with the exchanges of the front, and the legs that the router made of each."""
     with CassetteReader(front) as clients, CassetteReader(prefill) as prefills, CassetteReader(decode) as decodes:
         waiting = _Waiting(finished_exchanges(prefills))
@@ -92,8 +97,9 @@ def _join_behind(front: Path, out: Path, prefill: Path, decode: Path) -> Joined:
                 pairs += first is not None
                 yield _with_legs(exchange, last, first, str(prefill), str(decode))
 
+        total = count_finished(clients)
         with new_cassette(out, Matcher(clients.rules, clients.redactor)) as writer:
-            exchanges = write_all(writer, joined())
+            exchanges = write_all(writer, joined(), lambda written: progress(written, total))
             write_state(writer, clients, decodes, prefills)
     return Joined(pairs, exchanges - pairs, waiting.left, legs.left)
 

@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette.editing.redact import without_secrets
-from replayproxy.cassette.editing.rewrite import new_cassette, refuse_existing, write_state
+from replayproxy.cassette.editing.rewrite import (
+    BATCH,
+    Progress,
+    count_finished,
+    new_cassette,
+    refuse_existing,
+    write_state,
+)
 from replayproxy.cassette.queries import typed
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter, left_out
@@ -46,7 +53,7 @@ class Merged:
     left: tuple[tuple[str, str], ...] = ()
 
 
-def merge(out: Path, parts: Sequence[Path]) -> Merged:
+def merge(out: Path, parts: Sequence[Path], progress: Progress = lambda *_: None) -> Merged:
     """Write `out` from the parts; if it is one of them, it is replaced.
 
     Raises `CassetteError` if a part cannot be read or `out` exists, and `SettingsError` if their match rules differ.
@@ -58,7 +65,7 @@ def merge(out: Path, parts: Sequence[Path]) -> Merged:
     with ExitStack() as opened:
         cassettes = [opened.enter_context(CassetteReader(part)) for part in parts]
         with new_cassette(out, _matcher(cassettes)) as writer:
-            return _Merge(writer, cassettes).all()
+            return _Merge(writer, cassettes, progress).all()
 
 
 def _matcher(cassettes: Sequence[CassetteReader]) -> Matcher:
@@ -81,7 +88,7 @@ def _matcher(cassettes: Sequence[CassetteReader]) -> Matcher:
 class _Merge:
     """One merge: what was written so far, and how equal requests were answered."""
 
-    def __init__(self, writer: CassetteWriter, cassettes: Sequence[CassetteReader]) -> None:
+    def __init__(self, writer: CassetteWriter, cassettes: Sequence[CassetteReader], progress: Progress) -> None:
         self._writer = writer
         self._matcher = writer.matcher
         self._cassettes = cassettes
@@ -89,6 +96,8 @@ class _Merge:
         self._answers: defaultdict[Key, dict[bytes, list[tuple[str, str]]]] = defaultdict(dict)
         self._requests: dict[Key, tuple[str, str]] = {}
         self._exchanges = self._again = 0
+        self._total = count_finished(*cassettes)
+        self._progress = progress
 
     def all(self) -> Merged:
         """Write one part after the other."""
@@ -117,6 +126,8 @@ class _Merge:
                 self._again += 1
                 continue
             self._seen.add((digest, recorded_at))
+            if (done := self._exchanges + self._again) % BATCH == 0 and done:
+                self._progress(done, self._total)
             exchange = cassette.exchange(number)
             if not alike and redactor is not None:
                 exchange = without_secrets(exchange, redactor)

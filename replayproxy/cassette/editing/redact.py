@@ -15,7 +15,15 @@ from pathlib import Path
 
 from replayproxy.cassette import database, packing, server_state
 from replayproxy.cassette.checking.secrets import scan
-from replayproxy.cassette.editing.rewrite import finished_exchanges, prove, rewriting, sealed_at_end, write_all
+from replayproxy.cassette.editing.rewrite import (
+    Progress,
+    count_finished,
+    finished_exchanges,
+    prove,
+    rewriting,
+    sealed_at_end,
+    write_all,
+)
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.redaction import SALT_BYTES, Redactor
@@ -36,7 +44,9 @@ class Redacted:
     left: tuple[tuple[str, str], ...] = ()
 
 
-def redact(path: Path, rules: Sequence[str] = (), out: Path | None = None) -> Redacted:
+def redact(
+    path: Path, rules: Sequence[str] = (), out: Path | None = None, progress: Progress = lambda *_: None
+) -> Redacted:
     """Rewrite `path`, or write `out`, with the rules of the cassette and these.
 
     Raises `CassetteError` if a file cannot be read or written or the result is not as it should be, `SettingsError`.
@@ -45,7 +55,9 @@ def redact(path: Path, rules: Sequence[str] = (), out: Path | None = None) -> Re
         masked = Counter(leak.kind for leak in scan(path, rules))
         redactor = _redactor(cassette, rules)
         with sealed_at_end(fresh, Matcher(cassette.rules, redactor)) as writer:
-            exchanges = write_all(writer, (without_secrets(each, redactor) for each in finished_exchanges(cassette)))
+            masked_exchanges = (without_secrets(each, redactor) for each in finished_exchanges(cassette))
+            total = count_finished(cassette)
+            exchanges = write_all(writer, masked_exchanges, lambda written: progress(written, total))
         _copy_rest(cassette, fresh, redactor)
         prove(fresh, lambda found: _what_is_left(fresh, found, exchanges))
         return Redacted(exchanges, masked, cassette.foreign)

@@ -27,6 +27,9 @@ from replayproxy.ports import ExchangePart
 BATCH = 256
 """Exchanges that are written in one transaction."""
 
+Progress = Callable[[int, int], None]
+"""Called now and then with how many exchanges were written, of how many."""
+
 
 def refuse_existing(out: Path | None, other_way: str = "") -> None:
     """Raise `CassetteError` if a file has the name that is to be written. `other_way`: what else the user may do."""
@@ -82,14 +85,24 @@ def finished_exchanges(cassette: CassetteReader) -> Iterator[Exchange]:
         yield cassette.exchange(number)
 
 
-def write_all(writer: CassetteWriter, exchanges: Iterable[Exchange]) -> int:
-    """Write the exchanges, some hundred per transaction. Return how many there were."""
+def count_finished(*cassettes: CassetteReader) -> int:
+    """Return how many exchanges of these cassettes have ended."""
+    return sum(cassette.one("SELECT count(*) FROM exchange WHERE state = 1")[0] for cassette in cassettes)
+
+
+def write_all(writer: CassetteWriter, exchanges: Iterable[Exchange], watch: Callable[[int], None] | None = None) -> int:
+    """Write the exchanges, some hundred per transaction. Return how many there were.
+
+    `watch` is called after each transaction with how many are written.
+    """
     written = 0
     for exchange in exchanges:
         if written % BATCH == 0:
             if written:
                 writer.commit()
                 writer.train_when_due()
+                if watch is not None:
+                    watch(written)
             writer.begin()
         written += 1
         writer.keep(ExchangePart.of(written, exchange))

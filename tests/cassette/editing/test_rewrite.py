@@ -8,7 +8,10 @@ import pytest
 
 from replayproxy.cassette.checking.verify import Problem
 from replayproxy.cassette.database import Lock
+from replayproxy.cassette.editing import merge as merging
 from replayproxy.cassette.editing import rewrite
+from replayproxy.cassette.editing.join import join
+from replayproxy.cassette.editing.redact import redact
 from replayproxy.cassette.editing.replace import copy_into
 from replayproxy.cassette.editing.rewrite import (
     finished_exchanges,
@@ -58,6 +61,21 @@ def test_all_exchanges_are_written_in_their_order(tmp_path: Path, batch: int, mo
     monkeypatch.setattr(rewrite, "BATCH", batch)
     assert contents(cassette(tmp_path / "a.cassette")) == exchanges(3)
     assert contents(cassette(tmp_path / "empty.cassette", 0)) == []
+
+
+def test_progress_is_told_after_each_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many are written of how many, before the last transaction: the verb prints the end itself."""
+    for module in (rewrite, merging):
+        monkeypatch.setattr(module, "BATCH", 2)
+    path, told = cassette(tmp_path / "a.cassette", 5), []
+
+    def tell(done: int, total: int) -> None:
+        told.append((done, total))
+
+    redact(path, out=tmp_path / "b.cassette", progress=tell)
+    merging.merge(tmp_path / "c.cassette", [path], tell)
+    join(tmp_path / "d.cassette", path, path, progress=tell)
+    assert told == [(2, 5), (4, 5)] * 3
 
 
 def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
