@@ -79,7 +79,8 @@ def create(connection: sqlite3.Connection, number: int = FORMAT) -> None:
 
     connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
     tables = f"PRAGMA application_id = {APPLICATION_ID}; {FORMATS[number].schema} PRAGMA user_version = {number};"
-    sqlite_utils.Database(connection).executescript(f"BEGIN; {tables} COMMIT;")
+    # Without plugins: those of other programs are for people at a shell, and a recorder runs none.
+    sqlite_utils.Database(connection, execute_plugins=False).executescript(f"BEGIN; {tables} COMMIT;")
 
 
 def prepare(connection: sqlite3.Connection, stored: Format) -> None:
