@@ -151,6 +151,9 @@ _MAX_KEY_BYTES = 64 * 1024
 
 def has_hint(text: bytes) -> bool:
     """Return whether a full search is needed. 3 ns per byte; to search each hint by itself would take 15."""
+    # An Aho-Corasick automaton (ahocorasick-rs 1.0.3) was measured in this place: a streamed answer of 5.5 kB is masked
+    # in 82 us instead of 91, one of 11 kB in 284 instead of 294, a request in 17 instead of 14, because most texts are
+    # short and cached. Too little for a compiled dependency.
     if len(text) < SHORT_TEXT_BYTES:
         return _has_hint_cached(text)
     if b";base64," in text:
