@@ -47,6 +47,7 @@ VERBS = {
     "show": Verb("reading", "show", "Show one exchange with its timeline."),
     "stats": Verb("measuring", "stats", "Percentiles of TTFT, chunk gap, TPOT and total time."),
     "diff": Verb("comparing", "diff", "Compare two recordings: coverage, answers, times."),
+    "drive": Verb("driving", "drive", "Send recorded requests at a live server, and record the answers."),
     "compare": Verb("comparing", "compare", "Judge a second server by recordings of the same work."),
     "check-wire": Verb("wire_checking", "check_wire", "Compare recordings made before and behind a gateway."),
     "calibrate": Verb("calibrating", "calibrate", "Find match rules for what varies from run to run."),

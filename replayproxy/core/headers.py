@@ -47,6 +47,7 @@ STORED_OF_REQUESTS = frozenset(
         "content-type",
         "openai-beta",
         "user-agent",
+        "x-replayproxy-source",
         "x-request-id",
     }
 )

@@ -98,6 +98,7 @@ class HttpUpstream:
         self._fields = fields
         self._tls = ssl.create_default_context() if self.address.tls else None
         self._pool = Pool(clock.now)
+        self._opening = 0
         self.own: tuple[Origin, ...] = (self.address.origin,)
         """Origins whose URLs lead a client back to the proxy: this server's, and those of the others of its pair."""
         self.urls_in_bodies = 0
@@ -131,8 +132,32 @@ class HttpUpstream:
                 self.repeated += 1
         await self._play_over(await self._connect(self._wire), request, listener, upload, started)
 
+    async def send(self, request: Request, listener: Listener, on_sent: Callable[[int], None]) -> None:
+        """Play the answer with times that count from the last byte of the request; `on_sent` is called with its time.
+
+        For a driver of load, which opens connections before it needs them (`open_connections`), and repeats nothing.
+        """
+        wire = self._pool.take() or await self._connect(self._wire)
+        await self._play_over(wire, request, listener, None, self._clock.now(), on_sent=on_sent)
+
+    async def open_connections(self, count: int) -> None:
+        """Have so many idle connections, so that as many `send` at once. Raises `UpstreamError`."""
+        while len(self._pool) + self._opening < count:
+            self._opening += 1
+            try:
+                self._pool.give_back(await self._connect(self._wire))
+            finally:
+                self._opening -= 1
+
     async def _play_over(
-        self, wire: UpstreamConnection, request: Request, listener: Listener, upload: Upload | None, started: int
+        self,
+        wire: UpstreamConnection,
+        request: Request,
+        listener: Listener,
+        upload: Upload | None,
+        started: int,
+        *,
+        on_sent: Callable[[int], None] | None = None,
     ) -> None:
         """Play the answer that comes over this connection."""
         watch = _Watch(wire, self._clock, self.url, self._first_byte, self._stall)
@@ -145,6 +170,9 @@ class HttpUpstream:
             wire.write(self._head_of(request, uploading=upload is not None) + request.body)
             if sending is None:
                 wire.sent()
+                if on_sent is not None:
+                    wire.start_clock_at(sent_at := self._clock.now())
+                    on_sent(sent_at)
             else:
                 sending.start()
             head = await wire.head()

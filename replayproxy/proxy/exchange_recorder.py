@@ -182,6 +182,10 @@ class ExchangeRecorder:
             yield part
         if room >= 0:  # else what is kept is the beginning, and no request can be compared with it
             self._upload = _Uploaded.WHOLE
+        self.begin()
+
+    def begin(self) -> None:
+        """The request is complete only now: times count from here, unless the answer has begun."""
         self._recorded_at = self._recorder.next_recorded_at()
         if self._head is None:
             self._started = self._recorder.clock.now()
