@@ -7,6 +7,8 @@ nothing. Its methods are called on the loop of the proxy; those that read a whol
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -94,6 +96,20 @@ class Control:
     def queued_bytes(self) -> int:
         """Bytes that wait to be written."""
         return 0 if self._parts.recording is None else self._parts.recording.writer_thread.queued_bytes
+
+    def recorded_file_sizes(self) -> int:
+        """Bytes of the cassettes of this run, with their logs; those that were taken away count as none."""
+        names = [f"{path}{tail}" for path in self.recorded_files for tail in ("", "-wal")]
+        return sum(size for name in names if (size := _size_of(name)))
+
+    def disk_free(self) -> int | None:
+        """Bytes that are free where this run records; None if it does not record, or the disk does not say."""
+        if not self.recorded_files:
+            return None
+        try:
+            return shutil.disk_usage(self.recorded_files[-1].parent).free
+        except OSError:
+            return None
 
     # Result
 
@@ -235,3 +251,10 @@ class Control:
             self._parts.store.reopen(old, new)
         except CassetteError as error:
             log.error("what is recorded from now on is not played: %s", error)
+
+
+def _size_of(name: str) -> int:
+    try:
+        return os.stat(name).st_size  # noqa: PTH116  a name and its tail, many times per minute
+    except OSError:
+        return 0

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from replayproxy import __version__
+from replayproxy.admin.traffic_metrics import of_traffic
 from replayproxy.proxy.counters import LATENESS_BOUNDS, Counters
 
 
@@ -46,7 +47,12 @@ class ProxyCollector(Collector):
         degraded: Callable[[], bool],
         state_bytes: Callable[[], dict[str, int]] = dict,
         upstream: Callable[[], Mapping[str, int]] = dict,
+        records: bool = False,
+        queue_limit: int = 0,
+        cassette_bytes: Callable[[], int] = int,
+        disk_free: Callable[[], int | None] = lambda: None,
     ) -> None:
+        """`records`: the run may record; then the metrics of recording are there from the start."""
         self._mode = mode
         self._counters = counters
         self._server = server
@@ -56,6 +62,10 @@ class ProxyCollector(Collector):
         self._degraded = degraded
         self._state_bytes = state_bytes
         self._upstream = upstream
+        self._records = records
+        self._queue_limit = queue_limit
+        self._cassette_bytes = cassette_bytes
+        self._disk_free = disk_free
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metric families."""
@@ -68,8 +78,9 @@ class ProxyCollector(Collector):
         yield _labelled("connections_closed", "Client connections closed because of a limit", "limit", server.closings)
         yield _labelled("refused", "Requests refused by the data port, by error code", "code", server.refusals)
         yield CounterMetricFamily("replayproxy_recorded", "Exchanges on the cassette", self._recorded())
+        yield from self._of_files()
         yield _labelled("recorded_endings", "Recorded answers by their ending", "ending", counters.endings)
-        yield _labelled("record_dropped", "Exchanges that were not recorded", "reason", self._dropped())
+        yield _labelled("record_dropped", "Exchanges that were not recorded", "reason", self._all_dropped())
         yield GaugeMetricFamily("replayproxy_record_queue_bytes", "Bytes in the writer's queue", self._queue_bytes())
         yield GaugeMetricFamily(
             "replayproxy_record_degraded", "1 while the cassette cannot be written", int(self._degraded())
@@ -78,7 +89,9 @@ class ProxyCollector(Collector):
         for kind, size in sorted(self._state_bytes().items()):
             state.add_metric([kind], size)
         yield state
-        yield from _of_upstream(self._upstream())
+        upstream = self._upstream()
+        yield from _of_upstream(upstream)
+        yield from of_traffic(counters.traffic, has_upstream=bool(upstream))
         yield CounterMetricFamily("replayproxy_stalled", "Pauses of the upstream by a slow client", counters.stalled)
         yield CounterMetricFamily(
             "replayproxy_uploads_cut",
@@ -104,6 +117,27 @@ class ProxyCollector(Collector):
         about.add_metric([__version__, self._mode], 1)
         yield about
 
+    def _of_files(self) -> Iterator[Metric]:
+        if not self._records:
+            return
+        yield GaugeMetricFamily(
+            "replayproxy_record_queue_limit_bytes", "--queue-bytes: above it exchanges are dropped", self._queue_limit
+        )
+        yield GaugeMetricFamily(
+            "replayproxy_cassette_bytes", "Bytes of the cassettes of this run, with their logs", self._cassette_bytes()
+        )
+        if (free := self._disk_free()) is not None:
+            yield GaugeMetricFamily("replayproxy_disk_free_bytes", "Bytes that are free where cassettes are", free)
+
+    def _all_dropped(self) -> dict[str, int]:
+        """By reason. A reason has a series before it occurs: an alert on an increase would miss the first one."""
+        return {**(dict.fromkeys(DROP_REASONS, 0) if self._records else {}), **self._dropped()}
+
+
+DROP_REASONS = (
+    *("queue full", "write failed", "too long to look for secrets", "failed", "cannot be written"),
+    "lost with its file",
+)
 
 _OF_UPSTREAM = {
     "repeated": "Safe requests that an idle connection did not answer, sent once more on a new one",
@@ -133,4 +167,5 @@ def registry(collector: Collector) -> CollectorRegistry:
     """Return a registry with this collector only. Nothing is global, so that two proxies fit into one process."""
     own = CollectorRegistry(auto_describe=False)
     own.register(collector)
+    ProcessCollector(registry=own)  # process_cpu_seconds_total, process_resident_memory_bytes and so on, of /proc
     return own

@@ -7,6 +7,7 @@ from collections import Counter
 
 from replayproxy.model import RecordingRef
 from replayproxy.proxy.carried_ids import OTHERS, CarriedUse
+from replayproxy.proxy.traffic import Traffic
 
 LATENESS_BOUNDS = (0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 """Seconds."""
@@ -31,6 +32,8 @@ class Counters:
         """How often each recording was played. It counts once it was read, its digest was right, and sending began."""
         self.carried: dict[CarriedUse, tuple[int, int]] = {}
         """By fresh id and what it stood for: in how many requests, and in how many answers."""
+        self.traffic = Traffic()
+        """Answers by endpoint, model and status, and their times."""
         self.in_flight = 0
         self.stalled = 0
         self.uploads_cut = 0
@@ -44,6 +47,7 @@ class Counters:
         for counter in (self.requests, self.endings, self.faults, self.misses, self.played):
             counter.clear()
         self.carried.clear()
+        self.traffic.reset()
         self.stalled = self.uploads_cut = 0
         self.lateness_counts = [0] * (len(LATENESS_BOUNDS) + 1)
         self.lateness_sum = self.lateness_max = 0.0

@@ -29,6 +29,7 @@ from replayproxy.errors import CassetteError, UpstreamError
 from replayproxy.model import Key, RecordingRef, Request, Response
 from replayproxy.ports import Clock, Listener, RecordingStore, Source, Upload, Worker
 from replayproxy.proxy import aside
+from replayproxy.proxy.answer_meter import AnswerMeter
 from replayproxy.proxy.answer_watch import AnswerWatch
 from replayproxy.proxy.answered import Answered, planned
 from replayproxy.proxy.aside import InThread
@@ -101,26 +102,32 @@ class ReplayProxy:
         """Answer one request, complete at `received_at` or now. Raises `UpstreamError` if there is no answer."""
         started = self.clock.now() if received_at is None else received_at
         scoped, decision = await self.decide(request)
-        client = ClientOrigin(client, request, scoped.request.target, tls=self._tls)
-        watch = None
-        if self._access is not None and not isinstance(decision, Record):
-            watch = AnswerWatch(self.clock, started)
-            client = Tee(client, watch)
         answered = planned(decision)  # where the client leaves
         counters = self.state.counters
+        is_live = isinstance(decision, Record | Forward)
+        meter = AnswerMeter(self.clock, started, is_live=is_live, ended=counters.traffic.count)
+        meter.path, meter.outcome, meter.request_bytes = scoped.request.path, answered.outcome, len(request.body)
+        upload = meter.counted(upload) if upload is not None else None
+        watch, failure = None, None
+        if self._access is not None and not isinstance(decision, Record):
+            watch = AnswerWatch(self.clock, started)
+        origin = ClientOrigin(client, request, scoped.request.target, tls=self._tls)
+        tee = Tee(origin, meter) if watch is None else Tee(origin, watch, meter)
         counters.in_flight += 1
         try:
-            answered = await self._carry_out(decision, scoped, client, upload, started)
+            answered = await self._carry_out(decision, scoped, tee, upload, started)
         except UpstreamError as error:
             answered = Answered(Outcome.FAILED, status=error.status, cause=type(error).__name__)
+            failure = error
             raise
         finally:
             counters.in_flight -= 1
+            counters.traffic.settle(meter, answered.outcome, failure)
             if watch is not None and self._access is not None:
                 self._access(self._entry(scoped, watch, answered))
 
     async def _carry_out(
-        self, decision: Decision, scoped: ScopedRequest, client: Listener, upload: Upload | None, started: int
+        self, decision: Decision, scoped: ScopedRequest, client: Tee, upload: Upload | None, started: int
     ) -> Answered:
         match decision:
             case Replay(place):
@@ -131,7 +138,7 @@ class ReplayProxy:
                     started = self.clock.now()  # our waiting is not the server's time
                 with self.recorder.record(scoped.request, scope=scoped.scope, key=scoped.key) as exchange:
                     recorded_upload = exchange.recording_upload(upload) if upload is not None else None
-                    await self.upstream.play(scoped.request, Tee(client, exchange), recorded_upload, started)
+                    await self.upstream.play(scoped.request, client.joined_by(exchange), recorded_upload, started)
                 return Answered(Outcome.RECORDED)
             case Forward():
                 self._count(scoped, "forward")

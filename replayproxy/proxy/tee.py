@@ -24,6 +24,10 @@ class Tee:
         self._chunk_calls = tuple(listener.chunk for listener in self._listeners)
         """Bound once: this is called per chunk."""
 
+    def joined_by(self, listener: Listener) -> Tee:
+        """The same with another listener, the first after the client. One tee is quicker than a tee within a tee."""
+        return Tee(self._client, listener, *self._others)
+
     @property
     def wants_whole(self) -> bool:
         """Any of them."""

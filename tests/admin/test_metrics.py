@@ -20,7 +20,9 @@ class Port:
         self.resting = 1
 
 
-def scraped(counters: Counters, *, degraded: bool = False, upstream: dict[str, int] | None = None) -> dict[str, float]:
+def scraped(
+    counters: Counters, *, degraded: bool = False, upstream: dict[str, int] | None = None, records: bool = False
+) -> dict[str, float]:
     """The samples of a scrape by name and labels."""
     collector = ProxyCollector(
         "replay",
@@ -32,6 +34,10 @@ def scraped(counters: Counters, *, degraded: bool = False, upstream: dict[str, i
         degraded=lambda: degraded,
         state_bytes=lambda: {"misses": 6},
         upstream=lambda: upstream or {},
+        records=records,
+        queue_limit=10,
+        cassette_bytes=lambda: 11,
+        disk_free=lambda: 12,
     )
     lines = generate_latest(registry(collector)).decode().splitlines()
     samples = (line.rpartition(" ") for line in lines if not line.startswith("#") and "_created" not in line)
@@ -79,8 +85,26 @@ def test_metrics_of_an_upstream_are_there_only_with_one() -> None:
     """A replay that refuses has no connections to a server."""
     assert not [name for name in scraped(Counters()) if name.startswith("upstream_")]
     found = scraped(Counters(), upstream={"idle": 1, "repeated": 2, "unsplit": 3})
-    assert {name: value for name, value in found.items() if name.startswith("upstream_")} == {
+    assert {name: value for name, value in found.items() if name.startswith("upstream_") and "_errors" not in name} == {
         "upstream_idle_connections": 1,
         "upstream_repeated_total": 2,
         "upstream_unsplit_total": 3,
     }
+
+
+def test_metrics_of_files_are_there_where_something_is_recorded() -> None:
+    """And each reason to drop an exchange has a series before the first: its increase would else be missed."""
+    found = scraped(Counters(), records=True)
+    assert (found["record_queue_limit_bytes"], found["cassette_bytes"], found["disk_free_bytes"]) == (10, 11, 12)
+    dropped = {name: value for name, value in found.items() if name.startswith("record_dropped_total")}
+    assert dropped['record_dropped_total{reason="queue full"}'] == 4
+    assert dropped['record_dropped_total{reason="write failed"}'] == 0
+    assert "cassette_bytes" not in scraped(Counters())
+
+
+def test_the_process_is_among_the_metrics() -> None:
+    """CPU, memory and open files, under the names that every Prometheus client has."""
+    found = scraped(Counters())
+    assert found["process_cpu_seconds_total"] > 0
+    assert found["process_resident_memory_bytes"] > 2**20
+    assert found["process_open_fds"] > 0
