@@ -25,10 +25,19 @@ LINES_PER_CALL = 1024
 """Lines of a chunked body that one call of `feed` reads: 3 ms. One read of a socket may bring 40 000 chunks of a byte,
 which took 160 ms of the event loop."""
 
+MAX_SIZE = 15
+"""Hexadecimal digits of a chunk's size."""
+
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:[ \t]*+;[\t\x20-\x7e\x80-\xff]*+)?)")
-_PART_OF_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,15}(?:(?<=.)[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?)?\r?", re.DOTALL)
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+")
-_PART_OF_TRAILER = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++(?::[\t\x20-\x7e\x80-\xff]*+)?)?\r?")
+
+# What may follow in a line whose end has not come, by what it has so far. Each byte is looked at once: a trailer of
+# 64 KiB that comes byte by byte, looked at from its beginning each time, took 30 s of the event loop.
+_SIZE_BEGINS = re.compile(rb"(?:[0-9A-Fa-f]{1,15}[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?)?")
+_BLANKS_GO_ON = re.compile(rb"[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?")
+_TRAILER_BEGINS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++(?::[\t\x20-\x7e\x80-\xff]*+)?)?")
+_NAME_GOES_ON = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]*+(?::[\t\x20-\x7e\x80-\xff]*+)?")
+_TEXT_GOES_ON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
 
 
 class BodyReader(Protocol):
@@ -79,8 +88,13 @@ class ChunkedReader:
     def __init__(self) -> None:
         self._expects = _Expects.SIZE
         self._left = 0
-        self._part = b""
-        """The beginning of a line whose end has not come."""
+        self._part = bytearray()
+        """The beginning of a line whose end has not come, without a CR at its end."""
+        self._part_goes_on = _SIZE_BEGINS
+        self._holds_cr = False
+        """That CR has come."""
+        self._unread, self._read = b"", 0
+        """With `has_more`: what was fed, and how much of it has been read."""
         self._extensions = self._trailers = 0
         self.done = False
         self.has_more = False
@@ -93,9 +107,12 @@ class ChunkedReader:
         if self._expects is _Expects.NOTHING:  # what is behind a mistake must not be taken for the end of the body
             raise self._malformed()
         pieces: list[bytes] = []
-        data, self._part = self._part + data, b""
-        self.has_more = False
         at = lines = 0
+        if self.has_more:
+            data, at = (self._unread[self._read :] + data, 0) if data else (self._unread, self._read)
+            self._unread, self.has_more = b"", False
+        elif self._holds_cr and data:
+            data, self._holds_cr = b"\r" + data, False
         while at < len(data) and not self.done:
             if self._expects is _Expects.DATA:
                 piece = data[at : at + self._left]
@@ -110,24 +127,39 @@ class ChunkedReader:
                 self._keep_part(data[at:])
                 return b"".join(pieces), b""
             if lines == LINES_PER_CALL:
-                self._part, self.has_more = data[at:], True
+                self._unread, self._read, self.has_more = data, at, True
                 return b"".join(pieces), b""
-            self._line(data[at:end])
+            line = data[at:end]
+            if self._part:
+                line = bytes(self._part) + line
+                self._part.clear()
+            self._line(line)
             lines += 1
             at = end + 2
         return b"".join(pieces), data[at:]
 
-    def _keep_part(self, part: bytes) -> None:
-        """Keep a line that has no end yet; not what can never be one."""
+    def _keep_part(self, more: bytes) -> None:
+        """Keep more of a line that has no end yet; not of what can never be one."""
+        part = self._part
+        if more.endswith(b"\r"):
+            self._holds_cr, more = True, more[:-1]
         if self._expects is _Expects.DATA_END:
-            possible = part == b"\r"
+            possible = not more
         elif self._expects is _Expects.SIZE:
-            possible = _PART_OF_SIZE_LINE.fullmatch(part) is not None and len(part) <= MAX_CHUNK_LINE
+            if len(part) <= MAX_SIZE and part.isalnum():  # the digits are counted together
+                more, part[:] = bytes(part) + more, b""
+            goes_on = self._part_goes_on if part else _SIZE_BEGINS
+            possible = goes_on.fullmatch(more) is not None and len(part) + len(more) <= MAX_CHUNK_LINE
+            text_began = goes_on is _TEXT_GOES_ON or b";" in more
+            self._part_goes_on = _TEXT_GOES_ON if text_began else _BLANKS_GO_ON
         else:
-            possible = _PART_OF_TRAILER.fullmatch(part) is not None and len(part) <= MAX_TRAILERS
+            goes_on = self._part_goes_on if part else _TRAILER_BEGINS
+            possible = goes_on.fullmatch(more) is not None and len(part) + len(more) <= MAX_TRAILERS
+            text_began = goes_on is _TEXT_GOES_ON or b":" in more
+            self._part_goes_on = _TEXT_GOES_ON if text_began else _NAME_GOES_ON
         if not possible:
             raise self._malformed()
-        self._part = part
+        part += more
 
     def _line(self, line: bytes) -> None:
         if self._expects is _Expects.SIZE:
