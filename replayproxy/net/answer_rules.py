@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from replayproxy.core import headers
 from replayproxy.core.answers import fault_in_head, has_body
+from replayproxy.core.dialects.stream_end import StreamEnd
 from replayproxy.model import Headers
 
 MAX_HEAD = 256 * 1024
@@ -50,6 +51,18 @@ def framing_of(method: str, status: int, version: str, fields: list[tuple[str, s
     if codings:
         return "chunked", passed
     return "eof" if headers.get(passed, "content-length") is None else "length", passed
+
+
+def is_whole(framing: str, stream_end: StreamEnd | None, *, cut: bool) -> bool:
+    """Return whether an answer is whole that ended with its connection. `cut`: by a reset, or by us.
+
+    Where closing is the end of the body, a server that dies looks like one that has finished (and its kernel may reset
+    a connection that is done): only the event that ends a stream tells.
+    """
+    whole = framing == "eof" and not cut
+    if stream_end is None:
+        return whole
+    return stream_end.ended or (whole and not stream_end.must_end)
 
 
 def left_in_kernel(transport: asyncio.Transport) -> Iterator[bytes]:

@@ -28,8 +28,8 @@ class ResponseCollector:
         self._head = head
 
     def chunk(self, chunk: Chunk) -> None:
-        """Keep it."""
-        self._chunks.append(chunk)
+        """Keep it, without the frame that only a client's socket has a use for."""
+        self._chunks.append(Chunk(chunk.at, chunk.data, chunk.continued) if chunk.frame else chunk)
 
     def burst(self, response: Response) -> None:
         """Keep them."""

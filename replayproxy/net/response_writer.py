@@ -58,6 +58,7 @@ class ResponseWriter:
         self._written = 0
         self._room: asyncio.Future[None] | None = None
         self._framing = Framing.NONE
+        self._is_chunked = False
         self._left = 0
         """With a Content-Length: bytes of the body that are missing."""
         self.begun = False
@@ -139,19 +140,20 @@ class ResponseWriter:
         self.keeps = self.keeps and framing is not Framing.CLOSE and self._keep()
         self._hold(answer_head(self._method, head.status, fields, keep=self.keeps, minor=self._minor))
         self._framing, self._status = framing, head.status
+        self._is_chunked = framing is Framing.CHUNKED
         self._left = int(headers.get(fields, "content-length") or 0) if framing is Framing.LENGTH else 0
         self.begun = True
 
     def chunk(self, chunk: Chunk) -> None:
         """One write, in this turn."""
-        data = chunk.data
+        _, data, _, frame = chunk
         if len(data) > PIECE:
             self._long(data, (len(data),), AT_ONCE)
             return
-        if self._framing is Framing.CHUNKED:
+        if self._is_chunked:
             if not data:
                 return
-            data = b"%x\r\n%b\r\n" % (len(data), data)
+            data = frame or b"%x\r\n%b\r\n" % (len(data), data)
         elif self._framing is Framing.NONE:
             return
         elif self._framing is Framing.LENGTH:

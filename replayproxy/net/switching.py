@@ -39,31 +39,23 @@ class SwitchingConnection(UpstreamConnection):
         else:
             super().data_received(data)
 
-    # httptools callbacks
+    # What the parser finds
 
-    def on_headers_complete(self) -> None:
-        if self._parser.get_status_code() != 101:
-            super().on_headers_complete()
-            return
-        fields = tuple(self._fields)
-        if self._parser.get_http_version() != "1.1" or (fault := _fault_in_switch(fields)) is not None:
-            self._refuse(fault or "it switched protocols in HTTP/1.0")
+    def switch_received(self, version: str, fields: Headers) -> str:
+        if fault := "it switched protocols in HTTP/1.0" if version != "1.1" else _fault_in_switch(fields):
+            return fault
         self.switched = True
         self._pause()
         if not self._head.done():
             self._head.set_result(Head(self._at, 101, headers.end_to_end(fields)))
+        return ""
 
-    def on_message_complete(self) -> None:
-        if not self.switched:
-            super().on_message_complete()
-
-    def _upgraded(self, behind: bytes) -> None:
-        self._overhead = 0
-        self._behind = behind
+    def behind_switch_received(self, data: bytes) -> None:
+        self._behind = data
 
 
-def _fault_in_switch(fields: Headers) -> str | None:
-    """Why this is not the head of a switch to WebSocket, as a phrase."""
+def _fault_in_switch(fields: Headers) -> str:
+    """Why this is not the head of a switch to WebSocket, as a phrase; nothing where it is."""
 
     def options(name: str) -> list[str]:
         values = [value for field, value in fields if field.lower() == name]
@@ -74,4 +66,4 @@ def _fault_in_switch(fields: Headers) -> str | None:
     # A body would be taken for frames by one of us and not by the other (RFC 9110 8.6, RFC 9112 6.1).
     if any(name.lower() in ("content-length", "transfer-encoding") for name, _ in fields):
         return "it switched protocols with a body"
-    return fault_in_head(200, headers.end_to_end(fields))
+    return fault_in_head(200, headers.end_to_end(fields)) or ""

@@ -1,8 +1,8 @@
 """One connection to a live server, and the answer that comes over it.
 
-The parser is llhttp (through httptools), fed in the read callback, and what it finds goes to the listener in the same
-call: a chunk's time is the time of its socket read, and no task is woken for it. That is why this is not an HTTP
-client library's stream: those hand out what they buffered, when their reader gets its turn.
+The parser (`answer_parser`) is fed in the read callback, and what it finds goes to the listener in the same call: a
+chunk's time is the time of its socket read, and no task is woken for it. That is why this is not an HTTP client
+library's stream: those hand out what they buffered, when their reader gets its turn.
 
 Whether another request may be sent is decided by the one `State` of the connection:
 
@@ -14,19 +14,19 @@ Whether another request may be sent is decided by the one `State` of the connect
 from __future__ import annotations
 
 import asyncio
-import select
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import NoReturn, cast
-
-import httptools
+from typing import cast
 
 from replayproxy.core.dialects.stream_end import StreamEnd
 from replayproxy.core.headers import is_event_stream
 from replayproxy.core.origins import UrlSearch
-from replayproxy.errors import ReplayProxyError, UpstreamError, UpstreamGarbled, UpstreamTimeout
-from replayproxy.model import Chunk, End, Ending, Head, Request
-from replayproxy.net.answer_rules import MAX_HEAD, begins_as_http, framing_of, left_in_kernel
+from replayproxy.errors import ReplayProxyError, UpstreamGarbled, UpstreamTimeout
+from replayproxy.model import Chunk, End, Ending, Head, Headers, Request
+from replayproxy.net.answer_parser import AnswerParser, MalformedAnswer
+from replayproxy.net.answer_rules import is_whole, left_in_kernel
+from replayproxy.net.frames import frames, whole_frame
+from replayproxy.net.upstream_transport import UpstreamTransport
 from replayproxy.ports import Listener
 
 MOST_EARLY = 1024
@@ -38,6 +38,8 @@ EARLY_BYTES = 256 * 1024
 LOOK_BYTES = 16 * 1024
 """Bytes that are handed on between two looks whether the client takes less than it is sent."""
 
+
+NOT_ASKED = "it switched protocols without being asked"
 
 _CHUNK = tuple.__new__
 """Makes a `Chunk` without the function that `NamedTuple` puts before it: one call less for each event."""
@@ -61,16 +63,13 @@ class State(Enum):
     """It takes no request any more."""
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(UpstreamTransport):
     """A connection. `ask` sends a request; `head` and then `play` give the answer. One exchange at a time."""
 
     def __init__(self, now: Callable[[], int], name: str) -> None:
-        self._now = now
+        super().__init__(now)
         self._name = name
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
         self._has_request = False
         self._answered_bytes = 0
         self._left_by_server = False
@@ -94,25 +93,14 @@ class UpstreamConnection(asyncio.Protocol):
         if self.state is State.IDLE:
             self.state = State.SENDING
         self._has_request = True
-        self._method, self._path = request.method, request.path
+        self._path = request.path
         self._started = started
-        self._parser = httptools.HttpResponseParser(self)
-        self._fields: list[tuple[str, str]] = []
-        self._head_bytes = 0
-        self._overhead = 0
-        self._beginning = b""
+        self._parser = AnswerParser(self, request.method)
         self._answered_bytes = 0
-        self._status: int | None = None
-        self._interim = False
-        self._fault = ""
-        self._framing = "none"
         self._listener: Listener | None = None
         self._early: list[Chunk] = []
         self._early_bytes = 0
         self._urls = urls
-        self._part: bytes | None = None
-        self._within_chunk = False
-        self._chunk_ended = False
         self._between_chunks = False
         self._unlooked = 0
         """Bytes handed on past the parser since the last look."""
@@ -129,12 +117,6 @@ class UpstreamConnection(asyncio.Protocol):
         if self.state is State.CLOSED:  # the server hung up since somebody chose this connection
             self._over(cut=True)
 
-    def write(self, data: bytes) -> None:
-        """Send bytes of the request; nothing where the connection has ended."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._last_received_at = self._now()  # while we still speak, the server need not
-            self._transport.write(data)
-
     def sent(self) -> None:
         """All bytes of the request have been written."""
         if self.state is State.SENDING:
@@ -144,15 +126,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def abandon(self, error: ReplayProxyError) -> None:
         """The client's request cannot be sent to its end, because of `error`, which `head` raises if it still can."""
-        if not self._head.done():
-            self._head.set_exception(error)
-            self._head.exception()  # somebody may have stopped waiting for it
-        self._finish(Ending.CLIENT_LEFT)
+        self._fail(error, Ending.CLIENT_LEFT)
         self.close()
-
-    async def writable(self) -> None:
-        """Wait until the server takes more of an upload."""
-        await self._writable.wait()
 
     async def go_ahead(self, patience: float) -> None:
         """Wait for `100 Continue`, for any answer, or for no longer than `patience` seconds (RFC 9110 §10.1.1)."""
@@ -205,16 +180,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def still_open(self) -> bool:
-        """Whether it is IDLE, and the server has not hung up, as far as the kernel knows.
-
-        The loop hears of it only in its next turn. One poll(2), 2 us. A server that is killed under load would else get
-        one request more on each idle connection.
-        """
-        if self.state is not State.IDLE or self._transport is None or self._transport.is_closing():
-            return False
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not poll.poll(0)
+        """Whether it is IDLE, and the server has not hung up, as far as the kernel knows."""
+        return self.state is State.IDLE and self.is_connected
 
     @property
     def silent_since(self) -> int:
@@ -224,10 +191,6 @@ class UpstreamConnection(asyncio.Protocol):
         """
         waits_for_client = self.state is State.SENDING and not self._unsent_bytes
         return self._now() if self._paused or waits_for_client else self._last_received_at
-
-    @property
-    def _unsent_bytes(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def time_out(self, message: str) -> None:
         """The server was silent for too long; a stream that has come to its end, and only stays open, is whole."""
@@ -246,47 +209,38 @@ class UpstreamConnection(asyncio.Protocol):
 
     # asyncio.Protocol
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
     def data_received(self, data: bytes) -> None:
-        """Hand out the whole HTTP chunks that a read begins with; the parser gets the rest.
+        """Hand out the whole frames that a read begins with; the parser gets the rest.
 
-        A server that streams sends whole chunks, and to find their ends costs a quarter of parsing them. Only chunks as
-        a server writes them: the size in hexadecimal digits and nothing else, and CRLF behind both. The parser sees
-        whatever else comes, and is then, as before, between two chunks.
+        To look whether a read is one frame costs a quarter of parsing it. The parser does not see them, and is then, as
+        before, between two chunks.
         """
         if not self._between_chunks:
             self._parse(data)
             return
-        start = 0
-        while (mark := data.find(b"\r\n", start + 1, start + 8)) > 0:
-            digits = data[start:mark]
-            try:
-                size = int(digits, 16)
-            except ValueError:
-                break
-            stop = mark + 2 + size
-            if size <= 0 or digits != b"%x" % size or data[stop : stop + 2] != b"\r\n":
-                break
-            if not start:
-                self._last_received_at = self._now()
-                self._at = max(0, self._last_received_at - self._started)
-            body = data[mark + 2 : stop]
+        if body := whole_frame(data):
+            at = self._read_now()
+            self._hand_on(_CHUNK(Chunk, (at, body, False, data)))
             self._unsearched.append(body)
-            self._hand_on(_CHUNK(Chunk, (self._at, body, False)))
-            start = stop + 2
-        self._unlooked += start
+            self._unlooked += (read := len(data))
+        else:
+            read = 0
+            for body, frame in frames(data):
+                at = self._at if read else self._read_now()
+                self._hand_on(_CHUNK(Chunk, (at, body, False, frame)))
+                self._unsearched.append(body)
+                read += len(frame)
+            self._unlooked += read
         if self._unlooked > LOOK_BYTES:
             self._look()
-        if start < len(data):
-            self._parse(data[start:] if start else data)
+        if read < len(data):
+            self._parse(data[read:] if read else data)
+
+    def _read_now(self) -> int:
+        """The socket was read: give its time, in ns since the request was complete."""
+        now = self._last_received_at = self._now()
+        self._at = at = max(0, now - self._started)
+        return at
 
     def _look(self) -> None:
         """Search what was handed on since the last time for URLs, and look whether the client takes it."""
@@ -295,6 +249,10 @@ class UpstreamConnection(asyncio.Protocol):
         if self._urls is not None:
             self._urls.feed(b"".join(self._unsearched))
         self._unsearched.clear()
+        self._heed_congestion()
+
+    def _heed_congestion(self) -> None:
+        """Stop reading where the client takes less than it is sent."""
         if self._end is None and self._listener is not None and self._listener.congested:
             # Here and not in the task that plays: one readiness of the socket brings up to 8 MB before a task runs.
             self._pause()
@@ -304,36 +262,18 @@ class UpstreamConnection(asyncio.Protocol):
         if self.state in (State.IDLE, State.CLOSED):
             self.close()  # bytes without a request: never reuse this connection
             return
-        self._last_received_at = self._now()
-        self._at = max(0, self._last_received_at - self._started)
+        self._read_now()
         self._answered_bytes += len(data)
-        self._overhead += len(data)
-        if len(self._beginning) < 8:
-            self._beginning = (self._beginning + data[:10]).lstrip(b"\r\n")[:8]
-            if not begins_as_http(self._beginning):
-                self._garbled("it does not begin with HTTP/")
-                return
+        parser = self._parser
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._upgraded(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._garbled(self._fault or str(error) or type(error).__name__)
-        if self._part is not None:
-            self._hand_out(continued=True)
-        if self._end is None:
-            if self._chunk_ended and self._listener is not None and data.endswith(b"\r\n"):
-                self._hand_on = self._listener.chunk
-                self._between_chunks = True
-            else:
-                self._between_chunks = False
-            # Interim answers, reason phrases, chunk extensions and trailers have no length that a parser bounds.
-            if self._overhead > MAX_HEAD:
-                self._garbled(f"more than {MAX_HEAD} bytes that are not a body")
-            elif self._listener is not None and self._listener.congested:
-                # Here and not in the task that plays: one readiness of the socket brings up to 8 MB before a task runs.
-                self._pause()
-                self._wake()
+            parser.feed(data)
+        except MalformedAnswer as fault:
+            self._garbled(str(fault))
+        self._between_chunks = False
+        if self._end is None and self._listener is not None and parser.chunk_ended and data.endswith(b"\r\n"):
+            self._hand_on = self._listener.chunk
+            self._between_chunks = True
+        self._heed_congestion()
 
     def eof_received(self) -> None:
         self._left_by_server = self._end is None
@@ -354,84 +294,38 @@ class UpstreamConnection(asyncio.Protocol):
         if self._has_request:
             self._over(cut=exc is not None or closed_by_us)
 
-    # httptools callbacks
+    # What the parser finds
 
-    def on_message_begin(self) -> None:
-        if self._end is not None:
-            self.close()  # the beginning of a message without a request
+    def interim_received(self, status: int) -> None:
+        if status == 100 and not self._go_ahead.done():
+            self._go_ahead.set_result(None)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._status is not None:
-            return  # a trailer: may be dropped (RFC 9110 section 6.5.1)
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEAD:
-            self._refuse("the head is too long")
-        self._fields.append((name.decode("latin-1"), value.decode("latin-1")))
-
-    def on_headers_complete(self) -> None:
-        if self._end is not None:
-            return
-        status = self._parser.get_status_code()
-        if status == 101:
-            self._refuse("it switched protocols without being asked")
-        if 100 <= status < 200:
-            self._interim = True
-            if status == 100 and not self._go_ahead.done():
-                self._go_ahead.set_result(None)
-            return
-        try:
-            self._framing, fields = framing_of(self._method, status, self._parser.get_http_version(), self._fields)
-        except ValueError as fault:
-            self._refuse(str(fault))
-        self._status = status
-        self._keep_alive = self._parser.should_keep_alive()
-        if self._framing == "eof" and is_event_stream(fields):
+    def head_received(self, status: int, fields: Headers) -> None:
+        if self._parser.framing == "eof" and is_event_stream(fields):
             self._stream_end = StreamEnd(self._path, fields)
         self.state = State.EARLY if self.state is State.SENDING else State.ANSWERING
         if not self._head.done():
             self._head.set_result(Head(self._at, status, fields))
-        if self._method == "HEAD":
-            self._keep_alive = False  # llhttp cannot be told that no body follows
-            self._finish(Ending.COMPLETE)
 
-    def on_body(self, data: bytes) -> None:
+    def part_received(self, data: bytes, *, continued: bool) -> None:
         if self._end is not None:
-            return
-        self._overhead = 0
-        if self._framing == "chunked":
-            # Whether this read ends the HTTP chunk is known in the next callback of the parser, or not in this read.
-            self._part = data
             return
         if self._stream_end is not None:
             self._stream_end.feed(data)
-        self._give(Chunk(self._at, data))
+        self._give(Chunk(self._at, data, continued))
 
-    def on_chunk_header(self) -> None:
-        self._chunk_ended = False
-
-    def on_chunk_complete(self) -> None:
-        self._chunk_ended = True
-        if self._end is not None:
-            return
-        if self._part is not None:
-            self._hand_out(continued=False)
-        elif self._within_chunk:  # its last bytes came with an earlier read, and only its line end with this one
-            self._within_chunk = False
-            self._give(Chunk(self._at, b""))
-
-    def on_message_complete(self) -> None:
-        if self._interim:
-            self._interim = False
-            self._fields.clear()
-            return
+    def whole_received(self) -> None:
         if self._end is None:
             self._finish(Ending.COMPLETE)
 
-    def _hand_out(self, *, continued: bool) -> None:
-        data, self._part = self._part, None
-        assert data is not None
-        self._within_chunk = continued
-        self._give(Chunk(self._at, data, continued))
+    def surplus_received(self) -> None:
+        self.close()
+
+    def switch_received(self, version: str, fields: Headers) -> str:
+        return NOT_ASKED
+
+    def behind_switch_received(self, data: bytes) -> None:
+        raise MalformedAnswer(NOT_ASKED)
 
     def _give(self, chunk: Chunk) -> None:
         if self._unsearched:
@@ -446,33 +340,18 @@ class UpstreamConnection(asyncio.Protocol):
         if len(self._early) > MOST_EARLY or self._early_bytes > EARLY_BYTES:
             self._pause()  # the client has not even taken the head
 
-    def _upgraded(self, behind: bytes) -> None:
-        """The server has switched protocols; `behind` is what this read brought behind the head."""
-        self._garbled("it switched protocols without being asked")
-
-    def _refuse(self, fault: str) -> NoReturn:
-        """Stop the parser, which would only say that a callback failed."""
-        self._fault = fault
-        raise ValueError(fault)
-
     # How it ends
 
     def _over(self, *, cut: bool) -> None:
         """The connection has ended: by FIN, or cut by a reset."""
         if self._end is not None:
             return
-        if self._status is None:
-            self._fail(
-                UpstreamGarbled(f"{self._name} closed the connection before it answered: look at its log"),
-                Ending.UPSTREAM_CUT,
-            )
+        parser = self._parser
+        if not parser.has_head:
+            silent = UpstreamGarbled(f"{self._name} closed the connection before it answered: look at its log")
+            self._fail(silent, Ending.UPSTREAM_CUT)
             return
-        whole = self._framing == "eof" and not cut
-        if self._stream_end is not None:
-            # Where closing is the end of the body, a server that dies looks like one that has finished (and its kernel
-            # may reset a connection that is done): only the event that ends the stream tells.
-            whole = self._stream_end.ended or (whole and not self._stream_end.must_end)
-        self._keep_alive = False
+        whole = is_whole(parser.framing, self._stream_end, cut=cut)
         self._finish(Ending.COMPLETE if whole else Ending.UPSTREAM_CUT)
 
     def _garbled(self, what: str) -> None:
@@ -481,7 +360,7 @@ class UpstreamConnection(asyncio.Protocol):
         )
         self.close()
 
-    def _fail(self, failure: UpstreamError, ending: Ending) -> None:
+    def _fail(self, failure: ReplayProxyError, ending: Ending) -> None:
         if not self._head.done():
             self._head.set_exception(failure)
             self._head.exception()  # somebody may have stopped waiting for it
@@ -502,8 +381,8 @@ class UpstreamConnection(asyncio.Protocol):
         if (
             self.state is State.ANSWERING
             and ending is Ending.COMPLETE
-            and self._framing != "eof"
-            and self._keep_alive
+            and self._parser.framing != "eof"
+            and self._parser.keep_alive
             and transport is not None
             and not transport.is_closing()
             and not transport.get_write_buffer_size()  # written, but not even in the kernel: the server answered early
@@ -517,14 +396,3 @@ class UpstreamConnection(asyncio.Protocol):
     def _wake(self) -> None:
         if not self._turn.done():
             self._turn.set_result(None)
-
-    def _pause(self) -> None:
-        self._paused = True
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
-
-    def _resume(self) -> None:
-        self._paused = False
-        self._last_received_at = self._now()
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()

@@ -214,7 +214,7 @@ class ExchangeRecorder:
 
     def chunk(self, chunk: Chunk) -> None:
         """Keep a chunk."""
-        at, data, continued = chunk
+        at, data, continued, _ = chunk
         self._body += data
         if continued:
             self._continued.append(len(self._cuts))

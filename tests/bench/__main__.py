@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import large, load, micro, miss, pair, record, replay, size, start, timing
+from tests.bench import large, load, micro, miss, pair, record, replay, size, start, timing, wire
 from tests.bench.processes import NO_NGINX, nginx_program
 from tests.bench.report import Verdict, table
 
@@ -26,6 +26,7 @@ MEASURES: dict[str, Callable[[Path], list[Verdict]]] = {
     "timing": timing.measure,
     "size": size.measure,
     "micro": micro.measure,
+    "wire": wire.measure,
     "pair": pair.measure,
     "miss": miss.measure,
     "start": start.measure,
