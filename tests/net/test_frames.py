@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replayproxy.net.frames import frame_size, frames, whole_frame
+from replayproxy.net.frames import FRAME_HEADS, frame_size, frames, whole_frame
 
 
 @pytest.mark.parametrize(("digits", "size"), [(b"1", 1), (b"d4", 212), (b"fffff", 0xFFFFF)])
@@ -52,3 +52,13 @@ def test_frames_are_taken_off_the_beginning(chunks: list[bytes], rest: bytes) ->
     sent = [b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks]
     assert list(frames(b"".join(sent) + rest)) == list(zip(chunks, sent, strict=True))
     assert all(whole_frame(frame) == chunk for frame, chunk in zip(sent, chunks, strict=True))
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 255, 256, 257, 2000, 2041, 2042, 3000])
+def test_a_frame_is_known_by_its_length_and_its_first_bytes(size: int) -> None:
+    """Where a digit more begins, too. What is longer than the table is one of `frames`."""
+    chunk = b"\r" * size
+    frame = b"%x\r\n%b\r\n" % (size, chunk)
+    assert whole_frame(frame) == (chunk if len(frame) < len(FRAME_HEADS) else b"")
+    assert list(frames(frame)) == [(chunk, frame)]
+    assert whole_frame(b"%x\r\n%b\r\n" % (size + 1, chunk)) == b""
