@@ -179,7 +179,7 @@ async def _record(reads: list[list[bytes]], queue: Queue) -> list[int]:
         exchange = recorder.record(request)
         exchange.__enter__()
         await exchange.head(Head(0, 200, (("content-type", "text/event-stream"),)))
-        exchanges.append((exchange, Tee(client, exchange, recorder.counters)))
+        exchanges.append((exchange, Tee(client, exchange)))
         slices.end()
     await _play(slices, clock, reads, [tee for _, tee in exchanges], lambda number: exchanges[number][0].flush())
     for exchange, _ in exchanges:
