@@ -39,7 +39,7 @@ LOOK_BYTES = 16 * 1024
 """Bytes that are handed on between two looks whether the client takes less than it is sent."""
 
 
-NOT_ASKED = "it switched protocols without being asked"
+UNREQUESTED_SWITCH = "it switched protocols without being asked"
 
 _CHUNK = tuple.__new__
 """Makes a `Chunk` without the function that `NamedTuple` puts before it: one call less for each event."""
@@ -323,10 +323,10 @@ class UpstreamConnection(UpstreamTransport):
         self.close()
 
     def switch_received(self, version: str, fields: Headers) -> str:
-        return NOT_ASKED
+        return UNREQUESTED_SWITCH
 
     def behind_switch_received(self, data: bytes) -> None:
-        raise MalformedAnswer(NOT_ASKED)
+        raise MalformedAnswer(UNREQUESTED_SWITCH)
 
     def _give(self, chunk: Chunk) -> None:
         if self._unsearched:
