@@ -4,6 +4,7 @@ in memory.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import processes
 
 settings.register_profile(
     "replayproxy", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
@@ -63,6 +66,18 @@ def _files_are_in_memory() -> None:
 
 
 _files_are_in_memory()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was imported and collected stays to the end: the garbage collector need not look at it again and again.
+
+    With ten thousand tests collected, one look at everything takes 0.3 s.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+processes.FORKS = True
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

@@ -22,7 +22,12 @@ from types import MappingProxyType
 
 import orjson
 
+from tests.forked import DEVNULL, PIPE, Forked, run
+
 PROGRAM = (sys.executable, "-m", "replayproxy")
+
+FORKS = False
+"""Whether what follows forks instead of starting Python: `make test` does. What is live or measured is started."""
 
 READY_PATIENCE = 30.0
 """Seconds for a start: an empty machine needs half a second."""
@@ -37,27 +42,35 @@ class Proxy:
     def __init__(
         self,
         *arguments: str | Path,
-        program: Sequence[str | Path] = PROGRAM,
+        program: Sequence[str | Path] | None = None,
         variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Start it, and wait until it is ready. Raises `AssertionError` with its words when it ends instead.
 
-        `program` is what takes the arguments; `variables` are added to its environment.
+        `program` is what takes the arguments if it is not `replayproxy`; `variables` are added to its environment.
         """
         self._words: list[str] = []
         self._ready = threading.Event()
         with tempfile.TemporaryDirectory(prefix="replayproxy-") as folder:
             ready_file = Path(folder) / "ready.json"
-            self.process = subprocess.Popen(
-                [*program, *arguments, "--ready-file", ready_file],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env={**environment(), "PYTHONFAULTHANDLER": "1", **variables},
-                text=True,
-                # Ctrl-C is for the test, which then ends its proxies; and Linux shares out CPUs by session.
-                start_new_session=True,
-            )
+            words = [*arguments, "--ready-file", ready_file]
+            variables = {**environment(), "PYTHONFAULTHANDLER": "1", **variables}
+            # Ctrl-C is for the test, which then ends its proxies; and Linux shares out CPUs by session.
+            self.process: Forked | subprocess.Popen[str]
+            if FORKS and program is None:
+                self.process = Forked(
+                    words, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env=variables, start_new_session=True
+                )
+            else:
+                self.process = subprocess.Popen(
+                    [*(program or PROGRAM), *words],
+                    stdin=DEVNULL,
+                    stdout=DEVNULL,
+                    stderr=PIPE,
+                    env=variables,
+                    text=True,
+                    start_new_session=True,
+                )
             self._listener = threading.Thread(target=self._listen, daemon=True)
             self._listener.start()
             came = self._ready.wait(READY_PATIENCE)
@@ -66,7 +79,7 @@ class Proxy:
                 how = f"ended with {ended}" if ended is not None else f"was not ready after {READY_PATIENCE:g} s"
                 self.process.send_signal(signal.SIGABRT)  # its last words say where it is
                 self._wait()
-                raise AssertionError(f"{' '.join(map(str, (*program, *arguments)))} {how}:\n{self.said}")
+                raise AssertionError(f"{' '.join(map(str, (*(program or PROGRAM), *arguments)))} {how}:\n{self.said}")
             said = orjson.loads(ready_file.read_bytes())
         self.url: str = said["url"]
         self.admin_url: str | None = said["admin_url"]
@@ -118,7 +131,7 @@ class Proxy:
 @contextmanager
 def running(
     *arguments: str | Path,
-    program: Sequence[str | Path] = PROGRAM,
+    program: Sequence[str | Path] | None = None,
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Proxy]:
     """`replayproxy ARGUMENTS…` while the block runs."""
@@ -147,6 +160,8 @@ def replaying(cassette: Path, *flags: str) -> Iterator[Proxy]:
 
 def replayproxy(*arguments: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     """One verb to its end, its exit code unchecked."""
+    if FORKS:
+        return run(arguments, env=environment(), timeout=timeout)
     return subprocess.run(
         [*PROGRAM, *arguments],
         capture_output=True,

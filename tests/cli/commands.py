@@ -7,12 +7,12 @@ A command is a Python one-liner with the standard library's client, so that noth
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 from tests.cli.tapes import Ran, chat, writing
-from tests.processes import PROGRAM, environment
+from tests.forked import run
+from tests.processes import environment
 
 _ASK = """
 import json, os, sys, urllib.error, urllib.request
@@ -47,13 +47,5 @@ def tape(path: Path, *prompts: str) -> Path:
 def execute(*arguments: str | Path, stdin: str = "", **variables: str) -> Ran:
     """`replayproxy exec ARGUMENTS…` to its end, with these variables."""
     known = {name: value for name, value in environment().items() if not name.startswith("GITHUB_")}
-    ran = subprocess.run(
-        [*PROGRAM, "exec", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        env={**known, **variables},
-        timeout=60,
-        check=False,
-    )
+    ran = run(["exec", *arguments], stdin=stdin, env={**known, **variables})
     return Ran(ran.returncode, ran.stdout, ran.stderr)

@@ -15,7 +15,6 @@ import io
 import os
 import pty
 import struct
-import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +32,7 @@ from replayproxy.cli.main import main
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.model import Chunk, Chunks, End, Ending, Head, Headers, Leg, Request, Response, Timeline
 from replayproxy.ports import ExchangePart
+from tests.forked import Forked
 from tests.processes import environment
 from tests.recordings import MATCHER
 
@@ -212,17 +212,13 @@ def on_terminal(columns: int, *arguments: str | Path, **variables: str) -> tuple
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     known = {name: value for name, value in environment().items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
-    with subprocess.Popen(
-        [sys.executable, "-m", "replayproxy", *map(str, arguments)],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**known, "TERM": "xterm-256color", **variables},
-    ) as process:
-        os.close(theirs)
-        said = b"".join(_until_it_ends(ours))
+    process = Forked(
+        arguments, stdin=theirs, stdout=theirs, stderr=theirs, env={**known, "TERM": "xterm-256color", **variables}
+    )
+    os.close(theirs)
+    said = b"".join(_until_it_ends(ours))
     os.close(ours)
-    return process.returncode, said.decode().replace("\r\n", "\n")
+    return process.wait(), said.decode().replace("\r\n", "\n")
 
 
 def _until_it_ends(terminal: int) -> Iterator[bytes]:

@@ -6,9 +6,10 @@ only terminals or writers of cassettes need.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,35 +32,66 @@ UNREAD_BY_LS = (*UNREAD, "orjson", "brotli", "replayproxy.core.dialects.facts", 
 OURS = ("replayproxy.assembly", "replayproxy.lifetime", "replayproxy.net.upstream", "replayproxy.cassette.reader")
 """Of the package itself, what neither help nor completion needs."""
 
-_LOADED = """
-import sys
+_FORKS = """
+import json, os, sys
 from replayproxy.cli import main
-sys.argv = ["replayproxy", *sys.argv[1:]]
-try:
-    main()
-except SystemExit as ended:
-    assert not ended.code, ended.code
-finally:
-    print("LOADED", *sys.modules, file=sys.stderr)
+for line in sys.stdin:
+    words, variables = json.loads(line)
+    if os.fork() == 0:
+        os.environ.update(variables)
+        sys.argv, sys.stdout, sys.stderr = ["replayproxy", *words], *(open(os.devnull, "w") for _ in range(2))
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        os.write(1, json.dumps([code, *sys.modules]).encode() + b"\\n")
+        os._exit(0)
+    os.wait()
 """
+"""Has loaded what the program itself loads, and becomes one command after the other: to start Python for each takes
+ten times as long."""
+
+_LOADED = 'import sys{}\nprint("LOADED", *sys.modules, file=sys.stderr)'
 
 
-def loaded(*words: str, program: str = _LOADED, variables: Mapping[str, str] | None = None) -> set[str]:
+@pytest.fixture(scope="module")
+def program() -> Iterator[subprocess.Popen[str]]:
+    """One for all commands."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        yield process
+
+
+Loaded = Callable[..., set[str]]
+
+
+@pytest.fixture
+def loaded(program: subprocess.Popen[str]) -> Loaded:
     """The modules that a command has loaded by its end, which was a good one."""
+
+    def call(*words: str, **variables: str) -> set[str]:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        print(json.dumps([words, variables]), file=program.stdin, flush=True)
+        code, *modules = json.loads(program.stdout.readline())
+        assert code == 0, f"`replayproxy {' '.join(words)}` ended with {code}"
+        return set(modules)
+
+    return call
+
+
+def loaded_by(program: str) -> set[str]:
+    """The modules that a program has loaded."""
     ran = subprocess.run(
-        [sys.executable, "-c", program, *words],
-        capture_output=True,
-        text=True,
-        env={**environment(), **(variables or {})},
-        timeout=60,
-        check=False,
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment(), timeout=60, check=True
     )
-    assert ran.returncode == 0, ran.stderr
     return set(ran.stderr.rpartition("LOADED ")[2].split())
 
 
 @pytest.mark.parametrize("words", [("--version",), ("-V",), ("--help",)], ids=" ".join)
-def test_the_program_itself_loads_no_verb(words: tuple[str, ...]) -> None:
+def test_the_program_itself_loads_no_verb(loaded: Loaded, words: tuple[str, ...]) -> None:
     """Neither what verbs need, nor any of their modules."""
     modules = loaded(*words)
     verbs = {f"replayproxy.cli.verbs.{verb.module}" for verb in VERBS.values()}
@@ -67,7 +99,7 @@ def test_the_program_itself_loads_no_verb(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_help_of_a_verb_loads_no_server(verb: str) -> None:
+def test_help_of_a_verb_loads_no_server(loaded: Loaded, verb: str) -> None:
     """What it says is there without what it does."""
     assert loaded(verb, "--help") & {*HEAVY, *OURS[:3]} == set()
 
@@ -84,12 +116,12 @@ def test_help_of_a_verb_loads_no_server(verb: str) -> None:
         ("bash", "stats --by "),
     ],
 )
-def test_completion_loads_no_server(shell: str, words: str) -> None:
+def test_completion_loads_no_server(loaded: Loaded, shell: str, words: str) -> None:
     """A shell asks at every press of Tab."""
     asked = ["replayproxy", *words.split(" ")]
     variables = {"_REPLAYPROXY_COMPLETE": f"{shell}_complete", "COMP_WORDS": " ".join(asked)}
     variables["COMP_CWORD"] = words.rpartition(" ")[2] if shell == "fish" else str(len(asked) - 1)
-    modules = loaded(variables=variables)
+    modules = loaded(**variables)
     assert "click.shell_completion" in modules
     assert modules & {*HEAVY, *OURS} == set()
 
@@ -104,7 +136,7 @@ def test_completion_loads_no_server(shell: str, words: str) -> None:
     ],
     ids=lambda words: " ".join(Path(word).name for word in words),
 )
-def test_a_list_loads_what_reads_rows(words: tuple[str, ...]) -> None:
+def test_a_list_loads_what_reads_rows(loaded: Loaded, words: tuple[str, ...]) -> None:
     """No loop, no rules, no parser of JSONPath or YAML; and none of JSON where it prints none."""
     unread = UNREAD if "--json" in words else UNREAD_BY_LS
     assert (
@@ -125,25 +157,23 @@ def test_a_list_loads_what_reads_rows(words: tuple[str, ...]) -> None:
     ],
     ids=lambda words: " ".join(Path(word).name for word in words),
 )
-def test_reading_loads_no_server(words: tuple[str, ...]) -> None:
+def test_reading_loads_no_server(loaded: Loaded, words: tuple[str, ...]) -> None:
     """Whoever looks at a cassette opens no socket."""
     assert loaded(*words) & {*HEAVY, *OURS[:3]} == set()
 
 
 def test_the_package_loads_only_the_standard_library() -> None:
     """pytest imports it in every run where it is installed."""
-    modules = loaded(program='import sys, replayproxy\nprint("LOADED", *sys.modules, file=sys.stderr)')
-    bare = loaded(program='import sys\nprint("LOADED", *sys.modules, file=sys.stderr)')
+    modules = loaded_by(_LOADED.format(", replayproxy"))
+    bare = loaded_by(_LOADED.format(""))
     strangers = {module.partition(".")[0] for module in modules - bare} - {"replayproxy"}
     assert strangers - sys.stdlib_module_names == set()
 
 
-def test_a_variable_is_looked_for_among_all_verbs() -> None:
+def test_a_variable_is_looked_for_among_all_verbs(loaded: Loaded) -> None:
     """One that another verb reads is known, one that none reads is a mistake; the verb's own load nothing more."""
-    assert "replayproxy.cli.verbs.serving" in loaded(
-        "ls", GOLDEN, variables={"REPLAYPROXY_UPSTREAM": "http://127.0.0.1:9"}
-    )
-    own = loaded("wait", "--help", variables={"REPLAYPROXY_TIMEOUT": "1s"})
+    assert "replayproxy.cli.verbs.serving" in loaded("ls", GOLDEN, REPLAYPROXY_UPSTREAM="http://127.0.0.1:9")
+    own = loaded("wait", "--help", REPLAYPROXY_TIMEOUT="1s")
     assert "replayproxy.cli.verbs.serving" not in own
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.model import Chunks, End, Ending, Head, Request
 from replayproxy.ports import ExchangePart
 from tests.cli.tapes import Read
+from tests.forked import run
 from tests.processes import environment, recording, replayproxy
 
 
@@ -340,13 +339,7 @@ def test_a_mistake_gets_a_sentence_and_an_exit_code(
 
 def test_an_unknown_environment_variable_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
     """A misspelt variable that is ignored would be worse than none."""
-    done = subprocess.run(
-        [sys.executable, "-m", "replayproxy", "replay", str(tmp_path / "a.cassette")],
-        env=environment() | {"REPLAYPROXY_SPED": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(["replay", tmp_path / "a.cassette"], env=environment() | {"REPLAYPROXY_SPED": "1"})
     assert done.returncode == 2
     assert "REPLAYPROXY_SPED is not known (did you mean REPLAYPROXY_SPEED?)" in done.stderr
 

@@ -1,4 +1,4 @@
-"""A thousand requests over two prefills and three decodes, one of which is killed and comes back."""
+"""Hundreds of requests over two prefills and three decodes, one of which is killed and comes back."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.doubles.pair_double import Pace, Pair, Server, pair
 from tests.doubles.pair_model import CHAT
 from tests.pair_questions import answer_to, ask, said
 
-REQUESTS = 1000
-CLIENTS = 32
-KILLED, BACK = 300, 600
+REQUESTS = fuzz.cases(400)
+CLIENTS = 16
+KILLED, BACK = REQUESTS * 3 // 10, REQUESTS * 6 // 10
 """After so many answers."""
 
 SPREAD = 0.15

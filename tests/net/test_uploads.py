@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from replayproxy.settings import Pair, Settings
 from tests import wire
 from tests.apps import exchanges, recording, replaying, run, running
 from tests.doubles.upstreams import Hang, Read, Send, answer, chunk, scripted
-from tests.processes import PROGRAM, environment
+from tests.processes import replayproxy
 
 SIZE = 1_000_025
 FILE = bytes(range(256)) * (SIZE // 256) + b"x" * (SIZE % 256)
@@ -201,10 +200,8 @@ def test_ls_show_and_verify_say_that_a_request_was_cut(tmp_path: Path) -> None:
     with CassetteReader(cassette) as opened:
         (row,) = opened.rows()
     for arguments in (["ls", cassette], ["show", cassette, row["id"]], ["verify", cassette]):
-        said = subprocess.run(
-            [*PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=True, env=environment()
-        )
-        assert "cut" in said.stdout, said.stdout
+        ran = replayproxy(*arguments)
+        assert (ran.returncode, "cut" in ran.stdout) == (0, True), ran
 
 
 @pytest.mark.parametrize("role", ["prefill", "decode"])

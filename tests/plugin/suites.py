@@ -23,6 +23,8 @@ from tests import recordings
 # an enumeration would be others than those in modules that stayed: so all are imported before the first run.
 for module in ("api.proxy_thread", "app", "admin.service", "lifetime", "pytest_plugin.cassettes", "api.options"):
     import_module(f"replayproxy.{module}")
+for module in ("sqlite_utils.db", "urllib.request"):  # of 0.2 s that a run took, these were the half
+    import_module(module)
 
 CLIENT = '''
 import json
@@ -44,9 +46,6 @@ def ask(base_url, content, **more):
         with error:
             return error.code, json.load(error)["error"]["code"]
 '''
-
-ALONE = ("-p", "no:anyio", "-p", "no:hypothesispytest", "-p", "no:recording", "-p", "no:timeout")
-"""A start of pytest is most of what tests with workers cost: without the plugins that they do not need."""
 
 
 class Suite:
@@ -81,10 +80,19 @@ class Suite:
         ]
         return recordings.record(path, said)
 
-    def run(self, *flags: str | Path, own_process: bool = False) -> pytest.RunResult:
-        """Run it: here, or in a process of its own."""
+    def run(self, *flags: str | Path, own_process: bool = False, with_all: bool = False) -> pytest.RunResult:
+        """Run it: here, or in a process of its own; with our plugin and xdist alone, or with all that are installed.
+
+        To find and load these takes longer than most of the runs.
+        """
         run = self.pytester.runpytest_subprocess if own_process else self.pytester.runpytest_inprocess
-        return run("-p", "no:cacheprovider", *flags)
+        with pytest.MonkeyPatch.context() as variables:
+            if with_all:
+                return run("-p", "no:cacheprovider", *flags)
+            variables.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+            ours = [] if "no:replayproxy" in flags else ["-p", "replayproxy"]
+            xdist = ["-p", "xdist"] if "-n" in flags else []
+            return run("-p", "no:cacheprovider", *ours, *xdist, *flags)
 
     def report(self, *flags: str, **more: Any) -> dict[str, Any]:
         """Run it, and read its report."""

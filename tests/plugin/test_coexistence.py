@@ -49,7 +49,7 @@ def test_pytest_recording_has_its_own_tests(suite: Suite) -> None:
     (suite.path / "cassettes" / "test_both" / "test_theirs.yaml").write_text(VCR)
     # Run as a process, because VCR.py has warnings about what it patches.
     for flags in ((), ("--replayproxy-block-network", "--block-network", "--allowed-hosts", "127.0.0.1")):
-        ran = suite.run(*flags, "-W", "default", own_process=True)
+        ran = suite.run(*flags, "-W", "default", own_process=True, with_all=True)
         ran.assert_outcomes(passed=3)
         ran.stdout.fnmatch_lines(["2 served, 0 missed, 0 unused in 2 cassettes"])
 
@@ -133,7 +133,7 @@ def test_vcr_and_replayproxy_on_one_test_is_an_error_at_once(suite: Suite, upstr
     """Not at the next run, when the proxy has another port; nothing is recorded by either."""
     suite.tests(**{f"test_{number}": test for number, test in enumerate(BOTH)})
     flags = ("--replayproxy-mode", "once", "--replayproxy-upstream", upstream, "--record-mode", "once")
-    ran = suite.run(*flags, "-W", "default", own_process=True)
+    ran = suite.run(*flags, "-W", "default", own_process=True, with_all=True)
     assert ran.ret == pytest.ExitCode.TESTS_FAILED
     ran.assert_outcomes(errors=len(BOTH) - 1, failed=1)
     said = [line for line in ran.outlines if line.startswith("replayproxy: this test is marked with vcr and uses repl")]
@@ -147,4 +147,4 @@ def test_with_one_of_them_switched_off_the_other_has_the_test(suite: Suite) -> N
     """`--disable-recording` is pytest-recording's."""
     suite.tests(test_it="@pytest.mark.vcr\n" + ASKS.strip())
     suite.cassette("test_it/test_asks.cassette", "hello")
-    suite.run("--disable-recording", "-W", "default", own_process=True).assert_outcomes(passed=1)
+    suite.run("--disable-recording", "-W", "default", own_process=True, with_all=True).assert_outcomes(passed=1)

@@ -300,7 +300,7 @@ def test_pytest_pays_nothing_without_it(suite: Suite) -> None:
             assert not {"aiohttp", "uvloop", "quart", "sqlite3", "orjson"} & set(sys.modules)
         """
     )
-    ran = suite.run("-p", "no:anyio", "-p", "no:hypothesispytest", own_process=True)
+    ran = suite.run("-p", "no:anyio", "-p", "no:hypothesispytest", own_process=True, with_all=True)
     ran.assert_outcomes(passed=1)
     assert "replayproxy" not in ran.stdout.str().partition("plugins:")[2].partition("\n")[2]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.plugin.suites import ALONE, Suite
+from tests.plugin.suites import Suite
 
 FIFTY = """
 pytestmark = pytest.mark.replayproxy("chat.cassette")
@@ -20,14 +20,14 @@ def test_asks(replayproxy, number):
 QUESTIONS = [f"question {number}" for number in range(50)]
 
 
-@pytest.mark.timeout(600)  # twelve starts of pytest, on whatever cores are left
-def test_eight_workers_on_one_cassette(suite: Suite) -> None:
+@pytest.mark.timeout(600)  # six starts of pytest, on whatever cores are left
+def test_many_workers_on_one_cassette(suite: Suite) -> None:
     """Green, and the same report as of one process; with one prompt changed exactly that test fails."""
     suite.tests(test_chat=FIFTY)
     suite.cassette("chat.cassette", *QUESTIONS, "hello", "hello", "never asked")
     reports = []
-    for workers in (8, 0):
-        report = suite.report("-n", str(workers), *ALONE, own_process=workers > 0)
+    for workers in (4, 0):
+        report = suite.report("-n", str(workers))
         assert report.pop("run")["processes"] == (workers or 1)
         reports.append(report)
     assert reports[0] == reports[1]
@@ -36,7 +36,7 @@ def test_eight_workers_on_one_cassette(suite: Suite) -> None:
     assert len(line["unused"]) == reports[0]["unused"] == 1
 
     suite.tests(test_chat=FIFTY.replace("question {number}", "question {number}{'?' * (number == 17)}"))
-    ran = suite.run("-n", "2", *ALONE, "--replayproxy-report", "report.json", own_process=True)
+    ran = suite.run("-n", "2", "--replayproxy-report", "report.json")
     ran.assert_outcomes(passed=49, failed=1)
     ran.stdout.fnmatch_lines(["147 served, 1 missed in 1 cassette", "FAILED test_chat.py::test_asks[[]17[]] *"])
     ran.stdout.fnmatch_lines(
@@ -65,7 +65,7 @@ def test_a_cassette_that_a_worker_crashed_on_is_not_judged(suite: Suite) -> None
         """
     )
     suite.cassette("chat.cassette", "hello", "never asked")
-    report = suite.report("-n", "2", *ALONE, own_process=True)
+    report = suite.report("-n", "2")
     (line,) = report["cassettes"]
     assert (line["unused"], line["unjudged"]) == (None, "a worker ended before it could tell")
 
@@ -79,13 +79,13 @@ def test_workers_record_cassettes_of_their_own_tests(suite: Suite, upstream: str
             assert ask(replayproxy.base_url, f"question {number}")[0] == 200
         """
     )
-    flags = ("-n", "2", *ALONE, "--replayproxy-upstream", upstream)
+    flags = ("-n", "2", "--replayproxy-upstream", upstream)
     for mode in ("once", "all", "rewrite"):
-        suite.run(*flags, "--replayproxy-mode", mode, own_process=True).assert_outcomes(passed=6)
+        suite.run(*flags, "--replayproxy-mode", mode).assert_outcomes(passed=6)
         names = [path.name for path in (suite.path / "cassettes" / "test_chat").iterdir()]
         assert len(names) == 6
         assert all(name.startswith("test_asks-") and name.endswith(".cassette") for name in names)
-    report = suite.report(*ALONE)
+    report = suite.report()
     assert (report["served"], report["missed"], report["unused"]) == (6, 0, 0)
 
 
@@ -102,13 +102,13 @@ def test_workers_record_one_cassette(suite: Suite, upstream: str, mode: str) -> 
             assert ask(replayproxy.base_url, f"question {number} with sk-proj-{'k' * 40}")[0] == 200
         """
     )
-    flags = ("--replayproxy-layout", "module", *ALONE)
+    flags = ("--replayproxy-layout", "module")
     record = (*flags, "--replayproxy-mode", mode, "--replayproxy-upstream", upstream)
     if mode != "once":
         with pytest.MonkeyPatch.context() as few:
             few.setenv("TESTS", "2")
             suite.run(*record).assert_outcomes(passed=2)
-    suite.run(*record, "-n", "2", own_process=True).assert_outcomes(passed=12)
+    suite.run(*record, "-n", "2").assert_outcomes(passed=12)
     assert [path.name for path in (suite.path / "cassettes").iterdir()] == ["test_chat.cassette"]
     report = suite.report(*flags)
     # What several workers have recorded of equal requests is one recording, as it would be in one process.

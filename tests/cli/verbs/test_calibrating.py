@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.cli.tapes import Ran, Read, chat, writing
-from tests.processes import Proxy, environment, running
+from tests.processes import Proxy, replayproxy, running
 
 AGENT = """
 import json, os, tempfile, urllib.request, uuid
@@ -43,13 +43,7 @@ def server() -> Iterator[Proxy]:
 
 def run(*arguments: str | Path) -> Ran:
     """A verb in a process of its own: it starts others."""
-    import subprocess
-
-    from tests.processes import PROGRAM
-
-    done = subprocess.run(
-        [*PROGRAM, *map(str, arguments)], capture_output=True, text=True, env=environment(), timeout=120, check=False
-    )
+    done = replayproxy(*arguments, timeout=120)
     return Ran(done.returncode, done.stdout, done.stderr)
 
 

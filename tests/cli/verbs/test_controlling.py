@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import pytest
 
 from tests.cli.commands import asking, tape
 from tests.cli.tapes import Read
+from tests.forked import Forked
 from tests.processes import Proxy, environment, replaying, running
 from tests.unused_ports import refusing_port, unused_port
 
@@ -86,12 +86,12 @@ def test_a_server_that_comes_later_is_waited_for(tmp_path: Path) -> None:
     cassette = tape(tmp_path / "chat.cassette", "a")
     port = unused_port()
     variables = environment() | {"REPLAYPROXY_URL": f"http://127.0.0.1:{port}"}
-    with subprocess.Popen([sys.executable, "-m", "replayproxy", "wait", "--timeout", "60s"], env=variables) as waiting:
-        try:
-            with running("replay", cassette, "--port", str(port), "--admin-port", "off"):
-                assert waiting.wait(60) == 0
-        finally:
-            waiting.kill()
+    waiting = Forked(["wait", "--timeout", "60s"], env=variables)
+    try:
+        with running("replay", cassette, "--port", str(port), "--admin-port", "off"):
+            assert waiting.wait(60) == 0
+    finally:
+        waiting.kill()
 
 
 # ctl

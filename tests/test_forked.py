@@ -1,0 +1,55 @@
+"""A forked `replayproxy` is to its caller what a started one is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.forked import DEVNULL, PIPE, Forked, run
+from tests.processes import PROGRAM, environment
+
+
+@pytest.mark.parametrize("words", [("--version",), ("ls", "nowhere.cassette"), ("replya",), ("ls", "--help")])
+def test_it_says_and_returns_what_a_started_one_does(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """The same bytes on stdout and stderr, the same exit code."""
+    started = subprocess.run(
+        [*PROGRAM, *words], capture_output=True, text=True, env=environment(), cwd=tmp_path, check=False
+    )
+    forked = run(words, env=environment())
+    assert (forked.returncode, forked.stdout, forked.stderr) == (started.returncode, started.stdout, started.stderr)
+
+
+def test_it_has_the_callers_folder_and_the_environment_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of now, not of when the server was started."""
+    monkeypatch.chdir(tmp_path)
+    ran = run(["ls", "a.cassette"], env={**environment(), "REPLAYPROXY_SPED": "1"})
+    assert (ran.returncode, "REPLAYPROXY_SPED is not known" in ran.stderr) == (2, True)
+    (tmp_path / "a.cassette").write_text("text")
+    assert "a.cassette is not a cassette" in run(["ls", "a.cassette"], env=environment()).stderr
+
+
+def test_it_takes_signals_and_tells_by_which_it_ended() -> None:
+    """Minus the number, as `subprocess` does; its pid is its own."""
+    flags = ["--port", "0", "--admin-port", "off"]
+    server = Forked(["simulate", *flags], stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env=environment())
+    assert server.stderr is not None
+    with server.stderr:
+        assert "http://127.0.0.1:" in server.stderr.readline()
+        assert (server.poll(), server.pid in (os.getpid(), os.getppid())) == (None, False)
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.wait(0)
+        server.kill()
+        assert server.wait(30) == -signal.SIGKILL
+        server.terminate()  # nobody of that pid is sought
+
+
+def test_it_reads_what_it_is_given() -> None:
+    """stdin is a pipe to it, which ends."""
+    ran = run(["ls", "-"], stdin="no cassette", env=environment())
+    assert ran.returncode == 2
