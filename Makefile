@@ -31,7 +31,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 TESTS ?=
 WORKERS ?= auto
-FUZZED = $(shell grep -lE 'import (.*, )?fuzz\b' -r tests --include='test_*.py')
+FUZZED = $(shell grep -lE 'import (.*, )?fuzz\b|from hypothesis' -r tests --include='test_*.py')
 PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(TESTS)
 
 # Set in many container images. Each of the thousand processes that the tests start would compile the package anew.

@@ -14,10 +14,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import processes
+from tests import fuzz, processes
 
 settings.register_profile(
-    "replayproxy", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "replayproxy",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+    max_examples=fuzz.cases(40),
 )
 settings.load_profile("replayproxy")
 
@@ -68,6 +73,9 @@ def _files_are_in_memory() -> None:
 _files_are_in_memory()
 
 
+gc.disable()  # nothing of what is imported and collected is garbage
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """What was imported and collected stays to the end: the garbage collector need not look at it again and again.
 
@@ -75,6 +83,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 processes.FORKS = True

@@ -16,6 +16,7 @@ from replayproxy.cassette.coding.times import pack_times, unpack_times
 from replayproxy.cassette.coding.untrusted import MAX_TICK
 from replayproxy.cassette.gaps import ESCAPE, GapCode, train
 from replayproxy.errors import Damaged
+from tests import fuzz
 
 
 def gaps_of_a_server(seed: int, answers: int = 40, chunks: int = 120) -> list[list[int]]:
@@ -122,7 +123,7 @@ def test_a_code_that_is_none_is_damage(content: bytes) -> None:
 
 
 @given(st.binary(max_size=40), st.integers(0, 60))
-@settings(max_examples=300)
+@settings(max_examples=fuzz.cases(75))
 def test_any_bits_are_read_or_damage(packed: bytes, count: int) -> None:
     """`Damaged` is the only exception that may come of damage; and what is read is not longer than it says."""
     with suppress(Damaged):

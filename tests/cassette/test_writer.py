@@ -32,6 +32,7 @@ from replayproxy.core.identity.sketch import sketch
 from replayproxy.errors import CassetteError, Damaged, Locked, NotACassette, SettingsError
 from replayproxy.model import Ending, Exchange, RecordingRef, Request, Response, Timeline
 from replayproxy.ports import ExchangePart
+from tests import fuzz
 from tests.recordings import (
     CHAT,
     EPOCH,
@@ -118,7 +119,7 @@ def test_an_exchange_of_every_kind_comes_back(tmp_path: Path) -> None:
 KEPT = st.lists(st.tuples(requests(), responses(), st.lists(st.integers(0, 12), max_size=4)), min_size=1, max_size=5)
 
 
-@settings(max_examples=60)
+@settings(max_examples=fuzz.cases(30))
 @given(KEPT, st.randoms(use_true_random=False))
 def test_whatever_the_pieces_the_answer_comes_back(
     kept: list[tuple[Request, Response, list[int]]], chance: random.Random
@@ -173,7 +174,6 @@ KEYS = [
 ]
 
 
-@settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from(range(3)), st.sampled_from(Ending), st.integers(0, 9)), max_size=12))
 def test_occurrences_are_dense_and_in_the_order_of_asking(kept: list[tuple[int, Ending, int]]) -> None:
     """However they end: playable answers to equal requests are numbered from 0 by when they were asked, and those that

@@ -246,7 +246,7 @@ def test_threads_and_loops_of_a_test_are_its_own(suite: Suite) -> None:
         """
     )
     suite.cassette("chat.cassette", *["hello"] * 8)
-    suite.run().assert_outcomes(passed=2)
+    suite.run("-p", "anyio").assert_outcomes(passed=2)
 
 
 def test_a_class_and_its_parameters_have_cassettes_of_their_own(suite: Suite) -> None:

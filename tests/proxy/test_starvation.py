@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from replayproxy.model import Chunk, End, Ending, Head, Request
 from replayproxy.proxy.starvation import GRAIN, PERIOD, Running, Starvation
+from tests import fuzz
 from tests.doubles.fakes import MILLISECOND, SSE, ManualClock
 from tests.proxy.test_recorder import CHAT, Studio
 
@@ -61,7 +62,7 @@ def test_the_largest_delay_is_kept_with_each_answer(steps: list[tuple[str, int]]
 STEPS = st.lists(st.tuples(st.sampled_from(["begin", "end", "ring"]), st.integers(0, 40)), max_size=60)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=fuzz.cases(37), deadline=None)
 @given(STEPS)
 def test_it_is_the_largest_of_all_delays_in_which_the_answer_ran(steps: list[tuple[str, int]]) -> None:
     """Compared with a list of all moments at which the timer was seen to be late."""

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replayproxy.simulator.tokens import LARGEST, ByteTokenizer, text_of
+from tests import fuzz
 
 TOKENIZER = ByteTokenizer()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=fuzz.cases(30), deadline=None)
 @given(st.text())
 def test_a_text_is_its_tokens(text: str) -> None:
     """Joined, and by their ids; the ids are what `encode` gives, and fit into 32 bits."""

@@ -25,6 +25,7 @@ from replayproxy.cassette.coding.times import TICK, pack_times, ticks_of, unpack
 from replayproxy.cassette.coding.untrusted import MAX_BODY
 from replayproxy.errors import Damaged
 from replayproxy.model import Chunk, Chunks, End, Ending, Head, Headers, Request, Response, Timeline
+from tests import fuzz
 
 FIELDS: Headers = (("content-type", "text/event-stream"), ("x-request-id", "é\x80\xff"), ("x", ""), ("x", "twice"))
 
@@ -361,7 +362,7 @@ def lengthened(blob: bytes) -> list[bytes]:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=300)
+@settings(max_examples=fuzz.cases(75))
 def test_any_bytes_are_read_or_damage(junk: bytes) -> None:
     """As a blob, and as the content of a good frame."""
     framed = zstd(junk)
@@ -387,7 +388,7 @@ PACKABLE = st.recursive(
 @given(
     st.lists(PACKABLE, max_size=5) | st.tuples(st.just([]), st.integers(0, 4), st.lists(st.integers(0, 9)), PACKABLE)
 )
-@settings(max_examples=500)
+@settings(max_examples=fuzz.cases(125))
 def test_any_msgpack_is_read_or_damage(parts: list[Any]) -> None:
     """Every shape that is not ours is refused by our own word."""
     for packer in CODECS.values():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from replayproxy.cassette.coding.symbols import FEWEST_WORDS, MAX_WORDS, SymbolTable, WordCounts, with_bits, with_bytes
 from replayproxy.errors import Damaged
+from tests import fuzz
 
 EITHER = pytest.mark.parametrize("words_of", [with_bytes, with_bits])
 Words = Callable[[WordCounts], bytes | None]
@@ -183,7 +184,7 @@ def test_symbols_that_join_nothing_are_damage_or_nothing() -> None:
 
 @EITHER
 @given(st.binary(max_size=40), st.binary(max_size=9), st.integers(0, 60))
-@settings(max_examples=300)
+@settings(max_examples=fuzz.cases(75))
 def test_any_codes_are_read_or_damage(words_of: Words, codes: bytes, others: bytes, count: int) -> None:
     """`Damaged` is the only exception that may come of damage."""
     with suppress(Damaged):
@@ -192,7 +193,7 @@ def test_any_codes_are_read_or_damage(words_of: Words, codes: bytes, others: byt
 
 
 @given(st.lists(st.integers(-1, 9), max_size=17), st.integers(-1, 9), st.binary(max_size=20))
-@settings(max_examples=300)
+@settings(max_examples=fuzz.cases(75))
 def test_any_vocabulary_is_read_or_damage(counts: list[int], escape: int, words: bytes) -> None:
     """Whatever it says of its code."""
     with suppress(Damaged):

@@ -16,6 +16,7 @@ from replayproxy.cassette.coding.times import TICK, pack_times, ticks_of, unpack
 from replayproxy.cassette.coding.untrusted import MAX_TICK
 from replayproxy.errors import Damaged
 from replayproxy.model import Ending, Request, Timeline
+from tests import fuzz
 
 
 @given(st.lists(st.integers(0, 2**20) | st.integers(0, 2**45)).map(accumulate).map(list))
@@ -61,7 +62,7 @@ def test_steady_times_are_small() -> None:
 
 
 @given(st.binary(max_size=40), st.integers(0, 60), st.integers(0, 2**70), st.integers(0, 25))
-@settings(max_examples=300)
+@settings(max_examples=fuzz.cases(75))
 def test_any_times_are_read_or_damage(tail: bytes, count: int, first: int, k: int) -> None:
     """Whatever the head of the blob declares; and what is read can be digested."""
     head = packed(count, first, 7, k)
@@ -136,7 +137,7 @@ def test_what_could_not_be_read_is_not_written() -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=300)
+@settings(max_examples=fuzz.cases(75))
 def test_any_bytes_are_read_or_damage(junk: bytes) -> None:
     """`Damaged` is the only exception that may come of damage."""
     with suppress(Damaged):
