@@ -16,6 +16,7 @@ import io
 import json
 import os
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -57,6 +58,17 @@ def _server() -> Path:
 
     atexit.register(end)
     return folder / "s"
+
+
+@cache
+def on_path() -> Path:
+    """A folder for PATH with a `replayproxy` for scripts: the one that is forked."""
+    client = Path(__file__).with_name("forked_client.py")
+    program = _server().with_name("replayproxy")
+    words = shlex.join([sys.executable, "-I", "-S", str(client), str(_server())])
+    program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    program.chmod(0o755)
+    return program.parent
 
 
 class Forked:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sysconfig
 from pathlib import Path
 
 import pytest
 
-from tests.forked import DEVNULL, PIPE, Forked, run
+from tests.forked import DEVNULL, PIPE, Forked, on_path, run
 from tests.processes import PROGRAM, environment
 
 
@@ -53,3 +54,46 @@ def test_it_reads_what_it_is_given() -> None:
     """stdin is a pipe to it, which ends."""
     ran = run(["ls", "-"], stdin="no cassette", env=environment())
     assert ran.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "words", ["--version", "ls nowhere.cassette", "ls --help | head -n 1", "x=$(replayproxy -V); echo $x"]
+)
+def test_a_script_finds_it_as_it_finds_the_installed_one(tmp_path: Path, words: str) -> None:
+    """The same output, the same exit code: the one of the console script."""
+
+    def ran(folder: str) -> tuple[int, str, str]:
+        script = words if "$" in words else f"replayproxy {words}"
+        variables = {**environment(), "PATH": f"{folder}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["sh", "-c", script],  # noqa: S607  the one on the PATH
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=variables,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    assert ran(str(on_path())) == ran(sysconfig.get_path("scripts"))
+
+
+def test_a_script_ends_it_by_a_signal(tmp_path: Path) -> None:
+    """What `kill $!` sends is passed on, and `wait` gets its exit code."""
+    script = """
+    replayproxy simulate --port 0 --admin-port off --ready-file ready.json 2> said &
+    while [ ! -s ready.json ]; do sleep 0.01; done
+    kill $!
+    wait $!
+    echo "ended with $?"
+    """
+    variables = {**environment(), "PATH": f"{on_path()}:{os.environ['PATH']}"}
+    ran = subprocess.run(
+        ["bash", "-c", script],  # noqa: S607  the one on the PATH
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=variables,
+        check=True,
+    )
+    assert (ran.stdout, "stopped" in (tmp_path / "said").read_text()) == ("ended with 0\n", True)

@@ -105,11 +105,11 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def output(folder: Path, words: str) -> str:
-    """What a terminal is sent while bash runs these words in a folder, colours included."""
+def output(folder: Path, words: str, *first: str) -> str:
+    """What a terminal is sent while bash runs these words in a folder, colours included. `first` is on the PATH too."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, COLUMNS, 0, 0))
-    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    path = os.pathsep.join([*first, sysconfig.get_path("scripts"), os.environ["PATH"]])
     environment = {"PATH": path, "HOME": str(folder), "TERM": "xterm-256color", "LANG": "C.UTF-8", "NO_PROXY": "*"}
     process = subprocess.Popen(
         ["timeout", f"{PATIENCE:g}", "bash", "-c", words],  # a session of its own, which `timeout` ends as a whole

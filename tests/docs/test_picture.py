@@ -11,6 +11,7 @@ from rich.text import Text
 
 from tests.docs.pages import PAGES
 from tests.docs.ports import free_ports, moved
+from tests.forked import on_path
 from tools import picture
 
 
@@ -34,7 +35,7 @@ def test_the_picture_is_what_the_commands_print(tmp_path: Path) -> None:
     ports = free_ports()
     lines = picture.script().splitlines()
     words = "\n".join(line if line.startswith("printf") else moved(line, ports) for line in lines)
-    printed = Text.from_ansi(picture.output(tmp_path, words)).plain
+    printed = Text.from_ansi(picture.output(tmp_path, words, str(on_path()))).plain
     fresh = " ".join(without_figures(printed).split())
     steady = [line for line in drawn if not re.search("timeline|█|▄|^ +N( |$)", line)]
     assert [line for line in steady if without_figures(line) not in fresh] == [], "run `make picture`"

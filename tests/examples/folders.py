@@ -20,6 +20,8 @@ from pathlib import Path
 import click
 
 from replayproxy.cli.main import commands as verbs
+from tests import processes
+from tests.forked import on_path
 from tests.processes import environment
 from tests.unused_ports import unused_port
 
@@ -67,7 +69,8 @@ def understood(words: list[str]) -> None:
 
 def shell(script: str, folder: Path, *first: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """A script in a folder, to its end, as if pasted. `replayproxy` is found, and before it what is in `first`."""
-    path = os.pathsep.join([*map(str, first), sysconfig.get_path("scripts"), os.environ["PATH"]])
+    forked = [str(on_path())] if processes.FORKS else []
+    path = os.pathsep.join([*map(str, first), *forked, sysconfig.get_path("scripts"), os.environ["PATH"]])
     known = {name: value for name, value in environment().items() if not name.startswith(("GITHUB_", "OPENAI_"))}
     return subprocess.run(
         ["bash", "-c", script],  # noqa: S607  the one on the PATH, as for a user
