@@ -1,11 +1,11 @@
-"""The words: what was asked, what was answered, and when.
+"""Requests, answers and their times, as values.
 
-Everything here is a frozen value without an identity. Times are integer nanoseconds since the request was complete
+Everything here is frozen and compares by content. Times are integer nanoseconds since the request was complete
 (`at`); wall time appears once, in `Exchange.recorded_at`. This file knows no socket, no disk and no clock.
 
     Request ──▶ Head, Chunk, Chunk, …, End        what a source plays, in this order
-    Chunks   = some of them, in columns            body in one piece, `cuts` say where the chunks ended
-    Response = all of it, as one value             in columns too
+    Chunks   = several chunks in columns           one body, with the size and the time of each chunk
+    Response = the whole answer as one value       in columns too
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Ending(IntEnum):
 
 
 def is_playable(status: int, ending: Ending) -> bool:
-    """Whether an answer is played without `--allow-incomplete`.
+    """Return whether an answer is played without `--allow-incomplete`.
 
-    It is whole; or its client left after the head had come (a stop button, an `abort()`), and did so on purpose: then
-    it is played as far as it goes. `status` 0: no head.
+    A whole answer is. So is one whose client left on purpose after the head (a stop button, an `abort()`): it is played
+    as far as it was recorded. `status` is 0 if there was no head.
     """
     return ending is Ending.COMPLETE or (ending is Ending.CLIENT_LEFT and status > 0)
 
@@ -50,7 +50,7 @@ class Prepared:
     model: str | None
     stream: bool
     transfer: str | None
-    """The transfer of a prefill that it presents a ticket of."""
+    """The id of the prefill's transfer that the request refers to, if it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Chunk(NamedTuple):
 
 
 class End(NamedTuple):
-    """The last thing a source plays."""
+    """When and how an answer ended. A source plays it last."""
 
     at: int
     ending: Ending
@@ -111,10 +111,10 @@ class End(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """Chunks one after the other, in columns: who keeps, searches or packs thousands of them pays for none singly.
+    """Consecutive chunks in columns, so that keeping, searching or packing thousands of them makes no object per chunk.
 
-    `cuts` are their sizes in bytes, `times` what `Chunk.at` is; `sum(cuts) == len(body)`, one time a cut. `continued`
-    are the ascending indexes of those whose read ended before the HTTP chunk did.
+    `cuts` are their sizes in bytes, with `sum(cuts) == len(body)`; `times` has one `Chunk.at` per cut. `continued` are
+    the ascending indexes of the chunks whose read ended before the HTTP chunk did.
     """
 
     body: bytes = b""
@@ -124,7 +124,7 @@ class Chunks:
 
     @classmethod
     def of(cls, chunks: Iterable[Chunk]) -> Chunks:
-        """Put single ones together; what is in columns already stays as it is."""
+        """Put single chunks into columns. Chunks that are in columns already are returned as they are."""
         if isinstance(chunks, Chunks):
             return chunks
         columns = tuple(zip(*chunks, strict=True))
@@ -133,7 +133,7 @@ class Chunks:
 
     @classmethod
     def joined(cls, parts: Sequence[Chunks]) -> Chunks:
-        """Those of all parts, in their order."""
+        """Return the chunks of all parts, in their order."""
         if len(parts) == 1:
             return parts[0]
         cuts: list[int] = []
@@ -146,7 +146,7 @@ class Chunks:
         return cls(b"".join([part.body for part in parts]), cuts, times, continued)
 
     def data(self) -> list[bytes]:
-        """The bytes of each."""
+        """Yield the bytes of each chunk."""
         body = self.body
         return [body[start:stop] for start, stop in pairwise(accumulate(self.cuts, initial=0))]
 
@@ -162,13 +162,13 @@ class Chunks:
 
 
 def _indexes(flags: Iterable[bool]) -> tuple[int, ...]:
-    """The positions of those that are set."""
+    """Return the positions of the flags that are set."""
     return tuple(index for index, flag in enumerate(flags) if flag)
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The times alone, in ns since the request was complete, so that pacing and statistics never touch bytes."""
+    """The times of an answer, in ns since the request was complete. Pacing and statistics need no bytes."""
 
     head: int
     chunks: tuple[int, ...]
@@ -176,19 +176,19 @@ class Timeline:
 
     @property
     def first(self) -> int:
-        """When the first body chunk came, or the end when there was none."""
+        """The time of the first chunk, or of the end if there was none."""
         return self.chunks[0] if self.chunks else self.end
 
     def gaps(self) -> Iterator[int]:
-        """The time between each chunk and the one before it."""
+        """Yield the time between each chunk and the previous one."""
         return (after - before for before, after in zip(self.chunks, self.chunks[1:], strict=False))
 
 
 @dataclass(frozen=True)
 class Response:
-    """A whole answer. `cuts` are the chunk sizes in bytes; `sum(cuts) == len(body)`, one time a cut.
+    """A whole answer. `cuts` are the chunk sizes in bytes, with `sum(cuts) == len(body)` and one time per cut.
 
-    `status` is 0 where the answer ended before its head came. `continued` is what it is in `Chunks`.
+    `status` is 0 if the answer ended before its head. `continued` is the same as in `Chunks`.
     """
 
     status: int
@@ -214,15 +214,15 @@ class Response:
     def framed(self) -> bytes:
         """All chunks in HTTP/1.1 chunked coding (RFC 9112 §7.1), joined, without the last-chunk.
 
-        Kept with the value, because a recording that is asked for once is asked for again: one write of this replays
-        12 times more streams a second than one write a chunk.
+        Cached, because a recording is played again and again: one write of all of it replays 12 times more streams per
+        second than one write per chunk.
         """
         sent = Chunks(self.body, self.http_chunks)
         return b"".join([b"%x\r\n%b\r\n" % (len(data), data) for data in sent.data() if data])
 
     @cached_property
     def http_chunks(self) -> tuple[int, ...]:
-        """The sizes of the server's own chunks: reads that ended none are one with those that follow."""
+        """The sizes of the chunks that the server sent: a read that ended within a chunk is joined with the next."""
         if not self.continued:
             return self.cuts
         sizes, size, unended = [], 0, frozenset(self.continued)
@@ -246,9 +246,10 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """Our request to one server of a prefill/decode pair, and its answer. `role` is `prefill` or `decode`.
+    """The proxy's request to one server of a prefill/decode pair, and its answer. `role` is `prefill` or `decode`.
 
-    `started` is when we asked, in ns since the client's request was complete; the response's own times count from it.
+    `started` is when the proxy sent it, in ns since the client's request was complete. The times of `response` count
+    from there.
     """
 
     role: str
@@ -284,11 +285,11 @@ Key = str
 """Tagged digest `rp1:…` of the canonical request."""
 
 KEY_TAG = "rp1"
-"""Names the canonical form. A change to `form` anywhere needs a new tag, or old cassettes would miss silently."""
+"""Version of the canonical form. Any change to `form` needs a new tag: else requests would miss old recordings."""
 
 
 class RecordingRef(NamedTuple):
-    """Where an exchange stands on a cassette: the n-th answer (from 0) to equal requests."""
+    """Identifies a recording: the n-th answer (from 0) to requests with this key."""
 
     key: Key
     occurrence: int

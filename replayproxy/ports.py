@@ -1,9 +1,9 @@
-"""What the story needs from the world.
+"""The protocols through which the packages use one another, and the values that cross them.
 
-A source plays an answer to a listener; the client is a listener, the tape is a listener. Push and not an async
-iterator, because the time of a chunk is the time of the socket read whatever the client does with it, one loop turn a
-chunk instead of two is half of a proxy's cost, and a synchronous `chunk` cannot lose the tape when a handler is
-cancelled.
+A source plays an answer to a listener; the client and the recorder are listeners. A source pushes, and is no async
+iterator, for three reasons. The time of a chunk is then the time of the socket read, whatever the client does with it.
+One turn of the event loop per chunk instead of two is half of a proxy's cost. And a recorder whose `chunk` does not
+wait loses nothing when the handler is cancelled.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ T = TypeVar("T")
 
 
 class Listener(Protocol):
-    """Hears one answer: `head`, any number of `chunk` and `burst`, `end`."""
+    """Receives one answer: `head`, any number of `chunk` and `burst`, `end`."""
 
     @property
     def wants_whole(self) -> bool:
-        """A short answer is to be read to its end for this listener, although the client has left."""
+        """Whether a short answer is read to its end for this listener even if the client has left."""
         ...
 
     @property
     def congested(self) -> bool:
-        """More is waiting here than should be; a live source then pauses its socket and awaits `ready`."""
+        """Whether too much is waiting here; a live source then pauses its socket and awaits `ready`."""
         ...
 
     async def head(self, head: Head) -> None:
-        """The answer begins. May wait for nothing but the client's socket."""
+        """Take status and field lines. Waits for the client's socket at most."""
         ...
 
     def chunk(self, chunk: Chunk) -> None:
-        """One chunk. Never waits."""
+        """Take one chunk. Never waits."""
         ...
 
     def burst(self, response: Response) -> None:
-        """All chunks of a recorded answer, or those of them that are due by now. Never waits."""
+        """Take all chunks of a recorded answer, or those of them that are due. Never waits."""
         ...
 
     async def end(self, end: End) -> None:
-        """The answer is over. After anything but COMPLETE the client must see an unclean end."""
+        """Take the end. Unless it is COMPLETE, the client must see that the answer is not whole."""
         ...
 
     def leg(self, leg: Leg) -> None:
-        """One leg of a prefill/decode pair is over. For those who record it. Never waits.
+        """Take one leg of a prefill/decode pair that has ended. Only a recorder uses it. Never waits.
 
-        Comes before `end`, save for a prefill that outlasts its decode.
+        Called before `end`, except for a prefill that ends after its decode.
         """
         ...
 
@@ -77,7 +77,7 @@ class ClientListener(Listener, Protocol):
 
 
 Upload = AsyncIterator[bytes]
-"""The body of a request that is still arriving, piece by piece. Pulling the first piece asks the client for it."""
+"""The body of a request that is still arriving. Taking the first part asks the client to send it (100 Continue)."""
 
 
 class Source(Protocol):
@@ -97,7 +97,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A recording that a request may resemble: by which name people find it, what was asked, what was answered."""
+    """A recording that a request may resemble: its cassette and id, its request, and facts of its answer."""
 
     cassette: str
     id: str
@@ -108,82 +108,82 @@ class Neighbour:
 
 
 class Worker(Protocol):
-    """Does heavy work outside the event loop."""
+    """Does work outside the event loop that would delay streams."""
 
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
-        """Call a function of a module with values as arguments, all of which can be pickled. Raises what it raises."""
+        """Call a function of a module. Arguments and result can be pickled. Raises what the function raises."""
         ...
 
 
 class RecordingStore(Protocol):
-    """Where recordings stand."""
+    """Finds and reads recordings."""
 
     def count(self, key: Key) -> int:
-        """How many playable answers there are to requests with this key."""
+        """Return how many recordings there are with this key."""
         ...
 
     def count_broken(self, key: Key) -> int:
-        """How many answers with this key had broken and are not playable."""
+        """Return how many answers with this key broke off and cannot be played."""
         ...
 
     def count_cut(self, method: str, path: str) -> int:
-        """How many recordings of this endpoint have a request that was not read to its end: they answer nothing."""
+        """Return how many exchanges of this endpoint answer nothing: their request was cut."""
         ...
 
     def with_transfer(self, key: Key, transfer: str) -> int | None:
-        """The occurrence that was recorded with this hand-over from prefill to decode, if there is one."""
+        """Return the occurrence that was recorded with this hand-over from prefill to decode, or None."""
         ...
 
     def near(self, method: str, path: str, sketch: bytes, limit: int) -> list[Neighbour]:
-        """Recordings of this endpoint whose sketch (`core.sketch`) is most alike, best first. May take milliseconds."""
+        """Return the recordings of this endpoint with the most similar sketch, best first. May take milliseconds."""
         ...
 
     def some(self, limit: int) -> list[RecordingRef]:
-        """At most so many recordings that can be played, those of preflights first. May take milliseconds."""
+        """Return at most so many recordings, those of CORS preflights first. May take milliseconds."""
         ...
 
     def about_servers(self) -> tuple[list[Mapping[str, Any]], list[str]]:
-        """The meta entries of each cassette, and the names of the models that occur. May take milliseconds."""
+        """Return the meta entries of each cassette, and the names of all models. May take milliseconds."""
         ...
 
     def count_of_endpoint(self, method: str, path: str) -> tuple[int, int]:
-        """How many different requests have an answer that can be played, and how many of these at this endpoint."""
+        """Return how many different requests have a recording, and how many of these are at this endpoint."""
         ...
 
     async def aside(self, function: Callable[..., T], *arguments: object) -> T:
-        """Call what reads for milliseconds, such as `near`, so that no stream waits for it."""
+        """Call a function that reads for milliseconds, such as `near`, so that no stream waits for it."""
         ...
 
     def short_id(self, place: RecordingRef) -> str:
-        """The id of a recording, as people give it to `show`. Raises `Damaged` when it is not there."""
+        """Return the id of a recording as `ls` shows it. Raises `Damaged` if there is no such recording."""
         ...
 
     async def read(self, place: RecordingRef) -> Response:
-        """The answer at this place. Raises `Damaged` when it is not what was written."""
+        """Return the answer of a recording. Raises `Damaged` if it is not what was written."""
         ...
 
 
 class Clock(Protocol):
-    """The only way to know the time."""
+    """The only source of time."""
 
     def now(self) -> int:
-        """Nanoseconds on a clock that never jumps."""
+        """Return nanoseconds of a monotonic clock."""
         ...
 
     def today(self) -> int:
-        """Nanoseconds since the Unix epoch."""
+        """Return nanoseconds since the Unix epoch."""
         ...
 
     async def sleep_until(self, at: int) -> None:
-        """Wait until `now() >= at`; at once if that has passed."""
+        """Wait until `now() >= at`. Returns at once if that time has passed."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangePart:
-    """What was received of an exchange since the part before it. The part with an `end` is the last.
+    """What was received of an exchange since the previous part. The last part has an `end`.
 
-    `number` is the exchange's own within the process. Header fields are those that a cassette may hold. `key` is None
+    `number` identifies the exchange within the process. Header fields are those that a cassette may hold. `key` is None
     if the sink is to derive it.
     """
 
@@ -203,7 +203,7 @@ class ExchangePart:
     left_out: tuple[str, ...] = ()
     """Names, in lower case, of the answer's fields that a cassette may not hold; with the last part."""
     size: int = field(init=False, compare=False)
-    """About how many bytes of memory wait with this part."""
+    """About how many bytes of memory this part takes while it waits."""
 
     def __post_init__(self) -> None:
         waiting = 1000 + len(self.request.body) + 100 * len(self.chunks) + len(self.chunks.body)
@@ -231,19 +231,19 @@ class ExchangePart:
 
 
 class RecordingSink(Protocol):
-    """Where exchanges are recorded. Nothing here waits, except `room` with `--on-full block`."""
+    """Takes exchanges to be recorded. No method waits, except `room` with `--on-full block`, and `settled`."""
 
     @property
     def full(self) -> bool:
-        """Whether there is no room for more now."""
+        """Whether no further part is taken now."""
         ...
 
     def keep(self, part: ExchangePart) -> bool:
-        """Take a part. Return False if there is no room; then forget the whole exchange with `drop`."""
+        """Take a part. Returns False if there is no room; then call `drop` for the whole exchange."""
         ...
 
     def drop(self, number: int, reason: str) -> None:
-        """Forget an exchange; the cassette says that it was dropped, and why."""
+        """Discard an exchange. The cassette counts it as dropped, with the reason."""
         ...
 
     async def room(self) -> None:
@@ -251,5 +251,5 @@ class RecordingSink(Protocol):
         ...
 
     async def settled(self, key: Key) -> None:
-        """Wait until everything kept with this key can be found."""
+        """Wait until everything that was taken with this key can be found by a reader."""
         ...

@@ -1,10 +1,10 @@
-"""How much a file may unpack to: a small one that unpacks to gigabytes was made to exhaust its reader.
+"""Limit how much a file may unpack to: a small file that unpacks to gigabytes was made to exhaust its reader.
 
-What a recorder packs is seldom a hundredth of what it was; streams of one word again and again may be a thousandth.
-What is in proportion costs nothing here. What is not is counted once per row, however often that is read.
+A recorder seldom packs to less than a hundredth; streams that repeat one word may reach a thousandth. A frame within
+that proportion costs nothing here. Any other is counted once per row, however often the row is read.
 
-Time is bounded by counting what takes it, before it is done: chunks, header fields, events, parts of a JSON text. A
-clock would refuse the same file on a slow machine and take it on a fast one.
+Time is bounded by counting steps before they are done: chunks, header fields, events, parts of a JSON text. A limit in
+seconds would refuse the same file on a slow machine and accept it on a fast one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Self
 from replayproxy.errors import Damaged
 
 IN_PROPORTION, SMALL = 100, 16 * 1024
-"""Times the packed size, and bytes, that are never counted."""
+"""A frame is never counted up to so many times its packed size plus so many bytes."""
 
 AT_ONCE = 64 * 1024 * 1024
-"""Bytes that one frame, or one answer, may unpack to out of proportion: its copies in memory take 200 MB."""
+"""Bytes that one frame, or one answer, may unpack to beyond its proportion: its copies in memory take 200 MB."""
 
 IN_ALL, PER_BYTE = 200 * 1024 * 1024, 1000
-"""Bytes that a file may unpack to out of proportion: these, and so many for each of its own."""
+"""Bytes that all frames of a file may unpack to beyond their proportion: a sum, and so many per byte of the file."""
 
 FEW_STEPS = 64
 """Steps, beside one for each packed byte, that are never counted. A step takes about 2 us: it is a chunk of an answer,
@@ -40,25 +40,25 @@ BYTES, PARTS, NUMBERS = 128, 4, 4
 
 
 class OutOfProportion(Damaged):
-    """What is stored is small, and would take much memory or time."""
+    """Reading a small part of the file would take much memory or time."""
 
 
 class Share(bytes):
-    """What stands in a bundle with that of others, as it would be stored alone."""
+    """A payload out of a bundle, in the form in which it would be stored alone."""
 
     stored: int
-    """Bytes of the file that are its share: those that it would take alone may stand there once for thousands."""
+    """Bytes of the file that are its share: bytes that it would take alone may be stored once for thousands."""
 
     @classmethod
     def of(cls, packed: bytes, stored: int) -> Self:
-        """With its share."""
+        """Return the packed bytes with their share of the file."""
         made = cls(packed)
         made.stored = stored
         return made
 
 
 class Budget:
-    """That of one file of so many bytes. May be used by several threads: a sum that is a little wrong does no harm."""
+    """The budget of one file of so many bytes. Threads may share it: a slightly wrong sum does no harm."""
 
     def __init__(self, name: str, size: int) -> None:
         self._name = name
@@ -68,16 +68,16 @@ class Budget:
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """That of a file and its log."""
+        """Return the budget of a file and its log."""
         return cls(str(path), sum(map(_size, (path, Path(f"{path}-wal")))))
 
     @staticmethod
     def at_most(packed: bytes) -> int:
-        """Bytes that this may unpack to."""
+        """Return how many bytes this frame may unpack to."""
         return max(AT_ONCE, SMALL + IN_PROPORTION * len(packed))
 
     def spend(self, row: object, packed: bytes, unpacked: int) -> None:
-        """Count what this is to unpack to, before it does. Raises `OutOfProportion`."""
+        """Count the bytes that a frame unpacks to, before it is unpacked. Raises `OutOfProportion`."""
         self._refuse_spent(unpacked - 16 * len(packed) - SMALL // 4)
         if unpacked <= SMALL + IN_PROPORTION * len(packed):
             return
@@ -95,14 +95,14 @@ class Budget:
                 )
 
     def work(self, row: object, packed: bytes, steps: int, of: str) -> None:
-        """Count what it takes to read this, before it is read: `of` says which part. Raises `OutOfProportion`."""
+        """Count the steps of reading a frame, before it is read. `of` names its part. Raises `OutOfProportion`."""
         stored = packed.stored if isinstance(packed, Share) else len(packed)
         if steps > FEW_STEPS + stored and self._is_new(row, packed, of, steps):
             self._steps_left -= steps
             self._refuse_spent(steps)
 
     def _refuse_spent(self, more: int) -> None:
-        """Once all steps are gone, what would take more of them is not even unpacked."""
+        """Once all steps are spent, refuse a frame that needs more before it is unpacked."""
         if self._steps_left < 0 < more - FEW_STEPS:
             raise OutOfProportion(
                 f"{self._name} takes far longer to read than a recording of its size does: some of its rows are a few"
@@ -118,7 +118,7 @@ class Budget:
 
 
 def parts_of(body: bytes) -> int:
-    """About how many values and names there are in a JSON text."""
+    """Return about how many values and names there are in a JSON text."""
     return sum(map(body.count, (b",", b"[", b"{")))
 
 

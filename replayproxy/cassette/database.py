@@ -1,7 +1,7 @@
-"""Open an SQLite file as a cassette: for reading, or for the one who records.
+"""Open an SQLite file as a cassette: for reading, or for its one recorder.
 
-SQLite is never gone around: a live cassette opened with `open()` and closed again would lose SQLite's own locks
-(sqlite.org/howtocorrupt.html §2.2). What SQLite says is translated here; behind this door there are only our errors.
+A cassette is never opened with `open()`: closing it would release the locks that SQLite has on it
+(sqlite.org/howtocorrupt.html §2.2). Errors of SQLite are translated here: callers get only errors of this package.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DEFENCES = (
 
 @contextmanager
 def translated(name: str) -> Iterator[None]:
-    """SQLite's errors in our words."""
+    """Raise errors of this package for those of SQLite."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -49,10 +49,10 @@ def translated(name: str) -> Iterator[None]:
 def read(
     path: Path, *, checked: bool = False, abandoned: bool | None = None, budget: Budget | None = None
 ) -> sqlite3.Connection:
-    """A connection that cannot write. `checked`: this file's tables have been looked at before.
+    """Return a connection that cannot write. `checked`: the tables of this file were checked before.
 
-    `abandoned`: nobody records on it; None: find out. Then streams in flight are exchanges that a crash cut.
-    `budget`: that of the file, where it has one already.
+    `abandoned`: no recorder is alive, so streams in flight are exchanges that a crash cut; None: find out.
+    `budget`: the budget of the file, if there is one already.
     Raises `NotACassette`, `NewerFormat`, `Damaged`, `CassetteError`.
     """
     name = str(path)
@@ -88,9 +88,9 @@ def read(
 
 
 def write(path: Path, *, full: bool) -> sqlite3.Connection:
-    """A connection for the one recorder, who holds the `Lock`. Creates the file, 0600, where there is none.
+    """Return a connection for the one recorder, which holds the `Lock`. Creates the file, mode 0600, if there is none.
 
-    `full`: every commit survives a power cut (`--durability full`); else about the last second may be lost to one.
+    `full`: every commit survives a power failure (`--durability full`); else it may lose about the last second.
     """
     name = str(path)
     new = not path.exists()
@@ -122,7 +122,7 @@ def write(path: Path, *, full: bool) -> sqlite3.Connection:
 
 
 def refuse_old(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise `OlderFormat` where nothing can be recorded on a file, which has been checked."""
+    """Raise `OlderFormat` if a file, which has been checked, cannot be recorded on."""
     found = schema.format_of(connection)
     if found.number < schema.FORMAT:
         raise OlderFormat(
@@ -132,7 +132,7 @@ def refuse_old(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def fold(path: Path) -> None:
-    """Move what is in the log into the file, and leave WAL mode. Raises as `Lock` and `write` do."""
+    """Move the log into the file, and leave WAL mode. Raises as `Lock` and `write` do."""
     lock = Lock(path)
     try:
         with translated(str(path)), closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -146,7 +146,7 @@ def fold(path: Path) -> None:
 
 
 def _refuse_truncated(connection: sqlite3.Connection, path: Path) -> None:
-    """SQLite notices a missing tail only when it needs it. With a -wal beside it a short file is in order."""
+    """Raise `Damaged` for a truncated file: SQLite notices only when it reads there. Beside a log it may be short."""
     if Path(f"{path}-wal").exists():
         return
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
@@ -158,7 +158,7 @@ def _refuse_truncated(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def is_recorded(path: Path) -> bool:
-    """Whether a recorder that is alive has this file. Asks for its lock for a moment, and creates nothing."""
+    """Return whether a living recorder has this file. Tries its lock for a moment, and creates no file."""
     try:
         file = os.open(f"{os.path.realpath(path)}.lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -173,7 +173,7 @@ def is_recorded(path: Path) -> bool:
 
 
 class Lock:
-    """One recorder a file: `flock` on `<cassette>.lock`, given back by the kernel however the process ends."""
+    """One recorder per file: `flock` on `<cassette>.lock`, which the kernel releases however the process ends."""
 
     def __init__(self, path: Path) -> None:
         if (why := naming.why_unwritable(path)) is not None:
@@ -211,14 +211,14 @@ class Lock:
 
     @property
     def is_held(self) -> bool:
-        """Whether the file has its name still: without it a second recorder would not meet this lock."""
+        """Whether the lock file still has its name: without it a second recorder would not see this lock."""
         try:
             return os.fstat(self._file).st_ino == self._path.stat().st_ino
         except OSError:
             return False
 
     def release(self) -> None:
-        """Remove the file while it is still ours, then let go. The second time it does nothing."""
+        """Remove the lock file if it is still ours, then release it. A second call does nothing."""
         if self._file < 0:
             return
         if self.is_held:

@@ -1,8 +1,8 @@
-"""The dictionaries of a cassette that is being written: learned when it is opened, trained on what it has come to hold.
+"""The dictionaries of a cassette that is being written: loaded when it is opened, trained on its own exchanges.
 
     payloads so far ──▶ vocabulary ──▶ zstd dictionaries ──▶ the same payloads, packed again
 
-Works within the transaction of whoever asks; knows no pieces and no streams in flight.
+Works within the transaction of its caller. Knows no parts and no streams in flight.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from replayproxy.cassette.coding.symbols import with_bits, with_bytes
 from replayproxy.cassette.queries import typed
 
 TRIED = 256
-"""Answers that are packed with either kind of vocabulary, to see which makes them smaller: 30 ms for each kind."""
+"""Answers that are packed with both kinds of vocabulary, to choose the smaller result: 30 ms per kind."""
 
 Answers = Sequence[Answer]
 
 
 class Dictionaries:
-    """Those of one connection, and the codec that writes with the newest of them."""
+    """The dictionaries of one connection, and the codec that writes with the newest ones."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
@@ -41,8 +41,8 @@ class Dictionaries:
     def budgeted(self) -> Iterator[None]:
         """Within the block, what is unpacked counts against a budget of the file as it is now.
 
-        For what stands in a file that is opened, which may come from a stranger, and for packing it again. What this
-        process has written itself needs none: a file that begins to grow is smaller than one stream that is read back.
+        For reading a file that was opened, which may be hostile, and for packing it again. What this process has
+        written needs no budget: a new file is smaller than one stream that is read back from it.
         Raises `OutOfProportion` in the block.
         """
         # Not the size of the files: the log of this run may be many times what is in it.
@@ -56,7 +56,7 @@ class Dictionaries:
             self.codec.budget = None
 
     def learn_all(self) -> None:
-        """Know those that are on the cassette, and no others: a frame must not need what is not there."""
+        """Load the dictionaries of the cassette, and no others: a frame must not need one that is not in the file."""
         self.codec = Codec(self._fetch)
         with self.budgeted():
             for row in self._connection.execute("SELECT id, kind, content FROM dictionary ORDER BY id"):
@@ -66,10 +66,10 @@ class Dictionaries:
                 self._last = max(self._last, number)
 
     def train(self, which: str = "") -> int:
-        """Train on these finished exchanges, and pack them again. Gives how many payloads there were.
+        """Train on these finished exchanges, and pack them again. Return how many payloads there were.
 
-        What there was of dictionaries stays, for what else is packed with it. Raises, `Damaged` where one of them is;
-        then `learn_all` after the rollback.
+        Older dictionaries stay, because other payloads are packed with them. Raises `Damaged` or an error of SQLite;
+        then call `learn_all` after the rollback.
         """
         bundles.scatter(self._connection)
         rows = self._connection.execute(
@@ -115,13 +115,13 @@ class Dictionaries:
 
     @property
     def next(self) -> int:
-        """The next number. None is used twice in one run: a reader may remember what a number meant."""
+        """The next number. None is used twice in one run: a reader may have cached the dictionary of that number."""
         (there,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM dictionary").fetchone()
         self._last = max(self._last, there)
         return self._last + 1
 
     def forget_before(self, number: int) -> None:
-        """Remove those below this number, which nothing needs any more."""
+        """Remove the dictionaries below this number. Nothing may be packed with them."""
         self._connection.execute("DELETE FROM dictionary WHERE id < ?", (number,))
 
     def _fetch(self, number: int) -> tuple[Kind, bytes] | None:
@@ -133,12 +133,12 @@ class Dictionaries:
 
     @property
     def is_trained(self) -> bool:
-        """Whether there ever was one."""
+        """Whether the cassette has ever had a dictionary."""
         return self._last > 0
 
 
 def _vocabulary(answers: Answers) -> bytes | None:
-    """The one that makes these answers smallest."""
+    """Return the vocabulary that makes these answers smallest."""
     answer_parts = Counter(middle for answer in answers for middle in runs_of(answer.chunks)[1])
     found = [
         codec.squeezed(plain) for plain in (with_bytes(answer_parts), with_bits(answer_parts)) if plain is not None
@@ -148,7 +148,7 @@ def _vocabulary(answers: Answers) -> bytes | None:
 
 
 def _size(vocabulary: bytes, answers: Answers) -> int:
-    """Bytes of it and of these answers, packed with it."""
+    """Return the bytes of a vocabulary and of these answers packed with it."""
     trial = Codec()
     trial.learn(1, "vocabulary", vocabulary)
     answer_parts = [trial.plain_answer(*answer) for answer in answers]

@@ -1,10 +1,10 @@
-"""Notices that the files of a cassette that is being written are not what they were, and saves what they held.
+"""Notice that another program has changed the files of a cassette that is being written, and save the content.
 
-A file that was deleted, renamed or replaced is still open: SQLite reads and writes on in it, and nobody will find it.
-What it holds is copied under its name again, or beside what somebody else has put there. A file that was cut off or
-overwritten is lost; that is said and counted by whoever asks.
+A file that was deleted, renamed or replaced is still open: SQLite continues to read and write it, but nobody can find
+it by its name. Its content is copied to that name again, or to a new name if another file is there. The content of a
+file that was truncated or overwritten is lost; the caller reports and counts that.
 
-Knows the files and a connection, not what is on them.
+Knows the files and a connection, not the tables.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from replayproxy.errors import CassetteError
 
 
 class FileLost(OSError):
-    """What is written now would not be found. Says what has become of the file, as the end of a sentence."""
+    """Nobody could find what is written now. The text says what happened to the file, as the end of a sentence."""
 
 
 class _File(NamedTuple):
-    """Which file it is, and how it was when it was looked at last."""
+    """The identity of a file, and its size and time of change when it was last checked."""
 
     device: int
     inode: int
@@ -35,14 +35,14 @@ class _File(NamedTuple):
     changed: int
 
     def is_same(self, other: _File | None) -> bool:
-        """Whether it is this file, whatever it holds."""
+        """Return whether both are the same file, whatever it contains."""
         return other is not None and (self.device, self.inode) == (other.device, other.inode)
 
 
 class FileGuard:
-    """The files of one cassette, as its only writer knows them. Opens none of them: closing one would lose its locks.
+    """The files of one cassette, as its only writer left them. Opens none: closing one would release SQLite's locks.
 
-    Call `find` before something is written, and `note` after that.
+    Call `find` before each write, and `note` after it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,15 +52,15 @@ class FileGuard:
         self.note()
 
     def note(self) -> None:
-        """The files are now as they should be."""
+        """Take the present state of the files as the expected one."""
         self._noted = [noted if (found := _look(name)) is None else found for name, noted in self._files()]
 
     def find(self) -> str | None:
-        """What has become of the files, as the end of a sentence; None where they are as they were."""
+        """Return what happened to the files, as the end of a sentence, or None if they are as expected."""
         return self.find_missing() or self._find_cut_off()
 
     def find_missing(self) -> str | None:
-        """Whether the names lead elsewhere: then the open files still hold everything."""
+        """Return what happened to the names, if they lead to other files: the open files still have all content."""
         for name, noted in self._files():
             found = _look(name)
             if noted is None or noted.is_same(found):
@@ -78,12 +78,12 @@ class FileGuard:
         return None
 
     def was_written_to(self) -> bool:
-        """Whether another program has written to the cassette itself, which SQLite may do for it, or `cp` over it."""
+        """Return whether another program has written to the cassette, through SQLite or over it (`cp`)."""
         noted, found = self._noted[0], _look(self._path)
         return noted is not None and found is not None and noted.changed != found.changed
 
     def is_there(self) -> bool:
-        """Whether the cassette's file has its name."""
+        """Return whether the file of the cassette still has its name."""
         noted = self._noted[0]
         return noted is not None and noted.is_same(_look(self._path))
 
@@ -94,7 +94,7 @@ class FileGuard:
         )
 
     def remove_log(self) -> None:
-        """Remove what is left of the log beside a file that has been left: another file may get the name."""
+        """Remove the log of a file that is given up: another file may get its name."""
         for name, noted in list(self._files())[1:]:
             if noted is not None and noted.is_same(_look(name)):
                 with suppress(OSError):
@@ -105,7 +105,7 @@ class FileGuard:
 
 
 def is_sound(path: Path) -> bool:
-    """Whether SQLite finds nothing wrong with this file; reads all of it."""
+    """Return whether SQLite finds nothing wrong with this file. Reads all of it."""
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("PRAGMA mmap_size = 0")
@@ -115,10 +115,9 @@ def is_sound(path: Path) -> bool:
 
 
 def save(source: sqlite3.Connection, path: Path, guard: FileGuard) -> Path:
-    """Copy all that `source` reads to `path`, or to one beside it where another file has that name. Gives which.
+    """Copy everything that `source` reads to `path`, or to a name beside it if another file is there. Return the name.
 
-    What is there is never overwritten. Raises `OSError`, `sqlite3.Error`, and `CassetteError` where the content itself
-    is damaged.
+    No file is overwritten. Raises `OSError`, `sqlite3.Error`, and `CassetteError` if the content itself is damaged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _part_beside(path)
@@ -136,7 +135,7 @@ def save(source: sqlite3.Connection, path: Path, guard: FileGuard) -> Path:
 
 
 def save_closed(file: int, path: Path, guard: FileGuard) -> Path:
-    """The same, from the descriptor of a complete file to which nothing writes."""
+    """Do the same from the descriptor of a complete file that nothing writes to."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _part_beside(path)
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -151,18 +150,18 @@ def save_closed(file: int, path: Path, guard: FileGuard) -> Path:
 
 
 def _part_beside(path: Path) -> Path:
-    """Return an unused name: what is removed at the end is ours."""
+    """Return an unused name: the file that is removed at the end must not be the user's."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
 
 
 def beside(path: Path) -> Path:
-    """A name in the same folder that is free, the next number behind it."""
+    """Return a free name in the same folder, with the next free number at its end."""
     names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
     return next(name for name in names if _is_free(name))
 
 
 def _name(part: Path, path: Path, guard: FileGuard) -> Path:
-    """Give a finished file its name, or one beside it, whatever others do meanwhile."""
+    """Give a finished file its name, or one beside it, even if other programs create files meanwhile."""
     with part.open("rb") as written:
         os.fsync(written.fileno())
     if guard.is_free() and guard.is_there():  # only its log was taken away
@@ -189,9 +188,9 @@ def _is_free(path: Path) -> bool:
 
 
 def abandon(connection: sqlite3.Connection) -> None:
-    """Never close this connection, also not at the end of the process.
+    """Never close this connection, not even at the end of the process.
 
-    SQLite would write the log into the file, and delete the log by its name: both may be somebody else's by now.
+    SQLite would write the log into the file, and delete the log by its name: both may belong to others by now.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 

@@ -1,4 +1,4 @@
-"""Several cassettes as one shelf: equal requests walk through the first one's recordings, then the next one's."""
+"""Find and read recordings in several cassettes: equal requests get those of the first one, then of the next."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ LOOKING = 2
 
 
 class CassetteStore:
-    """A `Shelf` over cassettes, in their order.
+    """A `RecordingStore` over cassettes, in their order.
 
-    `in_turn`: between two readings the loop does whatever else it has to do. To unpack an answer takes 0.3 ms; of 16
-    requests that come together, those that the loop has not heard yet would count their times from after all of that.
+    `in_turn`: between two answers that are read the event loop takes a turn. Unpacking an answer takes 0.3 ms; of 16
+    requests that arrive together, those that the loop has not read yet would be timed from after all of that.
     """
 
     def __init__(self, cassettes: Sequence[CassetteReader] = (), *, in_turn: bool = False) -> None:
         self._cassettes = list(cassettes)
         self._left: list[CassetteReader] = []
-        """Those whose file is gone: who reads in one of them reads on."""
+        """Cassettes whose file was removed: readings that have begun continue."""
         self._turn = asyncio.Lock() if in_turn else None
         self._unpacking = ThreadPoolExecutor(1, "replayproxy-unpacking")
         self._looking = ThreadPoolExecutor(LOOKING, "replayproxy-looking")
 
     def open(self, paths: Sequence[Path], *, allow_incomplete: bool = False) -> Self:
-        """Open cassettes, with a connection each for every thread of ours: they read on when a file is replaced.
+        """Open cassettes, with one connection per thread, so that reading continues when a file is replaced.
 
         Raises as `CassetteReader` does; then none of them stays open.
         """
@@ -55,18 +55,18 @@ class CassetteStore:
 
     @property
     def cassettes(self) -> Sequence[CassetteReader]:
-        """Those it is made of, in their order."""
+        """The cassettes, in their order."""
         return self._cassettes
 
     def close(self) -> None:
-        """Let go of all files; what reads in a thread is interrupted."""
+        """Close all files. Readings in threads are interrupted."""
         for executor in (self._unpacking, self._looking):
             executor.shutdown(wait=False, cancel_futures=True)
         for cassette in (*self._cassettes, *self._left):
             cassette.close()
 
     def reopen(self, old: Path, new: Path) -> None:
-        """Go on reading at `new` what was at `old`, if that is one of these. Raises as `CassetteReader` does."""
+        """Read the cassette at `old` from `new` from now on. Raises as `CassetteReader` does."""
         for number, cassette in enumerate(self._cassettes):
             if cassette.path == old:
                 self._cassettes[number] = cassette.reopened(new)
@@ -80,26 +80,26 @@ class CassetteStore:
         return dict(total)
 
     async def aside(self, function: Callable[..., T], *arguments: object) -> T:
-        """Do what reads much, or for long, in a thread with connections of its own, so that no stream waits for it."""
+        """Call a function that reads for long in a thread with its own connections, so that no stream waits for it."""
         return await asyncio.get_running_loop().run_in_executor(self._looking, function, *arguments)
 
     def count(self, key: Key) -> int:
-        """How many playable answers there are on all of them."""
+        """Return how many recordings there are with this key, on all cassettes."""
         count = 0
         for cassette in self._cassettes:
             count += cassette.count(key)
         return count
 
     def count_broken(self, key: Key) -> int:
-        """How many answers had broken."""
+        """Return how many answers with this key broke off."""
         return sum(cassette.count_broken(key) for cassette in self._cassettes)
 
     def count_cut(self, method: str, path: str) -> int:
-        """How many recordings of this endpoint have a request that was not read to its end."""
+        """Return how many exchanges of this endpoint have a request that was not read to its end."""
         return sum(cassette.count_cut(method, path) for cassette in self._cassettes)
 
     def with_transfer(self, key: Key, transfer: str) -> int | None:
-        """The occurrence that was recorded with this hand-over."""
+        """Return the occurrence that was recorded with this hand-over, or None."""
         before = 0
         for cassette in self._cassettes:
             found = cassette.with_transfer(key, transfer)
@@ -109,16 +109,16 @@ class CassetteStore:
         return None
 
     def near(self, method: str, path: str, sketch: bytes, limit: int) -> list[Neighbour]:
-        """So many from each of them."""
+        """Return so many from each cassette."""
         return [found for cassette in self._cassettes for found in cassette.near(method, path, sketch, limit)]
 
     def count_of_endpoint(self, method: str, path: str) -> tuple[int, int]:
-        """How many different requests have an answer, and how many of these at this endpoint."""
+        """Return how many different requests have a recording, and how many of these are at this endpoint."""
         counts = [cassette.count_of_endpoint(method, path) for cassette in self._cassettes]
         return sum(every for every, _ in counts), sum(here for _, here in counts)
 
     def some(self, limit: int) -> list[RecordingRef]:
-        """At most so many recordings that can be played, those of preflights first."""
+        """Return at most so many recordings, those of CORS preflights first."""
         return [
             RecordingRef(key, occurrence + sum(before.count(key) for before in self._cassettes[:number]))
             for number, cassette in enumerate(self._cassettes)
@@ -126,14 +126,14 @@ class CassetteStore:
         ][:limit]
 
     def about_servers(self) -> tuple[list[Mapping[str, Any]], list[str]]:
-        """The meta entries of each cassette, and the names of the models that occur on them."""
+        """Return the meta entries of each cassette, and the names of all models."""
         parts = [cassette.about_servers() for cassette in self._cassettes]
         return [meta for metas, _ in parts for meta in metas], sorted({name for _, names in parts for name in names})
 
     def playable(self, *, new: bool = False) -> Iterator[tuple[str, RecordingRef, str, str, str]]:
-        """Everything that can be replayed: its cassette, its place on this shelf, short id, method and path.
+        """Yield every recording: its cassette, its reference in this store, its short id, method and path.
 
-        `new`: only what has come since the cassettes were opened; then there is only one, for recording goes onto one.
+        `new`: only those that were recorded since the cassettes were opened.
         """
         before: Counter[Key] = Counter()
         for cassette in self._cassettes:
@@ -160,7 +160,7 @@ class CassetteStore:
         return cassette.facts(here)
 
     async def read(self, place: RecordingRef) -> Response:
-        """The answer at this place of the whole row."""
+        """Return the answer of a recording. Raises `Damaged`."""
         if self._turn is None:
             return await self._read(place)
         async with self._turn:

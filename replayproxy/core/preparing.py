@@ -1,8 +1,8 @@
-"""What takes long with a long body, as functions that another process can call: values in, values out.
+"""Work on long bodies, as functions that another process can call: arguments and results are values.
 
-One call of a JSON parser or of a regular expression over 20 MB holds the interpreter's lock for a second, and a thread
-beside the event loop helps nobody then. So who answers many clients lets another process do it (`worker_process`), and
-keeps what came of it with the request: the key, the sketch, and what the columns of a cassette say.
+One call of a JSON parser or of a regular expression over 20 MB holds the interpreter's lock for a second, so a thread
+does not help. A proxy therefore calls these functions in another process (`worker_process`), and keeps the result with
+the request: its key, its sketch, and values of cassette columns.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from replayproxy.model import Chunks, Head, Prepared, Request
 from replayproxy.ports import Neighbour
 
 HEAVY = 256 * 1024
-"""Bytes of a body that another process looks at, whatever they are: 256 KiB of prose hold the lock for 2 ms."""
+"""Bytes above which a body of any kind is read in another process: 256 KiB of prose hold the lock for 2 ms."""
 
 _PRESENTS_TICKET = b'"kv_transfer_params"'
 
 
 def is_heavy(body: bytes) -> bool:
-    """Return whether another process is to look at a body; it finds secrets too, whose time goes by bytes."""
+    """Return whether a body is read in another process. Searching for secrets takes time in proportion to its bytes."""
     return len(body) > HEAVY or effort.is_heavy(body)
 
 
 def prepare(matcher: Matcher, request: Request) -> tuple[Prepared, Request | None]:
-    """What there is to know of a request, and the request without its secrets; None where it holds none."""
+    """Return key, sketch and columns of a request, and the request without its secrets; None if it holds none."""
     masked = request if matcher.redactor is None else matcher.redactor.request(request)
     model, stream, transfer = request_facts(masked)
     key, drawn = canonical.digest(matcher.form(request)), sketch(matcher.compared(request))
@@ -41,27 +41,27 @@ def prepare(matcher: Matcher, request: Request) -> tuple[Prepared, Request | Non
 
 
 def keep_prepared(matcher: Matcher, request: Request, prepared: Prepared, masked: Request | None) -> None:
-    """Keep with a request what `prepare` gave for it."""
+    """Attach the result of `prepare` to a request."""
     object.__setattr__(request, "prepared", (matcher, prepared))
     if matcher.redactor is not None:
         object.__setattr__(request, "masked", (matcher.redactor, request if masked is None else masked))
 
 
 def carry_prepared(request: Request, stored: Request) -> None:
-    """What is stored of a request has its key: what is known of the one is true of the other."""
+    """Attach what was prepared of a request to the form in which it is stored: both have the same key."""
     if request.prepared is not None and stored.prepared is None:
         object.__setattr__(stored, "prepared", request.prepared)
 
 
 def sketch_of(matcher: Matcher, request: Request) -> Sketch:
-    """The sketch of what counts of a request."""
+    """Return the sketch of the compared part of a request."""
     if request.prepared is not None and request.prepared[0] is matcher:
         return request.prepared[1].sketch
     return sketch(matcher.compared(request))
 
 
 def transfer_presented(request: Request) -> str | None:
-    """The transfer whose ticket a request presents."""
+    """Return the id of the transfer that a decode request refers to, or None."""
     if request.prepared is not None:  # a search through 20 MB takes 10 ms
         return request.prepared[1].transfer
     body = body_of(request)
@@ -69,7 +69,7 @@ def transfer_presented(request: Request) -> str | None:
 
 
 def closest(matcher: Matcher, request: Request, neighbours: Sequence[Neighbour]) -> tuple[Nearest | None, int]:
-    """The nearest of these recordings, as `nearest`, and its number: who asked has them all."""
+    """Return the nearest of these recordings and its index. Only the index crosses the process with its neighbour."""
     found = nearest(matcher, request, neighbours)
     if found is None:
         return None, 0
@@ -78,6 +78,6 @@ def closest(matcher: Matcher, request: Request, neighbours: Sequence[Neighbour])
 
 
 def finish_answer(stream_redactor: StreamRedactor, head: Head | None) -> tuple[Head | None, Chunks, bool]:
-    """What is left of an answer without its secrets, and whether it is too long to be judged."""
+    """Return the rest of an answer without its secrets, and whether it is too long to be searched."""
     head, chunks = stream_redactor.finish(head)
     return head, chunks, stream_redactor.too_long

@@ -20,19 +20,19 @@ LONGEST_SCOPE = 256
 """Bytes in UTF-8."""
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Of positions: when they take more, that scope is forgotten which has asked for nothing for longest."""
+"""Bytes of all positions. Above it, the positions of the least recently used scope are dropped."""
 
 MAX_FORGOTTEN = 100_000
-"""Scopes that are known to be forgotten, 60 bytes each. When these are so many, no new scope is followed."""
+"""Scopes whose positions were dropped, 60 bytes each. When there are so many, no new scope gets a recording."""
 
 MAX_MISSED = 20_000
-"""Lists without recordings whose requests are counted, 4 MB: that number is only reported."""
+"""Keys without recordings whose requests are counted, in 4 MB. The count is only reported."""
 
 _SCOPE_BYTES, _POSITION_BYTES = 500, 250
 
 
 class AtEnd(StrEnum):
-    """What follows the last recording of a list."""
+    """What a scope gets after the last recording of a list."""
 
     CYCLE = "cycle"
     LAST = "last"
@@ -40,10 +40,10 @@ class AtEnd(StrEnum):
 
 
 def split_scope(request: Request) -> tuple[str, Request]:
-    """The scope a request names, and the request without it.
+    """Return the scope that a request names, and the request without it.
 
-    `/t/<scope>/v1/…` works from any language; the header `X-Replayproxy-Scope` is for those who can set one. Raises
-    `ClientError` for a scope that is too long to be kept.
+    A scope is given as `/t/<scope>/v1/…`, which works from any language, or as the header `X-Replayproxy-Scope`.
+    Raises `ClientError` for a scope that is too long to be stored.
     """
     method, target, fields, body = request.method, request.target, request.headers, request.body
     scope = headers.get(fields, SCOPE_HEADER)
@@ -64,10 +64,10 @@ def split_scope(request: Request) -> tuple[str, Request]:
 
 
 class Playhead:
-    """Where each scope is in each list.
+    """The position of each scope in each list of equal recordings.
 
-    Bounded in bytes (MAX_BYTES). A scope that was forgotten would begin again from the first recording: it is known,
-    and gets nothing until it is reset. `records`: what is missing is recorded, and counts as asked for from then on.
+    Bounded in bytes (MAX_BYTES). A scope whose position was dropped would begin again from the first recording, so it
+    gets nothing until it is reset. `records`: missing answers are recorded, so requests for them move the position too.
     """
 
     def __init__(self, at_end: AtEnd, *, records: bool = False, limit: int = MAX_BYTES) -> None:
@@ -75,16 +75,16 @@ class Playhead:
         self._records = records
         self._limit = limit
         self._positions: OrderedDict[str, dict[Key, int]] = OrderedDict()
-        """By scope; the one that has asked for nothing for longest is first."""
+        """By scope, the least recently used first."""
         self._missed: OrderedDict[tuple[str, Key], int] = OrderedDict()
         self._forgotten: set[int] = set()
         self.bytes = 0
 
     def next(self, scope: str, key: Key, count: int) -> int | None:
-        """The occurrence to play now out of `count`, or None. Moves on either way.
+        """Return the occurrence to play now out of `count`, or None. The position moves on either way.
 
-        Moving on also where there is nothing makes a first `auto` run record the second equal request instead of
-        playing what it recorded a moment ago.
+        It also moves if there is no recording. So a first `auto` run records the second equal request, instead of
+        playing what it has just recorded for the first.
         """
         if count == 0 and not self._records:
             self._missed[scope, key] = self._missed.get((scope, key), 0) + 1
@@ -112,7 +112,7 @@ class Playhead:
         return position or 0
 
     def undo(self, scope: str, key: Key) -> None:
-        """As if this scope had not asked the last time: what it got is not, and will not be, on the list."""
+        """Take back the last `next` of this scope: it was answered without a recording, and none will be made."""
         positions = self._positions.get(scope, {})
         if (position := positions.get(key)) is not None:
             positions[key] = position - 1
@@ -128,17 +128,17 @@ class Playhead:
             self._forgotten.add(hash(scope))
 
     def has_forgotten(self, scope: str) -> bool:
-        """Whether nothing can be played in this scope, for where it stands is not known any more."""
+        """Return whether the position of this scope was dropped, so that nothing can be played in it."""
         if not self._forgotten or scope in self._positions:
             return False
         return hash(scope) in self._forgotten or len(self._forgotten) >= MAX_FORGOTTEN
 
     def request_count(self, scope: str, key: Key) -> int:
-        """How often this scope has asked for this list."""
+        """Return how many requests with this key this scope has sent."""
         return self._positions.get(scope, {}).get(key, 0) or self._missed.get((scope, key), 0)
 
     def reset(self, scope: str | None = None) -> None:
-        """Back to the start: one scope, or all."""
+        """Go back to the first recordings, in one scope or in all."""
         if scope is None:
             self._positions.clear()
             self._missed.clear()

@@ -1,6 +1,6 @@
-"""Where long requests are looked at, so that no stream is late for them.
+"""Choose where a request is prepared, so that no stream is late because of it.
 
-Short ones in the event loop, longer ones in a thread, and what would hold the interpreter's lock in another process.
+Short ones in the event loop, longer ones in a thread, those that would hold the interpreter's lock in another process.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ T = TypeVar("T")
 
 
 class InThread:
-    """A `Worker` without a process of its own."""
+    """A `Worker` that uses threads of this process."""
 
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
-        """In a thread."""
+        """Call it in a thread."""
         return await asyncio.to_thread(work, *arguments)
 
 
 def is_prepared(matcher: Matcher, request: Request) -> bool:
-    """Whether nothing is left to do that takes long."""
+    """Return whether the request is short, or was prepared before."""
     return not matcher.takes_long(request) or (request.prepared is not None and request.prepared[0] is matcher)
 
 
 async def prepared(matcher: Matcher, worker: Worker, request: Request) -> None:
-    """Find out what there is to know of a long request, once, and keep it with the request."""
+    """Prepare a long request once, and attach the result to it. Does nothing for a short one."""
     if is_prepared(matcher, request):
         return
     read = await asyncio.to_thread(body_of, request) if is_coded(request.headers) else request.body

@@ -1,4 +1,9 @@
-"""The mission statement: answer every request, from a recording if there is one, from the server if we may ask."""
+"""Answer each request: from a recording if there is one, from the server if the mode allows it, or as a miss.
+
+    request ──▶ scope, key ──▶ look up ──▶ decide (core.policy) ──▶ a source plays ──▶ client and other listeners
+
+Does not know HTTP, files, or how a miss is explained.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +52,7 @@ from replayproxy.views.miss import UNPLAYABLE, Miss
 
 
 class ReplayProxy:
-    """Answers requests. What a mode has no use for is None: `replay` that refuses has no upstream at all."""
+    """Answers requests. Parts that a mode does not need are None: `replay` that refuses has no upstream."""
 
     def __init__(
         self,

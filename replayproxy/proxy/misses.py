@@ -1,4 +1,4 @@
-"""What a client gets when no recording answers, and what is kept of it to explain.
+"""Number the causes of misses, and make the answer that a client gets.
 
 A miss is a 404 in OpenAI's error envelope with `x-should-retry: false`: the SDKs retry 408, 409, 429 and 5xx, and each
 miss would count three times. Never an empty 200, never somebody else's answer.
@@ -15,7 +15,7 @@ from replayproxy.model import Ending, Headers, Key, Request, Response, Timeline
 from replayproxy.views.miss import UNPLAYABLE, Miss
 
 MAX_BYTES = 4 * 1024 * 1024
-"""Of causes that are remembered with their explanations, about two thousand; the same request again is the same one."""
+"""Bytes of all causes with their explanations, about two thousand. Equal requests have one cause."""
 
 LONGEST_TARGET = 1024
 """Characters of a target that are kept of it."""
@@ -24,7 +24,7 @@ LONGEST_TARGET = 1024
 class Misses:
     """Remembers misses by cause and numbers the causes.
 
-    Bounded in bytes: the oldest cause goes first. How many misses it had is counted on, its explanation is lost.
+    Bounded in bytes: the oldest cause is dropped first. Its misses still count, its explanation is lost.
     """
 
     def __init__(self, limit: int = MAX_BYTES) -> None:
@@ -36,7 +36,7 @@ class Misses:
         self.bytes = 0
 
     def cached(self, code: str, key: Key) -> Miss | None:
-        """What was found out about this cause before: the same request again is the same miss."""
+        """Return the miss that was found for this cause before, if it is remembered."""
         found = self.causes.get((code, key))
         return None if found is None else found[1]
 
@@ -55,7 +55,7 @@ class Misses:
         return name
 
     def clear(self) -> None:
-        """Forget all of them; their numbers are not used again."""
+        """Forget all causes. Their numbers are not used again."""
         self.causes.clear()
         self.forgotten.clear()
         self.bytes = 0
@@ -73,7 +73,7 @@ def miss_response(miss: Miss, name: str) -> Response:
 
 
 def _slim(miss: Miss) -> Miss:
-    """What is needed to explain it: no bodies, and no field lines."""
+    """Return what its explanation needs: without bodies and field lines."""
     near = miss.nearest
     if near is not None:
         near = replace(near, neighbour=replace(near.neighbour, request=_named(near.neighbour.request)))
@@ -86,7 +86,7 @@ def _named(request: Request) -> Request:
 
 
 def _weight(miss: Miss) -> int:
-    """About how many bytes of memory a slim one takes."""
+    """Return about how many bytes of memory a slim miss takes."""
     texts = [miss.request.target, miss.key, miss.scope, miss.damage, miss.not_carried]
     if miss.nearest is not None:
         texts += [miss.nearest.neighbour.cassette, miss.nearest.neighbour.request.target]
@@ -96,7 +96,7 @@ def _weight(miss: Miss) -> int:
 
 
 def own_response(status: int, body: bytes, *more: tuple[str, str], media: str | None = "application/json") -> Response:
-    """A response of our own making, all of it at once."""
+    """Return an answer of the proxy itself, in one chunk."""
     fields: Headers = (("Content-Length", str(len(body))), *more)
     if media is not None:
         fields = (("Content-Type", media), *fields)

@@ -31,7 +31,7 @@ class Player:
         self._released = asyncio.Event()
 
     def release(self) -> None:
-        """End what is held open, and hold nothing any more: the app stops, and must not wait for clients to leave."""
+        """End the answers that are held open, and hold none from now on: the proxy stops."""
         self._released.set()
 
     async def play_response(self, response: Response, listener: Listener, started: int) -> None:
@@ -81,10 +81,10 @@ class Player:
         await listener.end(end)
 
     async def _hold(self) -> None:
-        """Wait until the client leaves, which cancels this; or the patience ends, or the app stops.
+        """Wait until the client leaves, which cancels this, or `stall` has passed, or the proxy stops.
 
-        What would have come next is not known: the client that was recorded did not stay for it. One that leaves at
-        the same place sees no difference; one that stays must not take for whole what is not.
+        What the server would have sent next is unknown, because the recorded client had left. A client that leaves at
+        the same place sees no difference; one that stays must not take the answer for a whole one.
         """
         waiting = [
             asyncio.ensure_future(self._clock.sleep_until(self._clock.now() + self._stall)),

@@ -1,7 +1,7 @@
-"""What a replay says in the place of the recorded server, and which pages may read it.
+"""Answer for the recorded server where no recording does: probes, models, CORS preflights.
 
-Knows what the cassettes know of their server, and the origins that their recordings let read; writes no answer itself
-(`server_answers` does) and decides nothing (`core.policy` does).
+Reads facts about the server from the cassettes, and the origins whose pages may read the recordings. The answers are
+written by `server_answers`; when they are given is decided by `core.policy`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from replayproxy.ports import RecordingStore
 from replayproxy.proxy.server_answers import METRICS, metrics_answer, preflight_answer, server_answer
 
 LOOKED_AT = 64
-"""Recordings that are read, once, for the origins that they let read: 0.2 ms each."""
+"""Recordings that are read once for the origins that they allow: 0.2 ms each."""
 
 
 class StandIn:
-    """For the server of these recordings; without any, for one of which nothing is known."""
+    """Answers for the server of these recordings. Without a store nothing is known about the server."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class StandIn:
         return here > 0
 
     async def answer(self, request: Request) -> Response:
-        """The answer to a probe, or to what `can_answer` says. Raises `CassetteError`."""
+        """Return the answer to a probe, or to a request that `can_answer` accepts. Raises `CassetteError`."""
         if is_preflight(request):
             await self._look()
             return preflight_answer(request, self._origins)
@@ -67,17 +67,17 @@ class StandIn:
         return await self.readable(server_answer(request, facts), request)
 
     async def readable(self, response: Response, request: Request) -> Response:
-        """An answer of our own making, with the field lines with which the page that asks may read it."""
+        """Return an answer of the proxy with the CORS fields by which the requesting page may read it."""
         fields = await self.page_fields(request)
         return replace(response, headers=response.headers + fields) if fields else response
 
     def let_read(self, response: Response, request: Request) -> Response:
-        """A recording, with those of `--cors` where it does not say itself who may read it."""
+        """Return a recorded answer, with the CORS fields of `--cors` if it has none of its own."""
         lines = self._origins.added_to(response.headers, origin_of(request))
         return response if lines is response.headers else replace(response, headers=lines)
 
     async def page_fields(self, request: Request) -> Headers:
-        """The field lines with which the page that asks may read an answer of our own making."""
+        """Return the CORS fields by which the requesting page may read an answer of the proxy."""
         origin = origin_of(request)
         if origin is None:
             return ()
@@ -85,7 +85,7 @@ class StandIn:
         return self._origins.fields(origin)
 
     async def _look(self) -> None:
-        """Read, once, which origins recordings let read. A damaged one says nothing here; it does when it is played."""
+        """Read once which origins the recordings allow. At a damaged recording this ends; playing it says so."""
         if self._has_looked or self._store is None:
             return
         self._has_looked = True

@@ -1,7 +1,7 @@
-"""Put a new cassette in the place of another: written whole beside it, synced, and then renamed over it in one step.
+"""Replace a file in one step: the new one is written beside it, synced, and renamed over it.
 
-Whoever has the old file open reads on in it; whoever opens it later gets the new one, and nobody ever half of either.
-Knows nothing of what is written.
+A program that has the old file open continues to read the old one; a program that opens it later gets the new one, and
+none ever sees a part of either. Does not know what is written.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from replayproxy.errors import CassetteError
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A path to write to. What is there when the block ends well takes the target's place; else nothing of it stays.
+    """Give a path to write to. Its file replaces the target when the block ends without an error; else it is removed.
 
-    Raises `CassetteError` where the file system does not let it.
+    Raises `CassetteError` if the file system does not allow it.
     """
     target = Path(os.path.realpath(target))  # `resolve` raises RuntimeError for a loop of links
     fresh = _part_beside(target)
@@ -44,16 +44,16 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def copy_into(path: Path, fresh: Path) -> None:
-    """Make a copy of a cassette, through SQLite: a copy of the bytes could miss what stands in a log."""
+    """Copy a cassette through SQLite: a copy of its bytes could miss what is still in the log."""
     os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, path.stat().st_mode & 0o777))
     with closing(database.read(path)) as source, closing(sqlite3.connect(fresh)) as copy:
         source.backup(copy)
 
 
 def fold(path: Path) -> None:
-    """Fold in what a recorder that died has left in the log: it belongs to this file, and not to one in its place.
+    """Move into the file what a crashed recorder has left in the log, which would be lost when the file is replaced.
 
-    Raises `CassetteError` where somebody else has it open.
+    Raises `CassetteError` if another program has the file open.
     """
     log = Path(f"{path}-wal")
     with CassetteReader(path) as cassette:
@@ -82,7 +82,7 @@ def _remove(fresh: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """A power cut after this finds what was written, under its name."""
+    """Make content and name survive a power failure."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
