@@ -75,12 +75,10 @@ VIEW = format_2.VIEW
 
 def create(connection: sqlite3.Connection, number: int = FORMAT) -> None:
     """Make an empty file a cassette, or leave it empty. The caller has set nothing but the connection."""
-    import sqlite_utils  # 84 ms, and only who makes a file needs it
-
     connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
     tables = f"PRAGMA application_id = {APPLICATION_ID}; {FORMATS[number].schema} PRAGMA user_version = {number};"
-    # Without plugins: those of other programs are for people at a shell, and a recorder runs none.
-    sqlite_utils.Database(connection, execute_plugins=False).executescript(f"BEGIN; {tables} COMMIT;")
+    # Not by sqlite-utils: it loads pandas where that is installed, which takes 80 MB of every process that records.
+    connection.executescript(f"BEGIN; {tables} COMMIT;")
 
 
 def prepare(connection: sqlite3.Connection, stored: Format) -> None:

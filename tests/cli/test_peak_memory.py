@@ -18,7 +18,6 @@ from tests.recordings import chats, record
 
 MEASURED = """
 import resource, sys
-sys.modules["pandas"] = None  # sqlite-utils loads it where it is installed: 80 MB that are not ours
 from replayproxy.cli.main import main
 try:
     main(sys.argv[1:])

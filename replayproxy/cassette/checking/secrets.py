@@ -14,6 +14,7 @@ from replayproxy.cassette.queries import typed
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.recovering import cut_at_last, joined
 from replayproxy.cassette.server_state import StoredState
+from replayproxy.cassette.watched import Watch, unwatched, watched
 from replayproxy.core import coding
 from replayproxy.core.headers import hands_out_credentials
 from replayproxy.core.redaction import Redactor, Trace, path_to
@@ -34,7 +35,7 @@ class Leak:
     kind: str
 
 
-def scan(path: Path, rules: Sequence[str] = ()) -> Iterator[Leak]:
+def scan(path: Path, rules: Sequence[str] = (), watch: Watch = unwatched) -> Iterator[Leak]:
     """Every leak, by these rules besides the cassette's own. Raises `CassetteError`, `SettingsError`."""
     with CassetteReader(path) as cassette:
         own = cassette.redactor
@@ -42,7 +43,8 @@ def scan(path: Path, rules: Sequence[str] = ()) -> Iterator[Leak]:
         redactor = Redactor(
             own.salt if own is not None else b"", (*own_rules, *(rule for rule in rules if rule not in own_rules))
         )
-        for number, name in cassette.all("SELECT number, id FROM v_exchange WHERE state = 'done' ORDER BY number"):
+        every = cassette.all("SELECT number, id FROM v_exchange WHERE state = 'done' ORDER BY number")
+        for number, name in watched(every, "exchanges searched for secrets", len(every), watch):
             yield from _of_exchange(cassette, redactor, number, name)
         yield from _of_open(cassette, redactor)
         yield from _of_texts(cassette, redactor)

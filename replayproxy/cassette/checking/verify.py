@@ -14,6 +14,7 @@ from replayproxy.cassette.queries import typed
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.server_state import problems_of
 from replayproxy.cassette.stored_keys import key_bytes
+from replayproxy.cassette.watched import Watch, unwatched, watched
 from replayproxy.core import coding
 from replayproxy.core.answers import fault_in_answer
 from replayproxy.core.dialects.facts import facts_of
@@ -39,7 +40,7 @@ class Problem:
     is_recorded: bool = False
 
 
-def verify(path: Path, missing_ends: Counter[str] | None = None) -> tuple[int, list[Problem]]:
+def verify(path: Path, missing_ends: Counter[str] | None = None, watch: Watch = unwatched) -> tuple[int, list[Problem]]:
     """How many exchanges there are, and every problem. Raises `CassetteError` where the file cannot be opened.
 
     `missing_ends` counts the streams that are whole as HTTP and lack the event that ends them, by its name.
@@ -54,7 +55,8 @@ def verify(path: Path, missing_ends: Counter[str] | None = None) -> tuple[int, l
         except (Damaged, SettingsError) as error:
             return 0, [Problem("", str(error))]
         exchanges = 0
-        for number, name in _finished(cassette):
+        (of,) = typed(cassette.one("SELECT count(*) FROM exchange WHERE state = 1"), int)
+        for number, name in watched(_finished(cassette), "exchanges verified", of, watch):
             exchanges += 1
             try:
                 exchange = cassette.exchange(number)

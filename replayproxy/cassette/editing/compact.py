@@ -9,7 +9,7 @@ their numbers, ids and times, and what is not ours stays in the file, for it is 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from replayproxy.cassette.editing.replace import copy_into
 from replayproxy.cassette.editing.rewrite import prove, rewriting
 from replayproxy.cassette.queries import typed
 from replayproxy.cassette.reader import CassetteReader
+from replayproxy.cassette.watched import Watch, unwatched
 
 SAMPLE = 2_000
 """Exchanges on which dictionaries are trained, at most, evenly spread: more take minutes and gain nothing."""
@@ -32,8 +33,6 @@ FEWEST = 24
 
 BATCH = 500
 """Exchanges of one transaction."""
-
-Watch = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class _NotSmaller(Exception):
     """Ends the block that would replace the file."""
 
 
-def compact(path: Path, out: Path | None = None, watch: Watch = lambda *_: None) -> Compacted:
+def compact(path: Path, out: Path | None = None, watch: Watch = unwatched) -> Compacted:
     """Make `path` smaller, or write `out`. `watch` is called with what was done, how many, of how many.
 
     Raises `CassetteError` where a file cannot be read or written, somebody records on it, or the result does not hold.
@@ -61,7 +60,7 @@ def compact(path: Path, out: Path | None = None, watch: Watch = lambda *_: None)
             before = path.stat().st_size
             copy_into(path, fresh)
             _pack_again(fresh, watch)
-            exchanges = prove(fresh, lambda _: _difference(path, fresh))
+            exchanges = prove(fresh, lambda _: _difference(path, fresh), watch)
             after = fresh.stat().st_size
             if out is None and after >= before:
                 raise _NotSmaller

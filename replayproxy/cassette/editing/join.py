@@ -21,8 +21,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from replayproxy.cassette.editing.rewrite import (
-    Progress,
-    count_finished,
     finished_exchanges,
     new_cassette,
     refuse_existing,
@@ -30,6 +28,7 @@ from replayproxy.cassette.editing.rewrite import (
     write_state,
 )
 from replayproxy.cassette.reader import CassetteReader
+from replayproxy.cassette.watched import Watch, unwatched
 from replayproxy.core import headers
 from replayproxy.core.coding import body_of, decoded
 from replayproxy.core.dialects.facts import transfer_of
@@ -56,50 +55,46 @@ class Joined:
     unseen: int = 0
 
 
-def join(
-    out: Path, prefill: Path, decode: Path, front: Path | None = None, progress: Progress = lambda *_: None
-) -> Joined:
+def join(out: Path, prefill: Path, decode: Path, front: Path | None = None, watch: Watch = unwatched) -> Joined:
     """Write `out` from the two or three. Raises `CassetteError` where one cannot be read, or `out` is there already."""
     refuse_existing(out)
     if front is not None:
-        return _join_behind(front, out, prefill, decode, progress)
+        return _join_behind(front, out, prefill, decode, watch)
     with CassetteReader(prefill) as prefills, CassetteReader(decode) as decodes:
-        waiting = _Waiting(finished_exchanges(prefills))
+        waiting = _Waiting(finished_exchanges(prefills, watch))
         pairs = 0
 
         def joined() -> Iterator[Exchange]:
             nonlocal pairs
-            for exchange in finished_exchanges(decodes):
+            for exchange in finished_exchanges(decodes, watch):
                 first = waiting.take(exchange) if splits(exchange.request) else None
                 pairs += first is not None
                 yield _of_pair(exchange, first, str(prefill), str(decode))
 
-        total = count_finished(decodes)
-        with new_cassette(out, Matcher(decodes.rules, decodes.redactor)) as writer:
-            exchanges = write_all(writer, joined(), lambda written: progress(written, total))
+        with new_cassette(out, Matcher(decodes.rules, decodes.redactor), watch) as writer:
+            exchanges = write_all(writer, joined())
             write_state(writer, decodes, prefills)
     return Joined(pairs, exchanges - pairs, waiting.left)
 
 
-def _join_behind(front: Path, out: Path, prefill: Path, decode: Path, progress: Progress) -> Joined:
+def _join_behind(front: Path, out: Path, prefill: Path, decode: Path, watch: Watch) -> Joined:
     """Write `out` with the exchanges of the front, and the legs that the router made of each."""
     with CassetteReader(front) as clients, CassetteReader(prefill) as prefills, CassetteReader(decode) as decodes:
-        waiting = _Waiting(finished_exchanges(prefills))
+        waiting = _Waiting(finished_exchanges(prefills, watch))
         legs = _Legs(
-            (each, waiting.take(each) if splits(each.request) else None) for each in finished_exchanges(decodes)
+            (each, waiting.take(each) if splits(each.request) else None) for each in finished_exchanges(decodes, watch)
         )
         pairs = 0
 
         def joined() -> Iterator[Exchange]:
             nonlocal pairs
-            for exchange in finished_exchanges(clients):
+            for exchange in finished_exchanges(clients, watch):
                 last, first = legs.take(exchange)
                 pairs += first is not None
                 yield _with_legs(exchange, last, first, str(prefill), str(decode))
 
-        total = count_finished(clients)
-        with new_cassette(out, Matcher(clients.rules, clients.redactor)) as writer:
-            exchanges = write_all(writer, joined(), lambda written: progress(written, total))
+        with new_cassette(out, Matcher(clients.rules, clients.redactor), watch) as writer:
+            exchanges = write_all(writer, joined())
             write_state(writer, clients, decodes, prefills)
     return Joined(pairs, exchanges - pairs, waiting.left, legs.left)
 

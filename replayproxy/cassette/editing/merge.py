@@ -15,16 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette.editing.redact import without_secrets
-from replayproxy.cassette.editing.rewrite import (
-    BATCH,
-    Progress,
-    count_finished,
-    new_cassette,
-    refuse_existing,
-    write_state,
-)
+from replayproxy.cassette.editing.rewrite import new_cassette, refuse_existing, write_state
 from replayproxy.cassette.queries import typed
 from replayproxy.cassette.reader import CassetteReader
+from replayproxy.cassette.watched import Watch, unwatched, watched
 from replayproxy.cassette.writer import CassetteWriter, left_out
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.redaction import Redactor
@@ -53,7 +47,7 @@ class Merged:
     left: tuple[tuple[str, str], ...] = ()
 
 
-def merge(out: Path, parts: Sequence[Path], progress: Progress = lambda *_: None) -> Merged:
+def merge(out: Path, parts: Sequence[Path], watch: Watch = unwatched) -> Merged:
     """Write `out` from the parts; if it is one of them, it is replaced.
 
     Raises `CassetteError` if a part cannot be read or `out` exists, and `SettingsError` if their match rules differ.
@@ -64,8 +58,8 @@ def merge(out: Path, parts: Sequence[Path], progress: Progress = lambda *_: None
         refuse_existing(out, "merge it too")
     with ExitStack() as opened:
         cassettes = [opened.enter_context(CassetteReader(part)) for part in parts]
-        with new_cassette(out, _matcher(cassettes)) as writer:
-            return _Merge(writer, cassettes, progress).all()
+        with new_cassette(out, _matcher(cassettes), watch) as writer:
+            return _Merge(writer, cassettes, watch).all()
 
 
 def _matcher(cassettes: Sequence[CassetteReader]) -> Matcher:
@@ -88,7 +82,8 @@ def _matcher(cassettes: Sequence[CassetteReader]) -> Matcher:
 class _Merge:
     """One merge: what was written so far, and how equal requests were answered."""
 
-    def __init__(self, writer: CassetteWriter, cassettes: Sequence[CassetteReader], progress: Progress) -> None:
+    def __init__(self, writer: CassetteWriter, cassettes: Sequence[CassetteReader], watch: Watch) -> None:
+        self._watch = watch
         self._writer = writer
         self._matcher = writer.matcher
         self._cassettes = cassettes
@@ -96,8 +91,6 @@ class _Merge:
         self._answers: defaultdict[Key, dict[bytes, list[tuple[str, str]]]] = defaultdict(dict)
         self._requests: dict[Key, tuple[str, str]] = {}
         self._exchanges = self._again = 0
-        self._total = count_finished(*cassettes)
-        self._progress = progress
 
     def all(self) -> Merged:
         """Write one part after the other."""
@@ -118,16 +111,13 @@ class _Merge:
             cassette.redactor is not None
             and (cassette.redactor.salt, cassette.redactor.rules) == (redactor.salt, redactor.rules)
         )
-        for row in cassette.all(
-            "SELECT id, digest, recorded_at FROM exchange WHERE state = 1 ORDER BY recorded_at, id"
-        ):
+        rows = cassette.all("SELECT id, digest, recorded_at FROM exchange WHERE state = 1 ORDER BY recorded_at, id")
+        for row in watched(rows, f"exchanges of {cassette.path.name} merged", len(rows), self._watch):
             number, digest, recorded_at = typed(row, int, bytes, int)
             if (digest, recorded_at) in self._seen:
                 self._again += 1
                 continue
             self._seen.add((digest, recorded_at))
-            if (done := self._exchanges + self._again) % BATCH == 0 and done:
-                self._progress(done, self._total)
             exchange = cassette.exchange(number)
             if not alike and redactor is not None:
                 exchange = without_secrets(exchange, redactor)

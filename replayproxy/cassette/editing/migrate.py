@@ -24,6 +24,7 @@ from replayproxy.cassette.editing.rewrite import prove, refuse_existing, rewriti
 from replayproxy.cassette.numbering import number_anew
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.stored_keys import key_bytes
+from replayproxy.cassette.watched import Watch, unwatched, watched
 from replayproxy.core.dialects.facts import facts_of
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.identity.sketch import sketch
@@ -57,7 +58,7 @@ MIGRATIONS: dict[int, Migration] = {1: to_format_2.upgrade}
 """By the format that they begin with."""
 
 
-def migrate(path: Path, out: Path | None = None) -> Migrated:
+def migrate(path: Path, out: Path | None = None, watch: Watch = unwatched) -> Migrated:
     """Rewrite `path`, or write `out`, in the newest format.
 
     Raises `CassetteError` where a file cannot be read or written, somebody records on it, or the result does not hold.
@@ -71,9 +72,9 @@ def migrate(path: Path, out: Path | None = None) -> Migrated:
         return Migrated(exchanges, old, old, before, before, kept=foreign)
     with rewriting(path, out) as fresh:
         copy_into(path, fresh)
-        with sealed_at_end(fresh, _apply(path, fresh)):
+        with sealed_at_end(fresh, _apply(path, fresh, watch)):
             pass  # sealing packs it
-        prove(fresh, lambda _: _difference(path, fresh))
+        prove(fresh, lambda _: _difference(path, fresh), watch)
         after = fresh.stat().st_size
         with CassetteReader(fresh) as cassette:
             kept = cassette.foreign
@@ -81,7 +82,7 @@ def migrate(path: Path, out: Path | None = None) -> Migrated:
     return Migrated(exchanges, old, schema.FORMAT, before, after, kept, left)
 
 
-def _apply(path: Path, fresh: Path) -> Matcher:
+def _apply(path: Path, fresh: Path, watch: Watch) -> Matcher:
     """Each migration after the other."""
     with (
         CassetteReader(path, abandoned=False) as cassette,
@@ -98,7 +99,8 @@ def _apply(path: Path, fresh: Path) -> Matcher:
         for number in range(cassette.stored.number, schema.FORMAT):
             MIGRATIONS[number](copy, sketch_of)
         copy.execute("BEGIN IMMEDIATE")
-        for number, done in cassette.all("SELECT id, state FROM exchange ORDER BY id"):
+        rows = cassette.all("SELECT id, state FROM exchange ORDER BY id")
+        for number, done in watched(rows, "exchanges migrated", len(rows), watch):
             with suppress(Damaged):  # the proof says so
                 _give_key(copy, cassette, matcher, number, done=bool(done))
                 if done:

@@ -18,6 +18,7 @@ from replayproxy.cassette.editing.rewrite import refuse_existing, rewriting
 from replayproxy.cassette.numbering import number_anew
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.schema import FORMAT
+from replayproxy.cassette.watched import Watch, unwatched, watched
 from replayproxy.errors import OlderFormat
 
 
@@ -33,7 +34,7 @@ class Pruned:
     foreign: tuple[tuple[str, str], ...] = ()
 
 
-def prune(path: Path, numbers: Iterable[int], out: Path | None = None) -> Pruned:
+def prune(path: Path, numbers: Iterable[int], out: Path | None = None, watch: Watch = unwatched) -> Pruned:
     """Delete the exchanges of these numbers; with `out`, write that instead of changing `path`.
 
     Raises `CassetteError` where somebody records on it, where it cannot be read, or where `out` is there already.
@@ -50,12 +51,12 @@ def prune(path: Path, numbers: Iterable[int], out: Path | None = None) -> Pruned
     with rewriting(path, out) as fresh:
         before = path.stat().st_size
         copy_into(path, fresh)
-        deleted, kept = _delete(set(numbers), fresh)
+        deleted, kept = _delete(set(numbers), fresh, watch)
         after = fresh.stat().st_size
     return Pruned(deleted, kept, before, after, foreign)
 
 
-def _delete(gone: set[int], fresh: Path) -> tuple[int, int]:
+def _delete(gone: set[int], fresh: Path, watch: Watch) -> tuple[int, int]:
     """Delete, number anew, and leave no free page. Return how many were deleted and how many are left."""
     with database.translated(str(fresh)), closing(sqlite3.connect(fresh, isolation_level=None)) as copy:
         for pragma in ("trusted_schema = OFF", "foreign_keys = ON", "temp_store = MEMORY", "journal_mode = DELETE"):
@@ -69,7 +70,7 @@ def _delete(gone: set[int], fresh: Path) -> tuple[int, int]:
             for (sketch,) in copy.execute("SELECT sketch FROM exchange WHERE key = ? AND occurrence = 0", (key,))
         }
         deleted = copy.executemany("DELETE FROM exchange WHERE id = ?", ((number,) for number in gone)).rowcount
-        for key in keys:
+        for key in watched(keys, "requests numbered anew", len(keys), watch):
             # Equal requests look alike: who is the first of them now looks as the one did who was it.
             number_anew(copy, key, lambda _: sketches[key])  # noqa: B023  it is called before the next key
         copy.execute("DELETE FROM endpoint WHERE id NOT IN (SELECT endpoint FROM exchange)")

@@ -15,16 +15,9 @@ from pathlib import Path
 
 from replayproxy.cassette import database, packing, server_state
 from replayproxy.cassette.checking.secrets import scan
-from replayproxy.cassette.editing.rewrite import (
-    Progress,
-    count_finished,
-    finished_exchanges,
-    prove,
-    rewriting,
-    sealed_at_end,
-    write_all,
-)
+from replayproxy.cassette.editing.rewrite import finished_exchanges, prove, rewriting, sealed_at_end, write_all
 from replayproxy.cassette.reader import CassetteReader
+from replayproxy.cassette.watched import Watch, unwatched
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.redaction import SALT_BYTES, Redactor
 from replayproxy.core.redaction.credentials import NONE
@@ -44,22 +37,20 @@ class Redacted:
     left: tuple[tuple[str, str], ...] = ()
 
 
-def redact(
-    path: Path, rules: Sequence[str] = (), out: Path | None = None, progress: Progress = lambda *_: None
-) -> Redacted:
+def redact(path: Path, rules: Sequence[str] = (), out: Path | None = None, watch: Watch = unwatched) -> Redacted:
     """Rewrite `path`, or write `out`, with the rules of the cassette and these.
 
     Raises `CassetteError` if a file cannot be read or written or the result is not as it should be, `SettingsError`.
     """
     with rewriting(path, out) as fresh, CassetteReader(path, abandoned=True) as cassette:  # the lock is ours
-        masked = Counter(leak.kind for leak in scan(path, rules))
+        masked = Counter(leak.kind for leak in scan(path, rules, watch))
         redactor = _redactor(cassette, rules)
         with sealed_at_end(fresh, Matcher(cassette.rules, redactor)) as writer:
-            masked_exchanges = (without_secrets(each, redactor) for each in finished_exchanges(cassette))
-            total = count_finished(cassette)
-            exchanges = write_all(writer, masked_exchanges, lambda written: progress(written, total))
+            exchanges = write_all(
+                writer, (without_secrets(each, redactor) for each in finished_exchanges(cassette, watch))
+            )
         _copy_rest(cassette, fresh, redactor)
-        prove(fresh, lambda found: _what_is_left(fresh, found, exchanges))
+        prove(fresh, lambda found: _what_is_left(fresh, found, exchanges, watch), watch)
         return Redacted(exchanges, masked, cassette.foreign)
 
 
@@ -70,12 +61,12 @@ def _redactor(cassette: CassetteReader, rules: Sequence[str]) -> Redactor:
     return Redactor(salt, (*own_rules, *(rule for rule in rules if rule not in own_rules)))
 
 
-def _what_is_left(fresh: Path, found: int, expected: int) -> str | None:
+def _what_is_left(fresh: Path, found: int, expected: int, watch: Watch) -> str | None:
     """Return what of the new file is not as it should be."""
     if found != expected:
         return f"it has {found} exchanges and not {expected}"
     # Text in an unknown content coding cannot be searched, in no file.
-    leak = next((leak for leak in scan(fresh) if "be looked into" not in leak.kind), None)
+    leak = next((leak for leak in scan(fresh, watch=watch) if "be looked into" not in leak.kind), None)
     return None if leak is None else f"it still holds a secret, {leak.where} {leak.field}: {leak.kind}"
 
 

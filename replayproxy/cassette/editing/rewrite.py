@@ -17,6 +17,7 @@ from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.editing.replace import fold, replacing
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.server_state import StoredState
+from replayproxy.cassette.watched import Watch, unwatched, watched
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher
 from replayproxy.core.server_state import SCRAPED
@@ -26,9 +27,6 @@ from replayproxy.ports import ExchangePart
 
 BATCH = 256
 """Exchanges that are written in one transaction."""
-
-Progress = Callable[[int, int], None]
-"""Called now and then with how many exchanges were written, of how many."""
 
 
 def refuse_existing(out: Path | None, other_way: str = "") -> None:
@@ -56,7 +54,7 @@ def rewriting(path: Path, out: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def new_cassette(out: Path, matcher: Matcher) -> Iterator[CassetteWriter]:
+def new_cassette(out: Path, matcher: Matcher, watch: Watch = unwatched) -> Iterator[CassetteWriter]:
     """Give the writer of a new file, which is sealed, proved and put in the place of `out` when the block ends.
 
     Raises `CassetteError` if the file system does not allow it, or if the new file is not what was written.
@@ -64,7 +62,7 @@ def new_cassette(out: Path, matcher: Matcher) -> Iterator[CassetteWriter]:
     with replacing(out) as fresh:
         with sealed_at_end(fresh, matcher) as writer:
             yield writer
-        prove(fresh)
+        prove(fresh, watch=watch)
 
 
 @contextmanager
@@ -79,30 +77,21 @@ def sealed_at_end(fresh: Path, matcher: Matcher) -> Iterator[CassetteWriter]:
         raise
 
 
-def finished_exchanges(cassette: CassetteReader) -> Iterator[Exchange]:
+def finished_exchanges(cassette: CassetteReader, watch: Watch = unwatched) -> Iterator[Exchange]:
     """Read every exchange that has ended, in the order in which they were asked. Raises `Damaged`."""
-    for (number,) in cassette.all("SELECT id FROM exchange WHERE state = 1 ORDER BY recorded_at, id"):
+    numbers = cassette.all("SELECT id FROM exchange WHERE state = 1 ORDER BY recorded_at, id")
+    for (number,) in watched(numbers, f"exchanges of {cassette.path.name} read", len(numbers), watch):
         yield cassette.exchange(number)
 
 
-def count_finished(*cassettes: CassetteReader) -> int:
-    """Return how many exchanges of these cassettes have ended."""
-    return sum(cassette.one("SELECT count(*) FROM exchange WHERE state = 1")[0] for cassette in cassettes)
-
-
-def write_all(writer: CassetteWriter, exchanges: Iterable[Exchange], watch: Callable[[int], None] | None = None) -> int:
-    """Write the exchanges, some hundred per transaction. Return how many there were.
-
-    `watch` is called after each transaction with how many are written.
-    """
+def write_all(writer: CassetteWriter, exchanges: Iterable[Exchange]) -> int:
+    """Write the exchanges, some hundred per transaction. Return how many there were."""
     written = 0
     for exchange in exchanges:
         if written % BATCH == 0:
             if written:
                 writer.commit()
                 writer.train_when_due()
-                if watch is not None:
-                    watch(written)
             writer.begin()
         written += 1
         writer.keep(ExchangePart.of(written, exchange))
@@ -123,12 +112,12 @@ def write_state(writer: CassetteWriter, *cassettes: CassetteReader) -> None:
     writer.commit()
 
 
-def prove(fresh: Path, check: Callable[[int], str | None] = lambda _: None) -> int:
+def prove(fresh: Path, check: Callable[[int], str | None] = lambda _: None, watch: Watch = unwatched) -> int:
     """Read the new file as if another program had written it. Return how many exchanges it has.
 
     `check` is called with that number and returns what is wrong, or None. Raises `CassetteError` if there is something.
     """
-    exchanges, problems = verify(fresh)
+    exchanges, problems = verify(fresh, watch=watch)
     # What the recorded server did against HTTP was so in the old file, and is no fault of the rewriting.
     caused = [problem for problem in problems if not problem.is_recorded]
     what = caused[0].what if caused else check(exchanges)

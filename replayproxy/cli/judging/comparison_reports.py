@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from replayproxy.cli.terminal.comparison_words import NAMES, difference_line, pair_name, ratio_words
 from replayproxy.core.comparison.gate import GateOutcome
 from replayproxy.core.visible import visible, visible_lines
 from replayproxy.views.comparison import ComparisonReport
 from replayproxy.views.comparison_fields import verdict_word
+from replayproxy.views.comparison_words import NAMES, difference_line, pair_name, ratio_words
 from replayproxy.views.units import duration, plural
 
 MOST_CASES = 100

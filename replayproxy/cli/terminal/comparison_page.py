@@ -5,13 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from replayproxy.cli.terminal.comparison_words import (
-    EXPLAINED,
-    NAMES,
-    change_words,
-    difference_line,
-    ratio_words,
-)
 from replayproxy.cli.terminal.screen import Screen, Span
 from replayproxy.cli.terminal.table import Column, layout
 from replayproxy.core.comparison.agreement_level import AgreementLevel, AnswerComparison
@@ -19,30 +12,21 @@ from replayproxy.core.comparison.gate import GateOutcome
 from replayproxy.core.comparison.statistic import Estimate
 from replayproxy.views.comparison import ComparedPair, ComparisonReport, RunComparison
 from replayproxy.views.comparison_fields import verdict_word
+from replayproxy.views.comparison_words import (
+    EXPLAINED,
+    KINDS,
+    LEVELS,
+    NAMES,
+    change_words,
+    difference_line,
+    ratio_words,
+)
 from replayproxy.views.pairing import PairedRow
 from replayproxy.views.units import count, duration, plural
 
 STYLES = {GateOutcome.PASSED: "green", GateOutcome.FAILED: "bold red", GateOutcome.INCONCLUSIVE: "yellow"}
 
 PERCENTILES = ("p50", "p95", "p99")
-
-LEVELS = {
-    AgreementLevel.BYTES: "same bytes and chunks",
-    AgreementLevel.FRAMES: "same bytes, other chunks",
-    AgreementLevel.CANONICAL: "same but for ids and dates",
-    AgreementLevel.TEXT: "same text, other events",
-    AgreementLevel.STRUCTURE: "other text, same structure",
-    AgreementLevel.NONE: "other structure",
-}
-
-KINDS = {
-    "status": "status or ending",
-    "text": "text",
-    "finish": "finish reason",
-    "tools": "tool calls",
-    "usage": "token counts",
-    "shape": "frame shape",
-}
 
 
 def comparison_page(report: ComparisonReport, screen: Screen, *, limit: int, width: int | None) -> None:

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.setting_options import setting_options
+from replayproxy.cli.terminal.progress import progress
 from replayproxy.cli.terminal.screen import on_stdout
 from replayproxy.errors import CassetteError
 from replayproxy.views.units import plural
@@ -58,7 +59,8 @@ def verify(cassette: tuple[Path, ...], secrets: bool, redact: tuple[str, ...], *
     for path in cassette:
         try:
             missing_ends: Counter[str] = Counter()
-            exchanges, problems = find_problems(path, missing_ends)
+            with progress() as watch:
+                exchanges, problems = find_problems(path, missing_ends, watch)
         except CassetteError as error:
             text = str(error)
             on_stdout().line(text if text.startswith(str(path)) else f"{path}: {text}")
@@ -162,7 +164,7 @@ def _leaks(path: Path, rules: tuple[str, ...]) -> list[Problem]:
     from replayproxy.cassette.checking.secrets import scan
     from replayproxy.cassette.checking.verify import Problem
 
-    return [
-        Problem(leak.where, f"{leak.field} holds a secret ({leak.kind}): take it out with `replayproxy redact {path}`")
-        for leak in scan(path, rules)
-    ]
+    with progress() as watch:
+        leaks = list(scan(path, rules, watch))
+    advice = f"take it out with `replayproxy redact {path}`"
+    return [Problem(leak.where, f"{leak.field} holds a secret ({leak.kind}): {advice}") for leak in leaks]

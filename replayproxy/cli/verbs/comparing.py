@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,7 @@ def judging_options(level: str) -> Callable[[F], F]:
             plain_option("-n", "--limit", type=click.IntRange(0), default=10, show_default=True, help="Answers shown."),
             plain_option("--junit", type=FILE, help="Also write the result as JUnit XML to this file."),
             plain_option("--markdown", type=FILE, help="Also write a summary in Markdown, such as for a job's page."),
+            plain_option("--html", type=FILE, help="Also write a page with charts to this file; it needs no network."),
             plain_option("--explain", is_flag=True, help="Explain each number."),
         )
         for option in reversed(options):
@@ -107,6 +109,7 @@ def diff(
     Examples:
       replayproxy diff monday.cassette tuesday.cassette
       replayproxy diff old.cassette new.cassette --gate 'p95(ttft) <= 1.10'
+      replayproxy diff old.cassette new.cassette --html diff.html
       replayproxy diff old.cassette new.cassette 3e91a0b2
     """
     if _is_explained(output, options):
@@ -117,6 +120,8 @@ def diff(
         raise click.UsageError("give one id, or two: one of each cassette")
     rules = _rules(options)
     if id:
+        if options["html"] is not None:
+            raise click.UsageError("--html is for two cassettes: leave the ids away")
         return _one_pair(first, second, id, rules, output)
     from replayproxy.views.joining import joined
 
@@ -231,8 +236,13 @@ def _judge(task: _Task, options: dict[str, Any], output: Output) -> int:
 
     if output.form in (Form.CSV, Form.TSV, Form.NL):
         raise click.UsageError(f"{task.verb} is one result, not rows: use --json")
-    files = {"--junit": options["junit"], "--markdown": options["markdown"], "-o": output.path}
-    output_files.refuse_all(list(files.items()), task.cassettes)
+    written = {
+        "--junit": options["junit"],
+        "--markdown": options["markdown"],
+        "--html": options["html"],
+        "-o": output.path,
+    }
+    output_files.refuse_all(list(written.items()), task.cassettes)
     policy = _policy(options)
     runs = [task.run(pair) for pair in task.pairs]
     if task.noise:
@@ -281,6 +291,8 @@ def _print(report: ComparisonReport, output: Output, cassettes: Sequence[Path], 
 
 
 def _write(report: ComparisonReport, options: dict[str, Any], cassettes: Sequence[Path], verb: str) -> None:
+    if options["html"] is not None:
+        _write_page(report, options["html"], cassettes)
     if options["junit"] is None and options["markdown"] is None:
         return
     from replayproxy.cli.judging.comparison_reports import comparison_junit, comparison_markdown
@@ -289,6 +301,14 @@ def _write(report: ComparisonReport, options: dict[str, Any], cassettes: Sequenc
         output_files.write(options["junit"], comparison_junit(report, verb), "--junit", cassettes)
     if options["markdown"] is not None:
         output_files.write(options["markdown"], comparison_markdown(report).encode(), "--markdown", cassettes)
+
+
+def _write_page(report: ComparisonReport, path: Path, cassettes: Sequence[Path]) -> None:
+    from replayproxy.views.comparison_html import comparison_html
+
+    style = (files("replayproxy.views.charts") / "charts.css").read_text("utf-8")
+    output_files.write(path, comparison_html(report, style).encode(), "--html", cassettes)
+    messages.info(f"{path}: written")
 
 
 # Two exchanges

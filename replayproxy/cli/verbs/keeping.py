@@ -8,6 +8,7 @@ import click
 
 from replayproxy import output_files
 from replayproxy.cli.options import plain_option
+from replayproxy.cli.terminal.progress import progress
 from replayproxy.cli.terminal.screen import on_stderr
 from replayproxy.cli.verbs.redacting import in_words
 from replayproxy.views.units import plural, share, size
@@ -41,7 +42,8 @@ def join(out: Path, prefill: Path, decode: Path, front: Path | None) -> int:
     from replayproxy.cassette.editing.join import join as join_cassettes  # not for --help and completion; so below
 
     output_files.refuse(out, "OUT", (prefill, decode) if front is None else (front, prefill, decode))
-    joined = join_cassettes(out, prefill, decode, front)
+    with progress() as watch:
+        joined = join_cassettes(out, prefill, decode, front, watch)
     if front is not None:
         on_stderr().line(
             f"{out}: {joined.pairs} pairs; {joined.alone} exchanges of the router without a pair, kept;"
@@ -72,7 +74,8 @@ def merge(out: Path, cassette: tuple[Path, ...]) -> int:
 
     if not any(out.exists() and part.exists() and out.samefile(part) for part in cassette):
         output_files.refuse(out, "OUT", cassette)
-    merged = merge_cassettes(out, cassette)
+    with progress() as watch:
+        merged = merge_cassettes(out, cassette, watch)
     again = f"; {merged.again} were on several and are there once" if merged.again else ""
     on_stderr().line(f"{out}: {plural(merged.exchanges, 'exchange')} of {plural(len(cassette), 'cassette')}{again}")
     if merged.left:
@@ -100,7 +103,6 @@ def compact(cassette: Path, output: Path | None) -> int:
       replayproxy compact chat.cassette
     """
     from replayproxy.cassette.editing.compact import compact as compact_cassette
-    from replayproxy.cli.terminal.progress import progress
 
     if output is not None:
         output_files.refuse(output, "-o")
@@ -134,7 +136,8 @@ def migrate(cassette: Path, output: Path | None) -> int:
 
     if output is not None:
         output_files.refuse(output, "-o")
-    migrated = migrate_cassette(cassette, output)
+    with progress() as watch:
+        migrated = migrate_cassette(cassette, output, watch)
     if migrated.old == migrated.new:
         on_stderr().line(f"{output or cassette}: has format {migrated.new} already")
         return 0

@@ -17,6 +17,7 @@ import click
 from replayproxy import output_files
 from replayproxy.cli.filtering import choosing
 from replayproxy.cli.options import plain_option
+from replayproxy.cli.terminal.progress import progress
 from replayproxy.cli.terminal.screen import Screen, on_stderr
 from replayproxy.cli.verbs.redacting import in_words
 from replayproxy.core.visible import visible
@@ -83,7 +84,8 @@ def prune(
         return 0
     if output is None and not yes:
         _ask(f"{cassette}: delete {of}?", rows, screen)
-    done = delete(cassette, [row["number"] for row in rows], output)
+    with progress() as watch:
+        done = delete(cassette, [row["number"] for row in rows], output, watch)
     screen.prose(
         f"{output or cassette}: {done.deleted} deleted, {done.kept} kept, {size(done.before)} -> {size(done.after)}"
     )

@@ -11,6 +11,7 @@ import click
 from replayproxy import output_files
 from replayproxy.cli.options import plain_option
 from replayproxy.cli.setting_options import setting_options
+from replayproxy.cli.terminal.progress import progress
 from replayproxy.cli.terminal.screen import on_stderr
 from replayproxy.views.units import plural
 
@@ -38,7 +39,8 @@ def redact(cassette: Path, redact: tuple[str, ...], output: Path | None) -> int:
 
     if output is not None:
         output_files.refuse(output, "-o")
-    redacted = rewrite(cassette, redaction_rules(redact), output)
+    with progress() as watch:
+        redacted = rewrite(cassette, redaction_rules(redact), output, watch)
     on_stderr().line(
         f"{output or cassette}: {plural(redacted.exchanges, 'exchange')} written anew, {_kinds(redacted.masked)};"
         " searched again: no secret found"

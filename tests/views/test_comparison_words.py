@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from replayproxy.cli.terminal.comparison_words import EXPLAINED, NAMES, change_words, difference_line, ratio_words
 from replayproxy.core.comparison.agreement_level import AnswerDifference, TextPlace
 from replayproxy.core.comparison.gate import TIMES
 from replayproxy.core.comparison.statistic import Estimate
+from replayproxy.views.comparison_words import EXPLAINED, NAMES, change_words, difference_line, ratio_words
 
 
 @pytest.mark.parametrize(

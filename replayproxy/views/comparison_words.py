@@ -1,8 +1,8 @@
-"""The words of a comparison that terminal, JUnit and Markdown share: names of times, a difference in one line."""
+"""The words of a comparison that terminal, HTML, JUnit and Markdown share: names of times, a difference in one line."""
 
 from __future__ import annotations
 
-from replayproxy.core.comparison.agreement_level import AnswerDifference
+from replayproxy.core.comparison.agreement_level import AgreementLevel, AnswerDifference
 from replayproxy.core.comparison.statistic import Estimate
 from replayproxy.views.comparison import ComparedPair
 from replayproxy.views.units import NOTHING
@@ -14,6 +14,24 @@ NAMES = {
     "itl": "ITL",
     "tpot": "TPOT",
     "total": "Total",
+}
+
+LEVELS = {
+    AgreementLevel.BYTES: "same bytes and chunks",
+    AgreementLevel.FRAMES: "same bytes, other chunks",
+    AgreementLevel.CANONICAL: "same but for ids and dates",
+    AgreementLevel.TEXT: "same text, other events",
+    AgreementLevel.STRUCTURE: "other text, same structure",
+    AgreementLevel.NONE: "other structure",
+}
+
+KINDS = {
+    "status": "status or ending",
+    "text": "text",
+    "finish": "finish reason",
+    "tools": "tool calls",
+    "usage": "token counts",
+    "shape": "frame shape",
 }
 
 EXPLAINED = {
