@@ -21,7 +21,7 @@ from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.cassette.writer_thread import WriterThread
 from replayproxy.core.headers import StoredFields
-from replayproxy.core.identity.rules import Matcher
+from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import SALT_BYTES, Redactor
 from replayproxy.drive.changes import RequestChanges
 from replayproxy.drive.driver import DriveLimits, Driver
@@ -29,7 +29,7 @@ from replayproxy.drive.plan import DrivePlan
 from replayproxy.drive.recorded import SESSION_HEADERS, RecordedTurn, recorded_turns
 from replayproxy.drive.results import RequestResult, RunSummary, summary_of
 from replayproxy.errors import SettingsError, UpstreamError
-from replayproxy.model import Headers, Request
+from replayproxy.model import Headers, Request, Response
 from replayproxy.net.clock import SystemClock
 from replayproxy.net.upstream import Address, HttpUpstream
 from replayproxy.proxy.counters import Counters
@@ -42,13 +42,16 @@ from replayproxy.worker_process import WorkerProcess
 class LoadRun:
     """One run: which recording, at which server, onto which cassette (None: answers are not recorded).
 
+    Without a recording (`cassette` None) `requests` are sent: the n-th is that of number n in the plan.
+
     `fields` are set on each request and not recorded. Times are in seconds. `bound`: see `RunSummary`.
     """
 
-    cassette: Path
+    cassette: Path | None
     upstream: str
     plan: DrivePlan
     changes: RequestChanges
+    requests: Sequence[Request] = ()
     output: Path | None = None
     limits: DriveLimits = field(default_factory=DriveLimits)
     fields: Headers = ()
@@ -67,6 +70,7 @@ class LoadResult:
 
     summary: RunSummary
     requests: Sequence[RequestResult]
+    responses: Sequence[Response | None] = ()
 
 
 class Stopping:
@@ -110,10 +114,10 @@ def is_loopback(url: str) -> bool:
         return host.lower() == "localhost" or host.lower().endswith(".localhost")
 
 
-def refuse_existing(output: Path, cassette: Path) -> None:
+def refuse_existing(output: Path, cassette: Path | None) -> None:
     """Raise `SettingsError` where a run would be recorded onto something that is there."""
     if output.exists() and (not output.is_file() or output.stat().st_size):
-        same = output.resolve() == cassette.resolve()
+        same = cassette is not None and output.resolve() == cassette.resolve()
         raise SettingsError(
             f"{output} is {'the recording itself' if same else 'there already'}: each run gets a cassette of its own,"
             " so name another file with -o"
@@ -145,6 +149,20 @@ class CassetteRequests:
     def _close(self) -> None:
         if self._browser is not None:
             self._browser.__exit__()
+
+
+class GivenRequests:
+    """Requests that are there already."""
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self._requests = requests
+
+    async def request(self, number: int) -> Request:
+        """The one of this number."""
+        return self._requests[number]
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 @dataclass(slots=True)
@@ -183,9 +201,12 @@ class _RunRecording:
 
 def _recording(run: LoadRun, output: Path, clock: SystemClock) -> _RunRecording:
     """With the match rules and the masks of the recording, so that keys of both cassettes meet."""
-    with CassetteReader(run.cassette) as source:
-        redactor = source.redactor or Redactor(os.urandom(SALT_BYTES), ())
-        matcher = Matcher(source.rules, redactor)
+    redactor, rules = None, MatchRules()
+    if run.cassette is not None:
+        with CassetteReader(run.cassette) as source:
+            redactor, rules = source.redactor, source.rules
+    redactor = redactor or Redactor(os.urandom(SALT_BYTES), ())
+    matcher = Matcher(rules, redactor)
     writer = CassetteWriter(output, matcher, begin=False)
     thread = WriterThread(writer, clock)
     worker = WorkerProcess()
@@ -210,7 +231,7 @@ async def drive(run: LoadRun, stopping: Stopping, started: Callable[[Driver], No
         upstream = HttpUpstream(run.upstream, clock, first_byte=run.first_byte, stall=run.stall, fields=run.fields)
         undo.callback(upstream.close)
         await _reach(upstream, clock, run.wait_upstream, stopping)
-        reader = CassetteRequests(run.cassette)
+        reader = GivenRequests(run.requests) if run.cassette is None else CassetteRequests(run.cassette)
         undo.push_async_callback(reader.close)
         recording = None if run.output is None else _recording(run, run.output, clock)
         driver = Driver(
@@ -237,7 +258,7 @@ async def drive(run: LoadRun, stopping: Stopping, started: Callable[[Driver], No
         lost=0 if recording is None else recording.lost,
         bound=run.bound,
     )
-    return LoadResult(summary, driver.results)
+    return LoadResult(summary, driver.results, driver.responses)
 
 
 async def _reach(upstream: HttpUpstream, clock: SystemClock, patience: float, stopping: Stopping) -> None:

@@ -88,6 +88,8 @@ class DriveLimits:
     budget_tokens: int | None = None
     cancels: bool = True
     live_history: bool = False
+    keeps_answers: bool = False
+    """Keep every answer in `Driver.responses`."""
 
 
 class Driver:
@@ -128,6 +130,8 @@ class Driver:
                     self._successors[planned.predecessor].append(planned)
         self._continued = {one.predecessor for one in plan.requests if one.continues}
         self.results = [RequestResult(planned) for planned in plan.requests]
+        self.responses: list[Response | None] = [None] * len(self.results)
+        """The answers, where the limits say that they are kept."""
         self.outcomes: Counter[Outcome] = Counter()
         self.sent = 0
         self.in_flight = 0
@@ -312,6 +316,8 @@ class Driver:
                 result.answer = marks[0].times(request, response)
             answer = result.answer
             self._tokens += (answer.prompt_tokens or 0) + (answer.output_tokens or 0)
+            if self._limits.keeps_answers:
+                self.responses[planned.place] = response
             self._note_answer(planned, request, response)
 
     async def _exchange(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,6 +12,13 @@ from replayproxy import output_files
 from replayproxy.cli.drive_options import FILE, arrival_options, change_options, fields_of_options, safety_options
 from replayproxy.cli.filtering import choosing
 from replayproxy.cli.options import plain_option
+from replayproxy.cli.scenario_options import (
+    refuse_files,
+    scenario_fields,
+    scenario_of,
+    scenario_options,
+    write_artefacts,
+)
 from replayproxy.cli.terminal import messages
 from replayproxy.errors import SettingsError
 from replayproxy.views.port import ExchangeFilter
@@ -19,20 +26,24 @@ from replayproxy.views.units import count, plural
 
 if TYPE_CHECKING:
     from replayproxy.drive.changes import RequestChanges
+    from replayproxy.drive.driver import Driver
     from replayproxy.drive.plan import DrivePlan, PlanOptions
     from replayproxy.drive.recorded import RecordedTurn
-    from replayproxy.load_run import LoadResult, LoadRun
+    from replayproxy.load_run import LoadResult, LoadRun, Stopping
+
+T = TypeVar("T")
 
 
 @click.command
-@click.argument("cassette", type=FILE)
+@click.argument("cassette", type=FILE, required=False)
 @plain_option("--upstream", metavar="URL", help="The live server.", required=True)
 @plain_option("-o", "--output", type=FILE, help="Record the answers onto this new cassette.")
 @arrival_options
 @change_options
 @safety_options
+@scenario_options
 @choosing
-def drive(cassette: Path, *, chosen: ExchangeFilter, **options: Any) -> int:
+def drive(cassette: Path | None, *, chosen: ExchangeFilter, **options: Any) -> int:
     """Send the requests on CASSETTE at a live server when they were sent, session by session, and record the answers.
 
     Requests are sent at their recorded times, whether or not earlier ones are answered; a later turn of a conversation
@@ -45,13 +56,18 @@ def drive(cassette: Path, *, chosen: ExchangeFilter, **options: Any) -> int:
       replayproxy drive prod.cassette --upstream http://127.0.0.1:8000 \\
         -o candidate.cassette
       replayproxy compare prod.cassette candidate.cassette --gate 'ttft <= 1.10'
+      replayproxy drive --scenario unit --upstream http://127.0.0.1:8000 --batch 4
     """
     from replayproxy.load_run import is_loopback, refuse_existing
 
+    if (cassette is None) == (options["scenario"] is None):
+        raise click.UsageError("give a CASSETTE, or --scenario users, unit, prefix-cache or chunked-prefill")
     local = is_loopback(options["upstream"])
     output: Path | None = options["output"]
     if output is not None:
         refuse_existing(output, cassette)
+    if cassette is None:
+        return _scenario(options, local=local)
     if options["save_results"] is not None:
         output_files.refuse(options["save_results"], "--save-results", [cassette])
     turns, notes = _turns(cassette, chosen)
@@ -211,35 +227,75 @@ def _run(cassette: Path, plan: DrivePlan, changes: RequestChanges, options: Mapp
 
 
 def _driven(run: LoadRun, title: str) -> LoadResult:
-    """Carry out a run, and show it; the first Ctrl-C sends nothing more, a second one does not wait."""
+    """Carry out a run, and show it."""
+    from replayproxy.load_run import drive
+
+    def carry_out(stopping: Stopping, show: Callable[[str, int, Driver], None]) -> Coroutine[Any, Any, LoadResult]:
+        return drive(run, stopping, lambda driver: show(title, len(run.plan.requests), driver))
+
+    return watched(carry_out, run.grace)
+
+
+def watched(
+    carry_out: Callable[[Stopping, Callable[[str, int, Driver], None]], Coroutine[Any, Any, T]], grace: float
+) -> T:
+    """Carry out runs, and show them; the first Ctrl-C sends nothing more, a second one does not wait."""
     import asyncio
 
     from replayproxy import lifetime
     from replayproxy.cli.terminal.drive_page import drive_display
-    from replayproxy.drive.driver import Driver
-    from replayproxy.load_run import Stopping, drive
+    from replayproxy.load_run import Stopping
     from replayproxy.net.clock import SystemClock
 
-    async def carried_out() -> LoadResult:
+    async def carried_out() -> T:
         stopping = Stopping()
 
         def stop(number: int) -> None:
             if not stopping.first.is_set():
-                messages.info(f"stopping: what is in flight has {run.grace:g} s; once more ends it at once")
+                messages.info(f"stopping: what is in flight has {grace:g} s; once more ends it at once")
             stopping.receive(number)
 
         lifetime.listen_for_signals(stop)
         lifetime.own_process()
-        shown: list[Driver] = []
-        driving = asyncio.create_task(drive(run, stopping, shown.append))
+        shown: list[tuple[str, int, Driver]] = []
+        driving = asyncio.create_task(carry_out(stopping, lambda *what: shown.append(what)))
         with drive_display(SystemClock.now) as display:
             while not driving.done():
                 await asyncio.wait((driving,), timeout=0.25)
                 if shown:
-                    display.update(shown[0], len(run.plan.requests), title)
+                    title, planned, driver = shown[-1]
+                    display.update(driver, planned, title)
         return await driving
 
     return lifetime.on_loop(carried_out())
+
+
+def _scenario(options: Mapping[str, Any], *, local: bool) -> int:
+    """Run a scenario, print it, write its artefacts."""
+    from replayproxy.cli.terminal.output import Form, Output
+    from replayproxy.cli.terminal.scenario_page import scenario_page
+    from replayproxy.scenario_run import ScenarioResult, run_scenario, scenario_codes
+
+    refuse_files(options)
+    run = scenario_of(options, _changes(options).run)
+    if options["dry_run"]:
+        messages.info(f"scenario {run.options.name}: nothing is sent with --dry-run")
+        return 0
+    if not local and not options["yes"]:
+        raise SettingsError(f"{options['upstream']} is not on this machine: send the scenario to it with --yes")
+
+    def carry_out(stopping: Stopping, show: Callable[[str, int, Driver], None]) -> Coroutine[Any, Any, ScenarioResult]:
+        return run_scenario(run, stopping, lambda name, planned, driver: show(f"{name}: ", planned, driver))
+
+    result = watched(carry_out, run.grace)
+    verdict = scenario_codes(result, checks_quality=options["quality_check"])
+    write_artefacts(result, options)
+    if options["as_json"]:
+        Output(Form.JSON).value({**scenario_fields(result, options), "exit_code": verdict[0], "verdict": verdict[1]})
+    else:
+        with Output().screen() as screen:
+            scenario_page(result, verdict, screen, checks_quality=options["quality_check"])
+    return verdict[0]
 
 
 def _conclude(result: LoadResult, options: Mapping[str, Any], inputs: Sequence[Path]) -> int:
