@@ -1,6 +1,7 @@
 """How long the searches with a seed go on: as long as `make test` has time for, or as REPLAYPROXY_FUZZ says.
 
-FILES = fuzz.cases(12)        12 in `make test`, 2 000 with REPLAYPROXY_FUZZ=2000 (`make fuzz`)
+FILES = fuzz.cases(40)        40 in `make test`, 2 000 with REPLAYPROXY_FUZZ=2000 (`make fuzz`), 10 with
+                              REPLAYPROXY_FUZZ_AT_MOST=10 (other Pythons in CI)
 """
 
 from __future__ import annotations
@@ -8,8 +9,11 @@ from __future__ import annotations
 import os
 
 CASES = os.environ.get("REPLAYPROXY_FUZZ")
+AT_MOST = os.environ.get("REPLAYPROXY_FUZZ_AT_MOST")
 
 
 def cases(usual: int) -> int:
-    """How many cases a search has: `usual`, or at least as many as the environment says."""
-    return usual if CASES is None else max(usual, int(CASES))
+    """How many cases a search has: `usual`, or at least, or at most, as many as the environment says."""
+    if CASES is not None:
+        return max(usual, int(CASES))
+    return usual if AT_MOST is None else min(usual, int(AT_MOST))

@@ -25,7 +25,7 @@ from replayproxy.model import Exchange, RecordingRef, Response
 from tests import fuzz
 from tests.recordings import MATCHER, as_stored, keep, pieces, record, samples, story, streamed
 
-FLIPS = fuzz.cases(400)
+FLIPS = fuzz.cases(160)
 
 
 @dataclass
@@ -183,7 +183,7 @@ def test_the_truth_is_told_of_what_is_whole(truth: Truth) -> None:
 
 @pytest.mark.parametrize("seed", range(7, 11))
 def test_a_flipped_byte_changes_no_answer(truth: Truth, seed: int) -> None:
-    """Four hundred: never wrong bytes, never another exception; and `verify` sees what is lost."""
+    """Anywhere: never wrong bytes, never another exception; and `verify` sees what is lost."""
     assert all_lies(truth, flipped(truth.content, FLIPS // 4, seed)) == {}
 
 

@@ -22,6 +22,7 @@ from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.identity.sketch import sketch
 from replayproxy.errors import CassetteError
 from replayproxy.model import Exchange, RecordingRef, Response
+from tests import fuzz
 from tests.recordings import CHAT, MATCHER, asked, chats, exchange, record, said, streamed
 
 T = TypeVar("T")
@@ -61,12 +62,12 @@ def place(item: Exchange) -> RecordingRef:
 def test_long_answers_that_are_requested_at_once_are_all_right(
     long_cassette: Path, long_ones: list[Exchange], in_turn: bool
 ) -> None:
-    """Sixteen of half a megabyte, twelve times, while others search: each gets its own bytes."""
+    """Sixteen of half a megabyte, again and again, while others search: each gets its own bytes."""
     short = chats(40, 100)
     wanted = sketch(MATCHER.compared(asked("chat 1000")))
 
     async def story() -> None:
-        for _ in range(6):
+        for _ in range(fuzz.cases(2)):
             library = CassetteStore(in_turn=in_turn).open([long_cassette])  # nothing is remembered of the round before
             items = [*long_ones, *short]
             searches = [library.aside(library.near, "POST", CHAT, wanted, 4) for _ in range(8)]

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,15 @@ from replayproxy.cassette.editing.join import Joined, join
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.pd import PROTOCOLS
 from replayproxy.model import Ending, Request
-from tests import wire
+from tests import fuzz, wire
 from tests.apps import exchanges, pairing, recording, replaying, run, running
 from tests.doubles.pair_double import Pair, pair
 from tests.doubles.pair_model import CHAT
 from tests.pair_questions import ENDPOINTS, answer_to, ask, said
+
+EACH = [*((next(iter(PROTOCOLS)), path) for path in ENDPOINTS), *((each, CHAT) for each in list(PROTOCOLS)[1:])]
+KINDS = EACH if fuzz.CASES is None else list(product(PROTOCOLS, ENDPOINTS))
+"""Each protocol, and each endpoint, which have nothing to do with one another; `make fuzz` tries all with all."""
 
 STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
@@ -64,8 +69,7 @@ async def tapped(taps: Taps, double: Pair) -> AsyncIterator[str]:
 
 
 @STREAMED
-@pytest.mark.parametrize("path", ENDPOINTS)
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(("protocol", "path"), KINDS)
 def test_two_cassettes_become_one_that_replays_as_the_pair_answered(
     tmp_path: Path, protocol: str, path: str, stream: bool
 ) -> None:
