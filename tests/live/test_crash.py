@@ -26,6 +26,7 @@ import orjson
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.model import Ending, Request, Response
+from tests import fuzz
 from tests.apps import run
 from tests.live.conftest import Figures
 from tests.live.matrix import completion
@@ -33,7 +34,7 @@ from tests.live.server import RealVllm
 from tests.processes import Proxy, recording, replaying, replayproxy
 from tests.wire import Connection, Ended, ask, connect, get
 
-KILLS, LONG, SHORT = 20, 12, 4
+KILLS, LONG, SHORT = fuzz.cases(8), 12, 4
 
 SECOND = 1_000_000_000
 WRITTEN = SECOND // 4
@@ -215,7 +216,7 @@ def check_the_next(cassette: Path, heard: list[Heard], rows: set[str]) -> tuple[
 
 
 def test_sigkill_takes_nothing_that_was_written(vllm: RealVllm, tmp_path: Path, figures: Figures) -> None:
-    """SIGKILL during 16 streams, 20 times: the cassette opens, every finished exchange is there, streams in flight are
+    """SIGKILL during 16 streams, 8 times: the cassette opens, every finished exchange is there, streams in flight are
     there up to the last flush and marked, `verify` is clean, and a replay refuses what was marked."""
     chance = random.Random(20)
     streams = complete = 0

@@ -25,6 +25,7 @@ QUESTIONS = {
 }
 
 
+@pytest.mark.long
 def test_fifty_answers_are_the_same_without_weights(tmp_path: Path, figures: Figures) -> None:
     """Asked eight at a time, captured and replayed; none of the clients asks for token ids."""
     cassette = tmp_path / "captured.cassette"
