@@ -17,6 +17,7 @@ from typing import Any
 
 from replayproxy.assembly import Parts
 from replayproxy.cassette.file_digest import file_digests
+from replayproxy.cassette.hand_over_counts import HandOverCounts
 from replayproxy.errors import CassetteError
 from replayproxy.model import RecordingRef, Response
 from replayproxy.proxy.carried_ids import CarriedId
@@ -91,6 +92,12 @@ class Control:
     def dropped(self) -> Mapping[str, int]:
         """How many exchanges were not recorded, by reason."""
         return {} if self._parts.recording is None else dict(self._parts.recording.writer_thread.dropped)
+
+    @property
+    def hand_overs(self) -> HandOverCounts | None:
+        """The hand-overs of the pair that is recorded, as `verify --pair` judges them; None without one."""
+        recording = self._parts.recording
+        return None if recording is None or self.settings.pair is None else recording.writer_thread.hand_overs
 
     @property
     def queued_bytes(self) -> int:

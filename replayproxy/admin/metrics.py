@@ -32,6 +32,14 @@ class DataPort(Protocol):
         ...
 
 
+class HandOverNumbers(Protocol):
+    """What is counted of a recorded pair."""
+
+    handed_over: int
+    alone: int
+    findings: Counter[str]
+
+
 class ProxyCollector(Collector):
     """Reads the counters at scrape time, so that counting costs the data path an addition."""
 
@@ -47,6 +55,7 @@ class ProxyCollector(Collector):
         degraded: Callable[[], bool],
         state_bytes: Callable[[], dict[str, int]] = dict,
         upstream: Callable[[], Mapping[str, int]] = dict,
+        hand_overs: HandOverNumbers | None = None,
         records: bool = False,
         queue_limit: int = 0,
         cassette_bytes: Callable[[], int] = int,
@@ -62,6 +71,7 @@ class ProxyCollector(Collector):
         self._degraded = degraded
         self._state_bytes = state_bytes
         self._upstream = upstream
+        self._hand_overs = hand_overs
         self._records = records
         self._queue_limit = queue_limit
         self._cassette_bytes = cassette_bytes
@@ -80,6 +90,8 @@ class ProxyCollector(Collector):
         yield CounterMetricFamily("replayproxy_recorded", "Exchanges on the cassette", self._recorded())
         yield from self._of_files()
         yield _labelled("recorded_endings", "Recorded answers by their ending", "ending", counters.endings)
+        if self._hand_overs is not None:
+            yield from _of_hand_overs(self._hand_overs)
         yield _labelled("record_dropped", "Exchanges that were not recorded", "reason", self._all_dropped())
         yield GaugeMetricFamily("replayproxy_record_queue_bytes", "Bytes in the writer's queue", self._queue_bytes())
         yield GaugeMetricFamily(
@@ -154,6 +166,15 @@ def _of_upstream(counts: Mapping[str, int]) -> Iterator[Metric]:
     for name, meaning in _OF_UPSTREAM.items():
         if name in counts:
             yield CounterMetricFamily(f"replayproxy_upstream_{name}", meaning, counts[name])
+
+
+def _of_hand_overs(counts: HandOverNumbers) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "replayproxy_hand_overs", "Recorded exchanges that prefill handed over to decode", counts.handed_over
+    )
+    yield CounterMetricFamily("replayproxy_decodes_alone", "Recorded exchanges without a prefill", counts.alone)
+    name, meaning = "hand_over_findings", "Recorded exchanges in which verify --pair finds this"
+    yield _labelled(name, meaning, "code", counts.findings)
 
 
 def _labelled(name: str, help: str, label: str, counts: dict[str, int]) -> CounterMetricFamily:

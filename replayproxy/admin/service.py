@@ -42,6 +42,7 @@ def serve_admin(control: Control, stopped: asyncio.Event) -> tuple[str, asyncio.
         degraded=lambda: control.trouble is not None,
         state_bytes=control.state_bytes,
         upstream=control.upstream_counts,
+        hand_overs=control.hand_overs,
         records=settings.records,
         queue_limit=settings.recording.queue_bytes,
         cassette_bytes=control.recorded_file_sizes,

@@ -81,6 +81,8 @@ class CassetteWriter:
         self.keeps_entries = False
         """Whether `take_entries` will be called."""
         self._entries: list[Callable[[], AccessEntry]] = []
+        self._handed_over: list[ExchangePart] = []
+        """Whole exchanges of a prefill/decode pair in this batch."""
         self.crashed = 0
         """Streams that a recorder that died has left open."""
         try:
@@ -186,6 +188,7 @@ class CassetteWriter:
             self._received_bytes = 0
         self._left_out.clear()
         self._entries.clear()
+        self._handed_over.clear()
         self._state_rows.forget()
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
@@ -198,6 +201,11 @@ class CassetteWriter:
         with suppress(orjson.JSONDecodeError):  # it is damaged, and must not keep anybody from recording
             return left_out(orjson.loads(typed(stored, str)[0]))
         return Counter()
+
+    def take_handed_over(self) -> list[ExchangePart]:
+        """Return the exchanges with legs that were written since the last call."""
+        taken, self._handed_over = self._handed_over, []
+        return taken
 
     def take_entries(self) -> list[Callable[[], AccessEntry]]:
         """Return what makes the entries, for an access log, of the exchanges that were written since the last call."""
@@ -292,6 +300,8 @@ class CassetteWriter:
             entry = self._rows.finish(None, None, part)
         if self.keeps_entries:
             self._entries.append(entry)
+        if part.legs:
+            self._handed_over.append(part)
         self._left_out.update(part.left_out)
 
     def _forget(self, stream: _InFlight) -> None:

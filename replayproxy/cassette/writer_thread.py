@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette.file_guard import FileLost
+from replayproxy.cassette.hand_over_counts import HandOverCounts
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.server_state import KvMessages, ScrapedPage, ServerState
 from replayproxy.errors import CassetteError, Damaged, ReplayProxyError
@@ -119,6 +120,8 @@ class WriterThread:
         """The connection has seen an I/O error: the file is to be opened again."""
         self._gave_up = False
         """Stopping, and the disk is not well: nothing more is written, for it would have holes."""
+        self.hand_overs = HandOverCounts()
+        """What `verify --pair` would find of the exchanges that were recorded so far."""
         self.recorded = 0
         self._recorded_here = 0
         """Of these, those on the file that is being written now."""
@@ -262,7 +265,7 @@ class WriterThread:
         orders = [order for order in batch if isinstance(order, _Written)]
         if orders or dict(self._dropped) != self._dropped_noted:
             self._write_until_done(orders)
-            self._log_written()
+            self._note_written()
             self._tend()
         ended = [order for order in orders if isinstance(order, ExchangePart) and order.end is not None]
         self._lost.difference_update(
@@ -277,7 +280,9 @@ class WriterThread:
         settled = [order.waiter for order in batch if isinstance(order, _Settle)]
         self._call(self._after, [part.key for part in ended if part.key], settled)
 
-    def _log_written(self) -> None:
+    def _note_written(self) -> None:
+        for part in self._writer.take_handed_over():
+            self.hand_overs.note(part)
         access = self._access
         if access is None:
             return

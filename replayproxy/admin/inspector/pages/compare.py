@@ -19,6 +19,7 @@ from replayproxy.views.charts.distribution import cumulative
 from replayproxy.views.charts.exchange import Lane, waterfall
 from replayproxy.views.comparison import ComparisonPolicy, RunComparison, compare_run, judge
 from replayproxy.views.comparison_fields import answers_fields, report_fields
+from replayproxy.views.comparison_words import NAMES
 from replayproxy.views.conversation import answer_messages, request_messages
 from replayproxy.views.joining import joined
 from replayproxy.views.pairing import PairedRow
@@ -30,8 +31,8 @@ MOST_EXCHANGES = 50_000
 MOST_PAIRS = 1_000
 """Pairs whose answers are read for a page."""
 
-TIMES = {"ttft": "TTFT", "gap": "Mean chunk gap", "tpot": "TPOT", "total": "Total"}
-"""The times that are drawn."""
+DRAWN = ("ttft", "gap", "tpot", "total")
+"""The times that have a chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +93,15 @@ async def _cassettes(visitor: Visitor, names: Sequence[str]) -> Page:
         **report_fields(report),
     }
     charts = {
-        label: cumulative(
-            f"Share of answers that are not slower: {label}",
+        NAMES[name]: cumulative(
+            f"Share of answers that are not slower: {NAMES[name]}",
             {names[0]: [pair[0] for pair in run.times[name]], f"{names[1]} ": [pair[1] for pair in run.times[name]]},
         )
-        for name, label in TIMES.items()
+        for name in DRAWN
         if run.times[name]
     }
     links = [(_place(names[0], pair.first), _place(names[1], pair.second)) for pair in run.differing]
-    return Page("compare.html", data, {"charts": charts, "links": links, "times": report.times, "labels": TIMES})
+    return Page("compare.html", data, {"charts": charts, "links": links, "times": report.times, "labels": NAMES})
 
 
 def _compared(

@@ -24,7 +24,7 @@ FILTERS = {
     "scope": "the scope of a request",
     "ttft, total": "at least so long: 0.5 (seconds) or 500ms",
     "since, until": "wall time in UTC: 2026-11-18T09:14",
-    "where": "an SQL condition on the view v_exchange, as in `ls --where`: prompt_tokens > 1000",
+    "where": "an SQL condition on the view v_exchange, as in ls --where: prompt_tokens > 1000",
 }
 
 
