@@ -12,19 +12,20 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import Any
 
 from replayproxy.core import headers
 from replayproxy.core.pd import PrefillFailed, Protocol, SplitRequest
 from replayproxy.core.pd.endpoints import GENERATING
 from replayproxy.core.pd.protocol import REQUEST_ID, Ticket, admit, with_request_id
-from replayproxy.errors import UpstreamError, UpstreamGarbled, UpstreamTimeout, UpstreamUnreachable
-from replayproxy.model import End, Ending, Head, Leg, Request, Response
+from replayproxy.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from replayproxy.model import Ending, Request, Response
 from replayproxy.net.bootstrap import Bootstrap
-from replayproxy.net.leg_maker import LegMaker, Place
+from replayproxy.net.leg_maker import LegMaker
+from replayproxy.net.leg_sender import LegSender
+from replayproxy.net.pair_call import NoPrefill, PairCall, PairTurn, ServerRefused
 from replayproxy.net.pair_servers import PooledServer, ServerPool
 from replayproxy.net.relay import Relay
 from replayproxy.net.response_collector import ResponseCollector
@@ -36,63 +37,7 @@ AFTERWARDS = 1.0
 GIVING_BACK = 10.0
 """Seconds for a hand-over that no client waits for any more. A lease is 30."""
 
-MOST_LEGS = 14
-"""A cassette holds 15 of one exchange, and one may come late. More than three are there only where servers refuse
-connections."""
-
 log = logging.getLogger("replayproxy.pair")
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """A request of a client: what it asks, who listens, when it was complete, and what became of its legs so far.
-
-    `body` is its JSON, empty where another process parses it; `place` is where its legs are made.
-    """
-
-    request: Request
-    body: dict[str, Any]
-    place: Place
-    listener: Listener
-    started: int
-    request_id: str
-    legs: list[Leg]
-
-    def tell_legs(self) -> None:
-        """Tell the listener of the legs that are over."""
-        for leg in self.legs[-MOST_LEGS:]:
-            self.listener.leg(leg)
-        self.legs.clear()
-
-
-@dataclass(slots=True)
-class _Turn:
-    """One try to answer a call: with these two servers, which count it among their requests until they are released."""
-
-    call: _Call
-    split: SplitRequest
-    prefill: PooledServer
-    decode: PooledServer
-    prefilling: ExitStack
-    decoding: ExitStack
-
-
-class _Refused(Exception):
-    """A server did not take the connection: it has not been asked."""
-
-    def __init__(self, servers: ServerPool, server: PooledServer, error: UpstreamError) -> None:
-        super().__init__(str(error))
-        self.servers = servers
-        self.server = server
-        self.error = error
-
-
-class _NoPrefill(Exception):
-    """The prefill failed: with an error, or with an answer that says so."""
-
-    def __init__(self, failure: UpstreamError | Response) -> None:
-        super().__init__()
-        self.failure = failure
 
 
 class PairUpstream:
@@ -114,6 +59,7 @@ class PairUpstream:
         self._decode = decode
         self._protocol = protocol
         self._maker = LegMaker(protocol, worker)
+        self._sender = LegSender(clock)
         self._clock = clock
         self._draw = draw
         self._decode_alone = decode_alone
@@ -140,7 +86,7 @@ class PairUpstream:
             await self._play_whole(request, listener)
             return
         request_id = headers.get(request.headers, REQUEST_ID) or self._mint()
-        call = _Call(request, outline.body, place, listener, started, request_id, [])
+        call = PairCall(request, outline.body, place, listener, started, request_id, [])
         try:
             await self._play_split(call)
         finally:
@@ -200,7 +146,7 @@ class PairUpstream:
         """A list of models, a tokenisation, a malformed request: any decode server can answer."""
         while True:
             with ExitStack() as decoding:
-                server = await self._reachable_decode(decoding)
+                server = await self._sender.reachable(self._decode, decoding)
                 try:
                     await server.source.play(request, listener)
                     return
@@ -209,7 +155,7 @@ class PairUpstream:
 
     # What has two legs
 
-    async def _play_split(self, call: _Call) -> None:
+    async def _play_split(self, call: PairCall) -> None:
         """With the least busy of each. A server that refuses the connection has not been asked: another one is."""
         refused: set[PooledServer] = set()
         while True:
@@ -218,16 +164,16 @@ class PairUpstream:
                     turn = await self._turn(call, refused, prefilling, decoding)
                     await (self._both_at_once(turn) if self._protocol.concurrent else self._one_after_the_other(turn))
                 return
-            except _Refused as refusal:
+            except ServerRefused as refusal:
                 refusal.servers.leave_out(refusal.server, refusal.error)
                 self._forget_engine(refusal.server)
                 refused.add(refusal.server)
                 call.legs[:] = [leg for leg in call.legs if leg.response.status]  # the other one has hardly been asked
-            except _NoPrefill as without:
+            except NoPrefill as without:
                 await self._do_without(call, without)
                 return
 
-    async def _do_without(self, call: _Call, prefill: _NoPrefill) -> None:
+    async def _do_without(self, call: PairCall, prefill: NoPrefill) -> None:
         """Decode prefills by itself, or the client hears why there was no prefill."""
         if self._decode_alone:
             self._alone += 1
@@ -238,61 +184,63 @@ class PairUpstream:
                     call.request.path,
                 )
             with ExitStack() as decoding:
-                server = await self._reachable_decode(decoding)
+                server = await self._sender.reachable(self._decode, decoding)
                 hearing = Relay(call.listener)
                 request = with_request_id(call.request, call.request_id)
-                async with self._finishing(call, hearing):
+                async with call.finishing(hearing):
                     while True:
                         try:
-                            await self._leg(self._decode, server, call, request, hearing)
+                            await self._sender.send(self._decode, server, call, request, hearing)
                             break
-                        except _Refused as refusal:
+                        except ServerRefused as refusal:
                             self._decode.leave_out(server, refusal.error)
                             decoding.close()
-                            server = await self._reachable_decode(decoding)
-                await self._finish(call, hearing)
+                            server = await self._sender.reachable(self._decode, decoding)
+                await call.finish(hearing)
         elif isinstance(prefill.failure, Response):
-            await self._play_failure(call, prefill.failure)
+            await call.play_failure(prefill.failure, self._clock.now())
         else:
             raise prefill.failure from prefill.failure.__cause__
 
-    async def _turn(self, call: _Call, refused: set[PooledServer], prefilling: ExitStack, decoding: ExitStack) -> _Turn:
+    async def _turn(
+        self, call: PairCall, refused: set[PooledServer], prefilling: ExitStack, decoding: ExitStack
+    ) -> PairTurn:
         """Whose turn it is. Both are reached before one is asked: half a hand-over is for nothing."""
         decode = decoding.enter_context(self._decode.working(await self._decode.next(refused)))
-        await self._reach(self._decode, decode)
+        await self._sender.reach(self._decode, decode)
         try:
             free = await self._prefill.next(refused, patient=not self._decode_alone)
             prefill = prefilling.enter_context(self._prefill.working(free))
         except UpstreamError as error:
-            raise _NoPrefill(error) from error
-        await self._reach(self._prefill, prefill)
+            raise NoPrefill(error) from error
+        await self._sender.reach(self._prefill, prefill)
         pair_server = prefill.pair_server
         if prefill in self._bootstraps:
             try:
                 rank, engine = await self._bootstraps[prefill].engine()
             except PrefillFailed as error:
-                raise _NoPrefill(error) from error
+                raise NoPrefill(error) from error
             except UpstreamError as error:
-                raise _Refused(self._prefill, prefill, error) from error
+                raise ServerRefused(self._prefill, prefill, error) from error
             pair_server = replace(pair_server, engine=engine, rank=rank)
         split = SplitRequest(call.request, call.body, call.request_id, self._mint(), pair_server, decode.pair_server)
-        return _Turn(call, split, prefill, decode, prefilling, decoding)
+        return PairTurn(call, split, prefill, decode, prefilling, decoding)
 
-    async def _one_after_the_other(self, turn: _Turn) -> None:
+    async def _one_after_the_other(self, turn: PairTurn) -> None:
         """Prefill, and then decode with its ticket."""
         ticket = await self._ask_prefill(turn)
         hearing = Relay(turn.call.listener)
         try:
             request = await self._maker.decode(turn.call.place, turn.split, ticket)
-            async with self._finishing(turn.call, hearing):
+            async with turn.call.finishing(hearing):
                 await self._ask_decode(turn, request, hearing)
         except asyncio.CancelledError:
             if not hearing.is_open and (ticket is not None or self._protocol.binds_decode):
                 self._give_back(turn, ticket)
             raise
-        await self._finish(turn.call, hearing)
+        await turn.call.finish(hearing)
 
-    async def _both_at_once(self, turn: _Turn) -> None:
+    async def _both_at_once(self, turn: PairTurn) -> None:
         """Decode's answer begins when the prefill has not failed, or when decode has something to say."""
         hearing = Relay(turn.call.listener, held=True)
         request = await self._maker.decode(turn.call.place, turn.split, None)
@@ -305,12 +253,12 @@ class PairUpstream:
             if not decoding.done():
                 await hearing.let_go()
             await decoding
-            await self._finish(turn.call, hearing)
+            await turn.call.finish(hearing)
             if hearing.collector.status < 400:
                 await asyncio.wait((prefilling,), timeout=AFTERWARDS)
         except asyncio.CancelledError:
             prefilling.cancel()
-            async with self._finishing(turn.call, hearing):
+            async with turn.call.finishing(hearing):
                 await _ended(decoding)
                 raise
         finally:
@@ -319,106 +267,37 @@ class PairUpstream:
             if not (_went_well(prefilling) and 0 < hearing.collector.status < 500):
                 self._forget_engine(turn.prefill)
 
-    async def _ask_prefill(self, turn: _Turn) -> Ticket | None:
-        """What the prefill hands over. Raises `_Refused`, `_NoPrefill`."""
+    async def _ask_prefill(self, turn: PairTurn) -> Ticket | None:
+        """What the prefill hands over. Raises `ServerRefused`, `NoPrefill`."""
         collector = ResponseCollector()
         try:
             request = await self._maker.prefill(turn.call.place, turn.split)
-            await self._leg(self._prefill, turn.prefill, turn.call, request, collector)
+            await self._sender.send(self._prefill, turn.prefill, turn.call, request, collector)
             answer = collector.response
             if answer.ending is Ending.TIMEOUT:
                 raise UpstreamTimeout(f"the prefill server {turn.prefill.source.url} fell silent: look at its log")
             if answer.ending is not Ending.COMPLETE:
                 raise PrefillFailed(f"the prefill server {turn.prefill.source.url} broke off: look at its log")
             if not 200 <= answer.status < 300:
-                raise _NoPrefill(answer)
+                raise NoPrefill(answer)
             return await self._maker.ticket(answer)
         except UpstreamError as error:
-            raise _NoPrefill(error) from error
+            raise NoPrefill(error) from error
         finally:
             turn.prefilling.close()
 
-    async def _ask_decode(self, turn: _Turn, request: Request, hearing: Relay) -> None:
-        """Hear decode's answer. Raises `_Refused` where the prefill has named the server, `UpstreamError`."""
+    async def _ask_decode(self, turn: PairTurn, request: Request, hearing: Relay) -> None:
+        """Hear decode's answer. Raises `ServerRefused` where the prefill has named the server, `UpstreamError`."""
         while True:
             try:
-                await self._leg(self._decode, turn.decode, turn.call, request, hearing)
+                await self._sender.send(self._decode, turn.decode, turn.call, request, hearing)
                 return
-            except _Refused as refusal:
+            except ServerRefused as refusal:
                 if self._protocol.binds_decode:
                     raise
                 self._decode.leave_out(turn.decode, refusal.error)
                 turn.decoding.close()
-                turn.decode = await self._reachable_decode(turn.decoding)
-
-    @asynccontextmanager
-    async def _finishing(self, call: _Call, hearing: Relay) -> AsyncIterator[None]:
-        """Where the client leaves, and a short answer was read to its end all the same, record that end."""
-        try:
-            yield
-        except asyncio.CancelledError:
-            if hearing.is_over:
-                await self._finish(call, hearing)
-            raise
-
-    async def _finish(self, call: _Call, hearing: Relay) -> None:
-        """Tell the end, and before it the legs."""
-        if (broken := hearing.broken_off) is not None:
-            kind = UpstreamTimeout if broken is Ending.TIMEOUT else UpstreamGarbled
-            raise kind("the decode server broke off before it said anything: look at its log")
-        call.tell_legs()
-        await hearing.finish()
-
-    async def _reachable_decode(self, decoding: ExitStack) -> PooledServer:
-        """A decode server that takes a connection, with one request more. Raises `UpstreamUnreachable`."""
-        refused: set[PooledServer] = set()
-        while True:
-            server = decoding.enter_context(self._decode.working(await self._decode.next(refused)))
-            try:
-                await self._reach(self._decode, server)
-                return server
-            except _Refused as refusal:
-                decoding.close()
-                self._decode.leave_out(server, refusal.error)
-                refused.add(server)
-
-    async def _reach(self, servers: ServerPool, server: PooledServer) -> None:
-        """Have a connection to a server, so that the next request is sent at once. Raises `_Refused`."""
-        try:
-            await server.source.prepare()
-        except UpstreamError as error:
-            raise _Refused(servers, server, error) from error
-
-    async def _leg(
-        self,
-        servers: ServerPool,
-        server: PooledServer,
-        call: _Call,
-        request: Request,
-        listener: ResponseCollector | Relay,
-    ) -> None:
-        """Ask one server, and keep its answer as a leg, however it ends. Raises `_Refused`, `UpstreamError`."""
-        await self._reach(servers, server)
-        began = self._clock.now()
-        started = began - call.started
-        collector = listener.begin(started)
-        ending = Ending.COMPLETE
-        try:
-            await server.source.play(request, listener)
-        except UpstreamUnreachable as error:
-            # The connection that `_reach` made had ended when the request was to be sent: a server that is killed
-            # leaves connections that were never accepted. It has not been asked.
-            ending = Ending.UPSTREAM_CUT
-            raise _Refused(servers, server, error) from error
-        except UpstreamError as error:
-            ending = Ending.TIMEOUT if isinstance(error, UpstreamTimeout) else Ending.UPSTREAM_CUT
-            raise type(error)(f"the {servers.role} server failed: {error}") from error
-        except asyncio.CancelledError:
-            ending = Ending.CLIENT_LEFT
-            raise
-        finally:
-            leg_response = collector.broken(End(self._clock.now() - began, ending))
-            call.legs.append(Leg(servers.role, server.source.url, request, leg_response, started))
+                turn.decode = await self._sender.reachable(self._decode, turn.decoding)
 
     # What is left over
 
@@ -427,22 +306,13 @@ class PairUpstream:
         if prefill in self._bootstraps:
             self._bootstraps[prefill].forget()
 
-    async def _play_failure(self, call: _Call, answer: Response) -> None:
-        """The client gets the answer of the prefill server: its status, its fields, its body."""
-        at = self._clock.now() - call.started
-        call.tell_legs()
-        await call.listener.head(Head(at, answer.status, headers.end_to_end(answer.headers)))
-        for chunk in answer.chunks():
-            call.listener.chunk(chunk._replace(at=at))
-        await call.listener.end(End(at, answer.ending))
-
-    def _give_back(self, turn: _Turn, ticket: Ticket | None) -> None:
+    def _give_back(self, turn: PairTurn, ticket: Ticket | None) -> None:
         """The client left between the legs: let a decode server take the cache over, so that the prefill's is free."""
         errand = asyncio.create_task(self._present(turn, ticket))
         self._errands.add(errand)
         errand.add_done_callback(self._errands.discard)
 
-    async def _present(self, turn: _Turn, ticket: Ticket | None) -> None:
+    async def _present(self, turn: PairTurn, ticket: Ticket | None) -> None:
         with suppress(UpstreamError, TimeoutError), self._decode.working(turn.decode):
             async with asyncio.timeout(GIVING_BACK):
                 request = await self._maker.releasing(turn.call.place, turn.split, ticket)
@@ -456,5 +326,5 @@ def _went_well(task: asyncio.Task[Any]) -> bool:
 async def _ended(task: asyncio.Task[Any]) -> None:
     """No client waits for it any more."""
     task.cancel()
-    with suppress(asyncio.CancelledError, UpstreamError, _Refused, _NoPrefill):
+    with suppress(asyncio.CancelledError, UpstreamError, ServerRefused, NoPrefill):
         await task
