@@ -5,7 +5,7 @@ whole exchanges at a time, and counted. A full disk or an I/O error makes the wr
 queue fills, and when the disk is well again so is the recording. A part that cannot be written takes its whole exchange
 with it, and nothing else: an answer with a hole is none.
 
-    loop ── keep ──▶ queue (bounded in bytes) ──▶ thread: begin, keep …, commit every 250 ms, 256 parts or 4 MiB
+    loop ── keep ──▶ queue (bounded in bytes) ──▶ thread: begin, keep …, commit every 250 ms or 1 s, 256 parts or 4 MiB
 """
 
 from __future__ import annotations
@@ -33,6 +33,13 @@ from replayproxy.views.access import AccessEntry
 log = logging.getLogger("replayproxy.recording")
 
 BATCH_NANOSECONDS = 250_000_000
+BUSY_BATCH_NANOSECONDS = 1_000_000_000
+"""While much is recorded. A transaction writes each page that it touches once, whatever it puts there: four times fewer
+of them take 1.8 us less of each of 12 000 events per second. A crash costs up to a second of what has ended."""
+
+BUSY_PARTS = 25
+"""Parts that come within the shorter time, 100 per second."""
+
 BATCH_PIECES = 256
 BATCH_BYTES = 4 * 1024 * 1024
 CHECKPOINT_NANOSECONDS = 1_000_000_000
@@ -423,7 +430,9 @@ class WriterThread:
             self._look_after_file()
             self._checkpoint_when_due()
             return []
-        self._hurry.wait(BATCH_NANOSECONDS / 1e9)
+        hurried = self._hurry.wait(BATCH_NANOSECONDS / 1e9)
+        if not hurried and self._queue.qsize() >= BUSY_PARTS:
+            self._hurry.wait((BUSY_BATCH_NANOSECONDS - BATCH_NANOSECONDS) / 1e9)
         self._hurry.clear()
         size = batch[0].size
         while len(batch) < BATCH_PIECES and size < BATCH_BYTES and not isinstance(batch[-1], _HURRIED):
