@@ -13,6 +13,7 @@ from typing import Any
 
 from replayproxy.errors import SettingsError, setting
 from replayproxy.setting_table import default
+from replayproxy.simulator.language import Language
 from replayproxy.simulator.tokens import Token, text_of
 
 REASONING, TEXT, TOOL_CALL = "reasoning", "text", "tool_call"
@@ -56,6 +57,8 @@ class GenerationRequest:
     """A JSON schema that the text must match; None: any text."""
     options: tuple[str, ...] = ()
     """Texts, one of which the answer must be."""
+    language: Language | None = None
+    """What the text must belong to: a regular expression or a grammar."""
     reasoning_tokens: int = 0
     """How many tokens of reasoning come before the text."""
 

@@ -108,6 +108,8 @@ class Composer:
         encode = self._tokenizer.tokens
         if request.options:
             return encode(draw.choice(request.options))
+        if request.language is not None:
+            return encode(request.language.text(draw))
         if request.schema is not None:
             values = SchemaValues(request.schema, draw, self._settings, probability=self._settings.optional_field)
             return encode(orjson.dumps(values.value()).decode())
