@@ -165,7 +165,7 @@ def assemble(
             playing=None if recorded_server is None else recorded_server.playing,
             carry=carry,
         )
-        faults = _faults(settings, proxy, worker) if settings.faulting.is_on else None
+        faults = _faults(settings, proxy, worker) if _may_inject(settings) else None
         upgrades: Upgrades[Detach] = Upgrades(
             settings.mode,
             settings.replaying.on_miss,
@@ -258,6 +258,11 @@ def _faults(settings: Settings, proxy: ReplayProxy, worker: WorkerProcess) -> Fa
         state=proxy.state,
         readable=proxy.stand_in.readable,
     )
+
+
+def _may_inject(settings: Settings) -> bool:
+    """Whether requests may get faults: now, or when somebody sets some through the admin port."""
+    return settings.faulting.is_on or (settings.mode is Mode.SIMULATE and settings.listen.admin_port is not None)
 
 
 def _pace(settings: Settings) -> Pace:

@@ -13,7 +13,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from replayproxy.assembly import Parts
 from replayproxy.cassette.file_digest import file_digests
@@ -26,6 +26,9 @@ from replayproxy.proxy.request_log import Call
 from replayproxy.proxy.result import Cause, RecordingInfo, RunResult
 from replayproxy.settings import Settings
 from replayproxy.views.miss import Miss
+
+if TYPE_CHECKING:
+    from replayproxy.simulation_control import SimulationControl
 
 log = logging.getLogger("replayproxy")
 
@@ -223,6 +226,16 @@ class Control:
         return await self._parts.store.read(recording)
 
     # Changes
+
+    @property
+    def simulation(self) -> SimulationControl | None:
+        """Changes the simulated server while it runs; None where none is simulated, or there is no admin port."""
+        simulated, faults = self._parts.simulated, self._parts.faults
+        if simulated is None or faults is None:
+            return None
+        from replayproxy.simulation_control import SimulationControl
+
+        return SimulationControl(simulated, faults.chooser)
 
     def reset(self, scope: str | None = None, counts: bool = False) -> None:
         """Equal requests get their first recording again, in this scope or in all.

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import uvloop
 
 from replayproxy.app import Addresses, AdminPort, App
 from replayproxy.errors import UpstreamError, UpstreamUnreachable, setting
+from replayproxy.proxy.result import RunResult
 from replayproxy.settings import Settings
 from replayproxy.views.access import AccessEntry
+
+log = logging.getLogger("replayproxy")
 
 T = TypeVar("T")
 
@@ -112,13 +116,18 @@ async def run(
     wait_upstream: float = 0,
     admin: AdminPort | None = None,
     access: Callable[[AccessEntry], None] | None = None,
+    ranks: Sequence[Settings] = (),
 ) -> App:
-    """Serve until a signal arrives; a second one ends the draining. Returns the stopped app, for its result."""
+    """Serve until a signal arrives; a second one ends the draining. Returns the stopped app, for its result.
+
+    `ranks` are those of further apps that run as long as this one, data-parallel ranks; its result has theirs in it.
+    """
     stops = Stops()
     listen_for_signals(
         stops.receive
     )  # before a cassette is open: a signal that kills the process would leave it unsealed
     app = App(settings, admin=admin, access=access)
+    others = [App(rank, admin=admin, access=access) for rank in ranks]
     first = asyncio.create_task(stops.first.wait())
     stopping: asyncio.Task[None] | None = None
     try:
@@ -129,20 +138,32 @@ async def run(
             return app
         await reaching
         own_process()
+        for other in others:  # before the first one says that it is ready
+            log.info("a further rank listens at %s", (await other.start()).url)
         ready(app, await app.start())
         await first
-        stopping = asyncio.create_task(app.stop())
+        stopping = asyncio.create_task(_stop(app, others))
         second = asyncio.create_task(stops.second.wait())
         await asyncio.wait((stopping, second), return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done():
-            app.hurry()
+            for each in (app, *others):
+                each.hurry()
         second.cancel()
         await stopping
     finally:
         first.cancel()
         if stopping is None:
-            await app.give_up()
+            for each in (app, *others):
+                await each.give_up()
     return app
+
+
+async def _stop(app: App, others: Sequence[App]) -> None:
+    """Stop all of them at once."""
+    await asyncio.gather(*(each.stop() for each in (app, *others)))
+    reports = [each.last_report for each in (app, *others) if each.last_report is not None]
+    if others and reports:
+        app.last_report = RunResult.merged(reports)
 
 
 def own_process() -> None:
@@ -165,6 +186,7 @@ def serve(
     wait_upstream: float = 0,
     admin: AdminPort | None = None,
     access: Callable[[AccessEntry], None] | None = None,
+    ranks: Sequence[Settings] = (),
 ) -> App:
     """`run` on uvloop, in this thread."""
-    return on_loop(run(settings, ready, wait_upstream=wait_upstream, admin=admin, access=access))
+    return on_loop(run(settings, ready, wait_upstream=wait_upstream, admin=admin, access=access, ranks=ranks))

@@ -5,7 +5,7 @@ Defaults are those of `setting_table`. Does not know where a value was set.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from replayproxy.core.cors import NO_ORIGINS, AllowedOrigins
@@ -25,6 +25,8 @@ from replayproxy.simulator.options import Simulation
 _AT_END = AtEnd(default("at_end"))
 _ON_MISS = OnMiss(default("on_miss"))
 
+
+LAST_PORT = 65535
 
 SHORTEST_SCRAPE = 0.1
 """Seconds between two scrapes of a server's metrics: vLLM needs some ms of its event loop for one."""
@@ -231,6 +233,38 @@ class Settings:
             raise SettingsError("a time-out of 0 s closes every connection at once: give --…-timeout more")
         if (self.listen.ssl_keyfile is None) != (self.listen.ssl_certfile is None):
             raise SettingsError(f"{setting('ssl_keyfile')} and {setting('ssl_certfile')} go together: give both")
+
+    def further_ranks(self, size: int) -> tuple[Settings, ...]:
+        """The settings of the other ranks of `size` data-parallel ones, each one port behind the one before it.
+
+        None where a rank is given: then this is one of several processes, as with llm-d-inference-sim. Raises
+        `SettingsError`.
+        """
+        listen, simulation = self.listen, self.simulation
+        if size == 1 or simulation.state.rank:
+            return ()
+        if listen.uds is not None:
+            raise SettingsError(
+                f"{setting('data_parallel_size', size)} needs a port for each rank, and not {setting('uds')}"
+            )
+        if listen.port + size - 1 > LAST_PORT:
+            raise SettingsError(
+                f"{setting('data_parallel_size', size)} has no room above {setting('port', listen.port)}"
+            )
+
+        return tuple(
+            replace(
+                self,
+                listen=replace(
+                    listen,
+                    port=listen.port + rank if listen.port else 0,  # a free one for each
+                    admin_port=listen.admin_port + rank if listen.admin_port else listen.admin_port,
+                    ready_file=None,
+                ),
+                simulation=replace(simulation, state=replace(simulation.state, rank=rank)),
+            )
+            for rank in range(1, size)
+        )
 
     @property
     def records(self) -> bool:

@@ -8,10 +8,13 @@ The place where `simulator` and `net` meet.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from replayproxy.errors import SettingsError, setting
 from replayproxy.ports import Clock
+from replayproxy.simulator.fake_metrics import BadFakeMetrics
+from replayproxy.simulator.latency import Latency
+from replayproxy.simulator.metric_overrides import BadOverride
 from replayproxy.simulator.options import Simulation
 from replayproxy.simulator.pod import event_topic, pod_fields
 from replayproxy.simulator.simulator import Simulator
@@ -61,6 +64,28 @@ class SimulatedServer:
         if self._publisher is not None:
             self._publisher.close()
             self._publisher = None
+
+    @property
+    def latency(self) -> Latency:
+        """How long a prefill and a token take."""
+        return self.simulator.engine.latency
+
+    @latency.setter
+    def latency(self, latency: Latency) -> None:
+        """Count from the next token on."""
+        self.simulator.engine.latency = latency
+
+    @property
+    def set_values(self) -> dict[str, Any]:
+        """The values of metrics that have been set."""
+        return self._state.served.set_values
+
+    def set_metrics(self, values: Mapping[str, Any]) -> None:
+        """Set values of metrics over the measured ones; None takes one back. Raises `SettingsError`."""
+        try:
+            self._state.served.set_metrics(values)
+        except (BadOverride, BadFakeMetrics) as error:
+            raise SettingsError(f"metrics: {error}") from error
 
     @property
     def endpoints(self) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.errors import SettingsError
 from replayproxy.net.limits import Limits
 from replayproxy.settings import Listen, Pair, RecordingSettings, Replaying, Settings
+from replayproxy.simulator.options import Simulation
+from replayproxy.simulator.state_options import StateOptions
 
 A, B = Path("a.cassette"), Path("b.cassette")
 LIVE = "http://127.0.0.1:9"
@@ -81,3 +83,36 @@ def test_what_follows_from_the_mode(
     assert settings.played_cassettes == played
     if records:
         assert settings.recorded_file == played[-1]
+
+
+def test_each_rank_has_ports_of_its_own() -> None:
+    """Behind those of the first one; a free port stays one."""
+    listen = Listen(port=8000, admin_port=9000, ready_file=Path("ready"))
+    ranks = Settings(Mode.SIMULATE, listen=listen).further_ranks(3)
+    assert [(one.listen.port, one.listen.admin_port, one.listen.ready_file) for one in ranks] == [
+        (8001, 9001, None),
+        (8002, 9002, None),
+    ]
+    assert [one.simulation.state.rank for one in ranks] == [1, 2]
+    free = Settings(Mode.SIMULATE, listen=Listen(port=0, admin_port=None)).further_ranks(2)
+    assert [(one.listen.port, one.listen.admin_port) for one in free] == [(0, None)]
+
+
+def test_one_rank_is_alone() -> None:
+    """By its size, or because it is one of several processes."""
+    assert Settings(Mode.SIMULATE).further_ranks(1) == ()
+    second = Simulation(state=StateOptions(rank=1))
+    assert Settings(Mode.SIMULATE, simulation=second).further_ranks(2) == ()
+
+
+@pytest.mark.parametrize(
+    ("listen", "words"),
+    [
+        (Listen(port=65535), "--data-parallel-size 2 has no room above --port 65535"),
+        (Listen(uds=Path("socket")), "needs a port for each rank, and not --uds"),
+    ],
+)
+def test_ranks_that_have_no_port(listen: Listen, words: str) -> None:
+    """Are refused at the start."""
+    with pytest.raises(SettingsError, match=words):
+        Settings(Mode.SIMULATE, listen=listen).further_ranks(2)

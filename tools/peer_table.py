@@ -121,7 +121,7 @@ LLM_D = (
     PeerRow("later flag", "log-http, enable-request-id-headers", "have no effect: nothing of a request is logged, and ids follow from the seed"),
     PeerRow("later flag", "max-request-body-size-mb, self-signed-certs", "have no effect: use --max-body and --ssl-certfile"),
     PeerRow("later flag", "enforce-eager, enable-prefix-caching, tensor-parallel-size, mm-processor-kwargs, ec-transfer-config", "have no effect there either"),
-    PeerRow("later flag", "data-parallel-size", f"{PEER}::test_several_ranks_in_one_process_are_refused"),
+    PeerRow("later flag", "data-parallel-size", "test_lifetime.py::test_ranks_serve_on_ports_of_their_own"),
 )  # fmt: skip
 
 DOCUMENTS = {

@@ -43,6 +43,15 @@ class Replayed:
 Rotate = Callable[[], Awaitable[tuple[str, str]]]
 """Continues the recording in a new cassette; returns the sealed one and the new one. Raises `ReplayProxyError`."""
 
+
+@dataclass(frozen=True, slots=True)
+class Changeable:
+    """A simulated server, as JSON: what can be changed of it, and its change, which raises `ReplayProxyError`."""
+
+    document: Callable[[], dict[str, Any]]
+    change: Callable[[Any], dict[str, Any]]
+
+
 Answer = tuple[dict[str, Any], int]
 
 
@@ -57,6 +66,8 @@ class Shown:
     """Only if recordings are played."""
     rotate: Rotate | None = None
     """Only in the mode `record`."""
+    simulation: Changeable | None = None
+    """Only in the mode `simulate`."""
 
 
 PROBES = frozenset({"/health", "/ready", "/metrics"})
@@ -114,7 +125,22 @@ def application(shown: Shown, hosts: frozenset[str]) -> Quart:
         _show_replay(app, shown.replay)
     if shown.rotate is not None:
         _offer_rotation(app, shown.rotate)
+    if shown.simulation is not None:
+        _offer_simulation(app, shown.simulation)
     return app
+
+
+def _offer_simulation(app: Quart, simulation: Changeable) -> None:
+    @app.get("/simulation")
+    async def simulated() -> Answer:
+        return simulation.document(), 200
+
+    @app.post("/simulation")
+    async def change() -> Answer:
+        try:
+            return simulation.change(await request.get_json(force=True, silent=True)), 200
+        except ReplayProxyError as error:
+            return {"error": str(error)}, 400
 
 
 def _offer_rotation(app: Quart, turn: Rotate) -> None:

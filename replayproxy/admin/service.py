@@ -25,7 +25,7 @@ PREFIX = "/inspector"
 def serve_admin(control: Control, stopped: asyncio.Event) -> tuple[str, asyncio.Task[None]]:
     """Listen, and serve until `stopped`. Returns the URL, and the task that serves. Raises `SettingsError`."""
     from replayproxy.admin import asgi
-    from replayproxy.admin.app import Replayed, Shown, application
+    from replayproxy.admin.app import Changeable, Replayed, Shown, application
     from replayproxy.admin.inspector.application import mount
     from replayproxy.admin.metrics import ProxyCollector, registry
 
@@ -48,6 +48,7 @@ def serve_admin(control: Control, stopped: asyncio.Event) -> tuple[str, asyncio.
         cassette_bytes=control.recorded_file_sizes,
         disk_free=control.disk_free,
     )
+    simulation = control.simulation
     shown = Shown(
         ready=control.reasons_not_ready,
         degraded=lambda: control.trouble,
@@ -56,6 +57,7 @@ def serve_admin(control: Control, stopped: asyncio.Event) -> tuple[str, asyncio.
         if settings.plays
         else None,
         rotate=control.rotate if settings.mode is Mode.RECORD else None,
+        simulation=None if simulation is None else Changeable(simulation.document, simulation.change),
     )
     names = frozenset(name.lower() for name in ("localhost", listen.admin_host, *listen.admin_allowed_hosts))
     app = application(shown, names)

@@ -47,9 +47,6 @@ WITHOUT_EFFECT = frozenset(
 )
 """Flags that are accepted where `simulate` has none of that name. What each would do stands in docs/simulator.md."""
 
-RANKS = "data-parallel-size"
-"""Accepted if it is 1."""
-
 RENAMED = {"max-running-requests": "max-num-seqs", "lora": "lora-modules"}
 """Flags of llm-d-inference-sim before 0.2, and what they are now."""
 
@@ -111,11 +108,11 @@ def translated(words: Sequence[str], options: Mapping[str, click.Option]) -> tup
             found.append(word)
             continue
         name = _own_name(name, options)
-        if (name in WITHOUT_EFFECT or name == RANKS) and name not in options:
+        if name in WITHOUT_EFFECT and name not in options:
             if not mark and name not in SWITCHES and at < len(words) and not _is_flag(words[at]):
                 value = words[at]
                 at += 1
-            ignored.append(_without_effect(name, value))
+            ignored.append(name)
             continue
         option = options.get(name)
         if option is None:
@@ -131,16 +128,6 @@ def translated(words: Sequence[str], options: Mapping[str, click.Option]) -> tup
         else:
             found.append(f"--{name}{mark}{value}")
     return found, ignored
-
-
-def _without_effect(name: str, value: Any) -> str:
-    """The name of a flag that has no effect. Raises `click.UsageError` for several ranks in one process."""
-    if name == RANKS and str(value) != "1":
-        raise click.UsageError(
-            f"--{RANKS} {value}: one `simulate` is one rank; start one per rank, with --data-parallel-rank and a --port"
-            " of its own"
-        )
-    return name
 
 
 def _is_flag(word: str) -> bool:
@@ -206,8 +193,8 @@ def defaults_in(file: Path, options: Mapping[str, click.Option]) -> tuple[dict[s
     for key, value in document.items():
         name = _own_name(str(key), options)
         option = options.get(name)
-        if option is None and (name in WITHOUT_EFFECT or name == RANKS):
-            ignored.append(_without_effect(name, value))
+        if option is None and name in WITHOUT_EFFECT:
+            ignored.append(name)
         elif option is None:
             names = (*options, *WITHOUT_EFFECT)
             raise click.UsageError(f"--config {file}: simulate has no option {str(key)!r}{suggestion(str(key), names)}")

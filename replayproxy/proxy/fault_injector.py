@@ -100,6 +100,11 @@ class FaultInjector:
             self.log.clear()
 
     @property
+    def chooser(self) -> FaultChooser:
+        """Chooses the fault of each request."""
+        return self._settings.chooser
+
+    @property
     def bytes(self) -> int:
         """About how much memory is kept of past requests."""
         return self._settings.chooser.bytes + self.log.bytes

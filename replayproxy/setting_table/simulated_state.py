@@ -144,6 +144,15 @@ ROWS = (
         goes_to="simulation.state.replay_batches",
     ),
     Setting(
+        "data_parallel_size",
+        Whole(least=1, most=8),
+        "Serve so many ranks on the ports from --port on, each with its own queue, cache and metrics.",
+        verbs=_VERBS,
+        group="state",
+        default=1,
+        in_python=False,
+    ),
+    Setting(
         "data_parallel_rank",
         Whole(least=0, most=7),
         "Rank of this engine: the label engine of metrics, the rank of events, and added to their ports.",

@@ -51,6 +51,22 @@ class ServedMetrics:
         self._given = joined
         self._fake_since = self._clock.now()
 
+    @property
+    def set_values(self) -> dict[str, Any]:
+        """What has been set over the measured values, or given instead of them."""
+        if self._given is not None:
+            return dict(self._given)
+        overrides = self.overrides
+        named = {"model_name": overrides.model, "replicas": overrides.replicas}
+        return {**overrides.values, **{name: value for name, value in named.items() if value is not None}}
+
+    def set_metrics(self, values: Mapping[str, Any]) -> None:
+        """Set values, of a page of given ones the given ones. Raises `BadOverride`, `BadFakeMetrics`."""
+        if self._fake is not None:
+            self.give(values)
+        else:
+            self.overrides.update(values)
+
     def text(self) -> bytes:
         """The page."""
         if self._fake is not None:

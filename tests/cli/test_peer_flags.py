@@ -75,14 +75,6 @@ def test_a_switch_takes_true_or_false() -> None:
         translated(["--enable-kvcache=maybe"], options())
 
 
-@pytest.mark.parametrize("words", [["--data-parallel-size", "2"], ["--data-parallel-size=2"]])
-def test_several_ranks_in_one_process_are_refused(words: list[str]) -> None:
-    """With what to do instead; one rank is no news."""
-    with pytest.raises(click.UsageError, match="start one per rank, with --data-parallel-rank"):
-        translated(words, options())
-    assert translated(["--data-parallel-size=1"], options()) == ([], ["data-parallel-size"])
-
-
 def test_what_has_no_effect_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """Once, by name."""
     with caplog.at_level("INFO"):

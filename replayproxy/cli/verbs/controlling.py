@@ -160,14 +160,62 @@ def rotate(admin: str, output: Output) -> None:
 # Requests
 
 
-def answer_of(admin: str, target: str, method: str = "GET", *, also: tuple[int, ...] = ()) -> dict[str, Any]:
+@ctl.command("set")
+@click.argument("what", type=click.Choice(("latency", "failures", "metrics")))
+@click.argument("values", nargs=-1, required=True, metavar="NAME=VALUE...")
+@admin_option
+@output_family
+def set_(what: str, values: tuple[str, ...], admin: str, output: Output) -> None:
+    """Change a simulated server while it runs: WHAT is latency, failures or metrics.
+
+    Names are those of the flags of `simulate`; metrics are those of its POST /set_metrics, and null takes one back.
+
+    \b
+    Examples:
+      replayproxy ctl set latency time-to-first-token=2s inter-token-latency=50ms
+      replayproxy ctl set failures failure-injection-rate=10 failure-types=rate_limit
+      replayproxy ctl set failures fail=cut@12,rate=5%
+      replayproxy ctl set metrics running=7 kv_cache_usage_perc=0.9
+    """
+    import orjson
+
+    given: dict[str, Any] = {}
+    for value in values:
+        name, mark, text = value.partition("=")
+        if not mark:
+            raise click.UsageError(f"{value!r} is not a change: write NAME=VALUE")
+        given[name.removeprefix("--")] = _set_value(what, name, text, given.get(name))
+    document = answer_of(admin, "/simulation", "POST", also=(), body=orjson.dumps({what: given}))
+    now = document.get(what)
+    shown = now if isinstance(now, dict) else {}
+    facts = {name: orjson.dumps(value).decode() for name, value in shown.items() if value not in (0, [], None)}
+    _facts(facts or {what: "none set"}, document, output)
+
+
+def _set_value(what: str, name: str, text: str, before: Any) -> Any:
+    """What a text of the command line means: a list where several can be given, and a number or null of metrics."""
+    import orjson
+
+    if what == "failures" and name in ("fail", "failure-types"):
+        return [*(before or []), *(text.split(",") if name == "failure-types" else [text])]
+    if what == "metrics" and name != "model_name":
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return text
+    return text
+
+
+def answer_of(
+    admin: str, target: str, method: str = "GET", *, also: tuple[int, ...] = (), body: bytes = b""
+) -> dict[str, Any]:
     """What the admin port says. Raises `ReplayProxyError` with a sentence."""
     import orjson
 
     from replayproxy.lifetime import on_loop
     from replayproxy.model import Request
 
-    response = on_loop(_response(admin, Request(method, target, (("Accept", "application/json"),))))
+    response = on_loop(_response(admin, Request(method, target, (("Accept", "application/json"),), body)))
     try:
         document = orjson.loads(response.body)
     except orjson.JSONDecodeError:
@@ -177,7 +225,7 @@ def answer_of(admin: str, target: str, method: str = "GET", *, also: tuple[int, 
         # The admin port quotes nothing of what it was sent; whoever asked knows the number.
         raise ReplayProxyError(f"there is no miss {unquote(path.removeprefix('/misses/'))}: list them with ctl misses")
     if not isinstance(document, dict) or response.status == 404:
-        whose = "records" if path == "/rotate" else "runs" if path == "/ready" else "replays"
+        whose = {"/rotate": "records", "/ready": "runs", "/simulation": "simulates"}.get(path, "replays")
         raise ReplayProxyError(
             f"{admin} has no {path} (status {response.status}): give with --admin the admin port of a proxy that"
             f" {whose}"

@@ -114,6 +114,7 @@ def _serve(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any]) -> 
     if options.get("rt_priority") is not None:
         run_at(options["rt_priority"])
 
+    ranks = settings.further_ranks(options.get("data_parallel_size", 1))
     two = settings.pair
     live = settings.upstream or (" ".join((*two.prefill, "→", *two.decode)) if two else "")
 
@@ -140,7 +141,7 @@ def _serve(mode: Mode, cassettes: tuple[Path, ...], options: dict[str, Any]) -> 
     with ExitStack() as log:
         access = log.enter_context(AccessLog()).add if _wants_access_log(options) else None
         wait = options.get("wait_upstream", 0.0)
-        app = lifetime.serve(settings, ready, wait_upstream=wait, admin=serve_admin, access=access)
+        app = lifetime.serve(settings, ready, wait_upstream=wait, admin=serve_admin, access=access, ranks=ranks)
     reports = settings.plays or settings.faulting.is_on or report_options.report is not None
     if reports and app.last_report is not None:
         return ending.conclude(app.last_report, settings, report_options, before, trouble=app.control.trouble)

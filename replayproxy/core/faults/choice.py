@@ -78,6 +78,22 @@ class FaultChooser:
         self._counts: OrderedDict[tuple[str, int], tuple[int, int]] = OrderedDict()
         """By scope and fault: the requests that fitted, and those that got it."""
 
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Those that it chooses from."""
+        return self._faults
+
+    @property
+    def injection(self) -> FailureInjection:
+        """The share of requests that get a failure."""
+        return self._injection
+
+    def change(self, faults: Sequence[Fault], injection: FailureInjection) -> None:
+        """Choose from these from now on. `first` and `every` count from 0 again; occurrences of requests go on."""
+        self._faults = tuple(faults)
+        self._injection = injection
+        self._counts.clear()
+
     def choose(self, subject: FaultSubject, by_header: Fault | None = None) -> Fault | None:
         """The fault of this request, which counts from now on. `by_header`: what the request itself asks for."""
         occurrence = self._occurrences.pop((subject.scope, subject.key), 0)

@@ -13,6 +13,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+import replayproxy
 from tests.cli.commands import asking, tape
 from tests.cli.tapes import Read
 from tests.forked import Forked
@@ -147,6 +148,38 @@ def test_ctl_without_an_answer_is_a_sentence(read: Read, proxy: Proxy) -> None:
     assert (ran.code, "the admin port of a proxy that records" in ran.err) == (1, True)
     ran = read("ctl", "misses", "m-9", "--admin", str(proxy.admin_url))
     assert (ran.code, "there is no miss m-9" in ran.err) == (1, True)
+
+
+@pytest.fixture
+def simulated() -> Iterator[str]:
+    """The admin port of a simulator."""
+    with replayproxy.simulate(model="tiny", admin_port=0) as server:
+        yield str(server.admin_url)
+
+
+def test_ctl_changes_a_simulator(read: Read, simulated: str) -> None:
+    """Latency, failures and metrics, by the names of its flags; what cannot be is a sentence and changes nothing."""
+    at = ("--admin", simulated)
+    out = read("ctl", "set", "latency", "time-to-first-token=2s", "inter-token-latency=50", *at).out
+    assert ["inter-token-latency", "0.05"] in [line.split() for line in out.splitlines()]
+    words = ("failure-injection-rate=10", "failure-types=rate_limit,server_error", "fail=cut@12", "fail=status=503")
+    failures = orjson.loads(read("ctl", "set", "failures", *words, "--json", *at).out)["failures"]
+    assert failures == {
+        "failure-injection-rate": 10,
+        "failure-types": ["rate_limit", "server_error"],
+        "fail": ["cut@12", "status=503"],
+    }
+    assert "running" in read("ctl", "set", "metrics", "running=7", *at).out
+    assert "none set" in read("ctl", "set", "metrics", "running=null", *at).out
+    ran = read("ctl", "set", "latency", "time-to-frist-token=1s", *at)
+    assert (ran.code, "did you mean time-to-first-token?" in ran.err) == (1, True)
+    assert read("ctl", "set", "latency", "fast", *at).code == 2
+
+
+def test_ctl_changes_no_replay(read: Read, proxy: Proxy) -> None:
+    """And says which proxy it can change."""
+    ran = read("ctl", "set", "latency", "ttft=1s", "--admin", str(proxy.admin_url))
+    assert (ran.code, "of a proxy that simulates" in ran.err) == (1, True)
 
 
 @pytest.mark.parametrize("words", [["status", "m-1"], ["report", "--scope", "a"], ["status", "--counts"], ["rset"]])
