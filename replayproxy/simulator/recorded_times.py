@@ -51,6 +51,15 @@ class HeldOutError(NamedTuple):
         return (self.predicted - self.recorded) / self.recorded if self.recorded else 0.0
 
 
+class HeldOutLoad(NamedTuple):
+    """The errors for requests at loads from `least` to `most`."""
+
+    least: int
+    most: int
+    requests: int
+    errors: list[HeldOutError]
+
+
 @dataclass(frozen=True)
 class RecordedTimes:
     """The model. Made by `of`."""
@@ -101,11 +110,11 @@ class RecordedTimes:
 
 def held_out_errors(requests: Sequence[RecordedRequest], seed: int = 0) -> list[HeldOutError]:
     """How well a model of every second request predicts the others: median and 99th percentile of both times."""
-    model = RecordedTimes.of(requests[::2])
-    others = requests[1::2]
-    if model is None or not others:
-        return []
-    draw = random.Random(seed)
+    model, others = RecordedTimes.of(requests[::2]), requests[1::2]
+    return _errors(model, others, random.Random(seed)) if model is not None and others else []
+
+
+def _errors(model: RecordedTimes, others: Sequence[RecordedRequest], draw: random.Random) -> list[HeldOutError]:
     first = [(one.first_token, model.first_token(draw, prompt=one.prompt, running=one.running)) for one in others]
     gaps = [(gap, model.next_token(draw, running=one.running)) for one in others for gap in one.gaps]
     return [
@@ -116,6 +125,19 @@ def held_out_errors(requests: Sequence[RecordedRequest], seed: int = 0) -> list[
         if pairs
         for label, share in (("median", 0.5), ("p99", 0.99))
     ]
+
+
+def held_out_by_load(requests: Sequence[RecordedRequest], bounds: Sequence[int], seed: int = 0) -> list[HeldOutLoad]:
+    """The same for loads up to each of these bounds: whether the model follows the load, and not a mixture of loads."""
+    model, others = RecordedTimes.of(requests[::2]), requests[1::2]
+    found: list[HeldOutLoad] = []
+    least = 1
+    for most in bounds:
+        chosen = [one for one in others if least <= one.running <= most]
+        if model is not None and chosen:
+            found.append(HeldOutLoad(least, most, len(chosen), _errors(model, chosen, random.Random(seed))))
+        least = most + 1
+    return found
 
 
 def quantile(values: list[int], share: float) -> int:

@@ -6,6 +6,7 @@ play ──▶ Routes ──▶ Response                    played at once
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hmac import compare_digest
@@ -58,6 +59,7 @@ class Simulator:
         """Fields of all answers that are generated."""
         self._clock = clock
         self._keys = RequestKeys(options.seed)
+        self._turn = asyncio.Lock()
         self._api_keys = tuple(key.encode() for key in options.api_keys)
         self.context = Context(options, clock)
         for endpoint in ENDPOINTS:
@@ -72,6 +74,10 @@ class Simulator:
             request = Request(
                 request.method, request.target, request.headers, b"".join([piece async for piece in upload])
             )
+        # To invent an answer takes 0.2 ms. Of 128 requests that come together, those that the loop has not read yet
+        # would count their times from after all of that: between two of them it reads what has come.
+        async with self._turn:
+            await asyncio.sleep(0)
         try:
             answer = self._answer(request)
             if isinstance(answer, Generation):

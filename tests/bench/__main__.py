@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import large, load, micro, miss, pair, record, replay, size, start, timing, wire
+from tests.bench import large, load, micro, miss, pair, record, replay, simulate, size, start, timing, wire
 from tests.bench.processes import NO_NGINX, nginx_program
 from tests.bench.report import Verdict, table
 
@@ -32,6 +32,7 @@ MEASURES: dict[str, Callable[[Path], list[Verdict]]] = {
     "start": start.measure,
     "load": load.measure,
     "large": large.measure,
+    "simulate": simulate.measure,
 }
 
 

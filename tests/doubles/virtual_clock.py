@@ -13,7 +13,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-TURNS = 12
+TURNS = 40
 """Turns of the event loop after which everybody waits who is going to."""
 
 EPOCH = 1_760_000_000_000_000_000

@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 
 from replayproxy.simulator import recorded_times
-from replayproxy.simulator.recorded_times import RecordedRequest, RecordedTimes, held_out_errors
+from replayproxy.simulator.recorded_times import RecordedRequest, RecordedTimes, held_out_by_load, held_out_errors
 
 MS = 1_000_000
 
@@ -83,3 +83,18 @@ def test_a_model_can_be_faster() -> None:
     predicted = median(fast.next_token(draw, running=1) for _ in range(200))
     assert predicted == pytest.approx(2.5 * MS * 1.125, rel=0.1)
     assert fast.first_token(draw, prompt=16, running=1) < 0.3 * MODEL.first_token(draw, prompt=16, running=1)
+
+
+def test_errors_are_told_apart_by_load() -> None:
+    """A model that mixed the loads would be right for all of them together, and for none of them."""
+    requests = [
+        RecordedRequest(10, running, 1000 * running, (100 * running,) * 3) for running in (1, 8) for _ in range(40)
+    ]
+    low, high = held_out_by_load(requests, (2, 5, 100))
+    assert [(low.least, low.most, low.requests), (high.least, high.most, high.requests)] == [(1, 2, 20), (6, 100, 20)]
+    for load, running in ((low, 1), (high, 8)):
+        assert [(error.recorded, error.predicted) for error in load.errors] == [
+            *[(1000 * running, 1000 * running)] * 2,
+            *[(100 * running, 100 * running)] * 2,
+        ]
+    assert held_out_by_load([], (2,)) == []
