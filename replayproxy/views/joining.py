@@ -7,7 +7,7 @@ joined without the masks of secrets, whose hashes belong to one cassette. Knows 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from replayproxy.core.coding import body_of
@@ -41,7 +41,10 @@ def joined(
 def joined_by_source(
     first: Browser, second: Browser, chosen: ExchangeFilter = EVERYTHING, rules: MatchRules | None = None
 ) -> Pairing:
-    """Join by what a driver noted in the requests of the second; where it noted nothing, by key and occurrence."""
+    """Join by what a driver noted in the requests of the second; where it noted nothing, by key and occurrence.
+
+    Two runs of a driver from the same recording are joined by what it noted in both.
+    """
     by_id: defaultdict[str, list[PairedRow]] = defaultdict(list)
     for _, row in _rows(first, chosen):
         by_id[row.id].append(row)
@@ -51,10 +54,27 @@ def joined_by_source(
     if not any(source is not None for source, _ in noted):
         return joined(first, second, chosen, rules)
     pairing, others = pair_by_source(by_id, noted)
+    if not pairing.pairs and (both := _both_noted(first, chosen, noted)) is not None:
+        pairing, others = both, list(both.extra)
     ours = rules or first.rules
     keys = [_Keys(browser, ours, stored=False) for browser in (first, second)]
     left = replace(pairing, extra=tuple(others))
     return join_again(left, keys[0].without_masks, keys[1].without_masks)
+
+
+def _both_noted(
+    first: Browser, chosen: ExchangeFilter, second: Sequence[tuple[Source | None, PairedRow]]
+) -> Pairing | None:
+    """Join two runs of a driver; None where nothing is noted in the first. The rest is only in one of them."""
+    ours = [(source_of(first.request(row.number)), row) for _, row in _rows(first, chosen)]
+    if all(source is None for source, _ in ours):
+        return None
+    sides = [
+        [KeyedRow(f"{side if source is None else source}", row) for source, row in rows]
+        for side, rows in (("first", ours), ("second", second))
+    ]
+    pairing = pair_by_key(*sides)
+    return replace(pairing, noted=len(pairing.pairs))
 
 
 def _rows(browser: Browser, chosen: ExchangeFilter) -> Iterator[tuple[Key, PairedRow]]:

@@ -111,3 +111,13 @@ def test_without_notes_it_is_joined_by_key(tmp_path: Path) -> None:
     """As `diff` does."""
     first = recorded(tmp_path / "a", chat("x"))
     assert by_source(first, [chat("x")], tmp_path / "b") == ([(1, 1)], 0, 0)
+
+
+def test_two_runs_of_a_driver_meet_by_what_both_noted(tmp_path: Path) -> None:
+    """Although their bodies differ, and although the ids are those of a third recording."""
+    notes = [("0000000a", 0), ("0000000b", 1), ("0000000a;loop=1", 2)]
+    first, second = tmp_path / "a", tmp_path / "b"
+    with writing(first) as keep:
+        keep(*(driven(source, f"salted one {place}", 1000 * place) for source, place in notes))
+    parts = [driven(source, f"salted two {place}", 1000 * place) for source, place in reversed(notes[1:])]
+    assert by_source(first, parts, second) == ([(2, 2), (3, 1)], 1, 0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from replayproxy import output_files
+from replayproxy.cli.against_options import against_options, interleaved, servers_of
 from replayproxy.cli.drive_options import FILE, arrival_options, change_options, fields_of_options, safety_options
 from replayproxy.cli.filtering import choosing
 from replayproxy.cli.options import plain_option
@@ -36,12 +37,13 @@ T = TypeVar("T")
 
 @click.command
 @click.argument("cassette", type=FILE, required=False)
-@plain_option("--upstream", metavar="URL", help="The live server.", required=True)
+@plain_option("--upstream", metavar="URL", help="The live server.")
 @plain_option("-o", "--output", type=FILE, help="Record the answers onto this new cassette.")
 @arrival_options
 @change_options
 @safety_options
 @scenario_options
+@against_options
 @choosing
 def drive(cassette: Path | None, *, chosen: ExchangeFilter, **options: Any) -> int:
     """Send the requests on CASSETTE at a live server when they were sent, session by session, and record the answers.
@@ -56,15 +58,18 @@ def drive(cassette: Path | None, *, chosen: ExchangeFilter, **options: Any) -> i
       replayproxy drive prod.cassette --upstream http://127.0.0.1:8000 \\
         -o candidate.cassette
       replayproxy compare prod.cassette candidate.cassette --gate 'ttft <= 1.10'
+      replayproxy drive prod.cassette --against http://127.0.0.1:8000 \\
+        --against http://127.0.0.1:8001 --repeat 5 -o runs --gate 'ttft <= 1.10'
       replayproxy drive --scenario unit --upstream http://127.0.0.1:8000 --batch 4
     """
     from replayproxy.load_run import is_loopback, refuse_existing
 
     if (cassette is None) == (options["scenario"] is None):
         raise click.UsageError("give a CASSETTE, or --scenario users, unit, prefix-cache or chunked-prefill")
-    local = is_loopback(options["upstream"])
+    servers = servers_of(options)
+    local = all(map(is_loopback, servers))
     output: Path | None = options["output"]
-    if output is not None:
+    if output is not None and len(servers) == 1:
         refuse_existing(output, cassette)
     if cassette is None:
         return _scenario(options, local=local)
@@ -78,10 +83,13 @@ def drive(cassette: Path | None, *, chosen: ExchangeFilter, **options: Any) -> i
         return _print_plan(plan, notes, options)
     if not local and not options["yes"]:
         raise SettingsError(
-            f"{options['upstream']} is not on this machine: look at the plan with --dry-run, then send"
+            f"{' or '.join(servers)} is not on this machine: look at the plan with --dry-run, then send"
             f" {plural(len(plan.requests), 'request')} with --yes"
         )
-    result = _driven(_run(cassette, plan, changes, options), "")
+    run = _run(cassette, plan, changes, {**options, "upstream": servers[0]})
+    if len(servers) > 1:
+        return interleaved(run, servers, options, driven)
+    result = driven(run, "")
     return _conclude(result, options, [cassette])
 
 
@@ -190,7 +198,7 @@ def _print_plan(plan: DrivePlan, notes: list[str], options: Mapping[str, Any]) -
     from replayproxy.cli.terminal.drive_page import plan_page
 
     with Output().screen() as screen:
-        plan_page(plan, notes, options["upstream"], screen)
+        plan_page(plan, notes, " and ".join(servers_of(options)), screen)
     return 0
 
 
@@ -226,7 +234,7 @@ def _run(cassette: Path, plan: DrivePlan, changes: RequestChanges, options: Mapp
     )
 
 
-def _driven(run: LoadRun, title: str) -> LoadResult:
+def driven(run: LoadRun, title: str) -> LoadResult:
     """Carry out a run, and show it."""
     from replayproxy.load_run import drive
 
