@@ -7,7 +7,6 @@ the cassette if the program is killed.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from replayproxy.core.headers import STORED
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import SALT_BYTES, Redactor
 from replayproxy.errors import SettingsError
-from replayproxy.model import Exchange, Leg
+from replayproxy.model import Exchange
 from replayproxy.ports import ExchangePart
 
 
@@ -52,28 +51,14 @@ class CassetteAppender:
         writer.begin()
         try:
             # Masked before fields are left out: a body may repeat a credential that only its header field identifies.
-            writer.keep(
-                ExchangePart.of(next(self._part_numbers), self._stored(without_secrets(exchange, self._redactor)))
-            )
+            masked = without_secrets(exchange, self._redactor)
+            stored = STORED.of_exchange(masked, self._matcher.compared_headers)
+            writer.keep(ExchangePart.of(next(self._part_numbers), stored))
             writer.commit()
         except BaseException:
             writer.rollback()
             raise
         writer.train_when_due()
-
-    def _stored(self, exchange: Exchange) -> Exchange:
-        """The exchange with the header fields that a cassette may hold."""
-        request = replace(
-            exchange.request, headers=STORED.of_request(exchange.request.headers, self._matcher.compared_headers)
-        )
-        response = replace(exchange.response, headers=STORED.of_answer(exchange.response.headers))
-        return replace(exchange, request=request, response=response, legs=tuple(map(self._leg, exchange.legs)))
-
-    def _leg(self, leg: Leg) -> Leg:
-        request = replace(leg.request, headers=STORED.of_request(leg.request.headers))
-        return replace(
-            leg, request=request, response=replace(leg.response, headers=STORED.of_answer(leg.response.headers))
-        )
 
     def seal(self) -> None:
         """End adding: make one file of what was written, and release the lock."""

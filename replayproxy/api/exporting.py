@@ -110,10 +110,7 @@ class CassetteExport:
             yield StoredExchange(row, exchange if redactor is None else without_secrets(exchange, redactor))
 
     def _redactor(self) -> Redactor:
-        own = self.browser.cassette.redactor
-        rules = own.rules if own is not None else ()
-        salt = own.salt if own is not None else os.urandom(SALT_BYTES)
-        return Redactor(salt, (*rules, *(rule for rule in self.redact if rule not in rules)))
+        return Redactor.extended(self.browser.cassette.redactor, self.redact, os.urandom(SALT_BYTES))
 
     def _origin(self) -> CassetteOrigin:
         meta = {name: _value(text) for name, text in self.browser.cassette.all("SELECT name, value FROM meta")}

@@ -239,11 +239,4 @@ class _Import:
         masked = without_secrets(exchange, self._redactor)
         left_out = STORED.left_out(masked.response.headers)
         self._fields_left_out.update(left_out)
-        return ExchangePart.of(number, self._stored(masked))
-
-    def _stored(self, exchange: Exchange) -> Exchange:
-        """The exchange with the fields that a cassette may hold."""
-        compared = self._writer.matcher.compared_headers
-        request = replace(exchange.request, headers=STORED.of_request(exchange.request.headers, compared))
-        response = replace(exchange.response, headers=STORED.of_answer(exchange.response.headers))
-        return replace(exchange, request=request, response=response)
+        return ExchangePart.of(number, STORED.of_exchange(masked, self._writer.matcher.compared_headers))

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Self
 
 from replayproxy.errors import SettingsError, setting
-from replayproxy.model import Headers
+from replayproxy.model import Exchange, Headers, Request, Response
 
 HOP_BY_HOP = frozenset(
     {
@@ -166,6 +166,21 @@ class StoredFields:
     def of_answer(self, headers: Headers) -> Headers:
         """The field lines of an answer that a cassette may hold, and that a replay gives back."""
         return tuple(line for line in headers if self._stores(line[0].lower()))
+
+    def of_exchange(self, exchange: Exchange, also: Collection[str] = ()) -> Exchange:
+        """Return an exchange and its legs with the field lines that a cassette may hold. `also` as in `of_request`."""
+        legs = tuple(
+            replace(leg, request=self._stored_request(leg.request, also), response=self._stored_answer(leg.response))
+            for leg in exchange.legs
+        )
+        request, response = self._stored_request(exchange.request, also), self._stored_answer(exchange.response)
+        return replace(exchange, request=request, response=response, legs=legs)
+
+    def _stored_request(self, request: Request, also: Collection[str]) -> Request:
+        return replace(request, headers=self.of_request(request.headers, also))
+
+    def _stored_answer(self, response: Response) -> Response:
+        return replace(response, headers=self.of_answer(response.headers))
 
     def left_out(self, headers: Headers) -> tuple[str, ...]:
         """The names, in lower case, of the end-to-end fields of an answer that a cassette may not hold, each once."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from replayproxy.core import headers
+from replayproxy.core.headers import STORED
 from replayproxy.errors import SettingsError
-from replayproxy.model import Headers
+from replayproxy.model import Exchange, Headers, Leg, Request, Response, Timeline
 
 SECRETS = [
     "Authorization",
@@ -170,3 +171,15 @@ def test_what_is_an_event_stream(media: str, stream: bool) -> None:
     """By its media type, whatever its parameters and case."""
     assert headers.is_event_stream((("content-TYPE", media),)) is stream
     assert not headers.is_event_stream(())
+
+
+def test_an_exchange_is_stored_with_the_fields_that_a_cassette_may_hold() -> None:
+    """Of the request, the answer, and each leg; a field that the match rules compare is stored of all requests."""
+    asked = Request("POST", "/", (("Accept", "*/*"), ("X-Tenant", "t"), ("Cookie", "c")))
+    answered = Response(200, (("Date", "today"), ("Link", "l")), b"", (), Timeline(0, (), 0))
+    exchange = Exchange(asked, answered, 0, (Leg("prefill", "http://p", asked, answered),))
+    stored = STORED.of_exchange(exchange, {"x-tenant"})
+    for part in (stored, *stored.legs):
+        assert part.request.headers == (("Accept", "*/*"), ("X-Tenant", "t"))
+        assert part.response.headers == (("Link", "l"),)
+    assert STORED.of_exchange(exchange).request.headers == (("Accept", "*/*"),)

@@ -38,11 +38,7 @@ class Leak:
 def scan(path: Path, rules: Sequence[str] = (), watch: Watch = unwatched) -> Iterator[Leak]:
     """Every leak, by these rules besides the cassette's own. Raises `CassetteError`, `SettingsError`."""
     with CassetteReader(path) as cassette:
-        own = cassette.redactor
-        own_rules = own.rules if own is not None else ()
-        redactor = Redactor(
-            own.salt if own is not None else b"", (*own_rules, *(rule for rule in rules if rule not in own_rules))
-        )
+        redactor = Redactor.extended(cassette.redactor, rules, b"")
         every = cassette.all("SELECT number, id FROM v_exchange WHERE state = 'done' ORDER BY number")
         for number, name in watched(every, "exchanges searched for secrets", len(every), watch):
             yield from _of_exchange(cassette, redactor, number, name)

@@ -44,7 +44,7 @@ def redact(path: Path, rules: Sequence[str] = (), out: Path | None = None, watch
     """
     with rewriting(path, out) as fresh, CassetteReader(path, abandoned=True) as cassette:  # the lock is ours
         masked = Counter(leak.kind for leak in scan(path, rules, watch))
-        redactor = _redactor(cassette, rules)
+        redactor = Redactor.extended(cassette.redactor, rules, secrets.token_bytes(SALT_BYTES))
         with sealed_at_end(fresh, Matcher(cassette.rules, redactor)) as writer:
             exchanges = write_all(
                 writer, (without_secrets(each, redactor) for each in finished_exchanges(cassette, watch))
@@ -52,13 +52,6 @@ def redact(path: Path, rules: Sequence[str] = (), out: Path | None = None, watch
         _copy_rest(cassette, fresh, redactor)
         prove(fresh, lambda found: _what_is_left(fresh, found, exchanges, watch), watch)
         return Redacted(exchanges, masked, cassette.foreign)
-
-
-def _redactor(cassette: CassetteReader, rules: Sequence[str]) -> Redactor:
-    own = cassette.redactor
-    own_rules = own.rules if own is not None else ()
-    salt = own.salt if own is not None else secrets.token_bytes(SALT_BYTES)
-    return Redactor(salt, (*own_rules, *(rule for rule in rules if rule not in own_rules)))
 
 
 def _what_is_left(fresh: Path, found: int, expected: int, watch: Watch) -> str | None:

@@ -39,6 +39,13 @@ class Redactor:
         """Pickle salt and rules; the receiving process parses them again."""
         return Redactor, (self.salt, self.rules)
 
+    @classmethod
+    def extended(cls, own: Redactor | None, rules: Sequence[str], salt: bytes) -> Redactor:
+        """Return the redactor of a cassette with more rules; of one without a redactor, a new one with this salt."""
+        if own is None:
+            return cls(salt, rules)
+        return cls(own.salt, (*own.rules, *(rule for rule in rules if rule not in own.rules)))
+
     @property
     def rules(self) -> tuple[str, ...]:
         """The rules as given."""

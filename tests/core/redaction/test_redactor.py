@@ -179,3 +179,12 @@ def test_a_header_that_a_rule_names_is_not_kept() -> None:
     assert redactor.stream_redactor(redactor.credentials(request)).redact_fields(
         (("X-Request-ID", "r-1"), ("Server", "x"))
     ) == (("Server", "x"),)
+
+
+def test_a_cassette_is_redacted_by_its_own_rules_and_more() -> None:
+    """With its own salt, so that masks stay equal; each rule once. Without a redactor the salt is new."""
+    own = Redactor(b"salt", ("$.a", "$.b"))
+    extended = Redactor.extended(own, ("$.b", "$.c"), b"new")
+    assert (extended.salt, extended.rules) == (b"salt", ("$.a", "$.b", "$.c"))
+    first = Redactor.extended(None, ("$.c",), b"new")
+    assert (first.salt, first.rules) == (b"new", ("$.c",))
