@@ -1,9 +1,9 @@
 """Run a command and pass on the signals that are meant for it, each once.
 
-The command stays in our process group and has our stdin, stdout and stderr: a terminal stays one, and what the
-terminal sends (Ctrl-C, Ctrl-\\) reaches it without us. Only what somebody sent to us alone is passed on. Who sent a
-signal is told by sigwaitinfo(2), which wants the signals blocked; so a thread waits for them, and the command is
-started with the mask we had before.
+The command stays in the process group of this process and shares its stdin, stdout and stderr. So it has the same
+terminal, and the signals of the terminal (Ctrl-C, Ctrl-\\) reach it directly; only a signal that was sent to this
+process alone is passed on. sigwaitinfo(2) tells who sent a signal, and needs the signals blocked. Therefore a thread
+waits for them, and the command is started with the signal mask from before.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from replayproxy.proxy.verdict import CommandResult, visible_command
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 ONLY_THE_COMMANDS = {*WITHOUT_MEANING, signal.SIGHUP}
-"""While no command runs these say nothing to us; SIGHUP does, where a terminal has started us."""
+"""Ignored while no command runs; SIGHUP is not, if a terminal has started this process."""
 
 _FROM_THE_KERNEL = 0x80
 """SI_KERNEL of <asm-generic/siginfo.h>: a terminal sends to its whole foreground group."""
@@ -50,7 +50,7 @@ class Signals:
             self._thread.start()
 
     def start(self, spawn: Callable[[], int]) -> int | None:
-        """Start a process to which signals go from now on; None: a signal came first, so it was not started."""
+        """Start a process and pass signals on to it. Return None if a signal came first: it was not started."""
         with self._lock:
             if self._first_signal is not None:
                 return None
@@ -64,7 +64,7 @@ class Signals:
             self._pid = None
 
     def close(self) -> None:
-        """Receive no more signals, and let them in again that were let in before."""
+        """Receive no more signals, and restore the signal mask from before."""
         if self._closed:
             return
         with self._lock:
@@ -91,7 +91,7 @@ class Signals:
 
 
 def _next(numbers: set[signal.Signals]) -> tuple[int, bool]:
-    """The next signal, and whether the whole process group has it."""
+    """Return the next signal, and whether the whole process group got it."""
     if sys.platform != "linux":
         return signal.sigwait(numbers), False
     found = signal.sigwaitinfo(numbers)
@@ -127,7 +127,7 @@ def run(command: tuple[str, ...], variables: Mapping[str, str], signals: Signals
 
 
 def _ended(command: tuple[str, ...], code: int) -> CommandResult:
-    """`code` is negative where a signal killed it."""
+    """`code` is negative if a signal ended the command."""
     if code >= 0:
         return CommandResult(command, code)
     try:

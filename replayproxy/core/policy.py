@@ -1,4 +1,4 @@
-"""What to do with a request: one pure table. Nowhere else does a mode decide about one."""
+"""Decide what to do with a request, as one pure table. No other place decides by the mode."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 from replayproxy.model import RecordingRef
 
 PROBES = frozenset({"/health", "/ping", "/load", "/metrics", "/version"})
-"""Paths about the server itself: forwarded live and never recorded; in replay answered by us."""
+"""Paths about the server itself: forwarded and never recorded; a replay answers them itself."""
 
 
 class Mode(StrEnum):
@@ -21,7 +21,7 @@ class Mode(StrEnum):
 
 
 class OnMiss(StrEnum):
-    """What follows when no recording answers."""
+    """What happens when no recording answers."""
 
     REFUSE = "refuse"
     FORWARD = "forward"
@@ -38,12 +38,12 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Ask the server and keep what it says."""
+    """Send it to the server and record the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Ask the server and keep nothing."""
+    """Send it to the server and record nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class Simulate:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Answer for the server that is not there."""
+    """Answer in place of the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Explain the miss."""
+    """Answer with an error that explains the miss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ _FALLBACKS: dict[OnMiss, Decision] = {
 
 
 def looks_for_recordings(mode: Mode) -> bool:
-    """Whether a request's key is worth knowing before the answer."""
+    """Return whether a mode looks for recordings, and so needs the key of a request before the answer."""
     return mode in (Mode.REPLAY, Mode.AUTO)
 
 

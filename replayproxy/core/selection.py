@@ -1,4 +1,4 @@
-"""Which requests are worth recording: by path, and by share."""
+"""Choose which requests are recorded: by path, and by share."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from replayproxy.model import Request
 
 
 class Selection:
-    """Says yes to paths that a glob of `include` matches (all, if there is none) and none of `exclude`; and of those
-    to every n-th, so that exactly the share `sample` is recorded."""
+    """Accepts paths that a glob of `include` matches (all, if there is none) and no glob of `exclude`.
+
+    Of these it accepts every n-th, so that exactly the share `sample` is recorded.
+    """
 
     def __init__(self, *, include: Sequence[str] = (), exclude: Sequence[str] = (), sample: float = 1.0) -> None:
         self._include = tuple(include) or ("*",)
@@ -19,7 +21,7 @@ class Selection:
         self._owed = 0.0
 
     def __call__(self, request: Request) -> bool:
-        """Whether to record this one. Counts it."""
+        """Return whether to record this request. Counts it for the share."""
         path = request.path
         if not any(fnmatchcase(path, glob) for glob in self._include):
             return False

@@ -1,4 +1,4 @@
-"""A listener before the client's: URLs of the recorded server lead the client back to us (`core.origins`)."""
+"""Rewrite URLs of the recorded server in a head, so that they lead the client to the proxy (`core.origins`)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from replayproxy.ports import Listener
 
 
 class ClientOrigin:
-    """A `Listener` that changes heads alone.
+    """A `Listener` that changes heads only.
 
-    What comes once per chunk is the client's own method, so that a stream does not pay for a call more.
+    Chunks go to the client's own method, so that a stream pays for no further call.
     """
 
     __slots__ = ("_client", "_origin", "_prefix", "burst", "chunk", "leg", "ready")
 
     def __init__(self, client: Listener, request: Request, target: str, *, tls: bool) -> None:
-        """`request` is as the client sent it, `target` what is left of its target without a scope."""
+        """`request` is as the client sent it, `target` is its target without a scope."""
         self._client = client
         host = headers.get(request.headers, "host")
         self._origin = f"{'https' if tls else 'http'}://{host}" if host else ""
@@ -38,7 +38,7 @@ class ClientOrigin:
         return self._client.congested
 
     async def head(self, head: Head) -> None:
-        """Give the URLs in it the origin that the client used."""
+        """Pass it on with the origin that the client used in its URLs."""
         await self._client.head(head._replace(headers=for_client(head.headers, self._origin, self._prefix)))
 
     async def end(self, end: End) -> None:

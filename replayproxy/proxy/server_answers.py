@@ -1,7 +1,7 @@
-"""Answers in the place of the server that is not there: about itself, its models, and to a browser's preflight.
+"""Answers in place of a server that is not running: to probes, about models, and to CORS preflights.
 
-In the shape that vLLM gives, with what the cassette knows of the recorded server. Nothing that anybody recorded is
-answered here.
+They have the shape of vLLM's, with the facts of the recorded server that the cassette holds. Recorded answers are not
+played here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def metrics_answer(request: Request, page: bytes) -> Response:
 
 
 def server_answer(request: Request, facts: ServerFacts) -> Response:
-    """The answer to one of `core.policy.PROBES`, or to a question for models."""
+    """Return the answer to one of `core.policy.PROBES`, or to a request for models."""
     if not _takes(request):
         return _without_body(request, _wrong_method(request, facts))
     if describes_models(request):
@@ -44,13 +44,13 @@ def server_answer(request: Request, facts: ServerFacts) -> Response:
 
 
 def preflight_answer(request: Request, origins: AllowedOrigins) -> Response:
-    """The answer to a browser that asks what a page may send to a recorded endpoint."""
+    """Return the answer to a CORS preflight for a recorded endpoint."""
     fields = origins.preflight(request)
     return replace(own_response(204, b"", media=None), headers=fields)
 
 
 def _takes(request: Request) -> bool:
-    """vLLM's `/ping` also takes POST (SageMaker); HEAD and the rest get 405 from FastAPI."""
+    """Return whether vLLM accepts the method: `/ping` takes POST too (SageMaker), FastAPI answers 405 to others."""
     return request.method == "GET" or (request.path == "/ping" and request.method == "POST")
 
 

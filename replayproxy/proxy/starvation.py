@@ -1,14 +1,14 @@
-"""How late this process is scheduled while answers run.
+"""Measure how late this process is scheduled while answers run.
 
-A recorder that shares its cores with an engine is not run while that computes: then whole streams arrive in one read,
-and the recorded gaps are the scheduler's and not the server's. One timer for all answers in flight rings every 10 ms;
-what it is late is kept with each of them, the largest delay only.
+A recorder that shares its cores with an engine does not run while the engine computes: then whole streams arrive in one
+read, and the recorded gaps show the scheduler, not the server. One timer for all answers in flight rings every 10 ms.
+Each answer keeps the largest delay of the timer while it ran.
 
     answers in flight   ───────────┬──────────┬─────────────────┬────
     timer due                      10         20        30 … 90 │
     timer rings                    10.3       20.2              91.0      61 ms late: the largest delay so far
 
-Of a delay up to one period goes unseen, so what is kept is rather too little than too much.
+Up to one period of a delay is not seen, so the result is too small rather than too large.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import NamedTuple
 from replayproxy.ports import Clock
 
 PERIOD = 10_000_000
-"""Nanoseconds. A wake-up costs about 5 us: a two-thousandth of a core, and nothing while nothing runs."""
+"""Nanoseconds. A wake-up costs about 5 us, so a two-thousandth of a core, and nothing while no answer runs."""
 
 GRAIN = 2_000_000
-"""Nanoseconds that a timer may be late by itself: the event loop's timers have the grain of a millisecond."""
+"""Nanoseconds that a timer may be late anyway: timers of the event loop have a resolution of a millisecond."""
 
 
 MOST_RINGS = 64
-"""Late rings that are kept before those are dropped that no running answer was there for."""
+"""Late rings that are kept before the ones that concern no running answer are dropped."""
 
 
 class Running:
@@ -48,10 +48,10 @@ class Ring(NamedTuple):
 
 
 class Starvation:
-    """Measures it. `start` it on the loop that records; until then nothing is measured.
+    """The timer and its late rings. Call `start` on the loop that records; nothing is measured before.
 
-    What a ring says concerns all answers in flight, and 300 streams may end while the loop is late: so rings are kept,
-    not a delay with each answer. A later ring that was as late makes an earlier one needless.
+    A late ring concerns all answers in flight, and 300 streams may end while the loop is late. So the rings are kept,
+    and not a delay per answer. A ring is dropped when a later one was at least as late.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -60,18 +60,18 @@ class Starvation:
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0
         self._running: dict[Running, None] = {}
-        """In the order in which they began."""
+        """Answers in flight, in the order in which they began."""
         self._rings: list[Ring] = []
-        """Each less late than the one before it."""
+        """Late rings, each less late than the previous one."""
 
     def start(self) -> None:
-        """From now on, on this loop."""
+        """Begin to measure, on the running event loop."""
         self._loop = asyncio.get_running_loop()
         if self._running:
             self._arm()
 
     def stop(self) -> None:
-        """Measure nothing any more."""
+        """Stop measuring."""
         self._loop = None
         self._disarm()
 
@@ -86,7 +86,7 @@ class Starvation:
     def end(self, running: Running) -> int:
         """Return the largest delay, in ns, while this answer ran; 0 if none was longer than the timer's own grain.
 
-        One that lasts until now counts, though the timer has not rung yet.
+        A delay that lasts until now counts, although the timer has not rung yet.
         """
         self._note()
         self._running.pop(running, None)

@@ -1,9 +1,9 @@
-"""Make a cassette as small as it gets: dictionaries trained on all of it, and everything packed again with them.
+"""Make a cassette smaller: train dictionaries on all of it, and pack every payload again with them.
 
     a copy beside it ──▶ train on a sample ──▶ pack each payload again ──▶ pages ──▶ verify, compare ──▶ in its place
 
-The old file stays as it is until the new one has been proved, and where the new one is not smaller. Exchanges keep
-their numbers, ids and times, and what is not ours stays in the file, for it is a copy.
+The old file is replaced only if the new one was proved and is smaller. Exchanges keep their numbers, ids and times, and
+tables of other programs stay, because the new file begins as a copy.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.watched import Watch, unwatched
 
 SAMPLE = 2_000
-"""Exchanges on which dictionaries are trained, at most, evenly spread: more take minutes and gain nothing."""
+"""Most exchanges on which dictionaries are trained, evenly spread: more take minutes and gain nothing."""
 
 LONGEST = 256 * 1024
-"""Bytes of an answer that is part of the sample."""
+"""Answers of so many bytes and more are not part of the sample."""
 
 FEWEST = 24
 """Exchanges below which a dictionary would not pay for itself."""
@@ -37,7 +37,7 @@ BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What became of it. `before` and `after` are bytes; a file that could not be made smaller was left as it was."""
+    """The result. `before` and `after` are bytes. If the file could not be made smaller, it is unchanged."""
 
     exchanges: int
     before: int
@@ -52,7 +52,7 @@ class _NotSmaller(Exception):
 def compact(path: Path, out: Path | None = None, watch: Watch = unwatched) -> Compacted:
     """Make `path` smaller, or write `out`. `watch` is called with what was done, how many, of how many.
 
-    Raises `CassetteError` where a file cannot be read or written, somebody records on it, or the result does not hold.
+    Raises `CassetteError` if a file cannot be read or written, is recorded on, or the result is not as it should be.
     """
     before = after = exchanges = 0
     try:
@@ -129,7 +129,7 @@ def _repack(connection: sqlite3.Connection, dictionaries: Dictionaries, numbers:
 
 
 def _difference(path: Path, fresh: Path) -> str | None:
-    """Return what the new file has that the old one has not, or None: each exchange has its id, digest and time."""
+    """Return how the new file differs from the old one, or None if each exchange has its id, digest and time."""
     with CassetteReader(path, abandoned=True) as old, CassetteReader(fresh) as new:
         return None if list(_ids(old)) == list(_ids(new)) else "it has other exchanges"
 

@@ -1,15 +1,15 @@
-"""Two cassettes, recorded in front of the servers of somebody else's pair, become one with two legs an exchange.
+"""Make one cassette of two that were recorded in front of the servers of a pair, with two legs per exchange.
 
     client ──▶ recorder (front) ──▶ router ──▶ recorder ──▶ prefill
                                           └──▶ recorder ──▶ decode
 
-Legs find each other by what their requests and answers say, in this order: the transfer id or room, the prefill's
-request id that the ticket carries, `X-Request-Id`. What the client asked is the decode's request without the ticket;
-when, is the earlier of the two. The two recorders' wall clocks are believed: on one machine they are one.
+Legs are matched by their requests and answers, in this order: the transfer id or room, the request id of the prefill
+that the ticket carries, `X-Request-Id`. The client's request is the decode request without the ticket, at the time of
+the earlier leg. Both recorders must have the same wall clock: on one machine they have.
 
-A router changes requests (vllm-router adds ten fields with their defaults). With a third recorder in front of it, what
-the client asked and got is as that one has it. It finds its legs by the answer's id, then by what was asked without
-defaults and hand-over; of several by its time, for a request outlasts those that it causes.
+A router changes requests (vllm-router adds ten fields with their defaults). With a third recorder in front of the
+router, the client's request and answer come from that one. Its legs are found by the id of the answer, then by the
+request without defaults and hand-over. Of several equal ones the right one lies within the time of the request.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _ID = re.compile(rb'\{\s*"id"\s*:\s*"([^"\\]{1,256})"')
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What became of it. `alone`: decodes without a prefill, kept as they are; `left`: prefills without a decode.
+    """What was written. `alone`: decodes without a prefill, kept as they are; `left`: prefills without a decode.
 
-    With a front: `alone` are its exchanges without legs, kept as they are; `unseen` what reached a decode server and no
-    client of the front asked for, left out.
+    With a front, `alone` are its exchanges without legs, kept as they are, and `unseen` are requests to a decode server
+    that belong to no exchange of the front, left out.
     """
 
     pairs: int
@@ -56,7 +56,7 @@ class Joined:
 
 
 def join(out: Path, prefill: Path, decode: Path, front: Path | None = None, watch: Watch = unwatched) -> Joined:
-    """Write `out` from the two or three. Raises `CassetteError` where one cannot be read, or `out` is there already."""
+    """Write `out` from two or three cassettes. Raises `CassetteError` if one cannot be read, or if `out` exists."""
     refuse_existing(out)
     if front is not None:
         return _join_behind(front, out, prefill, decode, watch)
@@ -100,7 +100,7 @@ def _join_behind(front: Path, out: Path, prefill: Path, decode: Path, watch: Wat
 
 
 class _Waiting:
-    """Prefills that have not found their decode yet, by all names they have."""
+    """Prefills whose decode was not found yet, by all ids that match them."""
 
     def __init__(self, prefills: Iterable[Exchange]) -> None:
         self._by_name: defaultdict[tuple[str, str], deque[int]] = defaultdict(deque)
@@ -113,11 +113,11 @@ class _Waiting:
 
     @property
     def left(self) -> int:
-        """How many are waiting still."""
+        """How many prefills have no decode."""
         return len(self._prefills)
 
     def take(self, decode: Exchange) -> Exchange | None:
-        """The prefill of this decode, which then waits no more."""
+        """Return and remove the prefill of this decode, if there is one."""
         for name in _names(decode):
             numbers = self._by_name[name]
             while numbers:
@@ -128,7 +128,7 @@ class _Waiting:
 
 
 class _Legs:
-    """Decodes, each with its prefill if it has one, that have not found what their router was asked."""
+    """Decodes, each with its prefill if it has one, whose exchange of the front was not found yet."""
 
     def __init__(self, pairs: Iterable[tuple[Exchange, Exchange | None]]) -> None:
         self._key = Matcher(MatchRules(defaults=True)).key
@@ -144,7 +144,7 @@ class _Legs:
         return sum(prefill is not None for _, prefill in self._pairs.values())
 
     def take(self, front: Exchange) -> tuple[Exchange | None, Exchange | None]:
-        """The decode and the prefill that this became, as far as there are any; which then wait no more."""
+        """Return and remove the decode and the prefill that the router made of this exchange, as far as they exist."""
         for name in self._names(front):
             numbers = [number for number in self._by_name[name] if number in self._pairs]
             within = [number for number in numbers if _lies_within(self._pairs[number][0], front)]
@@ -154,7 +154,7 @@ class _Legs:
         return None, None
 
     def _names(self, exchange: Exchange) -> list[tuple[str, str]]:
-        """What finds a front's exchange, the strongest first."""
+        """Return what matches an exchange of the front, the most certain first."""
         answered = _answer_id(exchange.response)
         names = [("answer", answered)] if answered else []
         return [*names, ("asked", self._key(without_hand_over(exchange.request)))]
@@ -166,7 +166,7 @@ def _lies_within(inner: Exchange, outer: Exchange) -> bool:
 
 
 def _answer_id(response: Response) -> str | None:
-    """The id of a completion, whole or streamed; None where it has none."""
+    """Return the id of a completion, whole or streamed, or None."""
     body = decoded(response)
     found = _ID.match(body.removeprefix(b"data:").lstrip())
     return found[1].decode("latin-1") if found is not None else None
@@ -175,7 +175,7 @@ def _answer_id(response: Response) -> str | None:
 def _with_legs(
     exchange: Exchange, decode: Exchange | None, prefill: Exchange | None, prefill_name: str, decode_name: str
 ) -> Exchange:
-    """The front's exchange, with the legs on its clock."""
+    """Return the exchange of the front with its legs, whose times count from its request."""
     named = (("prefill", prefill_name, prefill), ("decode", decode_name, decode))
     legs = tuple(
         Leg(role, name, each.request, each.response, max(0, each.recorded_at - exchange.recorded_at))
@@ -186,7 +186,7 @@ def _with_legs(
 
 
 def _names(exchange: Exchange) -> list[tuple[str, str]]:
-    """What joins, the strongest first."""
+    """Return what matches a prefill and its decode, the most certain first."""
     transfer = transfer_of(json_of(body_of(exchange.request)), json_of(exchange.response.body))
     request_id = headers.get(exchange.request.headers, REQUEST_ID)
     return [(kind, name) for kind, name in (("transfer", transfer), ("id", request_id)) if name]

@@ -1,7 +1,7 @@
-"""Take recordings off a cassette: a copy without them takes its place.
+"""Delete recordings from a cassette: a copy without them replaces it.
 
-What is left of equal requests is numbered anew from 0, so that a replay finds no gap; a digest does not cover that
-number, and stays as it was written. Knows which recordings by their numbers alone, not why.
+The remaining recordings of equal requests are numbered anew from 0, so that a replay finds no gap. A digest does not
+cover that number and stays as it was written. The caller chooses the recordings.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from replayproxy.errors import OlderFormat
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What became of it. `before` and `after` are sizes in bytes; `foreign`: kind and name of what is not ours, which
-    stays as it is."""
+    """The result. `before` and `after` are sizes in bytes; `foreign`: kind and name of tables and views of other
+    programs, which stay."""
 
     deleted: int
     kept: int
@@ -37,7 +37,7 @@ class Pruned:
 def prune(path: Path, numbers: Iterable[int], out: Path | None = None, watch: Watch = unwatched) -> Pruned:
     """Delete the exchanges of these numbers; with `out`, write that instead of changing `path`.
 
-    Raises `CassetteError` where somebody records on it, where it cannot be read, or where `out` is there already.
+    Raises `CassetteError` if it is recorded on, if it cannot be read, or if `out` exists.
     """
     refuse_existing(out)
     with CassetteReader(path) as cassette:

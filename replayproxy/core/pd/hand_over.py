@@ -1,9 +1,9 @@
-"""Judge the hand-over of one exchange of a prefill/decode pair, by what both servers and the client said.
+"""Judge the hand-over of one exchange of a prefill/decode pair, from the requests and answers of both legs.
 
     prefill leg ── ticket ──▶ decode leg ──▶ client        findings: each a code, and a sentence with what was seen
 
-A pair that fails is often silent: the decode server prefills the prompt again, or the answer is a success although the
-prefill failed. What is on the cassette shows it. Knows no cassette and no server.
+A pair often fails without an error: the decode server computes the prefill again, or the answer is a success although
+the prefill failed. The recorded legs show it. Knows no cassette and no server.
 
 Sources: vLLM 0.32 `nixl/pull_scheduler.py` (a ticket is read once; without one decode prefills by itself), SGLang issue
 33507 (success that contradicts the prefill).
@@ -41,12 +41,12 @@ CODES: Mapping[str, str] = {
 """Every finding, and what it means."""
 
 KEYS = ("remote_engine_id", "remote_block_ids", "remote_request_id")
-"""What must be the same in a ticket that is presented. Its host and port may be rewritten (`--remote-host`)."""
+"""Parts of a ticket that must be the same in the decode request. `--remote-host` may rewrite its host and port."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandOverFinding:
-    """One thing that is wrong: a code of `CODES`, and what was seen."""
+    """One fault: a code of `CODES`, and a sentence with the facts."""
 
     code: str
     text: str
@@ -63,7 +63,7 @@ class LegTimes:
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """What became of one hand-over. `tickets` are the ids of the transfers that decodes of it presented."""
+    """The judgement of one hand-over. `tickets` are the ids of the transfers that its decode requests refer to."""
 
     findings: tuple[HandOverFinding, ...]
     tickets: tuple[str, ...]
@@ -98,7 +98,7 @@ class _Side:
 
     @property
     def failure(self) -> str | None:
-        """Why it gave no answer; None where it did. A leg whose client left is none."""
+        """Return why the leg failed, or None. It has not failed if its client left."""
         response = self.leg.response
         if response.ending is Ending.CLIENT_LEFT:
             return None
@@ -128,7 +128,7 @@ class _Side:
 
     @property
     def presented_id(self) -> str | None:
-        """What names the transfer that a decode takes over; None where nothing does, as without transfer parameters."""
+        """Return the id of the transfer that a decode takes over, or None, as without transfer parameters."""
         for value in (self.presented.get("remote_request_id"), self.presented.get("transfer_id")):
             if isinstance(value, str) and value:
                 return value
@@ -139,13 +139,13 @@ class _Side:
 
     @property
     def addresses(self) -> str | None:
-        """The request id, where it carries addresses, so that it names a transfer."""
+        """Return the request id if it contains addresses, so that it identifies a transfer."""
         own = headers.get(self.leg.request.headers, REQUEST_ID) or ""
         return own if PREFILL_MARK in own and DECODE_MARK in own else None
 
     @property
     def transfer(self) -> str | None:
-        """What names the transfer on either leg, of the protocols in which both are told at once."""
+        """Return the id of the transfer on either leg, for protocols that tell both servers at once."""
         value = self.presented.get("transfer_id")
         if isinstance(value, str) and value:
             return value
