@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import secrets
 import shutil
 import sqlite3
 from contextlib import closing, suppress
@@ -19,6 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
+from replayproxy.cassette.naming import part_beside
 from replayproxy.errors import CassetteError
 
 
@@ -120,7 +120,7 @@ def save(source: sqlite3.Connection, path: Path, guard: FileGuard) -> Path:
     No file is overwritten. Raises `OSError`, `sqlite3.Error`, and `CassetteError` if the content itself is damaged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part_beside(path)
+    part = part_beside(path)
     os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
         with closing(sqlite3.connect(part, isolation_level=None)) as copy:
@@ -137,7 +137,7 @@ def save(source: sqlite3.Connection, path: Path, guard: FileGuard) -> Path:
 def save_closed(file: int, path: Path, guard: FileGuard) -> Path:
     """Do the same from the descriptor of a complete file that nothing writes to."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part_beside(path)
+    part = part_beside(path)
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as copy, os.fdopen(file, "rb", closefd=False) as source:
@@ -147,11 +147,6 @@ def save_closed(file: int, path: Path, guard: FileGuard) -> Path:
     finally:
         with suppress(OSError):
             part.unlink()
-
-
-def _part_beside(path: Path) -> Path:
-    """Return an unused name: the file that is removed at the end must not be the user's."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
 
 
 def beside(path: Path) -> Path:

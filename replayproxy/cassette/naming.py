@@ -1,4 +1,7 @@
-"""Why a path leads to no cassette, as a sentence with a way out. Looks at names and kinds of files, never into one."""
+"""Names of cassettes: why a path leads to none, as a sentence with a way out, and names of files that are being made.
+
+Looks at names and kinds of files, never into one.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,16 @@ SHOWN = 3
 """Names of a folder that are suggested."""
 
 
+def part_beside(path: Path) -> Path:
+    """Return an unused name in the same folder, for a file that gets the name `path` when it is whole."""
+    import secrets  # loads hashlib and random, which a verb that writes no file need not wait for
+
+    # Not `a.cassette.part`: that may be a file of the user's, and what is left is removed at the end.
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+
+
 def why_unreadable(path: Path) -> str | None:
-    """Why this cannot be opened for reading; None where it is a file with something in it."""
+    """Return why this cannot be opened for reading, or None if it is a file with content."""
     if path.is_dir():
         return f"{path} is a folder: name a cassette{_in(path)}"
     if path.is_file():
@@ -27,7 +38,7 @@ def why_unreadable(path: Path) -> str | None:
 
 
 def why_unwritable(path: Path) -> str | None:
-    """Why no cassette can be recorded there; None where that is to be tried."""
+    """Return why no cassette can be recorded there, or None if that can be tried."""
     if path.is_dir():
         return f"{path} is a folder: name a file in it, such as {path / f'chat{SUFFIX}'}"
     if path.exists() and not path.is_file():
@@ -39,7 +50,7 @@ def why_unwritable(path: Path) -> str | None:
 
 
 def _near(path: Path) -> str:
-    """` (did you mean …?)`, of what lies beside it; nothing where that cannot be known."""
+    """Return ` (did you mean …?)` with the closest name in the folder, or nothing."""
     try:
         names = [other.name for other in path.parent.iterdir()]
     except OSError:

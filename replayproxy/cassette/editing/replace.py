@@ -7,13 +7,13 @@ none ever sees a part of either. Does not know what is written.
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from replayproxy.cassette import database
+from replayproxy.cassette.naming import part_beside
 from replayproxy.cassette.reader import CassetteReader
 from replayproxy.cassette.schema import FORMAT
 from replayproxy.cassette.writer import CassetteWriter
@@ -28,7 +28,7 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises `CassetteError` if the file system does not allow it.
     """
     target = Path(os.path.realpath(target))  # `resolve` raises RuntimeError for a loop of links
-    fresh = _part_beside(target)
+    fresh = part_beside(target)
     try:
         yield fresh
         try:
@@ -68,11 +68,6 @@ def fold(path: Path) -> None:
             CassetteWriter(path, matcher).seal()
     if log.exists():
         raise CassetteError(f"{path} is open elsewhere, and its log {log} cannot be folded in: close it there first")
-
-
-def _part_beside(target: Path) -> Path:
-    """Return an unused name beside it: `a.cassette.part` may be a file of the user's."""
-    return target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
 
 
 def _remove(fresh: Path) -> None:
