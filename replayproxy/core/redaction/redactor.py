@@ -23,7 +23,7 @@ SALT_BYTES = 16
 """Length of the salt of the keyed hashes: as hard to guess as a key."""
 
 CACHED_BODY_BYTES = 16 * 1024
-"""Length of a request body from which its redacted form is cached in the request."""
+"""Length of a request body from which its redacted form is kept with the request even if it has no secrets."""
 
 _FORM = "application/x-www-form-urlencoded"
 
@@ -67,8 +67,9 @@ class Redactor:
         if request.masked is not None and request.masked[0] is self:
             return request.masked[1]
         masked = self._without_secrets(request, None)
-        # A long request is needed twice: for its key (in a thread) and for the cassette (on the loop).
-        if len(request.body) >= CACHED_BODY_BYTES:
+        # Needed twice: for the key and for the cassette. A short request without secrets is searched again, because to
+        # keep it in itself is a reference cycle, which only the garbage collector ends.
+        if masked is not request or len(request.body) >= CACHED_BODY_BYTES:
             object.__setattr__(request, "masked", (self, masked))
         return masked
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from replayproxy.core import headers
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.core.redaction import Redactor
+from replayproxy.core.redaction.credentials import Credentials
 from replayproxy.errors import SettingsError
 from replayproxy.model import Headers, Request
 
@@ -188,3 +189,31 @@ def test_a_cassette_is_redacted_by_its_own_rules_and_more() -> None:
     assert (extended.salt, extended.rules) == (b"salt", ("$.a", "$.b", "$.c"))
     first = Redactor.extended(None, ("$.c",), b"new")
     assert (first.salt, first.rules) == (b"new", ("$.c",))
+
+
+class CountingRedactor(Redactor):
+    """Counts how often a request is searched."""
+
+    searched = 0
+
+    def _without_secrets(self, request: Request, credentials: Credentials | None) -> Request:
+        self.searched += 1
+        return super()._without_secrets(request, credentials)
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "searched"),
+    [
+        ((("Authorization", "Bearer abc"),), b"{}", 1),
+        ((), b'{"key":"sk-proj-%b"}' % (b"aB3" * 12), 1),
+        ((), b" " * 20_000, 1),
+        ((), b"{}", 2),
+    ],
+    ids=["credentials", "secret in the body", "long", "short without secrets"],
+)
+def test_a_request_is_masked_once_for_key_and_cassette(fields: Headers, body: bytes, searched: int) -> None:
+    """The result is kept with the request, but for short ones without secrets, which would refer to themselves."""
+    redactor, request = CountingRedactor(b"salt"), Request("POST", "/", fields, body)
+    first, second = redactor.request(request), redactor.request(request)
+    assert (redactor.searched, first == second) == (searched, True)
+    assert redactor.request(first) == first
