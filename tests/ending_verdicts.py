@@ -136,7 +136,7 @@ async def over_the_wire(stream: Stream, *, reset: bool) -> Ending:
         wire.connection_lost(ConnectionResetError())
     else:
         wire.eof_received()
-    return (await wire.play(Heard())).ending
+    return (await wire.play_body(Heard())).ending
 
 
 class Heard:

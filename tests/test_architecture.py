@@ -241,8 +241,20 @@ def dotted(node: ast.expr) -> str | None:
 
 
 def test_one_place_speaks() -> None:
-    """No text of a stranger reaches a terminal as it is (row 15 of issue 9)."""
+    """No text of a stranger reaches a terminal as it is."""
     assert breaches(lambda place, tree: () if lives(place, SPEAKERS) else speaks(tree)) == {}
+
+
+def test_a_source_plays_by_one_signature() -> None:
+    """Upstream, pair and simulator can stand in each other's place; what is no source has another name."""
+    signatures = {
+        place: ast.unparse(node.args)
+        for place in FILES
+        for node in ast.walk(ast.parse(place.read_text()))
+        if isinstance(node, ast.AsyncFunctionDef) and node.name == "play"
+    }
+    assert len(signatures) >= 4
+    assert len(set(signatures.values())) == 1, signatures
 
 
 EXCEPTION = re.compile(r"#\s*(?:noqa: [A-Z0-9, ]+?|type: ignore\[[a-z0-9, -]+\]|pragma: no cover)(?P<reason>\s.*)?$")

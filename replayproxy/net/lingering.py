@@ -76,6 +76,6 @@ async def rest_of(wire: UpstreamConnection, head: Head, listener: Listener, pati
         return None
     try:
         async with asyncio.timeout(patience):
-            return await wire.play(_Rest(listener, SHORT - wire.answered_bytes))
+            return await wire.play_body(_Rest(listener, SHORT - wire.answered_bytes))
     except (TimeoutError, _TooLong):
         return None

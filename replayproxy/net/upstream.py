@@ -179,7 +179,7 @@ class HttpUpstream:
             headed = self._clock.now()
             await listener.head(head._replace(headers=neutral(head.headers, self.own)))
             try:
-                end = await wire.play(listener)
+                end = await wire.play_body(listener)
             except asyncio.CancelledError as error:
                 patience = lingering.SOON - (self._clock.now() - headed) / 1e9
                 sent = sending is None or sending.whole
@@ -237,7 +237,7 @@ class HttpUpstream:
             if wire.switched:
                 return wire
             await listener.head(head._replace(headers=neutral(head.headers, self.own)))
-            await listener.end(await wire.play(listener))
+            await listener.end(await wire.play_body(listener))
             wire.close()
         except BaseException:
             wire.close()

@@ -149,8 +149,8 @@ class UpstreamConnection(UpstreamTransport):
         """The head of the answer. Raises `UpstreamError`."""
         return cast("Head", await self._head)
 
-    async def play(self, listener: Listener) -> End:
-        """Play the body to the listener as it arrives. Returns the end, which the listener has not got yet."""
+    async def play_body(self, listener: Listener) -> End:
+        """Pass the body to the listener as it arrives. Returns the end, which the listener has not been given yet."""
         self._listener = listener
         for chunk in self._early:
             listener.chunk(chunk)

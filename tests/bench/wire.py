@@ -218,7 +218,7 @@ async def _play(
         connection.ask(request_of(chat), clock.now(), UrlSearch("127.0.0.1:8000"))
         connection.sent()
         connection.data_received(HEAD)
-        connections.append((connection, asyncio.create_task(connection.play(listener))))
+        connections.append((connection, asyncio.create_task(connection.play_body(listener))))
     await asyncio.sleep(0)
     slices.skip()
     for place in range(max(map(len, reads))):

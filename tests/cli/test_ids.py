@@ -1,4 +1,4 @@
-"""`id` is what `show` takes, in every output; a row's number is `number` (row 42a of issue 9)."""
+"""`id` is what `show` takes, in every output; a row's number is `number`."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ async def drive(kind: Kind, upload: bool, script: list[Step]) -> None:  # noqa: 
 
     async def play() -> None:
         await wire.head()
-        heard.ended = await wire.play(heard)
+        heard.ended = await wire.play_body(heard)
 
     playing = asyncio.create_task(play())
     lost = False
@@ -347,7 +347,7 @@ def test_each_read_says_whether_it_ended_an_http_chunk(reads: tuple[bytes, ...],
         wire.ask(Request("GET", "/"), 0)
         wire.sent()
         wire.data_received(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
-        playing = asyncio.create_task(wire.play(Listening()))
+        playing = asyncio.create_task(wire.play_body(Listening()))
         await settle()
         for data in (*reads, b"0\r\n\r\n"):
             wire.data_received(data)
@@ -392,7 +392,7 @@ async def outcome(kind: type[UpstreamConnection], reads: list[bytes]) -> tuple[o
     wire.ask(Request("GET", "/"), 0)
     wire.sent()
     wire.data_received(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
-    playing = asyncio.create_task(wire.play(Listening()))
+    playing = asyncio.create_task(wire.play_body(Listening()))
     await settle()
     for data in reads:
         wire.data_received(data)
