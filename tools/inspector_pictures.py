@@ -1,4 +1,4 @@
-"""Takes the pictures of the inspector in the documentation: invented traffic, a real inspector, a real browser.
+"""Takes the pictures of inspector and datasette in the documentation: invented traffic, a real browser.
 
     python -m tools.inspector_pictures [FOLDER]        docs/assets unless told; takes ten seconds
 
@@ -8,6 +8,7 @@ Needs a Chromium (tools/chromium). Nothing of a picture is made by hand.
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -52,11 +53,41 @@ async def take(cassette: Path, folder: Path) -> None:
         await serving
 
 
+async def take_datasette(cassette: Path, folder: Path) -> None:
+    """Take the messages of a cassette as datasette shows them, with the plugin of this package."""
+    with CassetteBrowser.open(cassette) as browser:
+        id = next(browser.newest_rows(ExchangeFilter(where="finish = 'tool_calls'"), 1))["id"]
+    port = _free_port()
+    words = ("-m", "datasette", "serve", str(cassette), "--port", str(port))
+    serving = await asyncio.create_subprocess_exec(sys.executable, *words, stderr=asyncio.subprocess.PIPE)
+    assert serving.stderr is not None
+    try:
+        async for line in serving.stderr:
+            if b"running on" in line:
+                break
+        async with Chromium.started() as chromium:
+            tab = await chromium.tab(width=WIDTH, height=560, dark=False, scale=SCALE)
+            await tab.go(f"http://127.0.0.1:{port}/{cassette.stem}/messages?id={id[:1]}&_hide_sql=1")
+            (folder / "datasette.png").write_bytes(await tab.picture())
+    finally:
+        serving.terminate()
+        await serving.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
 def main(arguments: list[str]) -> int:
     """Write traffic, look at it."""
     folder = Path(arguments[0]) if arguments else ASSETS
     with tempfile.TemporaryDirectory(prefix="replayproxy-") as temporary:
-        asyncio.run(take(write(Path(temporary) / "chat.cassette"), folder))
+        cassette = write(Path(temporary) / "chat.cassette")
+        asyncio.run(take(cassette, folder))
+        asyncio.run(take_datasette(cassette, folder))
     return 0
 
 

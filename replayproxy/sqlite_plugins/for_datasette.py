@@ -24,7 +24,7 @@ QUERIES: dict[str, dict[str, str]] = {
         " total_s, finish from v_exchange order by number desc",
     },
     "messages": {
-        "title": "The messages of an exchange, by the first digits of its id; all if none are given",
+        "title": "The messages of an exchange, by the first digits of its id; or of all",
         "sql": "select id, side, role, text, reasoning, tool_calls, finish from v_message where id like :id || '%'",
     },
     "chunks": {
