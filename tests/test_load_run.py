@@ -24,6 +24,9 @@ from replayproxy.load_run import (
     refuse_existing,
 )
 from replayproxy.model import Ending
+from replayproxy.net.clock import SystemClock
+from replayproxy.net.pool import MOST_IDLE
+from replayproxy.net.upstream import HttpUpstream
 from replayproxy.views.comparison import ComparisonPolicy, compare_run, judge
 from replayproxy.views.joining import joined_by_source
 from replayproxy.views.port import EVERYTHING
@@ -171,3 +174,21 @@ def test_stopping_twice() -> None:
         return [stopping.first.is_set(), before, stopping.second.is_set()]
 
     assert asyncio.run(both()) == [True, False, True]
+
+
+def test_no_more_connections_are_opened_than_are_kept() -> None:
+    """A burst of a thousand requests does not connect again and again; what is there already counts."""
+
+    async def opened() -> list[int]:
+        async with scripted(Hang()) as server:
+            clock = SystemClock()
+            upstream = HttpUpstream(server.url, clock)
+            counts = []
+            for wanted in (2, 2, 3, MOST_IDLE + 100):
+                await asyncio.gather(upstream.open_connections(wanted), upstream.open_connections(1))
+                counts.append(upstream.idle)
+            upstream.close()
+            clock.close()
+            return counts
+
+    assert run(opened()) == [2, 2, 3, MOST_IDLE]

@@ -22,7 +22,7 @@ from replayproxy.errors import SettingsError, UpstreamGarbled, UpstreamTimeout, 
 from replayproxy.model import Headers, Request
 from replayproxy.net import lingering
 from replayproxy.net.framing import request_head
-from replayproxy.net.pool import Pool
+from replayproxy.net.pool import MOST_IDLE, Pool
 from replayproxy.net.sending import Sending
 from replayproxy.net.switching import SwitchingConnection
 from replayproxy.net.upstream_connection import UpstreamConnection
@@ -141,8 +141,9 @@ class HttpUpstream:
         await self._play_over(wire, request, listener, None, self._clock.now(), on_sent=on_sent)
 
     async def open_connections(self, count: int) -> None:
-        """Have so many idle connections, so that as many `send` at once. Raises `UpstreamError`."""
-        while len(self._pool) + self._opening < count:
+        """Have so many idle connections, at most MOST_IDLE, so that as many `send` at once. Raises `UpstreamError`."""
+        # The pool closes what is beyond its bound: to want more would be to connect for ever.
+        while len(self._pool) + self._opening < min(count, MOST_IDLE):
             self._opening += 1
             try:
                 self._pool.give_back(await self._connect(self._wire))
