@@ -17,7 +17,6 @@ import json
 import os
 import select
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -48,13 +47,13 @@ def _server() -> Path:
             stdout=DEVNULL,
             pass_fds=[listener.fileno()],
             cwd=Path(__file__).parents[1],
+            start_new_session=True,  # Ctrl-C is for the tests; it ends with their process
         )
 
     def end() -> None:
         assert process.stdin is not None
         process.stdin.close()
         process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(end)
     return folder / "s"

@@ -16,11 +16,13 @@ import json
 import os
 import pkgutil
 import selectors
+import shutil
 import signal
 import socket
 import sys
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import replayproxy
@@ -150,4 +152,7 @@ if __name__ == "__main__":
     load()
     gc.freeze()  # so that no child copies the memory of what is never collected
     with socket.socket(fileno=int(sys.argv[1])) as opened:
-        serve(opened)
+        try:
+            serve(opened)
+        finally:
+            shutil.rmtree(Path(opened.getsockname()).parent, ignore_errors=True)
