@@ -90,7 +90,9 @@ class Suite:
             if with_all:
                 return run("-p", "no:cacheprovider", *flags)
             variables.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-            ours = [] if "no:replayproxy" in flags else ["-p", "replayproxy"]
+            # pytest 9.0 warns that it is imported already: by this process
+            known = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
+            ours = [] if "no:replayproxy" in flags else ["-p", "replayproxy", *known]
             xdist = ["-p", "xdist"] if "-n" in flags else []
             return run("-p", "no:cacheprovider", *ours, *xdist, *flags)
 
