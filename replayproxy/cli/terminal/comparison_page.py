@@ -162,7 +162,8 @@ def _times(report: ComparisonReport, screen: Screen, width: int | None) -> None:
         Column("first p50", lambda row: _value(row["p50"].first), spare=3),
         Column("second p50", lambda row: _value(row["p50"].second), spare=2),
         Column("per request", lambda row: ratio_words(row["ratio"]), style=style("ratio")),
-        *(Column(name, change(name), style=style(name)) for name in PERCENTILES),
+        # Of few pairs there is no p99: an empty column would take the room of one that says something.
+        *(Column(name, change(name), style=style(name)) for name in PERCENTILES if any(name in row for row in rows)),
         Column("pairs", lambda row: count(row["p50"].pairs), style=lambda _: "dim", spare=4),
     ]
     measured = layout(columns, rows, width)
