@@ -33,7 +33,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sqlite3": ("cassette/", "sqlite_plugins/", "formats/timefork.py"),
     "sqlite_utils": ("cassette/", "sqlite_plugins/for_sqlite_utils.py"),
     "datasette": ("sqlite_plugins/for_datasette.py",),
-    "brotli": ("core/coding_layers.py",),
+    "brotli": ("cassette/coding/bundled.py", "core/coding_layers.py"),
     "re2": ("core/patterns.py",),
     "jsonpath": ("core/paths.py", "core/identity/rules.py"),
     "zstandard": ("cassette/", "core/coding_layers.py"),

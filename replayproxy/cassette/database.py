@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from replayproxy.cassette import naming, packing, schema
+from replayproxy.cassette import large_indexes, naming, packing, schema
 from replayproxy.cassette.budget import Budget
 from replayproxy.errors import CassetteError, Damaged, Locked, NotACassette, OlderFormat
 
@@ -112,6 +112,7 @@ def write(path: Path, *, full: bool) -> sqlite3.Connection:
             with suppress(sqlite3.OperationalError):  # somebody reads it: then its pages stay small
                 packing.unpack(connection)
             connection.execute("PRAGMA journal_mode = WAL")
+            large_indexes.add_place(connection)
             connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
             connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer makes its own
             connection.execute("PRAGMA journal_size_limit = 67108864")

@@ -20,7 +20,7 @@ import msgpack
 from replayproxy.cassette.coding import huffman, untrusted
 from replayproxy.errors import Damaged
 
-_LONGEST = 12
+LONGEST_CODE = 12
 """Bits of a code: the tables of twenty codes take half a megabyte."""
 
 ESCAPE = 255
@@ -50,27 +50,28 @@ class GapCode:
         contexts, symbols, counts = untrusted.array(content, 3)
         if not isinstance(contexts, bytes) or not isinstance(symbols, bytes) or not untrusted.are_counts(counts):
             raise Damaged("a stored code of gaps has the wrong shape")
-        if not contexts.startswith(b"\xff") or len(contexts) > 60 or len(counts) != _LONGEST * len(contexts):
+        if not contexts.startswith(b"\xff") or len(contexts) > 60 or len(counts) != LONGEST_CODE * len(contexts):
             raise Damaged("a stored code of gaps has other contexts than codes")
         if any(symbol > _LARGEST and symbol != ESCAPE for symbol in symbols):
             raise Damaged("a stored code of gaps has a symbol that stands for nothing")
         at = 0
         codes: list[_Code] = []
         for index in range(len(contexts)):
-            own = counts[_LONGEST * index : _LONGEST * (index + 1)]
+            own = counts[LONGEST_CODE * index : LONGEST_CODE * (index + 1)]
             codes.append(_Code(symbols[at : at + sum(own)], own))
             at += sum(own)
         if at != len(symbols):
             raise Damaged("a stored code of gaps has another number of symbols than it says")
-        self._codes = [codes[0]] * 64  # by the bits of the gap before
+        self.codes = [codes[0]] * 64
+        """By their contexts: the bits of the gap before."""
         for context, code in zip(contexts[1:], codes[1:], strict=True):
-            self._codes[context & 63] = code
+            self.codes[context & 63] = code
 
     def spell(self, gaps: Iterable[int]) -> bytes:
         """Their bits, the first one as if there had been none before. None is negative or has more than 54 bits."""
-        codes, code, bits = self._codes, self._codes[0], []
+        codes, code, bits = self.codes, self.codes[0], []
         for gap in gaps:
-            bits.append(code.cached.get(gap) or code.spell(gap))
+            bits.append(code.bits(gap))
             code = codes[gap.bit_length()]
         return huffman.packed("".join(bits))
 
@@ -79,22 +80,12 @@ class GapCode:
         size = 8 * len(packed)
         if not count <= size <= 80 * count + 7:
             raise Damaged("stored times are of another number")
-        bits = f"{int.from_bytes(packed, 'big'):0{size}b}{0:0{_LONGEST}b}"
-        codes, code, at = self._codes, self._codes[0], 0
+        bits = f"{int.from_bytes(packed, 'big'):0{size}b}{0:0{LONGEST_CODE}b}"
+        codes, code, at = self.codes, self.codes[0], 0
         gaps: list[int] = []
         try:
             for _ in range(count):
-                symbol, length = code.table[int(bits[at : at + _LONGEST], 2)]
-                at += length
-                if symbol > 7:
-                    if symbol == ESCAPE:
-                        symbol, at = int(bits[at : at + 8], 2), at + 8
-                        if symbol > _LARGEST:
-                            raise Damaged("stored times have a symbol that stands for nothing")
-                    if symbol > 7:
-                        more = (symbol >> 2) - 1
-                        symbol = (4 | symbol & 3) << more | int(bits[at : at + more], 2)
-                        at += more
+                symbol, at = code.read(bits, at)
                 gaps.append(symbol)
                 code = codes[symbol.bit_length()]
         except ValueError as error:  # far behind the end
@@ -108,27 +99,40 @@ class _Code:
     """The code of one context."""
 
     def __init__(self, symbols: bytes, counts: Sequence[int]) -> None:
-        code = huffman.Code(symbols, counts, _LONGEST)
+        code = huffman.Code(symbols, counts, LONGEST_CODE)
         self._code = code
         self._bits = dict(zip(symbols, code.codes(), strict=True))
         if ESCAPE not in self._bits or len(self._bits) != len(symbols):
             raise Damaged("a stored code of gaps has no escape, or a symbol twice")
-        self.cached: dict[int, str] = {}
+        self._cached: dict[int, str] = {}
 
-    @property
-    def table(self) -> list[tuple[int, int]]:
-        """What each possible beginning of 12 bits begins with."""
-        return self._code.table
+    def read(self, bits: str, at: int) -> tuple[int, int]:
+        """The number whose bits begin there, and where they end. Raises ValueError behind the end, and `Damaged`."""
+        symbol, length = self._code.table[int(bits[at : at + LONGEST_CODE], 2)]
+        at += length
+        if symbol > 7:
+            if symbol == ESCAPE:
+                symbol, at = int(bits[at : at + 8], 2), at + 8
+                if symbol > _LARGEST:
+                    raise Damaged("stored times have a symbol that stands for nothing")
+            if symbol > 7:
+                more = (symbol >> 2) - 1
+                symbol = (4 | symbol & 3) << more | int(bits[at : at + more], 2)
+                at += more
+        return symbol, at
 
-    def spell(self, gap: int) -> str:
+    def bits(self, gap: int) -> str:
         """The bits of one gap."""
+        return self._cached.get(gap) or self._spell(gap)
+
+    def _spell(self, gap: int) -> str:
         symbol, more = _symbol(gap)
         bits = self._bits.get(symbol)
         encoded = f"{self._bits[ESCAPE]}{symbol:08b}" if bits is None else bits
         if more:
             encoded += f"{gap & ((1 << more) - 1):0{more}b}"
-        if len(self.cached) < _REMEMBERED:
-            self.cached[gap] = encoded
+        if len(self._cached) < _REMEMBERED:
+            self._cached[gap] = encoded
         return encoded
 
 
@@ -136,6 +140,11 @@ def _symbol(gap: int) -> tuple[int, int]:
     """Its symbol, and how many bits follow it: a gap below 8 is its own symbol."""
     size = gap.bit_length()
     return (gap, 0) if size < 4 else ((size - 2) << 2 | (gap >> size - 3) & 3, size - 3)
+
+
+def symbol_of(number: int) -> int:
+    """The symbol of a gap, or of another number."""
+    return _symbol(number)[0]
 
 
 def train(gaps: Iterable[Sequence[int]]) -> bytes | None:
@@ -146,17 +155,22 @@ def train(gaps: Iterable[Sequence[int]]) -> bytes | None:
         for gap in answer:
             counted[size][_symbol(gap)[0]] += 1
             size = gap.bit_length()
-    common = sum(counted, Counter[int]())
-    if sum(common.values()) < FEWEST_GAPS:
+    if sum(map(Counter.total, counted)) < FEWEST_GAPS:
         return None
+    return stored_code(counted)
+
+
+def stored_code(counted: Sequence[Counter[int]]) -> bytes:
+    """What is stored of a code for symbols that occur so often, in each context."""
+    common = sum(counted, Counter[int]())
     contexts, symbols, counts = bytearray(), bytearray(), []
     for context, times in [(_COMMON, common), *enumerate(counted)]:
-        if sum(times.values()) < _FEWEST_IN_CONTEXT:
+        if context != _COMMON and times.total() < _FEWEST_IN_CONTEXT:
             continue
-        ranked = sorted(times | {ESCAPE: 1})
-        lengths = huffman.lengths_of([times[symbol] or 1 for symbol in ranked], _LONGEST)
+        ranked = sorted(times | {ESCAPE: 1} | ({} if times else {0: 1}))
+        lengths = huffman.lengths_of([times[symbol] or 1 for symbol in ranked], LONGEST_CODE)
         contexts.append(context)
         symbols += bytes(symbol for _, symbol in sorted(zip(lengths, ranked, strict=True)))
         by_length = Counter(lengths)
-        counts += [by_length[length] for length in range(1, _LONGEST + 1)]
+        counts += [by_length[length] for length in range(1, LONGEST_CODE + 1)]
     return bytes(msgpack.packb([bytes(contexts), bytes(symbols), counts]))

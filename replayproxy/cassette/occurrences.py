@@ -9,9 +9,10 @@ nothing.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from operator import itemgetter
+from typing import Any
 
 from replayproxy.cassette.queries import Queries, typed
 from replayproxy.cassette.readers import Readers
@@ -77,14 +78,29 @@ class Occurrences:
             playable = occurrence is not None or (allowed and not request_cut)
             rows.append((number, key, next_occurrence[key] if playable else None))
             next_occurrence[key] += playable
+        self._share(rows)
+        self._counts.clear()
+        self._order.clear()
+
+    def _share(self, rows: Sequence[tuple[Any, ...]]) -> None:
         self._readers.share(
             "CREATE TABLE place (id INTEGER, key BLOB, occurrence INTEGER, state DEFAULT 1, UNIQUE (key, occurrence))",
-            "INSERT INTO place (id, key, occurrence) VALUES (?, ?, ?)",
+            "INSERT OR IGNORE INTO place (id, key, occurrence) VALUES (?, ?, ?)",
             rows,
         )
         self._table = "places.place"
-        self._counts.clear()
-        self._order.clear()
+
+    def index(self) -> None:
+        """Make an index of keys in memory, for a file that has none.
+
+        A row that is damaged is not found by its key; `verify` names it.
+        """
+        self._share(
+            self._queries.all(
+                "SELECT id, key, occurrence FROM exchange WHERE state = 1 AND typeof(key) = 'blob'"
+                " AND typeof(occurrence) IN ('integer', 'null')"
+            )
+        )
 
     def forget_new(self, other: Occurrences) -> None:
         """Take as new what was recorded since the other one, of the same cassette, was made."""

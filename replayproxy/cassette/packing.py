@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from replayproxy.cassette import bundles
+from replayproxy.cassette import bundles, large_indexes
 from replayproxy.cassette.schema import PAGE_SIZE
 from replayproxy.errors import Damaged
 
@@ -18,6 +18,9 @@ SMALL_PAGE, MIDDLE_PAGE = 512, 1024
 ALWAYS_SMALL, SOMETIMES_SMALL = 96 * 1024, 4 * 1024 * 1024
 """Bytes of a file: up to the first its pages are small; up to the second they are where that makes it smaller. Above
 the first, payloads go into bundles."""
+
+MOST_THOROUGH = 8 * 1024 * 1024
+"""Bytes of a file: in a larger one times stand by themselves and zstd compresses, as to do better takes seconds."""
 
 MOST_BUNDLED = 64 * 1024 * 1024
 """Bytes of a file: of a larger one to compress payloads together takes half a minute, and dictionaries weigh little."""
@@ -28,13 +31,14 @@ def pack(connection: sqlite3.Connection) -> None:
 
     Raises `sqlite3.OperationalError` where it cannot be, also because something of a stranger's cannot be copied.
     """
+    large_indexes.remove_needless(connection)
     if _size(connection) <= ALWAYS_SMALL:
         _packed(connection, SMALL_PAGE)
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
         if _size(connection) <= MOST_BUNDLED:
-            bundles.gather(connection)
+            bundles.gather(connection, thorough=_size(connection) <= MOST_THOROUGH)
         connection.execute("COMMIT")
     except Damaged:  # an old row that cannot be read: the file stays larger
         connection.execute("ROLLBACK")

@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from replayproxy.cassette import database, schema
+from replayproxy.cassette import database, large_indexes, schema
 from replayproxy.cassette.bundles import Bundle
 from replayproxy.cassette.coding.codec import Codec
 from replayproxy.cassette.near_recordings import SketchIndex
@@ -72,6 +72,8 @@ class CassetteReader:
             )
             if allow_incomplete or self._lacks_occurrences():
                 self._occurrences.number()
+            elif sealed and not large_indexes.has_place(self._readers.mine()):
+                self._occurrences.index()
         except BaseException:
             self.close()
             raise

@@ -1,7 +1,7 @@
 """The formats that can be read, whether a file has the tables of its own, and how it gets today's.
 
 The newest is written; an older one is read as it is, through temporary views, and migrated by `migrating`. What the
-tables mean stands in `format_2`.
+tables mean stands in `format_2`, what a bundle holds in `format_3`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
 
-from replayproxy.cassette import format_1, format_2, large_indexes, optional_tables
+from replayproxy.cassette import format_1, format_2, format_3, large_indexes, optional_tables
+from replayproxy.cassette.large_indexes import Executing
 from replayproxy.errors import Damaged, NewerFormat, NotACassette
 
 APPLICATION_ID = 0x52504C59
 """`RPLY`, in the SQLite header at offset 68."""
 
-FORMAT = 2
+FORMAT = 3
 """`user_version` in the SQLite header."""
 
 PAGE_SIZE = 4096
@@ -37,9 +37,11 @@ class Format:
     exchange: str
     """Rows of the table `exchange` as today's."""
     views: str = ""
-    """Temporary views instead of its other tables."""
+    """Temporary views instead of its other tables; none where the tables are today's."""
     orphans: str = ""
     """Numbers of payloads that belong to nothing, where no foreign key says so."""
+    optional: frozenset[str] = frozenset()
+    """Names of indexes that a sealed file may lack."""
 
     @property
     def tables(self) -> list[str]:
@@ -50,15 +52,8 @@ class Format:
 FORMATS = {
     1: Format(1, format_1.SCHEMA, format_1.EXCHANGE, format_1.READ, format_1.ORPHANS),
     2: Format(2, format_2.SCHEMA, format_2.EXCHANGE),
+    3: Format(3, format_3.SCHEMA, format_2.EXCHANGE, optional=format_3.OPTIONAL),
 }
-
-
-class Executing(Protocol):
-    """What runs SQL: a connection, or one thread's reader."""
-
-    def execute(self, sql: str, parameters: Any = ..., /) -> sqlite3.Cursor:
-        """Run a statement."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,7 @@ def create(connection: sqlite3.Connection, number: int = FORMAT) -> None:
 
 def prepare(connection: sqlite3.Connection, stored: Format) -> None:
     """Let a connection that reads find today's tables in a file of an older format."""
-    if stored.number < FORMAT:
+    if stored.views:
         connection.create_function("provisional_digest", 3, provisional_digest, deterministic=True)
         connection.executescript(f"CREATE TEMP VIEW exchange AS {stored.exchange}; {stored.views} CREATE TEMP {VIEW}")
 
@@ -115,7 +110,8 @@ def check(connection: Executing, name: str) -> Checked:
         )
     objects = _objects(connection)
     expected = _own_objects(version) if version in FORMATS else set()
-    if not expected or not expected <= objects:
+    optional = FORMATS[version].optional if version in FORMATS else ()
+    if not expected or not {thing for thing in expected if thing[1] not in optional} <= objects:
         raise Damaged(
             f"{name} says it has cassette format {version}, but its tables are others: restore it from a copy"
         )

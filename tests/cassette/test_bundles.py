@@ -201,7 +201,10 @@ DAMAGE: dict[str, tuple[str, str]] = {
     "not all columns": ("UPDATE bundle SET layout = layout('[[0], [1], [1], [1]]')", "wrong shape"),
     "columns of other lengths": ("UPDATE bundle SET layout = layout('[[0], [1, 1], [1], [1], [1]]')", "wrong shape"),
     "a size below zero": ("UPDATE bundle SET layout = layout('[[0], [-1], [1], [1], [1]]')", "wrong shape"),
-    "beyond its end": ("UPDATE bundle SET layout = layout('[[0], [9999], [9999], [9999], [9999]]')", "does not cover"),
+    "beyond its end": (
+        "UPDATE bundle SET layout = layout('[[0], [9999], [9999], [9999], [9999], [1, 1], null]')",
+        "does not cover",
+    ),
     "nothing in it": ("UPDATE bundle SET layout = layout('[[], [], [], [], []]')", "do not ascend"),
     "twice the same": (
         "UPDATE bundle SET layout = layout('[[0, 0], [1, 1], [1, 1], [1, 1], [1, 1]]')",
@@ -211,7 +214,7 @@ DAMAGE: dict[str, tuple[str, str]] = {
     "noise in frames": ("UPDATE bundle SET requests = randomblob(length(requests))", ""),
     "columns exchanged": ("UPDATE bundle SET (requests, answers) = (answers, requests)", "does not cover"),
     "too long": ("UPDATE bundle SET codes = CAST(codes || zeroblob(9999999) AS BLOB)", "longer than any"),
-    "too much": ("UPDATE bundle SET answers = zeros(9999999)", "impossible size"),
+    "too much": ("UPDATE bundle SET answers = zeros(9999999)", "cannot be read"),
     "two payloads": ("INSERT INTO payload VALUES (1, x'00', x'00')", "another payload"),
 }
 
@@ -263,7 +266,8 @@ def test_what_cannot_be_gathered_stays(path: Path, monkeypatch: pytest.MonkeyPat
     change(path, bundles.scatter)
     monkeypatch.setattr(packing, "ALWAYS_SMALL", 0)
 
-    def broken(opened: sqlite3.Connection) -> None:
+    def broken(opened: sqlite3.Connection, *, thorough: bool) -> None:
+        assert thorough
         opened.execute("DELETE FROM answer")
         raise sqlite3.OperationalError("disk full")
 

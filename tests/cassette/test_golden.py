@@ -148,6 +148,14 @@ FORMATS = [
         TEXTS_2,
         left_plays=True,
     ),
+    Golden(
+        3,
+        "012899fd65471192173f95ca0d0896c70648c55dd606ca30f0d66a34437a45f7",
+        "replayproxy 0.1.0",
+        EXCHANGES_2,
+        TEXTS_2,
+        left_plays=True,
+    ),
 ]
 
 

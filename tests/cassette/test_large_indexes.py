@@ -11,6 +11,7 @@ import pytest
 from replayproxy.cassette import large_indexes
 from replayproxy.cassette.browse import CassetteBrowser
 from replayproxy.cassette.checking.verify import verify
+from replayproxy.cassette.reader import CassetteReader
 from tests.cli.tapes import chat, writing
 
 
@@ -33,7 +34,7 @@ def indexes(path: Path) -> set[str]:
 
 def test_a_large_file_is_sealed_with_them(large: Path) -> None:
     """They are ours, not a stranger's, and the file is in order."""
-    assert indexes(large) == {"exchange_place", *large_indexes.INDEXES}
+    assert indexes(large) == set(large_indexes.INDEXES)
     with CassetteBrowser.open(large) as browser:
         assert list(browser.summary().foreign) == []
     assert verify(large) == (40, [])
@@ -44,7 +45,24 @@ def test_a_small_file_has_none(tmp_path: Path) -> None:
     path = tmp_path / "small.cassette"
     with writing(path) as keep:
         keep(*(chat(str(number), started=number) for number in range(40)))
-    assert indexes(path) == {"exchange_place"}
+    assert indexes(path) == set()
+
+
+@pytest.mark.parametrize(("few", "sealed"), [(9, set()), (8, {"exchange_place"})])
+def test_a_sealed_file_of_few_has_no_index_of_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int, sealed: set[str]
+) -> None:
+    """It is there while a file is recorded on; a reader of one that lacks it finds every key all the same."""
+    monkeypatch.setattr(large_indexes, "FEW", few)
+    path = tmp_path / "a.cassette"
+    for first in (0, 4):
+        with writing(path) as keep:
+            assert indexes(path) == {"exchange_place"}
+            keep(*(chat(str(number), started=number) for number in range(first, first + 4 + first // 4)))
+    assert indexes(path) == sealed
+    with CassetteReader(path) as cassette:
+        assert [cassette.count(ref.key) for _, ref, _ in cassette.places()] == [1] * 9
+    assert verify(path) == (9, [])
 
 
 def test_a_file_that_is_recorded_on_again_keeps_them(large: Path) -> None:

@@ -127,7 +127,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], type[CassetteError], str]] = 
     "a newer format": (
         execute(f"PRAGMA user_version = {schema.FORMAT + 1}"),
         NewerFormat,
-        "has cassette format 3, this replayproxy reads up to 2: update replayproxy",
+        "has cassette format 4, this replayproxy reads up to 3: update replayproxy",
     ),
     "format 0": (execute("PRAGMA user_version = 0"), Damaged, "says it has cassette format 0"),
     "some pages missing": (shortened(10_000), Damaged, "Restore it from a copy"),
@@ -139,7 +139,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], type[CassetteError], str]] = 
     "an index that computes": (execute("CREATE INDEX extra ON meta (length(value))"), Damaged, "computes something"),
     "an index with a condition": (execute("CREATE INDEX extra ON leg (role) WHERE leg > 1"), Damaged, "an index"),
     "no view": (execute("DROP VIEW v_exchange"), Damaged, "its tables are others"),
-    "no index": (execute("DROP INDEX exchange_place"), Damaged, "its tables are others"),
+    "another index": (
+        execute("DROP INDEX IF EXISTS exchange_place; CREATE INDEX exchange_place ON exchange (length(key))"),
+        Damaged,
+        "computes something",
+    ),
     "another view": (execute("DROP VIEW v_exchange; CREATE VIEW v_exchange AS SELECT 1"), Damaged, "tables are others"),
     "a check less": (rewritten("CHECK (length(key) = 16)", ""), Damaged, "its tables are others"),
     "a column more": (rewritten("digest            BLOB", "more BLOB, digest BLOB"), Damaged, "its tables are others"),

@@ -18,7 +18,7 @@ from pathlib import Path
 from replayproxy.cassette import database, schema
 from replayproxy.cassette.coding import codec
 from replayproxy.cassette.columns import derived_columns, model_of
-from replayproxy.cassette.editing import to_format_2
+from replayproxy.cassette.editing import to_format_2, to_format_3
 from replayproxy.cassette.editing.replace import copy_into
 from replayproxy.cassette.editing.rewrite import prove, refuse_existing, rewriting, sealed_at_end
 from replayproxy.cassette.numbering import number_anew
@@ -54,7 +54,7 @@ Sketches = Callable[[int], bytes]
 Migration = Callable[[sqlite3.Connection, Sketches], None]
 """Changes a copy in one transaction, from its format to the next."""
 
-MIGRATIONS: dict[int, Migration] = {1: to_format_2.upgrade}
+MIGRATIONS: dict[int, Migration] = {1: to_format_2.upgrade, 2: to_format_3.upgrade}
 """By the format that they begin with."""
 
 

@@ -201,7 +201,9 @@ def test_a_broken_file_is_not_compared(tmp_path: Path) -> None:
     path = record(tmp_path / "a", samples())
     with closing(sqlite3.connect(path)) as connection, connection:
         (size,) = connection.execute("PRAGMA page_size").fetchone()
-        page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'exchange_place'").fetchone()[0]
+        page = connection.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_leg_1'"
+        ).fetchone()[0]
     content = bytearray(path.read_bytes())
     content[(page - 1) * size + 8 :][:1] = b"\xff"
     path.write_bytes(content[: (page - 1) * size + 8] + b"\xff\xff" + content[(page - 1) * size + 10 :])

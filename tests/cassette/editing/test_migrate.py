@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette import schema
+from replayproxy.cassette import packing, schema
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.database import Lock
 from replayproxy.cassette.editing.migrate import migrate
@@ -47,7 +47,7 @@ def test_every_exchange_is_what_it_was(old: Path) -> None:
     """With its id, its number and its times; an answer whose client had left gets its place; nothing lies beside it."""
     before = old.read_bytes()
     migrated = migrate(old)
-    assert (migrated.old, migrated.new, migrated.exchanges) == (1, 2, 36)
+    assert (migrated.old, migrated.new, migrated.exchanges) == (1, schema.FORMAT, 36)
     assert verify(old) == (36, [])
     assert [file.name for file in old.parent.iterdir()] == [old.name]
     with CassetteReader(GOLDEN) as one, CassetteReader(old) as other:
@@ -59,7 +59,21 @@ def test_every_exchange_is_what_it_was(old: Path) -> None:
         left = next(other.rows("ending = 'client_left'"))
         assert left["occurrence"] == 0
     assert GOLDEN.read_bytes() == before
-    assert migrate(old).old == 2  # nothing to do
+    assert migrate(old).old == schema.FORMAT  # nothing to do
+
+
+def test_format_2_is_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bundles are made anew, and every exchange is what it was; what was not ours stays."""
+    monkeypatch.setattr(packing, "ALWAYS_SMALL", 0)
+    path = tmp_path / "second.cassette"
+    shutil.copyfile(GOLDEN.with_name("format-2.cassette"), path)
+    execute(path, "CREATE TABLE mine (note TEXT)")
+    migrated = migrate(path)
+    assert (migrated.old, migrated.new, migrated.kept) == (2, 3, (("table", "mine"),))
+    assert migrated.after < 0.9 * migrated.before
+    with CassetteReader(GOLDEN.with_name("format-2.cassette")) as one, CassetteReader(path) as other:
+        assert all(one.exchange(number) == other.exchange(number) for number in range(1, 37))
+        assert [len(bundle.numbers) for bundle in other.bundles()] == [36]
 
 
 def test_equal_requests_are_numbered_by_the_time_of_asking(old: Path) -> None:

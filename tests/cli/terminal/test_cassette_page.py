@@ -20,7 +20,7 @@ def test_everything_as_data(read: Read, mixed: Path) -> None:
     sizes = known.pop("bytes")
     assert known == {
         "cassette": str(mixed),
-        "format": 2,
+        "format": 3,
         "creator": f"replayproxy {replayproxy.__version__}",
         "sealed": False,
         "match": {
@@ -71,7 +71,7 @@ def test_a_page_for_people(read: Read, tmp_path: Path) -> None:
     lines = read("info", path).out.splitlines()
     assert lines[:8] == [
         str(path),
-        f"format     cassette format 2, by replayproxy {replayproxy.__version__}, sealed",
+        f"format     cassette format 3, by replayproxy {replayproxy.__version__}, sealed",
         f"match      default   ignores {' '.join(DEFAULT_IGNORE)} $.seed",
         "redaction  none: recorded before secrets were masked",
         "recorded   40 exchanges, 2026-11-18 11:06:40.000Z to 2026-11-18 11:06:40.039Z",
@@ -122,7 +122,7 @@ def test_as_rows(read: Read, mixed: Path) -> None:
     rows = dict(line.split(",", 1) for line in read("info", mixed, "--csv").out.splitlines())
     assert (rows["name"], rows["format"], rows["match.ignore.0"], rows["endings.complete"]) == (
         "value",
-        "2",
+        "3",
         "$.user",
         "5",
     )
