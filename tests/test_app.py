@@ -15,10 +15,12 @@ import pytest
 from replayproxy.app import App
 from replayproxy.core.policy import Mode
 from replayproxy.errors import SettingsError
+from replayproxy.model import Ending
 from replayproxy.net.http_server import free_socket
 from replayproxy.settings import Listen, Settings
-from tests import recordings
-from tests.apps import recording, replaying, run, running
+from tests import recordings, wire
+from tests.apps import endings, recording, replaying, run, running
+from tests.doubles.upstreams import STREAM, Hang, Send, chunk, event, scripted
 from tests.unused_ports import unused_port
 
 QUIET = Listen(port=0, admin_port=None)
@@ -100,12 +102,17 @@ def test_a_proxy_is_not_its_own_upstream(tmp_path: Path, host: str) -> None:
 
 
 def test_a_stop_gives_up_answers_when_hurried(tmp_path: Path) -> None:
-    """`hurry` ends the draining, however long it may take."""
-    cassette = recordings.record(tmp_path / "any.cassette", [])
+    """`hurry` ends the draining, however long it may take; the answer in flight is marked."""
+    cassette = tmp_path / "any.cassette"
 
     async def stop() -> None:
-        async with running(replaying(cassette), drain=60.0) as proxy:
-            proxy.app.hurry()
-            await asyncio.wait_for(proxy.app.stop(), 10)
+        async with scripted(Send(STREAM + chunk(event(1))), Hang()) as server:
+            async with running(recording(cassette, server.url), drain=60.0) as proxy:
+                async with wire.connect(proxy.url) as client:
+                    client.send(wire.post("/v1/chat/completions", {"stream": True}))
+                    await client.head()
+                    proxy.app.hurry()
+                    await asyncio.wait_for(proxy.app.stop(), 30)
 
     run(stop())
+    assert endings(cassette) == [Ending.PROXY_STOPPED]
