@@ -74,7 +74,9 @@ class App:
         """Of the data port; 0: it is a socket file."""
         self._tasks: list[asyncio.Task[None]] = []
         self._flush_task: asyncio.Task[None] | None = None
-        """The one of them that never ends by itself."""
+        """One of the two that never end by themselves."""
+        self._rotation_task: asyncio.Task[None] | None = None
+        self._window_task: asyncio.Task[None] | None = None
         ready_file = settings.listen.ready_file
         if ready_file is not None:
             output_files.refuse(ready_file, setting("ready_file"), settings.played_cassettes)
@@ -153,7 +155,11 @@ class App:
         recording.writer_thread.start()
         recording.server_watch.start()
         self._flush_task = asyncio.create_task(recording.recorder.run())
-        self._tasks.append(self._flush_task)
+        self._rotation_task = asyncio.create_task(recording.rotation.run())
+        self._tasks += [self._flush_task, self._rotation_task]
+        if recording.window is not None:
+            self._window_task = asyncio.create_task(recording.window.run(recording.rotation))
+            self._tasks.append(self._window_task)
 
     def hurry(self) -> None:
         """End the draining of `stop` now."""
@@ -179,7 +185,13 @@ class App:
         playable = self.control.playable()
         if recording is not None:
             parts.store.close()  # a reader would keep the file from being sealed
+            for task in (self._rotation_task, self._window_task):
+                if task is not None:
+                    task.cancel()
             await recording.writer_thread.stop()
+            await recording.rotation.finish()
+            if recording.window is not None:
+                await recording.window.finish()
         self.last_report = self.control.report(playable)
         if parts.recorded_server is not None:
             await parts.recorded_server.close()

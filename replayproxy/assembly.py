@@ -12,9 +12,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from replayproxy.agreement import agree, apply_rules
+from replayproxy.cassette.segments import SegmentNames
 from replayproxy.cassette.store import CassetteStore
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.cassette.writer_thread import WriterThread
@@ -27,6 +29,8 @@ from replayproxy.core.selection import Selection
 from replayproxy.core.sequence import AtEnd, Playhead
 from replayproxy.core.timing import Pace
 from replayproxy.errors import SettingsError, setting
+from replayproxy.incident_window import IncidentWindow, WindowOptions, ring_of, ring_policy
+from replayproxy.model import Request
 from replayproxy.net.clock import SystemClock
 from replayproxy.net.http_server import DataServer
 from replayproxy.net.pair import PairUpstream
@@ -45,8 +49,9 @@ from replayproxy.proxy.request_log import RequestLog
 from replayproxy.proxy.run_state import RunState
 from replayproxy.proxy.stand_in import StandIn
 from replayproxy.proxy.upgrades import Upgrades
+from replayproxy.segment_rotation import SegmentedFiles, SegmentPolicy, SegmentRotation
 from replayproxy.server_watch import ServerWatch
-from replayproxy.settings import Pair, Settings
+from replayproxy.settings import Pair, RecordingSettings, Settings
 from replayproxy.views.access import AccessEntry
 from replayproxy.worker_process import WorkerProcess
 
@@ -68,6 +73,11 @@ class Recording:
     cassette_writer: CassetteWriter
     server_watch: ServerWatch
     """Keeps the server's own state beside the exchanges, where that was asked for."""
+    rotation: SegmentRotation
+    files: list[Path]
+    """The files to which this run has recorded, in their order."""
+    window: IncidentWindow | None = None
+    """If only incidents are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +158,7 @@ def assemble(
             upstream=upstream,
             recorder=recording.recorder if recording is not None else None,
             simulator=simulated.simulator if simulated is not None else _stand_in(settings, clock, counters),
-            is_recorded=Selection(
-                include=settings.recording.include,
-                exclude=settings.recording.exclude,
-                sample=settings.recording.sample,
-            ),
+            is_recorded=_selection(settings, recording),
             tls=settings.listen.ssl_certfile is not None,
             stand_in=StandIn(
                 store if settings.plays else None,
@@ -215,9 +221,18 @@ def _recording(
 ) -> Recording:
     recording = settings.recording
     assert matcher.redactor is not None, "a cassette from before redaction is not recorded further"
-    cassette_writer = CassetteWriter(
-        settings.recorded_file, matcher, full_durability=recording.full_durability, begin=False
-    )
+    names, policy = SegmentNames(settings.recorded_file, recording.replica), _segment_policy(recording)
+    window = _window(settings, policy, clock)
+    if window is not None:
+        names, policy = ring_of(names.base, names.replica), ring_policy(_window_options(recording), recording.min_free)
+        try:
+            names.base.parent.mkdir(0o700, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"{names.base.parent} cannot be created: {error.strerror}") from error
+    # With segments, what an earlier run has written is an old one: it would be the oldest and the newest.
+    goes_on = window is None and (not policy.is_on or not names.base.exists())
+    file = names.base if goes_on else names.at(clock.today())
+    cassette_writer = CassetteWriter(file, matcher, full_durability=recording.full_durability, begin=False)
     block = recording.on_full == "block"
     writer_thread = WriterThread(cassette_writer, clock, queue_bytes=recording.queue_bytes, block=block, access=access)
     try:
@@ -237,7 +252,52 @@ def _recording(
         matcher=matcher,
         worker=worker,
     )
-    return Recording(recorder, writer_thread, cassette_writer, server_watch)
+    rotation = SegmentRotation(writer_thread, clock, SegmentedFiles(names, files := [file]), policy, matcher)
+    if window is not None:
+        counters.traffic.conditions = recording.keep_on
+        counters.traffic.on_incident = window.keep
+    return Recording(recorder, writer_thread, cassette_writer, server_watch, rotation, files, window)
+
+
+def _window_options(recording: RecordingSettings) -> WindowOptions:
+    assert recording.window is not None
+    return WindowOptions(round(recording.window * 1e9), round(recording.keep_after * 1e9), recording.window_size)
+
+
+def _window(settings: Settings, policy: SegmentPolicy, clock: Clock) -> IncidentWindow | None:
+    recording = settings.recording
+    if recording.window is None:
+        return None
+    # A process of its own: what masks long requests is not to wait for a merge.
+    return IncidentWindow(
+        settings.recorded_file,
+        recording.replica,
+        _window_options(recording),
+        policy,
+        clock=clock,
+        worker=WorkerProcess(),
+    )
+
+
+def _segment_policy(recording: RecordingSettings) -> SegmentPolicy:
+    what, bound = recording.rotate or ("", 0.0)
+    return SegmentPolicy(
+        size=round(bound) if what == "size" else None,
+        age=round(bound * 1e9) if what == "age" else None,
+        keep=recording.keep,
+        max_size=recording.max_size,
+        min_free=recording.min_free,
+    )
+
+
+def _selection(settings: Settings, recording: Recording | None) -> Callable[[Request], bool]:
+    """Which requests are recorded: those that are selected, while there is room."""
+    chosen = settings.recording
+    selection = Selection(include=chosen.include, exclude=chosen.exclude, sample=chosen.sample)
+    if recording is None or chosen.min_free is None:
+        return selection
+    rotation = recording.rotation
+    return lambda request: selection(request) and rotation.admits()
 
 
 def _faults(settings: Settings, proxy: ReplayProxy, worker: WorkerProcess) -> FaultInjector:

@@ -11,7 +11,6 @@ import os
 import shutil
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +56,7 @@ class Control:
         self.recorded_files: list[Path] = []
         """The files to which this run has recorded, in their order; none after a start that failed."""
         if parts.recording is not None:
-            self.recorded_files.append(parts.settings.recorded_file)
+            self.recorded_files = parts.recording.files
             parts.recording.writer_thread.moved = self._moved
 
     # State
@@ -70,7 +69,9 @@ class Control:
     def trouble(self) -> str | None:
         """Why recording is degraded, if it is; what was lost stays lost."""
         recording = self._parts.recording
-        return None if recording is None else recording.writer_thread.trouble or recording.writer_thread.loss
+        if recording is None:
+            return None
+        return recording.writer_thread.trouble or recording.writer_thread.loss or recording.rotation.trouble
 
     def state_bytes(self) -> dict[str, int]:
         """About how much memory is kept of past requests and for coming ones, by kind. Each kind is bounded."""
@@ -256,12 +257,28 @@ class Control:
         Returns both names. Raises `CassetteError` where that cannot be; then the recording continues where it was.
         """
         assert self._parts.recording is not None
-        first, old = self.recorded_files[0], self.recorded_files[-1]
-        now = datetime.fromtimestamp(self._parts.clock.today() / 1e9, UTC)
-        new = first.with_name(f"{first.stem}-{now:%Y%m%dT%H%M%S.%f}"[:-3] + f"Z{first.suffix}")
-        await self._parts.recording.writer_thread.rotate(new)
-        self.recorded_files.append(new)
-        return str(old), str(new)
+        return await self._parts.recording.rotation.rotate()
+
+    @property
+    def keeps_window(self) -> bool:
+        """Whether `keep` can be called."""
+        return self._parts.recording is not None and self._parts.recording.window is not None
+
+    def keep(self, reason: str) -> tuple[str, float]:
+        """Make a cassette of the window and of what follows.
+
+        Returns its name, and the seconds until it is there.
+        """
+        assert self._parts.recording is not None
+        window = self._parts.recording.window
+        assert window is not None
+        return str(window.keep(reason)), window.seconds_left
+
+    @property
+    def incident_files(self) -> list[Path]:
+        """The cassettes of incidents that this run has made."""
+        recording = self._parts.recording
+        return [] if recording is None or recording.window is None else list(recording.window.kept)
 
     def _moved(self, old: Path, new: Path) -> None:
         """The file of the recording was taken away, and it continues in another one: play from there what is new."""

@@ -128,6 +128,8 @@ async def run(
     )  # before a cassette is open: a signal that kills the process would leave it unsealed
     app = App(settings, admin=admin, access=access)
     others = [App(rank, admin=admin, access=access) for rank in ranks]
+    if app.control.keeps_window:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, app.control.keep, "SIGUSR1")
     first = asyncio.create_task(stops.first.wait())
     stopping: asyncio.Task[None] | None = None
     try:

@@ -164,6 +164,28 @@ class Size:
         raise BadValue(f"{value!r} is not a size: write 256MiB or 10GB")
 
 
+class Rotation:
+    """`256MB`, `10m`: after how much, or after how long, something is begun anew."""
+
+    def read(self, value: Any) -> str:
+        """The text: see `bound`."""
+        self.bound(value)
+        return str(value)
+
+    @staticmethod
+    def bound(value: Any) -> tuple[str, float]:
+        """`("size", bytes)` or `("age", seconds)`, more than 0. `10m` is ten minutes, `10mb` a size."""
+        for what, kind in (("age", Duration()), ("size", Size())):
+            if str(value).strip()[-1:].isalpha():  # a bare number could be either
+                try:
+                    bound = kind.read(str(value))
+                except BadValue:
+                    continue
+                if bound > 0:
+                    return what, float(bound)
+        raise BadValue(f"{value!r} is neither a size nor a duration: write 256MB or 10m")
+
+
 class Speed:
     """`max`, or a factor: 1 as recorded, 2 twice as fast."""
 

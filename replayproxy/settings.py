@@ -13,6 +13,7 @@ from replayproxy.core.faults.choice import FailureInjection
 from replayproxy.core.faults.grammar import Fault
 from replayproxy.core.headers import STORED, StoredFields
 from replayproxy.core.identity.rules import MatchRules
+from replayproxy.core.incidents import IncidentCondition
 from replayproxy.core.policy import Mode, OnMiss, looks_for_recordings
 from replayproxy.core.rechunking import Rechunking
 from replayproxy.core.sequence import AtEnd
@@ -24,6 +25,9 @@ from replayproxy.simulator.options import Simulation
 
 _AT_END = AtEnd(default("at_end"))
 _ON_MISS = OnMiss(default("on_miss"))
+
+LONGEST_REPLICA = 64
+"""Characters: names of pods in Kubernetes have at most 63."""
 
 
 LAST_PORT = 65535
@@ -77,6 +81,17 @@ class RecordingSettings:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     queue_bytes: int = default("queue_bytes")
+    rotate: tuple[str, float] | None = None
+    """Bytes (`size`) or seconds (`age`) after which recording goes on onto a new cassette."""
+    keep: int | None = None
+    max_size: int | None = None
+    min_free: int | None = None
+    replica: str = ""
+    window: float | None = None
+    """Seconds that are kept on disk, of which an incident makes a cassette."""
+    keep_on: tuple[IncidentCondition, ...] = ()
+    keep_after: float = default("keep_after")
+    window_size: int = default("window_size")
     onto: Path | None = None
     salt: bytes | None = None
     fields: StoredFields = STORED
@@ -87,6 +102,20 @@ class RecordingSettings:
     """Seconds between two scrapes of the server's metrics; None: they are not recorded."""
     kv_events: tuple[str, ...] = ()
     """Endpoints whose KV events are recorded."""
+
+    def __post_init__(self) -> None:
+        if self.keep_on and self.window is None:
+            raise SettingsError(f"{setting('keep_on')} needs a window: give {setting('window', '5m')} too")
+        if self.window is not None and (self.rotate is not None or not self.window):
+            raise SettingsError(
+                f"{setting('window')} keeps nothing for good but incidents, and needs more than 0 s: leave"
+                f" {setting('rotate')} away"
+            )
+        if set(self.replica) & set("/\\\0") or len(self.replica) > LONGEST_REPLICA:
+            raise SettingsError(
+                f"{setting('replica', self.replica)} is no part of a file name: give at most {LONGEST_REPLICA}"
+                " characters without /"
+            )
 
 
 @dataclass(frozen=True, slots=True)

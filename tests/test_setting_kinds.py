@@ -18,6 +18,7 @@ from replayproxy.setting_kinds import (
     Kind,
     Number,
     Port,
+    Rotation,
     Size,
     Speed,
     Text,
@@ -36,6 +37,8 @@ READ: list[tuple[Kind, Any, Any]] = [
     (WORDS, "last", "last"),
     (WORDS, AtEnd.LAST, "last"),
     (Number(), "0.5", 0.5),
+    (Rotation(), "256MB", "256MB"),
+    (Rotation(), "10m", "10m"),
     (Number(), 1, 1.0),
     (Whole(0), "7", 7),
     (Whole(), -3, -3),
@@ -100,3 +103,19 @@ def test_another_value_is_refused_with_the_way_out(kind: Kind, value: Any, sente
     with pytest.raises(BadValue) as raised:
         kind.read(value)
     assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [("256MB", ("size", 256e6)), ("1 GiB", ("size", 2.0**30)), ("10m", ("age", 600.0)), ("500ms", ("age", 0.5))],
+)
+def test_a_rotation_is_a_size_or_a_duration(text: str, bound: tuple[str, float]) -> None:
+    """By its unit."""
+    assert Rotation.bound(text) == bound
+
+
+@pytest.mark.parametrize("text", ["10", "0s", "0MB", "often", "", "10 bananas"])
+def test_what_is_neither_is_refused(text: str) -> None:
+    """A bare number could be either, and 0 would never end."""
+    with pytest.raises(BadValue, match="neither a size nor a duration"):
+        Rotation().read(text)

@@ -8,7 +8,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from replayproxy.core.policy import Mode
-from replayproxy.setting_kinds import Choice, Duration, File, Flag, Json, Kind, Number, Port, Size, Speed, Text, Whole
+from replayproxy.setting_kinds import (
+    Choice,
+    Duration,
+    File,
+    Flag,
+    Json,
+    Kind,
+    Number,
+    Port,
+    Rotation,
+    Size,
+    Speed,
+    Text,
+    Whole,
+)
 from replayproxy.setting_table import Setting, of_python
 
 FILE = Path(__file__).parents[1] / "replayproxy" / "api" / "keywords.py"
@@ -62,6 +76,8 @@ def _type_of(kind: Kind) -> str:
             return "float | str"
         case Size():
             return "int | str"
+        case Rotation():
+            return "str"
         case Speed():
             return 'float | Literal["max"] | None'
         case Port():

@@ -68,6 +68,8 @@ class Shown:
     """Only in the mode `record`."""
     simulation: Changeable | None = None
     """Only in the mode `simulate`."""
+    keep: Callable[[str], tuple[str, float]] | None = None
+    """Only with a window: makes a cassette of it; returns its name and the seconds until it is there."""
 
 
 PROBES = frozenset({"/health", "/ready", "/metrics"})
@@ -127,6 +129,8 @@ def application(shown: Shown, hosts: frozenset[str]) -> Quart:
         _offer_rotation(app, shown.rotate)
     if shown.simulation is not None:
         _offer_simulation(app, shown.simulation)
+    if shown.keep is not None:
+        _offer_keeping(app, shown.keep)
     return app
 
 
@@ -151,6 +155,13 @@ def _offer_rotation(app: Quart, turn: Rotate) -> None:
         except ReplayProxyError as error:
             return {"error": str(error)}, 409
         return {"sealed": old, "recording": new}, 200
+
+
+def _offer_keeping(app: Quart, keep_window: Callable[[str], tuple[str, float]]) -> None:
+    @app.post("/keep")
+    async def keep() -> Answer:
+        path, seconds = keep_window(request.args.get("reason", "ctl keep")[:200])
+        return {"cassette": path, "complete_in_s": seconds}, 202
 
 
 def _show_replay(app: Quart, replay: Replayed) -> None:

@@ -149,6 +149,7 @@ class ProxyCollector(Collector):
 DROP_REASONS = (
     *("queue full", "write failed", "too long to look for secrets", "failed", "cannot be written"),
     "lost with its file",
+    "disk nearly full",
 )
 
 _OF_UPSTREAM = {

@@ -56,7 +56,8 @@ def serve_admin(control: Control, stopped: asyncio.Event) -> tuple[str, asyncio.
         replay=Replayed(control.report_as_json, control.misses_as_json, control.miss_as_json, control.reset)
         if settings.plays
         else None,
-        rotate=control.rotate if settings.mode is Mode.RECORD else None,
+        rotate=control.rotate if settings.mode is Mode.RECORD and not control.keeps_window else None,
+        keep=control.keep if control.keeps_window else None,
         simulation=None if simulation is None else Changeable(simulation.document, simulation.change),
     )
     names = frozenset(name.lower() for name in ("localhost", listen.admin_host, *listen.admin_allowed_hosts))

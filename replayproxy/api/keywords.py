@@ -35,6 +35,15 @@ class RecordOptions(TypedDict, total=False):
     sample: float
     on_full: Literal["drop", "block"]
     queue_bytes: int | str
+    rotate: str
+    keep: int
+    max_size: int | str
+    min_free: int | str
+    replica: str
+    window: float | str
+    keep_on: Sequence[str]
+    keep_after: float | str
+    window_size: int | str
     durability: Literal["normal", "full"]
     keep_header: Sequence[str]
     drop_header: Sequence[str]

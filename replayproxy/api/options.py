@@ -19,6 +19,7 @@ from replayproxy.core.faults.failure_answers import FAILURE_TYPES
 from replayproxy.core.faults.grammar import BadFault, Fault, parse_fault
 from replayproxy.core.headers import StoredFields
 from replayproxy.core.identity.rules import MatchRules
+from replayproxy.core.incidents import IncidentCondition
 from replayproxy.core.policy import Mode, OnMiss
 from replayproxy.core.rechunking import Rechunking
 from replayproxy.core.sequence import AtEnd
@@ -26,7 +27,7 @@ from replayproxy.core.upstream_fields import BadField, fields_of
 from replayproxy.errors import SettingsError, setting
 from replayproxy.model import Headers
 from replayproxy.net.limits import Limits
-from replayproxy.setting_kinds import BadValue, Duration, Port
+from replayproxy.setting_kinds import BadValue, Duration, Port, Rotation
 from replayproxy.setting_table import PYTHON, TABLE, Setting, of_python
 from replayproxy.settings import Faulting, Listen, Pair, RecordingSettings, Replaying, Settings
 from replayproxy.simulator.generation import TextSettings, ToolRanges
@@ -69,7 +70,17 @@ def rechunking(text: str) -> Rechunking:
         raise SettingsError(f"{setting('rechunk')} {error}") from None
 
 
+def conditions(texts: Sequence[str]) -> tuple[IncidentCondition, ...]:
+    """The values of `keep_on`. Raises `SettingsError`."""
+    try:
+        return tuple(map(IncidentCondition.parse, texts))
+    except BadValue as error:
+        raise SettingsError(f"{setting('keep_on')} {error}") from None
+
+
 CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
+    "recording.rotate": Rotation.bound,
+    "recording.keep_on": conditions,
     "recording.full_durability": lambda word: word == "full",
     "replaying.at_end": AtEnd,
     "replaying.on_miss": OnMiss,

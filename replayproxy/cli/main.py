@@ -42,7 +42,7 @@ VERBS = {
     "simulate": Verb("serving", "simulate", "Answer like a vLLM, without recording and server."),
     "exec": Verb("executing", "exec_", "Run a command against recordings, and judge the run."),
     "wait": Verb("controlling", "wait", "Wait until a server answers."),
-    "ctl": Verb("controlling", "ctl", "Control a running proxy: status, misses, report, reset, rotate."),
+    "ctl": Verb("controlling", "ctl", "Control a running proxy: status, misses, report, reset, rotate, keep."),
     "ls": Verb("reading", "ls", "List recordings, the newest last."),
     "show": Verb("reading", "show", "Show one exchange with its timeline."),
     "stats": Verb("measuring", "stats", "Percentiles of TTFT, chunk gap, TPOT and total time."),

@@ -23,6 +23,7 @@ from replayproxy.setting_kinds import (
     Latency,
     Number,
     Port,
+    Rotation,
     Size,
     Speed,
     Whole,
@@ -137,7 +138,7 @@ def click_type(kind: Kind) -> click.ParamType[Any] | type:
             return float
         case Latency():
             return LatencyText(kind, "latency")
-        case Duration() | Size():
+        case Duration() | Size() | Rotation():
             return Read(kind, type(kind).__name__.lower())
         case Json():
             return JsonValue(kind, "json")

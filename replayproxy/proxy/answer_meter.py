@@ -74,6 +74,8 @@ class AnswerMeter:
         self._times: list[int] = []
         self._gaps = [0] * (len(GAP_BOUNDS) + 1)
         self._gap_sum = 0
+        self.longest_gap_ns: int | None = None
+        """Between two chunks of a stream."""
         self._looks = False
         """Whether there is something left to find in the answer."""
         self._decoder: Decoder | None = None
@@ -133,8 +135,13 @@ class AnswerMeter:
 
     def _count_gaps(self) -> None:
         gaps, bounds = self._gaps, _GAP_NANOSECONDS
+        longest = self.longest_gap_ns
         for before, after in pairwise(self._times):
-            gaps[bisect_left(bounds, after - before)] += 1
+            gap = after - before
+            gaps[bisect_left(bounds, gap)] += 1
+            if longest is None or gap > longest:
+                longest = gap
+        self.longest_gap_ns = longest
         self._gap_sum += self._times[-1] - self._times[0] if self._times else 0
         del self._times[:-1]
 

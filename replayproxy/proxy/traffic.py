@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from replayproxy.core.incidents import AnswerFacts, IncidentCondition
 from replayproxy.core.visible import visible
 from replayproxy.errors import UpstreamError
 from replayproxy.model import Ending
@@ -95,6 +96,10 @@ class Traffic:
         """Of bodies, as the two ends sent them; so is the next."""
         self.response_bytes = 0
         self._models: set[str] = set()
+        self.conditions: Sequence[IncidentCondition] = ()
+        """What makes an answer an incident."""
+        self.on_incident: Callable[[str], object] | None = None
+        """Called with the condition that an answer has met, and the answer in a few words."""
         self.reset()
 
     def reset(self) -> None:
@@ -116,6 +121,8 @@ class Traffic:
         self.response_bytes += meter.response_bytes
         if meter.outcome in (Outcome.RECORDED, Outcome.FORWARDED, Outcome.FAILED) and (cause := _cause(meter)):
             self.upstream_errors[cause] += 1
+        if self.conditions and meter.outcome in (Outcome.RECORDED, Outcome.FAILED):
+            self._look_for_incident(meter, code, labels[1])
         if meter.status == 0 or meter.status >= 400:
             return  # a refusal takes no time: it would make a server that is overloaded look fast
         if meter.ending is Ending.COMPLETE:
@@ -125,6 +132,21 @@ class Traffic:
         gaps, total = meter.gaps()
         if any(gaps):
             self._of(self.gaps, model, GAP_BOUNDS).add(gaps, total / 1e9)
+
+    def _look_for_incident(self, meter: AnswerMeter, status: int, endpoint: str) -> None:
+        """Say so if an answer meets a condition; the first one counts."""
+        meter.gaps()
+        facts = AnswerFacts(
+            status,
+            ttft=meter.ttft_ns,
+            gap=meter.longest_gap_ns,
+            total=meter.total_ns or None,
+            cut=meter.error is not None or meter.ending in (Ending.UPSTREAM_CUT, Ending.TIMEOUT),
+        )
+        for condition in self.conditions:
+            if self.on_incident is not None and condition.is_met_by(facts):
+                self.on_incident(f"{condition.text}: {status} at {endpoint}")
+                return
 
     def settle(self, meter: AnswerMeter, outcome: Outcome, error: UpstreamError | None) -> None:
         """Say what became of a request in the end. `error` is why it has no answer.

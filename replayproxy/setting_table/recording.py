@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from replayproxy.setting_kinds import Choice, Duration, Flag, Number, Size, Text
+from replayproxy.setting_kinds import Choice, Duration, Flag, Number, Rotation, Size, Text, Whole
 from replayproxy.setting_table.row import COMPARING, LIVE, MATCHING, InPytest, Setting
 
 ROWS = (
@@ -53,6 +53,84 @@ ROWS = (
         group="record",
         default="256MiB",
         goes_to="recording.queue_bytes",
+    ),
+    Setting(
+        "rotate",
+        Rotation(),
+        "Continue on a new cassette after so many bytes or so much time; the old one is sealed, with a manifest.",
+        verbs=("record",),
+        group="files",
+        metavar="SIZE|DURATION",
+        goes_to="recording.rotate",
+    ),
+    Setting(
+        "keep",
+        Whole(least=0),
+        "Number of sealed cassettes of this recording that stay; the oldest are deleted.",
+        verbs=("record",),
+        group="files",
+        goes_to="recording.keep",
+    ),
+    Setting(
+        "max_size",
+        Size(),
+        "Maximum bytes of all cassettes of this recording; the oldest sealed ones are deleted.",
+        verbs=("record",),
+        group="files",
+        goes_to="recording.max_size",
+    ),
+    Setting(
+        "min_free",
+        Size(),
+        "Least free space of the disk: below it the oldest sealed cassettes are deleted, then nothing is recorded.",
+        verbs=("record",),
+        group="files",
+        goes_to="recording.min_free",
+    ),
+    Setting(
+        "replica",
+        Text(),
+        "Name of this recorder in the names of rotated cassettes, such as that of its pod.",
+        verbs=("record",),
+        group="files",
+        metavar="NAME",
+        goes_to="recording.replica",
+    ),
+    Setting(
+        "window",
+        Duration(),
+        "Keep the last so much time on disk only, and make a cassette of it when something happens (--keep-on).",
+        verbs=("record",),
+        group="files",
+        goes_to="recording.window",
+    ),
+    Setting(
+        "keep_on",
+        Text(),
+        "With --window: what makes a cassette: cut, status>=500, ttft>2s, gap>5s, total>60s. May be repeated.",
+        verbs=("record",),
+        group="files",
+        is_repeatable=True,
+        metavar="CONDITION",
+        goes_to="recording.keep_on",
+    ),
+    Setting(
+        "keep_after",
+        Duration(),
+        "With --window: how much of what follows is in the cassette too.",
+        verbs=("record",),
+        group="files",
+        default="30s",
+        goes_to="recording.keep_after",
+    ),
+    Setting(
+        "window_size",
+        Size(),
+        "With --window: maximum bytes of it on disk; beyond it the window is shorter.",
+        verbs=("record",),
+        group="files",
+        default="1GiB",
+        goes_to="recording.window_size",
     ),
     Setting(
         "durability",

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from replayproxy.cassette import database
 from replayproxy.cassette.editing.redact import without_secrets
 from replayproxy.cassette.editing.rewrite import new_cassette, refuse_existing, write_state
 from replayproxy.cassette.queries import typed
@@ -60,6 +61,12 @@ def merge(out: Path, parts: Sequence[Path], watch: Watch = unwatched) -> Merged:
         cassettes = [opened.enter_context(CassetteReader(part)) for part in parts]
         with new_cassette(out, _matcher(cassettes), watch) as writer:
             return _Merge(writer, cassettes, watch).all()
+
+
+def merge_segments(out: Path, parts: Sequence[Path]) -> int:
+    """Merge segments of one recording; returns the number of exchanges. Raises `CassetteError`, also of SQLite."""
+    with database.translated(str(out)):
+        return merge(out, parts).exchanges
 
 
 def _matcher(cassettes: Sequence[CassetteReader]) -> Matcher:

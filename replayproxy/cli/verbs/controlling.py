@@ -157,7 +157,19 @@ def rotate(admin: str, output: Output) -> None:
     _facts({"sealed": turned["sealed"], "recording": turned["recording"]}, turned, output)
 
 
-# Requests
+@ctl.command
+@plain_option("--reason", metavar="TEXT", default="ctl keep", help="Why, for the manifest.", show_default=True)
+@admin_option
+@output_family
+def keep(admin: str, reason: str, *, output: Output) -> None:
+    """Make a cassette of the window of a recorder (record --window), and of what follows.
+
+    \b
+    Example:
+      replayproxy ctl keep --reason 'users report garbled answers'
+    """
+    kept = answer_of(admin, f"/keep?{urlencode({'reason': reason})}", "POST", also=(202,))
+    _facts({"cassette": kept["cassette"], "complete": f"in {duration(kept['complete_in_s'])}"}, kept, output)
 
 
 @ctl.command("set")
@@ -206,6 +218,12 @@ def _set_value(what: str, name: str, text: str, before: Any) -> Any:
     return text
 
 
+# Requests
+
+WHOSE = {"/rotate": "records", "/keep": "records with --window", "/ready": "runs", "/simulation": "simulates"}
+"""What a proxy does that has a path; any other path is one of a replay."""
+
+
 def answer_of(
     admin: str, target: str, method: str = "GET", *, also: tuple[int, ...] = (), body: bytes = b""
 ) -> dict[str, Any]:
@@ -225,7 +243,7 @@ def answer_of(
         # The admin port quotes nothing of what it was sent; whoever asked knows the number.
         raise ReplayProxyError(f"there is no miss {unquote(path.removeprefix('/misses/'))}: list them with ctl misses")
     if not isinstance(document, dict) or response.status == 404:
-        whose = {"/rotate": "records", "/ready": "runs", "/simulation": "simulates"}.get(path, "replays")
+        whose = WHOSE.get(path, "replays")
         raise ReplayProxyError(
             f"{admin} has no {path} (status {response.status}): give with --admin the admin port of a proxy that"
             f" {whose}"

@@ -26,7 +26,9 @@ FILE = click.Path(path_type=Path)
 
 @click.command(cls=SectionedCommand)
 @click.argument("cassette", type=FILE)
-@setting_options("record", "server", "pair", "listen", "log", "timeouts", "record", "process", "redact", "match")
+@setting_options(
+    "record", "server", "pair", "listen", "log", "timeouts", "record", "files", "process", "redact", "match"
+)
 def record(cassette: Path, **options: Any) -> int:
     """Forward to a live server, or to a prefill/decode pair, and record requests and answers on CASSETTE.
 
@@ -184,14 +186,16 @@ def _log_result(app: App) -> None:
     left = control.counters.endings["client_left"]
     broken = sum(control.counters.endings.values()) - control.counters.endings["complete"] - left
     dropped = sum(control.dropped.values())
+    files = control.incident_files if control.keeps_window else control.recorded_files
+    where = ", ".join(map(str, files)) or "no cassette, for there was no incident"
     messages.info(
         f"recorded {plural(control.recorded, 'exchange')} ({left} client_left, {broken} incomplete,"
-        f" {dropped} dropped) onto {', '.join(map(str, control.recorded_files))}",
+        f" {dropped} dropped) onto {where}",
         recorded=control.recorded,
         client_left=left,
         incomplete=broken,
         dropped=dropped,
-        cassettes=[str(path) for path in control.recorded_files],
+        cassettes=[str(path) for path in files],
     )
     if control.trouble is not None:
         messages.error(f"recording was degraded at the end: {control.trouble}")
