@@ -70,6 +70,7 @@ class App:
         self._socket_file: tuple[int, int] | None = None
         """Device and inode of these files when this app made them."""
         self._stopped = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._port = 0
         """Of the data port; 0: it is a socket file."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -163,11 +164,14 @@ class App:
 
     def hurry(self) -> None:
         """End the draining of `stop` now."""
+        self._hurried.set()
         self.parts.server.hurry()
 
     async def stop(self, drain: float | None = None) -> None:
         """Accept no more requests, let answers end for `drain` seconds, mark those that could not, write, seal."""
         parts, recording = self.parts, self.parts.recording
+        if drain is None:
+            await self._leave()
         parts.proxy.player.release()
         await parts.server.drain(self.settings.listen.drain if drain is None else drain)
         if recording is not None:
@@ -201,6 +205,13 @@ class App:
             parts.simulated.close()
         parts.clock.close()
         self._remove_own_files()
+
+    async def _leave(self) -> None:
+        """Be not ready for `lame_duck` seconds before connections are refused; `hurry` ends it."""
+        self.control.is_leaving = True
+        with suppress(TimeoutError):
+            if seconds := self.settings.listen.lame_duck:
+                await asyncio.wait_for(self._hurried.wait(), seconds)
 
     async def give_up(self) -> None:
         """Stop at once, however far the start has come; a start that failed leaves no file behind."""

@@ -53,6 +53,8 @@ class Control:
         self.data_server = parts.server
         self.now = parts.clock.now
         self._parts = parts
+        self.is_leaving = False
+        """The run is about to end, and still accepts connections (`--lame-duck`)."""
         self.recorded_files: list[Path] = []
         """The files to which this run has recorded, in their order; none after a start that failed."""
         if parts.recording is not None:
@@ -63,7 +65,7 @@ class Control:
 
     def reasons_not_ready(self) -> list[str]:
         """Why no traffic should be sent here; empty means ready."""
-        return ["draining"] if self._parts.server.draining else []
+        return ["draining"] if self._parts.server.draining or self.is_leaving else []
 
     @property
     def trouble(self) -> str | None:

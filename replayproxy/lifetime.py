@@ -19,6 +19,7 @@ import uvloop
 
 from replayproxy.app import Addresses, AdminPort, App
 from replayproxy.errors import UpstreamError, UpstreamUnreachable, setting
+from replayproxy.net.systemd import ServiceNotice
 from replayproxy.proxy.result import RunResult
 from replayproxy.settings import Settings
 from replayproxy.views.access import AccessEntry
@@ -130,6 +131,8 @@ async def run(
     others = [App(rank, admin=admin, access=access) for rank in ranks]
     if app.control.keeps_window:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, app.control.keep, "SIGUSR1")
+    notice = ServiceNotice(os.environ, os.getpid())
+    alive = asyncio.create_task(notice.live())
     first = asyncio.create_task(stops.first.wait())
     stopping: asyncio.Task[None] | None = None
     try:
@@ -143,7 +146,9 @@ async def run(
         for other in others:  # before the first one says that it is ready
             log.info("a further rank listens at %s", (await other.start()).url)
         ready(app, await app.start())
+        notice.send("READY=1", f"MAINPID={os.getpid()}")
         await first
+        notice.send("STOPPING=1")
         stopping = asyncio.create_task(_stop(app, others))
         second = asyncio.create_task(stops.second.wait())
         await asyncio.wait((stopping, second), return_when=asyncio.FIRST_COMPLETED)
@@ -154,6 +159,7 @@ async def run(
         await stopping
     finally:
         first.cancel()
+        alive.cancel()
         if stopping is None:
             for each in (app, *others):
                 await each.give_up()

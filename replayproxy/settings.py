@@ -55,6 +55,7 @@ class Listen:
     ssl_certfile: Path | None = None
     ready_file: Path | None = None
     drain: float = default("drain")
+    lame_duck: float = default("lame_duck")
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

@@ -116,3 +116,21 @@ def test_a_stop_gives_up_answers_when_hurried(tmp_path: Path) -> None:
 
     run(stop())
     assert endings(cassette) == [Ending.PROXY_STOPPED]
+
+
+def test_a_lame_duck_answers_while_it_is_not_ready(tmp_path: Path) -> None:
+    """Load balancers see 503 at /ready before connections are refused; who hurries does not wait for them."""
+    cassette = recordings.record(tmp_path / "any.cassette", [])
+
+    async def serve() -> None:
+        app = App(replaying(cassette, listen=replace(QUIET, lame_duck=3600.0)))
+        addresses = await app.start()
+        stopping = asyncio.create_task(app.stop())
+        await asyncio.sleep(0)
+        assert app.control.reasons_not_ready() == ["draining"]
+        assert (await wire.ask(addresses.url, recordings.asked("a"))).status == 404  # a miss, and not a refusal
+        assert not stopping.done()
+        app.hurry()
+        await asyncio.wait_for(stopping, 60)
+
+    run(serve())

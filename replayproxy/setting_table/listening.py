@@ -113,6 +113,16 @@ ROWS = (
         goes_to="listen.drain",
     ),
     Setting(
+        "lame_duck",
+        Duration(),
+        "After SIGTERM, still accept connections for this long while /ready says 503: load balancers need to see it.",
+        verbs=SERVING,
+        group="listen",
+        default="0s",
+        in_python=False,
+        goes_to="listen.lame_duck",
+    ),
+    Setting(
         "header_timeout",
         Duration(),
         "Maximum time for a client to send the head of a request; then 408.",
