@@ -74,7 +74,7 @@ def _of_outputs(outputs: Mapping[str, Any]) -> Structure:
             return Structure(language=_language("regex", source, read_regex))
         case {"grammar": source}:
             return Structure(language=_language("grammar", source, read_grammar))
-        case {"json_object": wanted} if wanted:
+        case {"json_object": expected} if expected:
             return Structure(schema=ANY_OBJECT)
     return Structure()
 
