@@ -19,11 +19,14 @@ from typing import Any
 
 import pytest
 
+from tests import processes
 from tests.live import sdk
 from tests.live.agent import AGENTS, Travelled, travelled
 from tests.live.matrix import Recorded, recorded_matrix
 from tests.live.server import EXAMPLE, RealVllm, install
 from tests.processes import recording
+
+processes.FORKS = False  # what users start is started here, and its times are measured
 
 PATIENCE = 1800
 """Seconds for a test: the first one installs vLLM."""
