@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from replayproxy.cassette import recovering
-from replayproxy.cassette.coding import codec
+from replayproxy.cassette.coding import digests
 from replayproxy.cassette.coding.times import as_read, ticks_of
 from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.dictionaries import Dictionaries
@@ -160,7 +160,7 @@ class ExchangeRows:
         if sketch is None and begun is not None:
             sketch = begun.sketch
         facts = facts_of(request, response)
-        written = codec.digest(key, request, response, ticks)
+        written = digests.digest(key, request, response, ticks)
         columns = {
             "id": row,
             "key": key_bytes(key),
@@ -209,7 +209,7 @@ class ExchangeRows:
                 *(row, position, leg.role, leg.upstream, leg.request.method, leg.request.path),
                 *(response.status, int(response.ending), leg.started // 1000),
                 *(response.timeline.head // 1000, response.timeline.end // 1000),
-                codec.digest_of_leg(key, leg),
+                digests.digest_of_leg(key, leg),
                 self._dictionaries.codec.pack_request(leg.request),
                 self._dictionaries.codec.pack_times(ticks),
                 self._packed(response),

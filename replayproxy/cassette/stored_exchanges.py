@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from replayproxy.cassette import database
 from replayproxy.cassette.bundles import Bundle, Packed
-from replayproxy.cassette.coding import codec
+from replayproxy.cassette.coding import codec, digests
 from replayproxy.cassette.coding.codec import Codec
 from replayproxy.cassette.coding.times import timeline_of
 from replayproxy.cassette.queries import Queries, typed
@@ -64,7 +64,7 @@ class StoredExchanges:
         unpacker = self.codec_of(number)
         request = unpacker.unpack_request(packed_request, method, path)
         response = unpack_response(unpacker, status, answer, times, size=size, ending=ending)
-        if codec.digest(key_text(key), request, response) != written:
+        if digests.digest(key_text(key), request, response) != written:
             raise Damaged(f"recording {number} in {self._name} is not what was written (its digest differs)")
         return request, response
 
@@ -177,7 +177,7 @@ class StoredExchanges:
             request = unpacker.unpack_request(packed_request, method, path)
             response = unpack_response(unpacker, status, answer, times, size=None, ending=ending)
             leg = Leg(role, upstream, request, response, started * 1000)
-            if codec.digest_of_leg(key_text(key), leg) != written:
+            if digests.digest_of_leg(key_text(key), leg) != written:
                 raise Damaged(f"the {role} leg of recording {number} in {self._name} is not what was written")
             yield leg
 

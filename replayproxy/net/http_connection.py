@@ -74,7 +74,7 @@ class Host(Protocol):
         ...
 
 
-class State(Enum):
+class ConnectionState(Enum):
     """What a connection is doing."""
 
     IDLE = "idle"
@@ -92,7 +92,7 @@ class HttpConnection(asyncio.Protocol):
         self._now = now
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._state = State.IDLE
+        self._state = ConnectionState.IDLE
         self._since = 0
         """When the state began."""
         self._received = bytearray()
@@ -131,9 +131,9 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.read_at = self._now()
-        if self._state is State.ANSWERING:
+        if self._state is ConnectionState.ANSWERING:
             self._more_of_body(data)
-        elif self._state in (State.IDLE, State.HEAD):
+        elif self._state in (ConnectionState.IDLE, ConnectionState.HEAD):
             self._received += data
             self._read_head()
 
@@ -150,7 +150,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._client is not None and self._client.timed_out:
             self._host.timed_out("send_timeout")
-        self._state = State.CLOSED
+        self._state = ConnectionState.CLOSED
         self._transport = None
         self._received.clear()
         self._host.closed(self)
@@ -166,8 +166,8 @@ class HttpConnection(asyncio.Protocol):
             del received[:2]
         if not received:
             return
-        if self._state is State.IDLE:
-            self._enter(State.HEAD)
+        if self._state is ConnectionState.IDLE:
+            self._enter(ConnectionState.HEAD)
             self._host.worked(self)
         try:
             end = received.find(b"\r\n\r\n", max(0, self._checked - 3))
@@ -190,7 +190,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _begin(self, incoming: Incoming) -> None:
         assert self._transport is not None
-        self._enter(State.ANSWERING)
+        self._enter(ConnectionState.ANSWERING)
         head, host = incoming.head, self._host
         self._incoming = incoming
         self._client = ResponseWriter(
@@ -228,7 +228,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _read_on(self, incoming: Incoming) -> None:
         """Read more of what is here of a body, after others had their turn."""
-        if self._state is State.ANSWERING and self._incoming is incoming and incoming.has_more:
+        if self._state is ConnectionState.ANSWERING and self._incoming is incoming and incoming.has_more:
             self._more_of_body(b"")
 
     def watch_reading(self) -> None:
@@ -273,7 +273,7 @@ class HttpConnection(asyncio.Protocol):
         self._answered(incoming, client)
 
     def _answered(self, incoming: Incoming, client: ResponseWriter) -> None:
-        if self._transport is None or self._transport.is_closing() or self._state is not State.ANSWERING:
+        if self._transport is None or self._transport.is_closing() or self._state is not ConnectionState.ANSWERING:
             return
         incoming.discard()
         if not (client.whole and client.keeps):
@@ -290,7 +290,7 @@ class HttpConnection(asyncio.Protocol):
         if self._host.draining:
             self._close(unread=bool(self._received))
             return
-        self._enter(State.IDLE)
+        self._enter(ConnectionState.IDLE)
         self._host.rested(self)
         self.watch_reading()
         if self._received:
@@ -311,7 +311,7 @@ class HttpConnection(asyncio.Protocol):
         self._host.refused(error)
         if self._transport is None or self._transport.is_closing():
             return
-        if self._state in (State.IDLE, State.HEAD):
+        if self._state in (ConnectionState.IDLE, ConnectionState.HEAD):
             fields, body = error_answer(error)
             self._transport.write(answer_head("GET", error.status, fields, keep=False) + body)
         self._close(unread=True)
@@ -321,7 +321,7 @@ class HttpConnection(asyncio.Protocol):
     def _close(self, *, unread: bool) -> None:
         """Close; where the client still sends, only after it has read the answer."""
         assert self._transport is not None
-        self._enter(State.CLOSING)
+        self._enter(ConnectionState.CLOSING)
         self._received.clear()
         if not unread or not self._transport.can_write_eof():
             self._transport.close()
@@ -333,14 +333,14 @@ class HttpConnection(asyncio.Protocol):
 
     def end(self) -> None:
         """Close when idle; what is being answered is answered first."""
-        if self._state is State.IDLE and self._transport is not None:
+        if self._state is ConnectionState.IDLE and self._transport is not None:
             self._close(unread=False)
 
     def cut(self) -> None:
         """Stop answering, and close."""
         if self._task is not None:
             self._task.cancel()
-        if self._client is not None and self._state is State.ANSWERING:
+        if self._client is not None and self._state is ConnectionState.ANSWERING:
             self._client.cut()
         elif self._transport is not None:
             self._transport.close()
@@ -348,10 +348,10 @@ class HttpConnection(asyncio.Protocol):
     def look(self, now: int) -> None:
         """Close the connection if its client has taken too long. Called from time to time."""
         limits, since = self._host.limits, (now - self._since) / 1e9
-        if self._state is State.IDLE and since > limits.idle_timeout:
+        if self._state is ConnectionState.IDLE and since > limits.idle_timeout:
             self._host.timed_out("idle_timeout")
             self._close(unread=False)
-        elif self._state is State.HEAD and since > limits.header_timeout:
+        elif self._state is ConnectionState.HEAD and since > limits.header_timeout:
             self.refuse(
                 ClientError(
                     f"the head of the request was not here after {limits.header_timeout:g} s",
@@ -359,9 +359,9 @@ class HttpConnection(asyncio.Protocol):
                     code="header_timeout",
                 )
             )
-        elif self._state is State.CLOSING and since > LINGER and self._transport is not None:
+        elif self._state is ConnectionState.CLOSING and since > LINGER and self._transport is not None:
             self._transport.abort()
-        elif self._state is State.ANSWERING:
+        elif self._state is ConnectionState.ANSWERING:
             self._look_at_body(now)
 
     def _look_at_body(self, now: int) -> None:
@@ -388,6 +388,6 @@ class HttpConnection(asyncio.Protocol):
                 )
             )
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: ConnectionState) -> None:
         self._state = state
-        self._since = self.read_at if state in (State.HEAD, State.ANSWERING) else self._now()
+        self._since = self.read_at if state in (ConnectionState.HEAD, ConnectionState.ANSWERING) else self._now()

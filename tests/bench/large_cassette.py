@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from replayproxy.cassette import database
-from replayproxy.cassette.coding import codec
+from replayproxy.cassette.coding import digests
 from replayproxy.cassette.coding.codec import Codec
 from replayproxy.cassette.coding.times import timeline_of
 from replayproxy.cassette.columns import derived_columns, model_of
@@ -172,7 +172,7 @@ class _Rows:
                 "request_size": len(request.body),
                 "ttft_us": None if first is None else ticks[first + 1] * 10,
                 "total_us": ticks[-1] * 10,
-                "digest": codec.digest(key, request, response, ticks),
+                "digest": digests.digest(key, request, response, ticks),
             }
         )
         self._payloads.append((number, packed_request, self._packer.pack_times(ticks)))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from replayproxy.cassette.coding import codec
+from replayproxy.cassette.coding import digests
 from replayproxy.cassette.coding.codec import Codec
 from replayproxy.cassette.coding.times import pack_times, ticks_of, unpack_times
 from replayproxy.cassette.reader import CassetteReader
@@ -52,7 +52,7 @@ def measure(folder: Path) -> list[Verdict]:
         "pack: request": lambda: [packer.pack_request(exchange.request) for exchange in exchanges],
         "pack: answer": lambda: [packer.pack_answer(a.headers, b) for a, b in zip(responses, chunks, strict=True)],
         "pack: times": lambda: [pack_times(one) for one in ticks],
-        "digest": lambda: [codec.digest("rp1:00", one.request, one.response) for one in exchanges],
+        "digest": lambda: [digests.digest("rp1:00", one.request, one.response) for one in exchanges],
         "unpack: request": lambda: [packer.unpack_request(one, "POST", PATH) for one in asked],
         "unpack: answer": lambda: [packer.unpack_answer(one, 1 << 20) for one in answers],
         "unpack: times": lambda: [unpack_times(one) for one in times],

@@ -9,7 +9,6 @@ exchange is checked before anything is used.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -21,11 +20,11 @@ from replayproxy.cassette.budget import BYTES, PARTS, Budget, parts_of
 from replayproxy.cassette.coding import untrusted, varint
 from replayproxy.cassette.coding.delta import MAX_CHUNKS, chunks_of, cut, runs_of
 from replayproxy.cassette.coding.symbols import LONGEST_WORD, MAX_WORDS, SymbolTable
-from replayproxy.cassette.coding.times import TICK, grained, pack_times, ticks_of, timeline_of, unpack_times
+from replayproxy.cassette.coding.times import TICK, grained, pack_times, timeline_of, unpack_times
 from replayproxy.cassette.coding.untrusted import MAX_BODY, MAX_TICK
 from replayproxy.cassette.gaps import GapCode
 from replayproxy.errors import Damaged
-from replayproxy.model import Chunks, Ending, Head, Headers, Key, Leg, Request, Response
+from replayproxy.model import Chunks, Ending, Head, Headers, Request, Response
 
 Kind = Literal["request", "answer", "vocabulary", "gaps"]
 PlainAnswer = tuple[bytes, bytes]
@@ -373,34 +372,6 @@ def train(samples: Sequence[bytes], number: int) -> bytes | None:
 def squeezed(plain: bytes) -> bytes:
     """A frame for `learn`, of what is written once."""
     return _bare(zstandard.ZstdCompressor(level=19).compress(plain))
-
-
-def digest(key: Key, request: Request, response: Response, ticks: Sequence[int] | None = None) -> bytes:
-    """64 bits of BLAKE2b over the key, the request and everything replay can emit, with times in ticks.
-
-    It is there to notice damage, not forgery: who can write the file can write the digest. `ticks` are the response's,
-    where they are known already.
-    """
-    head, *chunks, end = ticks_of(response.timeline) if ticks is None else ticks
-    request_parts = [key, request.method, request.target, request.headers, request.body]
-    response_parts = [
-        response.status,
-        response.headers,
-        response.cuts,
-        head,
-        chunks,
-        end,
-        int(response.ending),
-        response.body,
-    ]
-    if response.continued:  # format 1 knew of none
-        response_parts.append(response.continued)
-    return hashlib.blake2b(msgpack.packb([request_parts, response_parts]), digest_size=8).digest()
-
-
-def digest_of_leg(key: Key, leg: Leg) -> bytes:
-    """The same of a leg, with the key of its exchange; whom we asked, and when, belongs to it."""
-    return digest(f"{key} {leg.role} {leg.upstream} {leg.started // 1000}", leg.request, leg.response)
 
 
 def response_of(status: int, answer: Answer, ticks: Sequence[int], ending: Ending) -> Response:

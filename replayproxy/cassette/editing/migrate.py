@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replayproxy.cassette import database, schema
-from replayproxy.cassette.coding import codec
+from replayproxy.cassette.coding import digests
 from replayproxy.cassette.columns import derived_columns, model_of
 from replayproxy.cassette.editing import to_format_2, to_format_3
 from replayproxy.cassette.editing.replace import copy_into
@@ -122,7 +122,7 @@ def _give_key(copy: sqlite3.Connection, cassette: CassetteReader, matcher: Match
     exchange = cassette.exchange(number)  # raises where the stored key is damage: it does not fit the digest
     new = key_bytes(key)
     digest = (
-        codec.digest(key, exchange.request, exchange.response)
+        digests.digest(key, exchange.request, exchange.response)
         if done
         else schema.provisional_digest(new, recorded_at, number)
     )
@@ -131,7 +131,7 @@ def _give_key(copy: sqlite3.Connection, cassette: CassetteReader, matcher: Match
     copy.execute("UPDATE exchange SET occurrence = NULL, sketch = NULL WHERE key IN (?, ?)", (stored, new))
     for position, leg in enumerate(exchange.legs, 1):
         change = "UPDATE leg SET digest = ? WHERE exchange = ? AND leg = ?"
-        copy.execute(change, (codec.digest_of_leg(key, leg), number, position))
+        copy.execute(change, (digests.digest_of_leg(key, leg), number, position))
 
 
 def _derive_columns(copy: sqlite3.Connection, exchange: Exchange, number: int) -> None:

@@ -62,7 +62,7 @@ class Trace(NamedTuple):
     kind: str
 
 
-class State(Enum):
+class RedactionState(Enum):
     """How far the redaction of one answer is."""
 
     STREAMING = auto()
@@ -94,7 +94,7 @@ class StreamRedactor:
         self._format = Format.TEXT
         self._is_format_final = False
         self._has_coding = False
-        self._state = State.HOLDING if redaction_rules.needs_whole_body else State.STREAMING
+        self._state = RedactionState.HOLDING if redaction_rules.needs_whole_body else RedactionState.STREAMING
         self._fields = event_text.TextFields()
         self._clean_envelopes = b""
         self._contexts: dict[Channel, bytes] = {}
@@ -107,7 +107,7 @@ class StreamRedactor:
     @property
     def too_long(self) -> bool:
         """Whether the answer cannot be searched, so that nothing of it may be stored."""
-        return self._state is State.TOO_LONG
+        return self._state is RedactionState.TOO_LONG
 
     def head(self, head: Head) -> Head:
         """Return the head as it may be stored. The cookies that it sets are secrets of the body from now on."""
@@ -120,7 +120,7 @@ class StreamRedactor:
         # can be decided only when the body is read from its start.
         needs_start = self._format is not Format.EVENTS and not all(map(access.is_simple, self._credentials.needles))
         if self._has_coding or needs_start:
-            self._state = State.HOLDING
+            self._state = RedactionState.HOLDING
         return head._replace(headers=self.redact_fields(head.headers))
 
     def redact_fields(self, fields: Headers) -> Headers:
@@ -133,7 +133,7 @@ class StreamRedactor:
 
     def feed(self, chunks: Chunks) -> None:
         """Hold some chunks. Does no work; drops them if the answer is too long."""
-        if self._state is State.TOO_LONG:
+        if self._state is RedactionState.TOO_LONG:
             return
         self._held.append(chunks)
         self._held_bytes += len(chunks.body)
@@ -145,9 +145,9 @@ class StreamRedactor:
 
     def decide(self) -> Chunks:
         """Return the chunks that may be stored now. They contain neither a secret nor the start of one."""
-        if self._state is State.TOO_LONG:
+        if self._state is RedactionState.TOO_LONG:
             return Chunks()
-        if self._state is State.HOLDING:
+        if self._state is RedactionState.HOLDING:
             if self._held_bytes > MAX_HELD_BYTES:
                 self._refuse()
             return Chunks()
@@ -170,7 +170,7 @@ class StreamRedactor:
 
     def _refuse(self) -> None:
         """Discard the answer: nothing of it may be stored."""
-        self._state = State.TOO_LONG
+        self._state = RedactionState.TOO_LONG
         self._held.clear()
         self._held_bytes = self._decided_bytes = 0
 
@@ -178,8 +178,8 @@ class StreamRedactor:
         """Return the head and the remaining chunks. `head` is the original one; it changes if the coding has to go."""
         held = Chunks.joined(self._held)
         self._held = []
-        if self._state is not State.TOO_LONG:
-            self._state = State.FINISHED
+        if self._state is not RedactionState.TOO_LONG:
+            self._state = RedactionState.FINISHED
         if self._has_coding and head is not None:
             return self._redact_coded(head, held)
         data, _ = self._redact(held.body[self._decided_bytes :], final=True)
@@ -365,7 +365,7 @@ class StreamRedactor:
         decoder.finish()
         plain = replace(coded, body=b"".join(decoded), cuts=tuple(map(len, decoded)))
         if decoder.state is DecodedState.TOO_LONG:
-            self._state = State.TOO_LONG
+            self._state = RedactionState.TOO_LONG
             self.found.append(Trace(0, TOO_LONG))
             return head, coded
         if plain.body:

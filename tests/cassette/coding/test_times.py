@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from replayproxy.cassette.coding import codec, varint
+from replayproxy.cassette.coding import codec, digests, varint
 from replayproxy.cassette.coding.delta import MAX_CHUNKS
 from replayproxy.cassette.coding.times import TICK, pack_times, ticks_of, unpack_times
 from replayproxy.cassette.coding.untrusted import MAX_TICK
@@ -72,7 +72,7 @@ def test_any_times_are_read_or_damage(tail: bytes, count: int, first: int, k: in
         assert len(ticks) == count
         if len(ticks) > 1:
             said = codec.response_of(200, codec.Answer((), [b""] * (count - 2)), ticks, Ending.COMPLETE)
-            codec.digest("rp1:00", Request("GET", "/"), said)
+            digests.digest("rp1:00", Request("GET", "/"), said)
 
 
 def packed(*numbers: int) -> bytes:

@@ -86,7 +86,8 @@ def test_equal_requests_are_numbered_by_the_time_of_asking(old: Path) -> None:
 
 def old_recording(path: Path, target: str, fields: Headers, body: bytes, compared: Request) -> None:
     """Let recording 30, a GET without a body, be one of this request that format 1 gave the key of `compared`."""
-    from replayproxy.cassette.coding.codec import Codec, digest
+    from replayproxy.cassette.coding.codec import Codec
+    from replayproxy.cassette.coding.digests import digest
 
     with CassetteReader(path) as cassette:
         response = cassette.response(30)
@@ -161,7 +162,7 @@ def test_equal_requests_with_old_and_new_keys_are_numbered_together(old: Path) -
         first = cassette.request(1)
         response = cassette.response(1)
         (asked,) = cassette.one("SELECT recorded_at FROM exchange WHERE id = 1")
-    from replayproxy.cassette.coding.codec import digest
+    from replayproxy.cassette.coding.digests import digest
 
     other = "rp1:" + "ab" * 16
     changes = (key_bytes(other), digest(other, first, response))
