@@ -34,8 +34,8 @@ log = logging.getLogger("replayproxy.recording")
 
 BATCH_NANOSECONDS = 250_000_000
 BUSY_BATCH_NANOSECONDS = 1_000_000_000
-"""While much is recorded. A transaction writes each page that it touches once, whatever it puts there: four times fewer
-of them take 1.8 us less of each of 12 000 events per second. A crash costs up to a second of what has ended."""
+"""While much is recorded. A transaction writes each page that it touches once, whatever it puts there, so fewer of them
+cost less per event. A crash costs up to a second of what has ended."""
 
 BUSY_PARTS = 25
 """Parts that come within the shorter time, 100 per second."""

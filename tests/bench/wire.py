@@ -1,8 +1,8 @@
 """What one streamed event costs in our own code, step by step: no socket, no kernel, no other process.
 
 The same slices of work, 24 events or one part each, are timed in every round by the CPU clock of the thread. Of each
-slice the fastest time counts, for what else runs on a machine only ever adds to it; so the sums repeat within a tenth
-where whole rounds differ by three times. `record` measures with sockets: 10 to 12 us of the kernel come on top.
+slice the fastest time counts, for what else runs on a machine only ever adds to it. The sums mostly repeat within a
+tenth; on a very busy machine single rows do not. `record` measures with sockets: the kernel's part comes on top.
 """
 
 from __future__ import annotations
