@@ -80,6 +80,8 @@ def _shown(option: Option) -> str:
 
 
 def _sample(option: Option) -> Any:
+    if option.name in SAMPLES:
+        return SAMPLES[option.name]
     kind = option.type
     if option.is_flag:
         return False
@@ -91,10 +93,10 @@ def _sample(option: Option) -> Any:
         return 1.0
     if isinstance(kind, click.types.IntParamType):
         return 1
-    return SAMPLES.get(option.name or "") or SAMPLES.get(option.metavar or "") or KINDS.get(kind.name, "text")
+    return SAMPLES.get(option.metavar or "") or KINDS.get(kind.name, "text")
 
 
-SAMPLES = {
+SAMPLES: dict[str, Any] = {
     "URL": "http://127.0.0.1:8000",
     "set_upstream_header": "Authorization=@GATEWAY_KEY",
     "HOST:PORT": "127.0.0.1:5557",
@@ -111,6 +113,11 @@ SAMPLES = {
     "JSON": "{}",
     "KEY": "sk-local",
     "TYPE": "rate_limit",
+    "rotate": "256MB",
+    "keep": 10,
+    "keep_on": "status>=500",
+    "hash_seed": "12648430",
+    "kv_events_topic": "kv@pod@model",
     "lora_modules": '{"name": "adapter", "path": "/adapters/a"}',
 }
 """Values of options that have no default: by name, else by metavar."""

@@ -21,9 +21,9 @@ from replayproxy.settings import Listen, RecordingSettings, Replaying, Settings
 TAPE = (Path("a.cassette"),)
 NOT_FOR_PROGRAMS = {
     *("cassette", "log_format", "log_level", "access_log", "quiet", "rt_priority"),
-    *("report", "junit", "fail_unused", "assert_resilient", "model"),
+    *("report", "junit", "fail_unused", "assert_resilient", "model", "lame_duck", "data_parallel_size"),
 }
-"""What is about the process or its last words, or is an argument of the function."""
+"""What is about the process, its several servers or its last words, or is an argument of the function."""
 
 
 @pytest.mark.parametrize("mode", OPTIONS)

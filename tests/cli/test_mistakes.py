@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from replayproxy.cassette.schema import FORMAT
 from replayproxy.cassette.writer import CassetteWriter
 from replayproxy.core.identity.rules import Matcher, MatchRules
 from replayproxy.model import Chunks, End, Ending, Head, Request
@@ -266,7 +267,7 @@ MISTAKES: list[tuple[Callable[[Path], list[str]], int, str]] = [
     (missing, 2, "does not exist: record one with"),
     (text, 2, "is not a cassette: give a file written by"),
     (foreign, 2, "is an SQLite file but not a cassette"),
-    (newer, 2, "has cassette format 99, this replayproxy reads up to 2: update replayproxy"),
+    (newer, 2, f"has cassette format 99, this replayproxy reads up to {FORMAT}: update replayproxy"),
     (truncated, 6, "Restore it from a copy"),
     (replay_truncated, 6, "Restore it from a copy"),
     (port_in_use, 2, "choose another --port, or 0 for a free one"),

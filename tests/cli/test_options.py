@@ -108,6 +108,7 @@ NAMES_SOMETHING = {
     *("--admin", "--api-key-file", "--decode", "--front", "--junit", "--keep", "--output", "--prefill", "--ready-file"),
     *("--report", "--ssl-certfile", "--ssl-keyfile", "--uds", "--unused", "--upstream", "--where"),
     *("--admin-token-file", "--answers-from", "--fit", "--html", "--markdown", "--misses", "--token-file", "--write"),
+    *("--logs", "--save-json", "--save-results"),
 }
 
 

@@ -31,7 +31,6 @@ NOT_RUN = {
     "replayproxy record pair.cassette": "needs a pair: tests/net/test_pair.py and tests/live/test_pair.py",
     "replayproxy verify pair.cassette --pair": "needs a recording of a pair: tests/views/test_pair_check.py",
     "replayproxy join pair.cassette": "needs recordings of a pair: tests/cassette has those",
-    'eval "$(_REPLAYPROXY_COMPLETE': "changes the shell of a person; its words are looked at below",
 }
 SERVING = re.compile(r"replayproxy (?:record|replay|auto|simulate|web)\b[^&\n]*\n")
 ASK = {"model": "tiny", "max_tokens": 4, "messages": [{"role": "user", "content": "Hello"}]}
@@ -123,7 +122,7 @@ def test_the_quick_start_replays_what_it_recorded(folder: Path) -> None:
 
 def test_completion_is_offered(tmp_path: Path) -> None:
     """What the block evaluates is a script of bash that knows the verbs."""
-    block = next(block for _, block in RUN if block.startswith('eval "$(_REPLAYPROXY_COMPLETE'))
+    block = next(block for _, block in RUN if block.startswith("replayproxy completion bash"))
     asked = "COMP_WORDS='replayproxy verif' COMP_CWORD=1 _REPLAYPROXY_COMPLETE=bash_complete replayproxy"
     ran = shell(f"{block}\ncomplete -p replayproxy\n{asked}", tmp_path)
     assert ran.returncode == 0, ran.stderr

@@ -45,6 +45,7 @@ def test_everything_as_data(read: Read, mixed: Path) -> None:
         "starved": {"answers": 0, "longest_s": 0.0},
         "dropped": {},
         "foreign": [],
+        "server_state": {},
     }
     parts = ("requests", "answers", "times", "legs", "in_flight", "dictionaries", "rows_and_free_space")
     assert sum(sizes[part] for part in parts) == sizes["file"]
