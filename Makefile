@@ -50,7 +50,7 @@ test: $(VENV)/tests
 	$(BIN)/python $(PYTEST)
 
 fuzz: $(VENV)/tests
-	REPLAYPROXY_FUZZ=2000 $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --timeout=3600 $(FUZZED)
+	FUZZ_CASES=2000 $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --timeout=3600 $(FUZZED)
 
 lowest: .venv-lowest/tests
 	.venv-lowest/bin/python $(PYTEST)

@@ -1,15 +1,15 @@
-"""How long the searches with a seed go on: as long as `make test` has time for, or as REPLAYPROXY_FUZZ says.
+"""How long the searches with a seed go on: as long as `make test` has time for, or as FUZZ_CASES says.
 
-FILES = fuzz.cases(40)        40 in `make test`, 2 000 with REPLAYPROXY_FUZZ=2000 (`make fuzz`), 10 with
-                              REPLAYPROXY_FUZZ_AT_MOST=10 (other Pythons in CI)
+FILES = fuzz.cases(40)        40 in `make test`, 2 000 with FUZZ_CASES=2000 (`make fuzz`), 10 with
+                              FUZZ_AT_MOST=10 (other Pythons in CI)
 """
 
 from __future__ import annotations
 
 import os
 
-CASES = os.environ.get("REPLAYPROXY_FUZZ")
-AT_MOST = os.environ.get("REPLAYPROXY_FUZZ_AT_MOST")
+CASES = os.environ.get("FUZZ_CASES")
+AT_MOST = os.environ.get("FUZZ_AT_MOST")
 
 
 def cases(usual: int) -> int:
