@@ -244,7 +244,7 @@ class CassetteWriter:
     def rescue(self) -> None:
         """Put all that is on the lost file under its name again, or under one beside it, and go on there.
 
-        Streams in stream go on too. Raises `OSError` and `sqlite3.Error` where that cannot be now, and `CassetteError`
+        Streams in flight go on too. Raises `OSError` and `sqlite3.Error` where that cannot be now, and `CassetteError`
         where it never can be, for the content is gone.
         """
         if self._has_died:
@@ -256,7 +256,7 @@ class CassetteWriter:
     def begin_again(self) -> None:
         """Leave a file whose content is gone as it is, and go on with an empty one beside it.
 
-        Streams in stream are lost. Raises as the constructor does.
+        Streams in flight are lost. Raises as the constructor does.
         """
         with suppress(sqlite3.Error):
             self.rollback()

@@ -17,10 +17,13 @@ from typing import Any
 import pytest
 
 from replayproxy.cassette import writer_thread as module
+from replayproxy.cassette import writing_queue
 from replayproxy.cassette.checking.verify import verify
 from replayproxy.cassette.reader import CassetteReader
+from replayproxy.cassette.recording_trouble import PATIENCE_NANOSECONDS
 from replayproxy.cassette.writer import CassetteWriter
-from replayproxy.cassette.writer_thread import BATCH_BYTES, BATCH_PIECES, WriterThread
+from replayproxy.cassette.writer_thread import WriterThread
+from replayproxy.cassette.writing_queue import BATCH_BYTES, BATCH_PIECES, QUEUE_BYTES
 from replayproxy.errors import CassetteError
 from replayproxy.model import Ending, Exchange
 from replayproxy.ports import ExchangePart
@@ -132,7 +135,7 @@ def trouble(here: Studio) -> str | None:
 
 
 @asynccontextmanager
-async def studio(folder: Path, *, queue_bytes: int = module.QUEUE_BYTES, block: bool = False) -> AsyncIterator[Studio]:
+async def studio(folder: Path, *, queue_bytes: int = QUEUE_BYTES, block: bool = False) -> AsyncIterator[Studio]:
     """A writer that runs while the block does; afterwards it has stopped."""
     path = folder / "a.cassette"
     keeper, clock = StagedKeeper(path), ManualClock()
@@ -210,7 +213,7 @@ def test_settled_means_that_it_can_be_found(tmp_path: Path) -> None:
 
 def test_who_waits_cuts_the_gathering_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch is gathered for a moment, here for a quarter of an hour, unless somebody waits or the end has come."""
-    monkeypatch.setattr(module, "BATCH_NANOSECONDS", 900 * SECOND)
+    monkeypatch.setattr(writing_queue, "BATCH_NANOSECONDS", 900 * SECOND)
     one, other = chats(2)
 
     async def story() -> None:
@@ -358,7 +361,7 @@ def test_who_blocks_does_not_wait_for_a_dead_disk_for_ever(tmp_path: Path, caplo
             offer(here.writer, kept)
             await disk.hit_again()  # what failed before has been said
             waiting = asyncio.create_task(here.writer.room())
-            here.clock.move(module.PATIENCE_NANOSECONDS - 1)
+            here.clock.move(PATIENCE_NANOSECONDS - 1)
             await disk.hit_again()
             assert not waiting.done()
             here.clock.move(1)

@@ -1,4 +1,4 @@
-"""How long the writing thread gathers a batch: the longer, the more is recorded."""
+"""Tests of `cassette/writing_queue`: how long a batch is gathered, the longer, the more is recorded; bounds."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from replayproxy.cassette import writer_thread as module
-from replayproxy.cassette.writer_thread import BUSY_PARTS
+from replayproxy.cassette import writing_queue as module
+from replayproxy.cassette.writing_queue import BUSY_PARTS
 from tests.cassette.test_writer_thread import Gate, chats, offer, run, studio
 from tests.doubles.fakes import SECOND
 from tests.recordings import MATCHER
@@ -43,3 +43,26 @@ def test_while_much_is_recorded_batches_are_longer(
         assert sizes == ([1, waiting + 1, 1] if batches == 2 else [1, waiting + 2])
 
     run(story())
+
+
+def test_a_full_queue_is_one_that_is_half_full() -> None:
+    """What is in flight must find room while those who can wait do so."""
+    queue = module.WritingQueue(limit=100)
+    sizes = []
+    for size in (49, 1, 50):
+        queue.put(module.Drop(1, size))
+        sizes.append((queue.queued_bytes, queue.is_full, queue.has_room_for(50)))
+    assert sizes == [(49, False, True), (50, True, True), (100, True, False)]
+
+
+def test_a_batch_ends_behind_an_order_for_which_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes after it would make them wait; and what was taken no longer counts as waiting."""
+    monkeypatch.setattr(module, "BATCH_NANOSECONDS", 900 * SECOND)
+    queue = module.WritingQueue(limit=100)
+    stop = module.Stop()
+    for order in (module.Drop(1, 10), stop, module.Drop(2, 20)):
+        queue.put(order)
+    batch = queue.next_batch()
+    assert batch == [module.Drop(1, 10), stop]
+    queue.give_back(batch)
+    assert queue.queued_bytes == 20
