@@ -131,10 +131,15 @@ class Readers:
         """The reader of the thread that calls."""
         found = self._of.get(threading.get_ident())
         reader = found[1] if found is not None else self._for_this_thread()
-        places = self._places
-        if places is not None and reader.attached != places[0]:
-            with database.translated(self._name):
-                reader.attach(places[0])
+        while (places := self._places) is not None and reader.attached != places[0]:
+            try:
+                with database.translated(self._name):
+                    reader.attach(places[0])
+            except CassetteError:
+                if self._closed:  # SQLite calls an interrupted ATTACH a database that cannot be opened
+                    raise self._has_been_closed() from None
+                if self._places is places:
+                    raise
         return reader
 
     def interrupt(self, thread: int) -> None:
@@ -175,7 +180,7 @@ class Readers:
     def _for_this_thread(self) -> Reader:
         with self._lock:
             if self._closed:
-                raise CassetteError(f"{self._name} has been closed: open it again")
+                raise self._has_been_closed()
             # A thread that has ended uses its reader no more: another one may have it.
             ended = next((number for number, (thread, _) in self._of.items() if not thread.is_alive()), None)
             if ended is not None:
@@ -184,6 +189,9 @@ class Readers:
                 reader = self._spares.pop() if self._spares else self._open_again()
             self._of[threading.get_ident()] = threading.current_thread(), reader
             return reader
+
+    def _has_been_closed(self) -> CassetteError:
+        return CassetteError(f"{self._name} has been closed: open it again")
 
     def _open(self, *, checked: bool = False) -> Reader:
         opened = database.read(self._path, checked=checked, abandoned=self._abandoned, budget=self.budget)

@@ -211,6 +211,41 @@ def test_closing_interrupts_who_reads(path: Path) -> None:
     cassette.close()
 
 
+def test_closing_on_the_way_to_the_shared_table(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite calls an interrupted ATTACH a database that cannot be opened: who closed it is told so, others are not."""
+
+    def attach(reader: Reader, uri: str) -> None:
+        raise sqlite3.OperationalError(f"unable to open database: {uri}")
+
+    monkeypatch.setattr(Reader, "attach", attach)
+    share(readers, 1)
+    with pytest.raises(CassetteError, match="unable to open database"):
+        readers.mine()
+    readers.close()
+    with pytest.raises(CassetteError, match="has been closed: open it again"):
+        readers.mine()
+
+
+def test_a_shared_table_is_replaced_on_the_way_to_it(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread goes on to the new one."""
+    share(readers, 1)
+    attach = Reader.attach
+
+    def late(reader: Reader, uri: str) -> None:
+        monkeypatch.setattr(Reader, "attach", attach)
+        share(readers, 2)
+        attach(reader, uri)
+
+    monkeypatch.setattr(Reader, "attach", late)
+    assert readers.mine().first("SELECT count(*) FROM places.place") == (2,)
+
+
+def share(readers: Readers, rows: int) -> None:
+    """A table with so many rows."""
+    numbers = [(number,) for number in range(rows)]
+    readers.share("CREATE TABLE place(id INTEGER)", "INSERT INTO place VALUES (?)", numbers)
+
+
 def test_a_reader_can_be_closed_from_elsewhere_and_a_list_ends(path: Path) -> None:
     """A generator that was begun does not go on in a file that is closed."""
     cassette = CassetteReader(path)
