@@ -33,6 +33,9 @@ AT_ONCE = 256
 MOST_BYTES = 64 * 1024
 """Of an answer that is looked into, for its model and its first content."""
 
+MOST_EVENTS = 16
+"""Of a stream that is looked into: content comes early, and parsing an event costs more than forwarding it."""
+
 Labels = tuple[str, str, str, str]
 """Outcome, endpoint, model and status, as metrics have them."""
 
@@ -81,6 +84,7 @@ class AnswerMeter:
         self._decoder: Decoder | None = None
         self._body = bytearray()
         self._looked = 0
+        self._events = 0
 
     async def counted(self, upload: Upload) -> AsyncIterator[bytes]:
         """Pass an upload on, and count its bytes."""
@@ -156,7 +160,7 @@ class AnswerMeter:
         ended(self)
 
     def _look(self, data: bytes, at: int) -> None:
-        """Look for the model and the first content, in no more than the first `MOST_BYTES`."""
+        """Look for the model and the first content, in the first `MOST_BYTES` and `MOST_EVENTS`."""
         if self._decoder is None:
             self._body += data
             self._looks = len(self._body) <= MOST_BYTES
@@ -165,13 +169,16 @@ class AnswerMeter:
             return
         self._looked += len(data)
         for event in self._decoder.feed(data[:MOST_BYTES]):
+            if self._events == MOST_EVENTS:
+                break
+            self._events += 1
             value = parsed(event.data.encode())
             self.model = self.model or _model_in(value)
             if text_in(value):
                 self.ttft_ns = at
                 self._looks = False
                 return
-        self._looks = self._looked < MOST_BYTES
+        self._looks = self._looked < MOST_BYTES and self._events < MOST_EVENTS
 
 
 def _model_in(value: dict[str, Any]) -> str:

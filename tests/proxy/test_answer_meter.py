@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import orjson
 
 from replayproxy.model import Chunk, End, Ending, Head, Headers
-from replayproxy.proxy.answer_meter import AT_ONCE, GAP_BOUNDS, MOST_BYTES, AnswerMeter
+from replayproxy.proxy.answer_meter import AT_ONCE, GAP_BOUNDS, MOST_BYTES, MOST_EVENTS, AnswerMeter
 from tests.doubles.fakes import JSON, MILLISECOND, SSE, ManualClock, answer
 
 ROLE = b'data: {"model":"tiny","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
@@ -87,6 +87,9 @@ def test_what_is_not_understood_is_only_passed_on() -> None:
     assert metered(JSON, b"{nope").model == ""
     assert metered(JSON, b" " * MOST_BYTES, b' {"model":"x"}').model == ""
     assert metered(SSE, b": ping\n\n" * MOST_BYTES, WORD).ttft_ns is None
+    for at_once in (False, True):
+        assert metered(SSE, *[ROLE] * (MOST_EVENTS - 1), WORD, at_once=at_once).ttft_ns is not None
+        assert metered(SSE, *[ROLE] * MOST_EVENTS, WORD, at_once=at_once).ttft_ns is None
 
 
 def test_the_bytes_of_an_upload_are_counted() -> None:
